@@ -1,0 +1,1 @@
+"""The millrace command: check, access, bootstrap and the demo."""

@@ -1,0 +1,1 @@
+"""Modbus devices in, MQTT telemetry out, with a store that survives everything in between."""

@@ -1,0 +1,1 @@
+"""MQTT messages into InfluxDB, each once, with a confirmation."""

@@ -1,0 +1,1 @@
+"""Event-time OEE per device and line, exact across restarts."""
