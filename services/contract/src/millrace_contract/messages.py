@@ -1,0 +1,247 @@
+"""What travels over MQTT, except telemetry (telemetry.py): one struct a kind of message (design 2.1, 2.3 to 2.5).
+
+Timestamps are text on the wire (times.py). Messages that must be kept carry `stream`, `seq` and `prev` of their sender's outbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from .errors import Malformed
+
+MAX_PAYLOAD_BYTES = 256 * 1024
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of every message: unknown keys are ignored, absent optional keys take their default."""
+
+
+class Kept(Message, frozen=True, kw_only=True):
+    """A message that goes through its sender's outbox and is confirmed once the database has it (design 2.4)."""
+
+    stream: str | None = None
+    seq: int | None = None
+    prev: int | None = None
+
+
+class Comms(Message, frozen=True, kw_only=True):
+    """Can the device be reached? `state`: online, degraded (some groups fail) or offline."""
+
+    device_id: str
+    state: str
+    since: str
+    timestamp: str
+    gateway: str
+    reason: str | None = None
+    round_trip_ms: float | None = None
+
+
+class Status(Message, frozen=True, kw_only=True):
+    """How a service is. As last will only `alive` (false) matters. `figures` are depths, lags and counts by name."""
+
+    service: str
+    instance: str
+    alive: bool
+    timestamp: str = ""
+    version: str = ""
+    started: str = ""
+    taking: bool | None = None
+    configuration: str = "current"
+    problems: list[str] = []
+    figures: dict[str, float] = {}
+
+
+class Ledger(Kept, frozen=True, kw_only=True):
+    """One loss, exact to the message: what of which stream, between which event times, and why."""
+
+    timestamp: str
+    service: str
+    instance: str
+    count: int
+    cause: str
+    device_id: str | None = None
+    lost_stream: str | None = None
+    lost_seqs: list[tuple[int, int]] = []
+    first: str | None = None
+    last: str | None = None
+
+
+class Stored(Message, frozen=True, kw_only=True):
+    """These messages of one stream are safe: the database or the dead letters have them. Ranges are inclusive."""
+
+    stream: str
+    seqs: list[tuple[int, int]]
+
+
+class Window(Message, frozen=True, kw_only=True):
+    """`kind`: shift, hour, day or order. `id` is unique for a kind and asset, for example `2025-10-15/early`."""
+
+    kind: str
+    id: str
+    start: str
+    end: str
+
+
+class Parts(Message, frozen=True, kw_only=True, omit_defaults=False):
+    total: int = 0
+    good: int = 0
+    scrap: int = 0
+    rework: int = 0
+
+
+class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
+    """The figures of one window of a device, or of a line when `device_id` is absent (design 2.5).
+
+    `ms` holds every leaf of the time model and `all`, their sum. Ratios are 0..1 (performance may exceed 1) or null with a reason.
+    """
+
+    line: str
+    timestamp: str
+    window: Window
+    ms: dict[str, int]
+    parts: Parts
+    device_id: str | msgspec.UnsetType = msgspec.UNSET
+    availability: float | None = None
+    performance: float | None = None
+    quality: float | None = None
+    oee: float | None = None
+    teep: float | None = None
+    reason: str | None = None
+    revision: int = 1
+    final: bool = False
+    cause: str | None = None
+    ideal_ms: int = 0
+    good_ms: int = 0
+    coverage: float | None = None
+    flags: list[str] = []
+    versions: dict[str, str] = {}
+
+
+class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
+    """A stretch of one machine state, or one stop. Upserted by `id`; `end` is null while it lasts."""
+
+    id: str
+    device_id: str
+    line: str
+    kind: str
+    state: str
+    leaf: str
+    start: str
+    timestamp: str
+    end: str | None = None
+    reason: str | None = None
+    pending: bool = False
+    revision: int = 1
+
+
+class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
+    """The state of one alert (alerts.md B1), retained. `version` grows with each change; `occurrence` names this activation."""
+
+    id: str
+    rule: str
+    line: str | None
+    title: str
+    alert_class: str
+    priority: str
+    state: str
+    version: int
+    timestamp: str
+    device_id: str | None = None
+    occurrence: str | None = None
+    condition_since: str | None = None
+    activated_at: str | None = None
+    cleared_at: str | None = None
+    acked_by: str | None = None
+    acked_at: str | None = None
+    value: float | str | None = None
+    limit: float | None = None
+    unit: str | None = None
+    shelved_until: str | None = None
+    reason: str | None = None
+
+
+class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):
+    """One transition of an alert; never changed afterwards. `event_seq` counts all events of the service without gaps."""
+
+    event_seq: int
+    alert_id: str
+    rule: str
+    line: str | None
+    from_state: str
+    to_state: str
+    cause: str
+    timestamp: str
+    source_timestamp: str
+    occurrence: str | None = None
+    device_id: str | None = None
+    priority: str | None = None
+    actor: str | None = None
+    value: float | str | None = None
+    comment: str | None = None
+
+
+class ContextState(Message, frozen=True, kw_only=True):
+    """What is in force for a line or device."""
+
+    timestamp: str
+    order: str | None = None
+    product: str | None = None
+    ideal_cycle_s: float | None = None
+
+
+class ContextEvent(Kept, frozen=True, kw_only=True):
+    """An entry of a person or an MES: an order, a stop's reason, scrap or rework."""
+
+    id: str
+    kind: str
+    timestamp: str
+    values: dict[str, float | str | None] = {}
+    actor: str | None = None
+
+
+M = TypeVar("M", bound=Message)
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(message: Message) -> bytes:
+    """JSON, UTF-8."""
+    return _encoder.encode(message)
+
+
+def numbered(message: Kept) -> Callable[[str, int, int | None], bytes]:
+    """An encoder for the outbox: called with (stream, seq, prev) when the message gets its number."""
+
+    def encode_with_number(stream: str, seq: int, prev: int | None) -> bytes:
+        return _encoder.encode(msgspec.structs.replace(message, stream=stream, seq=seq, prev=prev))
+
+    return encode_with_number
+
+
+class _Decoders(dict[type[Message], "msgspec.json.Decoder[Any]"]):
+    def __missing__(self, kind: type[Message]) -> msgspec.json.Decoder[Any]:
+        self[kind] = decoder = msgspec.json.Decoder(kind)
+        return decoder
+
+
+_decoders = _Decoders()
+
+
+def decode(kind: type[M], payload: bytes) -> M:
+    """The message, or Malformed with what is wrong and where in it."""
+    check_size(payload)
+    try:
+        message: M = _decoders[kind].decode(payload)
+    except msgspec.ValidationError as error:
+        raise Malformed("schema", str(error)) from error
+    except msgspec.DecodeError as error:
+        raise Malformed("not_json", f"not JSON: {error}") from error
+    return message
+
+
+def check_size(payload: bytes) -> None:
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise Malformed("too_large", f"{len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} are allowed")

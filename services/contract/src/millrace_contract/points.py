@@ -1,0 +1,284 @@
+"""How messages become points in InfluxDB: line protocol, one line a message (design 2.6).
+
+Numbers are floats, booleans 0/1; text and quality live in fields of their own with fixed suffixes, so that no type
+conflict can happen. Lines carry nanoseconds: events that may share a millisecond are kept apart by their sequence number.
+`MEASUREMENTS` lists every fixed measurement with its tags and fields; boards and queries are checked against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
+
+from .assets import LINE_ITSELF
+from .messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeInterval, Status
+from .telemetry import Telemetry, Value
+from .times import parse_timestamp
+
+TELEMETRY_BUCKET = "telemetry"
+"""Raw readings and the OEE of the shift in progress: with a retention limit."""
+PRODUCTION_BUCKET = "production"
+"""Results, events, the ledger and platform health: for good."""
+
+UNDECLARED = "undeclared"
+"""Measurement of devices that the plant model does not know, where it says that they are stored."""
+
+PRECISION = "ns"
+"""The precision of the lines, as the write API names it."""
+
+STREAM_FIELD = "_stream"
+SEQ_FIELD = "_seq"
+TEXT_SUFFIX = "_text"
+QUALITY_SUFFIX = "_quality"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    bucket: str
+    tags: tuple[str, ...]
+    fields: tuple[str, ...]
+
+
+LEAVES = (
+    "not_scheduled", "unscheduled", "break", "unknown", "planned_stop", "setup", "unplanned_stop", "minor_stop", "run",
+)  # fmt: skip
+_OEE_FIELDS = (
+    "availability", "performance", "quality", "oee", "teep", "coverage", "ideal_ms", "good_ms", "revision", "final",
+    "parts_total", "parts_good", "parts_scrap", "parts_rework", "ms_all", *(f"ms_{leaf}" for leaf in LEAVES),
+    "window_id_text", "window_kind_text", "window_start_ms", "window_end_ms", "reason_text", "cause_text", "flags_text",
+    "document_text", STREAM_FIELD, SEQ_FIELD,
+)  # fmt: skip
+
+MEASUREMENTS: Mapping[str, Measurement] = {
+    "oee_live": Measurement(TELEMETRY_BUCKET, ("line", "device"), _OEE_FIELDS),
+    "oee_window": Measurement(PRODUCTION_BUCKET, ("line", "device", "kind"), _OEE_FIELDS),
+    "oee_interval": Measurement(
+        PRODUCTION_BUCKET,
+        ("line", "device", "kind"),
+        ("id_text", "state_text", "state_code", "leaf_text", "reason_text", "end_ms", "duration_ms", "pending", "revision",
+         STREAM_FIELD, SEQ_FIELD),
+    ),
+    "alert_event": Measurement(
+        PRODUCTION_BUCKET,
+        ("line", "device", "rule"),
+        ("event_seq", "from_state_text", "to_state_text", "cause_text", "priority_text", "active", "unacked", "occurrence_text",
+         "actor_text", "comment_text", "value", "value_text", "document_text", STREAM_FIELD, SEQ_FIELD),
+    ),
+    "context_event": Measurement(
+        PRODUCTION_BUCKET, ("line", "device", "kind"), ("id_text", "actor_text", "document_text", STREAM_FIELD, SEQ_FIELD)
+    ),
+    "ledger": Measurement(
+        PRODUCTION_BUCKET,
+        ("service", "instance", "device", "cause"),
+        ("count", "lost_stream_text", "lost_seqs_text", "first_ms", "last_ms", STREAM_FIELD, SEQ_FIELD),
+    ),
+    "platform": Measurement(PRODUCTION_BUCKET, ("service", "instance"), ("alive", "taking", "problems_text", "version_text")),
+}  # fmt: skip
+"""`platform` has besides a field for each of a status' figures."""
+
+PACKML_CODES: Mapping[str, int] = {
+    "stopped": 0, "resetting": 1, "idle": 2, "starting": 3, "execute": 4, "completing": 5, "complete": 6, "aborting": 7,
+    "aborted": 8, "stopping": 9, "clearing": 10, "suspending": 11, "suspended": 12, "unsuspending": 13, "holding": 14,
+    "held": 15, "unholding": 16, "setup": 20, "unknown": 30,
+}  # fmt: skip
+"""Numbers of machine states in the database, for boards: OPC 30060's, with setup and unknown of our own."""
+
+
+def telemetry_line(measurement: str, line: str, device: str, message: Telemetry) -> bytes:
+    """One line: a field a reading, a quality field for each signal that is not good, and the message's identity."""
+    fields = [
+        f"{_text_field(name)}={_text(value)}" if isinstance(value, str) else f"{_field(name)}={value!r}"
+        for name, value in message.readings.items()
+    ]
+    fields += [f"{_quality_field(name)}={_text(word)}" for name, word in message.quality.items()]
+    if message.stream is not None:
+        fields.append(f"{STREAM_FIELD}={_text(message.stream)},{SEQ_FIELD}={message.seq}")
+    if not fields:
+        fields.append("_empty=1")
+    prefix = _prefix(measurement, (("line", line), ("device", device), *sorted(message.tags.items())))
+    return f"{prefix} {','.join(fields)} {message.timestamp_ms}000000".encode()
+
+
+def text_field(name: str) -> str:
+    """The field that holds a reading that is text."""
+    return name + TEXT_SUFFIX
+
+
+def quality_field(name: str) -> str:
+    return name + QUALITY_SUFFIX
+
+
+def oee_live_line(document: OeeDocument) -> bytes:
+    """The shift in progress, at the event time up to which it is true."""
+    return _oee_line("oee_live", (), document, parse_timestamp(document.timestamp))
+
+
+def oee_window_line(document: OeeDocument) -> bytes:
+    """An ended window, at its start: a later revision overwrites the earlier one."""
+    start_ms = parse_timestamp(document.window.start)
+    return _oee_line("oee_window", (("kind", document.window.kind),), document, start_ms)
+
+
+def oee_interval_line(interval: OeeInterval) -> bytes:
+    start_ms = parse_timestamp(interval.start)
+    end_ms = parse_timestamp(interval.end) if interval.end else None
+    values: dict[str, Value | None] = {
+        "id_text": interval.id,
+        "state_text": interval.state,
+        "state_code": float(PACKML_CODES.get(interval.state, PACKML_CODES["unknown"])),
+        "leaf_text": interval.leaf,
+        "reason_text": interval.reason or "",
+        "end_ms": end_ms,
+        "duration_ms": end_ms - start_ms if end_ms is not None else None,
+        "pending": float(interval.pending),
+        "revision": float(interval.revision),
+    }
+    tags = (("line", interval.line), ("device", interval.device_id), ("kind", interval.kind))
+    return _line("oee_interval", tags, values, start_ms, interval)
+
+
+def alert_event_line(event: AlertEvent) -> bytes:
+    value = event.value
+    values: dict[str, Value | None] = {
+        "event_seq": float(event.event_seq),
+        "from_state_text": event.from_state,
+        "to_state_text": event.to_state,
+        "cause_text": event.cause,
+        "priority_text": event.priority or "",
+        "active": float(event.to_state in ("UNACK", "ACKED")),
+        "unacked": float(event.to_state in ("UNACK", "RTNUN", "LATCH_UNACK")),
+        "occurrence_text": event.occurrence or "",
+        "actor_text": event.actor,
+        "comment_text": event.comment,
+        "value": value if isinstance(value, float) else None,
+        "value_text": value if isinstance(value, str) else None,
+        "document_text": msgspec.json.encode(event).decode(),
+    }
+    tags = (("line", event.line or LINE_ITSELF), ("device", event.device_id or LINE_ITSELF), ("rule", event.rule))
+    return _line("alert_event", tags, values, parse_timestamp(event.timestamp), event, apart=True)
+
+
+def context_event_line(line: str, device: str | None, event: ContextEvent) -> bytes:
+    values: dict[str, Value | None] = {
+        "id_text": event.id,
+        "actor_text": event.actor,
+        "document_text": msgspec.json.encode(event).decode(),
+    }
+    tags = (("line", line), ("device", device or LINE_ITSELF), ("kind", event.kind))
+    return _line("context_event", tags, values, parse_timestamp(event.timestamp), event, apart=True)
+
+
+def ledger_line(entry: Ledger) -> bytes:
+    """One loss, at the time it was noted. `lost_seqs_text` is JSON: inclusive ranges."""
+    values: dict[str, Value | None] = {
+        "count": float(entry.count),
+        "lost_stream_text": entry.lost_stream,
+        "lost_seqs_text": msgspec.json.encode(entry.lost_seqs).decode(),
+        "first_ms": parse_timestamp(entry.first) if entry.first else None,
+        "last_ms": parse_timestamp(entry.last) if entry.last else None,
+    }
+    tags = (
+        ("service", entry.service),
+        ("instance", entry.instance),
+        ("device", entry.device_id or LINE_ITSELF),
+        ("cause", entry.cause),
+    )
+    return _line("ledger", tags, values, parse_timestamp(entry.timestamp), entry, apart=True)
+
+
+def platform_line(status: Status, received_ms: int) -> bytes:
+    """A service's status; `received_ms` serves for a last will, which has no time of its own."""
+    values: dict[str, Value | None] = {
+        "alive": float(status.alive),
+        "taking": float(status.taking) if status.taking is not None else None,
+        "problems_text": "; ".join(status.problems)[:1024] if status.problems else None,
+        "version_text": status.version or None,
+        **{name: float(figure) for name, figure in status.figures.items() if not name.startswith("_")},
+    }
+    tags = (("service", status.service), ("instance", status.instance))
+    return _line("platform", tags, values, parse_timestamp(status.timestamp) if status.timestamp else received_ms, None)
+
+
+def _oee_line(measurement: str, tags: tuple[tuple[str, str], ...], document: OeeDocument, time_ms: int) -> bytes:
+    device = document.device_id if isinstance(document.device_id, str) else LINE_ITSELF
+    values: dict[str, Value | None] = {
+        "availability": document.availability,
+        "performance": document.performance,
+        "quality": document.quality,
+        "oee": document.oee,
+        "teep": document.teep,
+        "coverage": document.coverage,
+        "ideal_ms": float(document.ideal_ms),
+        "good_ms": float(document.good_ms),
+        "revision": float(document.revision),
+        "final": float(document.final),
+        "parts_total": float(document.parts.total),
+        "parts_good": float(document.parts.good),
+        "parts_scrap": float(document.parts.scrap),
+        "parts_rework": float(document.parts.rework),
+        **{f"ms_{leaf}": float(ms) for leaf, ms in document.ms.items()},
+        "window_id_text": document.window.id,
+        "window_kind_text": document.window.kind,
+        "window_start_ms": float(parse_timestamp(document.window.start)),
+        "window_end_ms": float(parse_timestamp(document.window.end)),
+        "reason_text": document.reason or "",
+        "cause_text": document.cause or "",
+        "flags_text": ",".join(document.flags),
+        # A window is kept whole, so that it can be given back to the digit: a ratio that a revision made null would
+        # otherwise still show its old field.
+        "document_text": msgspec.json.encode(document).decode() if measurement == "oee_window" else None,
+    }
+    return _line(measurement, (("line", document.line), ("device", device), *tags), values, time_ms, document)
+
+
+def _line(
+    measurement: str,
+    tags: tuple[tuple[str, str], ...],
+    values: Mapping[str, Value | None],
+    time_ms: int,
+    kept: Kept | None,
+    *,
+    apart: bool = False,
+) -> bytes:
+    fields = [f"{_field_key(name)}={_number_or_text(value)}" for name, value in values.items() if value is not None]
+    below_ms = 0
+    if kept is not None and kept.stream is not None and kept.seq is not None:
+        fields.append(f"{STREAM_FIELD}={_text(kept.stream)},{SEQ_FIELD}={kept.seq}")
+        below_ms = kept.seq % 1_000_000 if apart else 0
+    return f"{_prefix(measurement, tags)} {','.join(fields)} {time_ms}{below_ms:06d}".encode()
+
+
+def _number_or_text(value: Value) -> str:
+    return _text(value) if isinstance(value, str) else repr(float(value))
+
+
+def _text(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@lru_cache(maxsize=65_536)
+def _field(name: str) -> str:
+    return _field_key(name)
+
+
+@lru_cache(maxsize=65_536)
+def _text_field(name: str) -> str:
+    return _field_key(name + TEXT_SUFFIX)
+
+
+@lru_cache(maxsize=65_536)
+def _quality_field(name: str) -> str:
+    return _field_key(name + QUALITY_SUFFIX)
+
+
+def _field_key(name: str) -> str:
+    return name.replace(",", r"\,").replace("=", r"\=").replace(" ", r"\ ")
+
+
+@lru_cache(maxsize=65_536)
+def _prefix(measurement: str, tags: Iterable[tuple[str, str]]) -> str:
+    head = measurement.replace(",", r"\,").replace(" ", r"\ ")
+    return ",".join([head, *(f"{_field_key(key)}={_field_key(value)}" for key, value in tags)])

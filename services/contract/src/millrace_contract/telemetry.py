@@ -1,0 +1,199 @@
+"""The telemetry message (design 2.2): what a device's read, or a third party's sensor, says on its topic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from .assets import SIGNAL_PATTERN
+from .errors import Malformed
+from .messages import check_size
+from .times import FUTURE_LIMIT_MS, OLDEST_MS, format_timestamp, parse_timestamp
+
+Value = float | str
+"""A reading as the database returns it: float64 (a boolean is 0.0 or 1.0) or text."""
+
+MAX_TEXT_BYTES = 1024
+MAX_NAME_CHARACTERS = 128
+MAX_TAGS = 16
+QUALITIES = frozenset({"good", "uncertain", "bad"})
+TOPIC_TAGS = frozenset({"line", "device"})
+"""Tags that the topic gives; what a message says of them is ignored, because access rules protect topics."""
+
+
+class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked message. Event time in ms; readings canonical; `quality` holds only `bad` and `uncertain`."""
+
+    timestamp_ms: int
+    readings: dict[str, Value]
+    quality: dict[str, str]
+    tags: dict[str, str]
+    device_id: str | None = None
+    stream: str | None = None
+    seq: int | None = None
+    prev: int | None = None
+    backfill: bool = False
+
+
+class _Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    timestamp: str
+    device_id: str | None = None
+    readings: dict[str, float | bool | str] | None = None
+    quality: dict[str, str] | str | None = None
+    tags: dict[str, str] | None = None
+    stream: str | None = None
+    seq: int | None = None
+    prev: int | None = None
+    backfill: bool = False
+    # The article's form: one reading a message.
+    signal_name: str | None = None
+    value: float | bool | str | None = None
+
+
+_decoder = msgspec.json.Decoder(_Wire)
+_keys_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encoder = msgspec.json.Encoder()
+_KNOWN_KEYS = frozenset(_Wire.__struct_fields__)
+
+
+def canonical(value: float | bool | str) -> Value:
+    """What the database will return for this reading; everybody computes with that. Raises ValueError on NaN and infinity."""
+    if isinstance(value, str):
+        return value
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a number that can be stored")
+    return number
+
+
+def decode_telemetry(payload: bytes, now_ms: int, device: str | None = None) -> Telemetry:
+    """The checked message. `device` is the topic's; `now_ms` the receiver's clock, for what is too far ahead.
+
+    Raises Malformed with a reason in words and a code: not_json, schema, too_large, timestamp, future, past, device, signal,
+    value, quality, tags or identity.
+    """
+    check_size(payload)
+    try:
+        wire = _decoder.decode(payload)
+    except msgspec.ValidationError as error:
+        raise Malformed("schema", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed("not_json", f"not JSON: {error}") from error
+    if device is not None and wire.device_id is not None and wire.device_id != device:
+        raise Malformed("device", f"device_id is {wire.device_id!r}, but the topic is of device {device!r}")
+    readings, quality = _readings(wire)
+    stream, seq, prev = _identity(wire)
+    return Telemetry(
+        timestamp_ms=_timestamp(wire.timestamp, now_ms),
+        readings=readings,
+        quality=quality,
+        tags=_tags(wire.tags),
+        device_id=wire.device_id,
+        stream=stream,
+        seq=seq,
+        prev=prev,
+        backfill=wire.backfill,
+    )
+
+
+def encode_telemetry(
+    *,
+    device_id: str,
+    timestamp_ms: int,
+    readings: Mapping[str, float | bool | str],
+    quality: Mapping[str, str],
+    tags: Mapping[str, str],
+    stream: str | None = None,
+    seq: int | None = None,
+    prev: int | None = None,
+) -> bytes:
+    """The message as it goes into the outbox. The forwarder alone adds `backfill`."""
+    return _encoder.encode(
+        _Wire(
+            device_id=device_id,
+            timestamp=format_timestamp(timestamp_ms),
+            readings=dict(readings),
+            quality=dict(quality) or None,
+            tags=dict(tags) or None,
+            stream=stream,
+            seq=seq,
+            prev=prev,
+        )
+    )
+
+
+def unknown_keys(payload: bytes) -> frozenset[str]:
+    """Keys of a message that decoded well but that the schema does not know; they are ignored and counted."""
+    return frozenset(_keys_decoder.decode(payload)) - _KNOWN_KEYS
+
+
+def _timestamp(text: str, now_ms: int) -> int:
+    try:
+        timestamp_ms = parse_timestamp(text)
+    except ValueError as error:
+        raise Malformed("timestamp", str(error)) from error
+    if timestamp_ms > now_ms + FUTURE_LIMIT_MS:
+        ahead_s = (timestamp_ms - now_ms) // 1000
+        raise Malformed("future", f"timestamp {text} is {ahead_s} s ahead of this server's clock; at most 60 s are allowed")
+    if timestamp_ms < OLDEST_MS:
+        raise Malformed("past", f"timestamp {text} is before 2000: the sender's clock was never set")
+    return timestamp_ms
+
+
+def _readings(wire: _Wire) -> tuple[dict[str, Value], dict[str, str]]:
+    raw = wire.readings
+    quality = wire.quality
+    if wire.signal_name is not None:
+        if raw is not None:
+            raise Malformed("schema", "has both readings and signal_name; use one of the two")
+        raw = {} if wire.value is None else {wire.signal_name: wire.value}
+        quality = {wire.signal_name: quality} if isinstance(quality, str) else quality
+        if wire.value is None and not quality:
+            raise Malformed("schema", "has a signal_name but no value")
+    if raw is None:
+        raise Malformed("schema", "Object missing required field `readings`")
+    if isinstance(quality, str):
+        raise Malformed("quality", "quality as one word goes with signal_name; with readings it is an object")
+    for name, value in raw.items():
+        _check_name(name)
+        if isinstance(value, str) and len(value.encode()) > MAX_TEXT_BYTES:
+            raise Malformed("value", f"text of {name!r} is longer than {MAX_TEXT_BYTES} bytes")
+    return {name: canonical(value) for name, value in raw.items()}, _quality(quality or {})
+
+
+def _quality(quality: dict[str, str]) -> dict[str, str]:
+    for name, word in quality.items():
+        _check_name(name)
+        if word not in QUALITIES:
+            raise Malformed("quality", f"quality of {name!r} is {word[:20]!r}, not good, uncertain or bad")
+    return {name: word for name, word in quality.items() if word != "good"}
+
+
+def _check_name(name: str) -> None:
+    if not name or len(name) > MAX_NAME_CHARACTERS or name[0] == "_" or not name.isprintable():
+        raise Malformed("signal", f"signal name {name[:40]!r} must be 1 to 128 printable characters and not start with _")
+    if name.endswith(("_text", "_quality", "\\")) or name == "time":
+        raise Malformed("signal", f"signal name {name!r} is taken by the database; choose another, like {SIGNAL_PATTERN}")
+
+
+def _tags(tags: dict[str, str] | None) -> dict[str, str]:
+    if not tags:
+        return {}
+    if len(tags) > MAX_TAGS:
+        raise Malformed("tags", f"{len(tags)} tags; at most {MAX_TAGS} are allowed")
+    for key, value in tags.items():
+        if not key or len(key) > MAX_NAME_CHARACTERS or key[0] == "_" or not key.isprintable() or key in ("time", "field"):
+            raise Malformed("tags", f"tag name {key[:40]!r} must be 1 to 128 printable characters, not start with _, not be time")
+        if not value or len(value) > 256 or not value.isprintable() or "\\" in (key[-1], value[-1]):
+            raise Malformed("tags", f"value of tag {key!r} must be 1 to 256 printable characters and not end in a backslash")
+    return {key: value for key, value in tags.items() if key not in TOPIC_TAGS}
+
+
+def _identity(wire: _Wire) -> tuple[str, int, int | None] | tuple[None, None, None]:
+    if wire.stream is None or wire.seq is None:
+        return None, None, None
+    if not 0 <= wire.seq <= 2**53 or len(wire.stream) > 160 or not wire.stream.isprintable():
+        raise Malformed("identity", "seq must be 0 to 2**53 and stream a text of at most 160 characters")
+    return wire.stream, wire.seq, wire.prev
