@@ -1,0 +1,39 @@
+"""The plant model: what a plant writes in its configuration folder, checked as a whole (design 3)."""
+
+from .alert_rules import AlertRule, Condition, DeviceOffline, NoData, Threshold, load_alert_rules
+from .calendar import Break, Calendar, CalendarException, Shift, load_calendar
+from .model import Connection, Device, Line, LineOee, PlantModel, load_plant
+from .profile import Counter, Group, Limits, OeeSignals, Profile, Signal, Table, ValueType, WordOrder
+from .reasons import Reason, Reasons, load_reasons
+
+__all__ = [
+    "AlertRule",
+    "Break",
+    "Calendar",
+    "CalendarException",
+    "Condition",
+    "Connection",
+    "Counter",
+    "Device",
+    "DeviceOffline",
+    "Group",
+    "Limits",
+    "Line",
+    "LineOee",
+    "NoData",
+    "OeeSignals",
+    "PlantModel",
+    "Profile",
+    "Reason",
+    "Reasons",
+    "Shift",
+    "Signal",
+    "Table",
+    "Threshold",
+    "ValueType",
+    "WordOrder",
+    "load_alert_rules",
+    "load_calendar",
+    "load_plant",
+    "load_reasons",
+]

@@ -1,0 +1,68 @@
+"""The last accepted copy of the configuration: a typing error never stops data collection after a power cut (design 3)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from ..errors import ConfigurationProblems, Problem
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Accepted(Generic[T]):
+    """What was loaded. `problems` is empty when it is the present configuration, else why the last accepted copy runs."""
+
+    model: T
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def configuration(self) -> str:
+        """As `status` says it: current or last_accepted."""
+        return "last_accepted" if self.problems else "current"
+
+
+def load_accepted(config_dir: Path, data_dir: Path, load: Callable[[Path], T]) -> Accepted[T]:
+    """The present configuration, or the last one that was good.
+
+    `load` reads a whole folder and raises ConfigurationProblems. A good one is copied to `data_dir` for later. Raises
+    ConfigurationProblems when the present one is bad and none was ever accepted: a wrong file refuses the first start.
+    """
+    copy = data_dir / "accepted-config"
+    try:
+        model = load(config_dir)
+    except ConfigurationProblems as refused:
+        kept = next((folder for folder in (copy, _old(copy)) if folder.is_dir()), None)
+        if kept is None:
+            raise
+        return Accepted(load(kept), refused.problems)
+    _keep(config_dir, copy)
+    return Accepted(model)
+
+
+def _keep(config_dir: Path, copy: Path) -> None:
+    """Replace the copy. A kill at any instant leaves a whole one: under its own name or, between two renames, as the old one."""
+    fresh = copy.with_name(f"{copy.name}.new")
+    old = _old(copy)
+    shutil.rmtree(fresh, ignore_errors=True)
+    (fresh / "profiles").mkdir(parents=True)
+    for path in [*config_dir.glob("*.yaml"), *(config_dir / "profiles").glob("*.yaml")]:
+        target = fresh / path.relative_to(config_dir)
+        with path.open("rb") as source, target.open("wb") as out:
+            shutil.copyfileobj(source, out)
+            out.flush()
+            os.fsync(out.fileno())
+    if copy.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        copy.rename(old)
+    fresh.rename(copy)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(copy: Path) -> Path:
+    return copy.with_name(f"{copy.name}.old")

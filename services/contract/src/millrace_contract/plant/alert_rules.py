@@ -1,0 +1,149 @@
+"""alerts.yaml: alert rules - what is watched, when it becomes an alert, and what a person then does (alerts.md B3, B4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ..assets import segment_problem
+from ..errors import ConfigurationProblems
+from .document import Document, Strict, nearest, read_document
+from .model import Device, PlantModel
+
+AlertClass = Literal["alarm", "maintenance", "system"]
+Priority = Literal["critical", "high", "medium", "low"]
+
+
+class Threshold(Strict):
+    """Sets when the value is at or beyond the limit, clears when it is back beyond the deadband (B3)."""
+
+    kind: Literal["threshold"]
+    signal: str
+    above: float | None = None
+    below: float | None = None
+    deadband: float = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Threshold:
+        if (self.above is None) == (self.below is None):
+            raise ValueError("needs one of the keys above and below")
+        return self
+
+
+class NoData(Strict):
+    """Sets when there is no good reading of the signal (or of any) for `after_s`."""
+
+    kind: Literal["no_data"]
+    after_s: float = Field(gt=0)
+    signal: str | None = None
+
+
+class DeviceOffline(Strict):
+    """Sets when the device, or the gateway that reads it, cannot be reached."""
+
+    kind: Literal["device_offline"]
+
+
+Condition = Annotated[Threshold | NoData | DeviceOffline, Field(discriminator="kind")]
+
+
+class Where(Strict):
+    """Which devices a rule is for: all that are given must match, and what is absent matches every device."""
+
+    profiles: tuple[str, ...] = ()
+    asset_classes: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+
+
+class AlertRule(Strict):
+    """One rule. Class alarm means that an operator must act, so it says why, how and how soon."""
+
+    id: str
+    title: str
+    alert_class: AlertClass = Field(default="alarm", alias="class")
+    priority: Priority = "medium"
+    where: Where = Where()
+    condition: Condition
+    on_delay_s: float = Field(default=0, ge=0, le=86_400)
+    off_delay_s: float = Field(default=0, ge=0, le=86_400)
+    latching: bool = False
+    consequence: str = ""
+    cause: str = ""
+    action: str = ""
+    response_s: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _rationalised(self) -> AlertRule:
+        missing = [key for key in ("consequence", "cause", "action", "response_s") if not getattr(self, key)]
+        if self.alert_class == "alarm" and missing:
+            raise ValueError(
+                f"an alarm is for an operator who must act: add {', '.join(missing)}, or use class maintenance or system"
+            )
+        return self
+
+    def devices(self, plant: PlantModel) -> list[Device]:
+        """The devices that the rule watches, in the order of the plant."""
+        where = self.where
+        return [
+            device
+            for device in plant.devices.values()
+            if (not where.profiles or device.profile in where.profiles)
+            and (not where.asset_classes or plant.profile_of(device.id).asset_class in where.asset_classes)
+            and (not where.lines or device.line in where.lines)
+            and (not where.devices or device.id in where.devices)
+        ]
+
+
+class _RulesFile(Strict):
+    rules: dict[str, AlertRule] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_rules(cls, data: Any) -> Any:
+        rules = data.get("rules") if isinstance(data, dict) else None
+        if not isinstance(rules, dict):
+            return data
+        return {**data, "rules": {k: {**r, "id": str(k)} if isinstance(r, dict) else r for k, r in rules.items()}}
+
+
+def load_alert_rules(folder: Path, plant: PlantModel) -> dict[str, AlertRule]:
+    """Rules by id. Raises ConfigurationProblems with every problem of alerts.yaml."""
+    document = read_document(folder / "alerts.yaml", "alerts.yaml")
+    rules = document.validate(_RulesFile)
+    if rules is not None:
+        for rule in rules.rules.values():
+            _check(rule, plant, document)
+    if document.problems or rules is None:
+        raise ConfigurationProblems(document.problems)
+    return rules.rules
+
+
+def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
+    path = ("rules", rule.id)
+    if problem := segment_problem(rule.id):
+        document.problem(path, f"{rule.id!r} {problem}")
+    known: dict[str, Any] = {"profiles": plant.profiles, "lines": plant.lines, "devices": plant.devices}
+    for key, names in known.items():
+        for name in getattr(rule.where, key):
+            if name not in names:
+                document.problem((*path, "where", key), f"no {key[:-1]} {name!r}{nearest(name, names)} in the plant model")
+    devices = rule.devices(plant)
+    if not devices:
+        document.problem((*path, "where"), "matches no device of the plant")
+    signal = getattr(rule.condition, "signal", None)
+    if signal is None:
+        return
+    for profile in {device.profile for device in devices}:
+        signals = plant.profiles[profile].signals
+        if signal not in signals:
+            document.problem(
+                (*path, "condition", "signal"),
+                f"profile {profile} has no signal {signal!r}{nearest(signal, signals)}; narrow `where`",
+            )
+        elif signals[signal].type == "string" and isinstance(rule.condition, Threshold):
+            document.problem(
+                (*path, "condition", "signal"), f"signal {signal} of profile {profile} is a text; a threshold needs a number"
+            )

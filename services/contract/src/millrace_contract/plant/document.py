@@ -1,0 +1,196 @@
+"""YAML with line numbers, and pydantic's findings turned into problems a person can act on. The only place that reads YAML."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import Problem
+
+Path_ = tuple[str | int, ...]
+
+
+class Strict(BaseModel):
+    """Base of everything that a plant writes: unknown keys are mistakes, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
+
+
+M = TypeVar("M", bound=Strict)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose plain scalars mean what they look like: `06:00` is a time and `no` a word, not 360 and false."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("tag:yaml.org,2002:bool", r"true|false", "tf"),
+    ("tag:yaml.org,2002:int", r"[-+]?(0x[0-9a-fA-F]+|[0-9]+)", "-+0123456789"),
+    ("tag:yaml.org,2002:float", r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("tag:yaml.org,2002:null", r"~|null|", "~n\0"),
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), list(_first) if _first != "~n\0" else ["~", "n", ""])
+
+
+@dataclass
+class Document:
+    """One file: its data, the line of each key, and the problems found so far."""
+
+    file: str
+    data: dict[str, Any] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    _lines: dict[Path_, int] = field(default_factory=dict)
+
+    def line_of(self, path: Path_) -> int:
+        """The line of this key, or of the nearest one around it."""
+        while path and path not in self._lines:
+            path = path[:-1]
+        return self._lines.get(path, 0)
+
+    def problem(self, path: Path_, message: str) -> None:
+        self.problems.append(Problem(self.file, self.line_of(path), _dotted(path), message))
+
+    def validate(self, model: type[M], context: Mapping[str, Any] | None = None) -> M | None:
+        """The model, or None with the findings added to `problems`."""
+        try:
+            return model.model_validate(self.data, context=dict(context or {}))
+        except ValidationError as error:
+            for finding in error.errors(include_url=False):
+                path = self._path(finding["loc"])
+                self.problem(path, _in_words(finding, model))
+            return None
+
+    def _path(self, loc: Iterable[str | int]) -> Path_:
+        """pydantic's location without the union tags that are no keys of the file."""
+        path: Path_ = ()
+        loc = tuple(loc)
+        for index, part in enumerate(loc):
+            if (*path, part) in self._lines or index == len(loc) - 1:
+                path = (*path, part)
+        return path
+
+
+def read_document(path: Path, name: str) -> Document:
+    """The file with the problems that YAML itself has; `name` is how the file is called in messages."""
+    document = Document(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        document.problems.append(Problem(name, 0, "", f"is missing; expected in {path.parent}"))
+        return document
+    except (OSError, UnicodeDecodeError) as error:
+        document.problems.append(Problem(name, 0, "", f"cannot be read: {error}"))
+        return document
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        reason = getattr(error, "problem", None) or str(error)
+        document.problems.append(Problem(name, mark.line + 1 if mark else 0, "", f"is not valid YAML: {reason}"))
+        return document
+    data = _plain(node, (), document) if node is not None else {}
+    if isinstance(data, dict):
+        document.data = data
+    else:
+        document.problems.append(Problem(name, 1, "", "must be a mapping of keys and values"))
+    return document
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean x?)`, or nothing; for messages about unknown names."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _plain(node: yaml.Node, path: Path_, document: Document) -> Any:
+    document._lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        result: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = _scalar(key_node)
+            key_path = (*path, key)
+            line = key_node.start_mark.line + 1
+            if key in result:
+                first = document.line_of(key_path)
+                document.problems.append(
+                    Problem(document.file, line, _dotted(key_path), f"stands twice, first in line {first}; give one another name")
+                )
+                continue
+            document._lines[key_path] = line
+            result[key] = _plain(value_node, key_path, document)
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*path, index), document) for index, item in enumerate(node.value)]
+    return _scalar(node)
+
+
+def _scalar(node: yaml.Node) -> Any:
+    if not isinstance(node, yaml.ScalarNode):
+        return str(node.value)
+    value = node.value
+    if node.tag == "tag:yaml.org,2002:int":
+        return int(value, 16) if "x" in value.lower() else int(value)
+    if node.tag == "tag:yaml.org,2002:float":
+        return float(value)
+    if node.tag == "tag:yaml.org,2002:bool":
+        return value == "true"
+    return None if node.tag == "tag:yaml.org,2002:null" else value
+
+
+def _dotted(path: Path_) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) and text else f"{'.' if text else ''}{part}"
+    return text
+
+
+def _in_words(finding: Any, model: type[BaseModel]) -> str:
+    value = finding["input"]
+    shown = f"{value!r}"[:60] if not isinstance(value, dict | list) else "this"
+    match finding["type"]:
+        case "extra_forbidden":
+            known = _keys_at(model, finding["loc"][:-1])
+            key = str(finding["loc"][-1])
+            return f"is not a key here{nearest(key, known)}; allowed: {', '.join(known)}" if known else "is not a key here"
+        case "missing":
+            return "is missing"
+        case "value_error" | "assertion_error":
+            return str(finding["ctx"]["error"])
+        case "literal_error" | "enum":
+            return f"{shown} is not one of {finding['ctx']['expected']}"
+        case "union_tag_invalid":
+            return f"{finding['ctx']['tag']!r} is not one of {finding['ctx']['expected_tags']}"
+        case "union_tag_not_found":
+            return f"needs the key {finding['ctx']['discriminator']}"
+        case _:
+            return f"{shown} is not allowed: {finding['msg'][0].lower()}{finding['msg'][1:]}"
+
+
+def _keys_at(model: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
+    """The keys that a model allows at a place, following fields, dicts, lists and tagged unions by name."""
+    current: list[Any] = [model]
+    for part in loc:
+        step: list[Any] = []
+        for candidate in current:
+            fields = getattr(candidate, "model_fields", None)
+            if fields is not None and part in fields:
+                step += _models_in(fields[part].annotation)
+            else:  # an index, a key of a dict, or a union's tag: the model stays the same
+                step.append(candidate)
+        current = step
+    keys = {key: None for candidate in current for key in getattr(candidate, "model_fields", {}) if key not in ("name", "id")}
+    return list(keys)
+
+
+def _models_in(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for argument in getattr(annotation, "__args__", ()) for found in _models_in(argument)]

@@ -1,0 +1,225 @@
+"""plant.yaml: root, time zone, lines and devices; together with the profiles it is the plant model."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from ..assets import SEGMENT_PATTERN, root_problem, segment_problem
+from ..errors import ConfigurationProblems, Problem
+from .document import Document, Strict, nearest, read_document
+from .profile import Profile, load_profiles
+
+DEFAULT_GATEWAY = "edge-1"
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+class Connection(Strict):
+    """How to reach a device. Devices with the same host and port (or serial port) share one connection."""
+
+    transport: Literal["tcp", "tls", "rtu_over_tcp", "serial"] = "tcp"
+    host: str = ""
+    port: int = Field(default=502, ge=1, le=65_535)
+    unit: int = Field(default=1, ge=0, le=255)
+    timeout_s: float = Field(default=1.0, gt=0, le=60)
+    serial_port: str = ""
+    baud_rate: int = Field(default=19_200, ge=300, le=1_000_000)
+    parity: Literal["N", "E", "O"] = "E"
+    stop_bits: Literal[1, 2] = 1
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+
+    @field_validator("host", "port", mode="before")
+    @classmethod
+    def _expand(cls, value: Any, info: ValidationInfo) -> Any:
+        """`${NAME:-default}` from the environment; allowed for host and port only."""
+        if not isinstance(value, str) or "$" not in value:
+            return value
+        environ: Mapping[str, str] = (info.context or {}).get("environ", {})
+
+        def replace(match: re.Match[str]) -> str:
+            found = environ.get(match[1]) or match[2]
+            if found is None:
+                raise ValueError(f"variable {match[1]} is not set; set it, or write ${{{match[1]}:-default}}")
+            return found
+
+        expanded = _VARIABLE.sub(replace, value)
+        if "$" in expanded:
+            raise ValueError(f"{value!r} must be plain text or of the form ${{NAME:-default}}")
+        return expanded
+
+    @model_validator(mode="after")
+    def _complete(self) -> Connection:
+        if self.transport == "serial":
+            if not self.serial_port or self.host:
+                raise ValueError("transport serial needs the key serial_port, and no host")
+        elif not self.host or self.serial_port:
+            raise ValueError(f"transport {self.transport} needs the key host, and no serial_port")
+        return self
+
+    @property
+    def endpoint(self) -> str:
+        """What is connected to: equal endpoints share a connection."""
+        return self.serial_port if self.transport == "serial" else f"{self.transport}://{self.host}:{self.port}"
+
+
+class Device(Strict):
+    """One installed machine: its profile, the way to it, and what figures need to know about it."""
+
+    id: str
+    line: str
+    profile: str
+    connection: Connection
+    title: str = ""
+    gateway: str = Field(default=DEFAULT_GATEWAY, pattern=f"^{SEGMENT_PATTERN}$")
+    tags: dict[str, str] = {}
+    ideal_cycle_s: float | None = Field(default=None, gt=0, le=86_400)
+    micro_stop_s: float = Field(default=120, ge=0, le=3_600)
+
+    @field_validator("tags")
+    @classmethod
+    def _tags(cls, tags: dict[str, str]) -> dict[str, str]:
+        for key, value in tags.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", key) or key in ("time", "line", "device"):
+                raise ValueError(f"tag name {key!r} must be lower-case letters, digits and _, and not time, line or device")
+            if not value or not value.isprintable() or value.endswith("\\") or len(value) > 256:
+                raise ValueError(f"tag {key!r} must have a value of 1 to 256 printable characters that does not end in a backslash")
+        return tags
+
+
+class LineOee(Strict):
+    """How a line's OEE is made of its machines' (oee.md A15), and how much observed time a headline needs."""
+
+    method: Literal["constraint", "sum"] = "constraint"
+    coverage_min: float = Field(default=0.9, ge=0, le=1)
+    machines: tuple[str, ...] = ()
+
+
+class _LineFile(Strict):
+    title: str = ""
+    oee: LineOee = LineOee()
+    devices: dict[str, Device] = {}
+
+
+class _PlantFile(Strict):
+    root: str
+    time_zone: str
+    undeclared: Literal["store", "park", "refuse"] = "store"
+    lines: dict[str, _LineFile] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_devices(cls, data: Any) -> Any:
+        lines = data.get("lines") if isinstance(data, dict) else None
+        if not isinstance(lines, dict):
+            return data
+        return {**data, "lines": {name: _with_names(str(name), line) for name, line in lines.items()}}
+
+    @field_validator("root")
+    @classmethod
+    def _root(cls, root: str) -> str:
+        if problem := root_problem(root):
+            raise ValueError(f"{root!r}: {problem}")
+        return root
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{name!r} is not a time zone; write one like Europe/Berlin or America/Chicago") from error
+        return name
+
+
+def _with_names(line_name: str, line: Any) -> Any:
+    devices = line.get("devices") if isinstance(line, dict) else None
+    if not isinstance(devices, dict):
+        return line
+    named = {
+        key: {**device, "id": str(key), "line": line_name} if isinstance(device, dict) else device
+        for key, device in devices.items()
+    }
+    return {**line, "devices": named}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line and the ids of its devices, in the order of the file."""
+
+    name: str
+    title: str
+    oee: LineOee
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PlantModel:
+    """The checked plant: every device's profile exists, every id is unique in the root."""
+
+    root: str
+    time_zone: str
+    undeclared: Literal["store", "park", "refuse"]
+    lines: dict[str, Line]
+    devices: dict[str, Device]
+    profiles: dict[str, Profile]
+
+    def profile_of(self, device_id: str) -> Profile:
+        return self.profiles[self.devices[device_id].profile]
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+
+def load_plant(folder: Path, environ: Mapping[str, str] | None = None) -> PlantModel:
+    """plant.yaml with its profiles. Raises ConfigurationProblems with every problem of all these files."""
+    profiles, documents = load_profiles(folder / "profiles")
+    document = read_document(folder / "plant.yaml", "plant.yaml")
+    documents.append(document)
+    context = {"environ": os.environ if environ is None else environ}
+    plant = document.validate(_PlantFile, context) if document.data else None
+    broken = {Path(d.file).stem for d in documents if d.problems}
+    if plant is not None:
+        _check(plant, document, profiles, broken)
+    problems: list[Problem] = [problem for each in documents for problem in each.problems]
+    if problems or plant is None:
+        raise ConfigurationProblems(problems or [Problem("plant.yaml", 0, "", "is empty")])
+    return PlantModel(
+        root=plant.root,
+        time_zone=plant.time_zone,
+        undeclared=plant.undeclared,
+        lines={name: Line(name, line.title or name, line.oee, tuple(line.devices)) for name, line in plant.lines.items()},
+        devices={device.id: device for line in plant.lines.values() for device in line.devices.values()},
+        profiles=profiles,
+    )
+
+
+def _check(plant: _PlantFile, document: Document, profiles: Mapping[str, Profile], broken: set[str]) -> None:
+    first_line: dict[str, str] = {}
+    for line_name, line in plant.lines.items():
+        if problem := segment_problem(line_name):
+            document.problem(("lines", line_name), f"{line_name!r} {problem}")
+        for device in line.devices.values():
+            path = ("lines", line_name, "devices", device.id)
+            if problem := segment_problem(device.id):
+                document.problem(path, f"{device.id!r} {problem}")
+            other = first_line.setdefault(device.id, line_name)
+            if other != line_name:
+                document.problem(path, f"device {device.id} is also in line {other}; an id is unique in the plant")
+            if device.profile not in profiles and device.profile not in broken:
+                known = ", ".join(sorted(profiles)) or "none"
+                document.problem(
+                    (*path, "profile"), f"no profile {device.profile!r}{nearest(device.profile, profiles)}; there are: {known}"
+                )
+        for machine in line.oee.machines:
+            if machine not in line.devices:
+                document.problem(("lines", line_name, "oee", "machines"), f"{machine!r} is not a device of this line")

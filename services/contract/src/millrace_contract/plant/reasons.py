@@ -1,0 +1,55 @@
+"""reasons.yaml: the tree of stop reasons that operators choose from (oee.md A14)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from ..assets import segment_problem
+from ..errors import ConfigurationProblems
+from .document import Document, Strict, read_document
+
+StopLeaf = Literal["planned_stop", "setup", "unplanned_stop", "minor_stop", "break", "unscheduled"]
+
+
+class Reason(Strict):
+    """A reason, or a group of them. `leaf` says which time a stop with this reason is; children inherit it."""
+
+    title: str
+    leaf: StopLeaf | None = None
+    failure: bool = False
+    children: dict[str, Reason] = {}
+
+
+class Reasons(Strict):
+    reasons: dict[str, Reason] = Field(min_length=1)
+
+    def leaf_of(self, path: str) -> StopLeaf:
+        """The leaf of a reason given as `mechanical/jam`. Raises KeyError for an unknown path."""
+        leaf: StopLeaf = "unplanned_stop"
+        level = self.reasons
+        for key in path.split("/"):
+            reason = level[key]
+            leaf = reason.leaf or leaf
+            level = reason.children
+        return leaf
+
+
+def load_reasons(folder: Path) -> Reasons:
+    """Raises ConfigurationProblems with every problem of reasons.yaml."""
+    document = read_document(folder / "reasons.yaml", "reasons.yaml")
+    reasons = document.validate(Reasons)
+    if reasons is not None:
+        _check(reasons.reasons, ("reasons",), document)
+    if document.problems or reasons is None:
+        raise ConfigurationProblems(document.problems)
+    return reasons
+
+
+def _check(level: dict[str, Reason], path: tuple[str, ...], document: Document) -> None:
+    for key, reason in level.items():
+        if problem := segment_problem(key):
+            document.problem((*path, key), f"{key!r} {problem}")
+        _check(reason.children, (*path, key, "children"), document)
