@@ -26,9 +26,6 @@ PRODUCTION_BUCKET = "production"
 UNDECLARED = "undeclared"
 """Measurement of devices that the plant model does not know, where it says that they are stored."""
 
-PRECISION = "ns"
-"""The precision of the lines, as the write API names it."""
-
 STREAM_FIELD = "_stream"
 SEQ_FIELD = "_seq"
 TEXT_SUFFIX = "_text"

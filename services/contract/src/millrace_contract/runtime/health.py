@@ -1,0 +1,136 @@
+"""Health: loops that turn, a watchdog that ends the process when one hangs, and the HTTP answers about it.
+
+Healthy means that a service's own loops turn; broker, database and devices belong in `status` and in readiness.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from .clock import Clock, SystemClock
+from .logs import get_logger
+from .metrics import CONTENT_TYPE, exposition
+
+SILENT_LIMIT_S = 60.0
+"""A loop silent for longer ends its process, so that the restart policy acts (design 4)."""
+
+Readiness = Callable[[], dict[str, bool]]
+"""What the service needs from others, by name, and whether it is there."""
+
+_log = get_logger(__name__)
+
+
+class Heartbeats:
+    """When each loop of the process last turned. Safe to use from any thread."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._last_s: dict[str, float] = {}
+
+    def beat(self, loop: str) -> None:
+        """Called by a loop on each turn, at least every few seconds; the first call registers it."""
+        self._last_s[loop] = self._clock.monotonic_s()
+
+    def retire(self, loop: str) -> None:
+        """The loop ended on purpose."""
+        self._last_s.pop(loop, None)
+
+    def ages_s(self) -> dict[str, float]:
+        now_s = self._clock.monotonic_s()
+        return {loop: now_s - last_s for loop, last_s in list(self._last_s.items())}
+
+    def silent(self, limit_s: float = SILENT_LIMIT_S) -> list[str]:
+        return [loop for loop, age_s in self.ages_s().items() if age_s > limit_s]
+
+
+class Watchdog:
+    """Ends the process when a loop is silent: a hung service must not look alive."""
+
+    def __init__(self, heartbeats: Heartbeats, limit_s: float = SILENT_LIMIT_S) -> None:
+        self._heartbeats = heartbeats
+        self._limit_s = limit_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(min(5.0, self._limit_s / 4)):
+            if silent := self._heartbeats.silent(self._limit_s):
+                _log.critical("loop_silent", loops=silent, limit_s=self._limit_s)
+                os._exit(70)
+
+
+def live_answer(heartbeats: Heartbeats) -> tuple[int, dict[str, Any]]:
+    """Status code and body of /health/live."""
+    silent = heartbeats.silent()
+    ages = {loop: round(age_s, 1) for loop, age_s in heartbeats.ages_s().items()}
+    return (503 if silent else 200), {"live": not silent, "silent": silent, "last_turn_s": ages}
+
+
+def ready_answer(readiness: Readiness) -> tuple[int, dict[str, Any]]:
+    """Status code and body of /health/ready."""
+    needs = readiness()
+    ready = all(needs.values())
+    return (200 if ready else 503), {"ready": ready, "needs": needs}
+
+
+class HealthServer:
+    """/health/live, /health/ready and /metrics on a thread of its own. Port 0 means none."""
+
+    def __init__(self, host: str, port: int, heartbeats: Heartbeats, readiness: Readiness) -> None:
+        self._address = (host, port)
+        self._heartbeats = heartbeats
+        self._readiness = readiness
+        self._server: ThreadingHTTPServer | None = None
+
+    def start(self) -> None:
+        """Raises OSError when the port is in use."""
+        if not self._address[1]:
+            return
+        self._server = ThreadingHTTPServer(self._address, self._handler())
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        heartbeats, readiness = self._heartbeats, self._readiness
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 10
+
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                if path == "/metrics":
+                    self._answer(200, CONTENT_TYPE, exposition())
+                elif path in ("/health/live", "/health/ready"):
+                    code, body = live_answer(heartbeats) if path.endswith("live") else ready_answer(readiness)
+                    self._answer(code, "application/json", json.dumps(body).encode())
+                else:
+                    self._answer(404, "application/json", b'{"paths":["/health/live","/health/ready","/metrics"]}')
+
+            def _answer(self, code: int, content_type: str, body: bytes) -> None:
+                self.send_response(code)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+                """A health check every few seconds is no news."""
+
+        return Handler

@@ -1,0 +1,166 @@
+"""InfluxDB 2: write line protocol, query InfluxQL; failures sorted by what to do about them. The only use of influxdb_client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import urllib3
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.domain.write_precision import WritePrecision
+from influxdb_client.rest import ApiException
+
+from ..errors import Unavailable
+from .settings import DatabaseSettings
+
+
+class BadLines(Exception):
+    """400: a line cannot be read and nothing of the body was written. Bisect."""
+
+
+class PartialWrite(Exception):
+    """422: some points were dropped (type conflict, outside retention), the rest was written."""
+
+
+class Refused(Exception):
+    """401, 403 or 404: token, rights or bucket are wrong. Keep the data; a person must act."""
+
+
+class QueryFailed(Exception):
+    """The database answered that the query itself is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of an answer: rows as tuples in the order of `columns`; `time` is in milliseconds."""
+
+    name: str
+    tags: dict[str, str]
+    columns: tuple[str, ...]
+    rows: list[list[Any]]
+
+
+class _SeriesWire(msgspec.Struct):
+    name: str = ""
+    tags: dict[str, str] = {}
+    columns: list[str] = []
+    values: list[list[Any]] = []
+
+
+class _Result(msgspec.Struct):
+    series: list[_SeriesWire] = []
+    error: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    results: list[_Result] = []
+    error: str | None = None
+
+
+_decoder = msgspec.json.Decoder(_Answer)
+
+
+class Influx:
+    """One connection to one InfluxDB. Not shared between threads that write: each has its own."""
+
+    def __init__(self, settings: DatabaseSettings, *, timeout_s: float = 10.0) -> None:
+        self._token = settings.influx_token.get_secret_value()
+        self._url = settings.influx_url.rstrip("/")
+        self._client = InfluxDBClient(
+            url=self._url, token=self._token, org=settings.influx_org, timeout=int(timeout_s * 1000), retries=False
+        )
+        self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
+        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=timeout_s), retries=False, maxsize=2)
+        self._headers = {"Authorization": f"Token {self._token}", "Accept": "application/json"}
+
+    def __enter__(self) -> Influx:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._write_api.close()
+        self._client.close()
+        self._pool.clear()
+
+    def write(self, bucket: str, body: bytes) -> None:
+        """Write lines in nanoseconds. Returning means that the database has them on disk.
+
+        Raises Unavailable (try again), BadLines, PartialWrite or Refused.
+        """
+        try:
+            self._write_api.write(bucket=bucket, record=body, write_precision=WritePrecision.NS)
+        except ApiException as error:
+            raise _classified(error) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unavailable(f"InfluxDB at {self._url} does not answer: {_short(error)}") from error
+
+    def query(self, bucket: str, influxql: str, **parameters: str | float) -> list[Series]:
+        """Run InfluxQL; `$name` in it is bound to `parameters`. Times come back in milliseconds.
+
+        Raises Unavailable, Refused or QueryFailed.
+        """
+        fields = {"db": bucket, "q": influxql, "epoch": "ms", "params": msgspec.json.encode(parameters).decode()}
+        try:
+            response = self._pool.request(
+                "POST", f"{self._url}/query", fields=fields, headers=self._headers, encode_multipart=False
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unavailable(f"InfluxDB at {self._url} does not answer: {_short(error)}") from error
+        if response.status in (401, 403, 404):
+            raise Refused(f"InfluxDB refuses the query ({response.status}): {_body(response.data)}")
+        if response.status >= 500:
+            raise Unavailable(f"InfluxDB answers {response.status}: {_body(response.data)}", _retry_after(response.headers))
+        if response.status != 200:
+            raise QueryFailed(f"InfluxDB answers {response.status}: {_body(response.data)}")
+        return list(_series(_decoder.decode(response.data)))
+
+
+def quoted(name: str) -> str:
+    """An identifier of InfluxQL (measurement, field, tag)."""
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def literal(text: str) -> str:
+    """A string of InfluxQL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _series(answer: _Answer) -> Iterator[Series]:
+    if answer.error:
+        raise QueryFailed(answer.error)
+    for result in answer.results:
+        if result.error:
+            raise QueryFailed(result.error)
+        for series in result.series:
+            yield Series(series.name, series.tags, tuple(series.columns), series.values)
+
+
+def _classified(error: ApiException) -> Exception:
+    reason = f"InfluxDB answers {error.status}: {_body(error.body)}"
+    if error.status == 400:
+        return BadLines(reason)
+    if error.status == 422:
+        return PartialWrite(reason)
+    if error.status in (401, 403, 404):
+        return Refused(reason)
+    return Unavailable(reason, _retry_after(error.headers or {}))
+
+
+def _retry_after(headers: Any) -> float | None:
+    text = headers.get("Retry-After")
+    return float(text) if text and str(text).isdigit() else None
+
+
+def _body(data: Any) -> str:
+    text = data.decode(errors="replace") if isinstance(data, bytes) else str(data or "")
+    return " ".join(text.split())[:600]
+
+
+def _short(error: BaseException) -> str:
+    return str(error).partition("(Caused by ")[2].rstrip(")") or str(error) or type(error).__name__

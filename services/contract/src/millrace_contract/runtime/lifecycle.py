@@ -1,0 +1,61 @@
+"""How a process starts and ends: signals, and the answers of a command line to mistakes and requests."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from ..errors import ConfigurationProblems
+
+EXIT_WELL = 0
+EXIT_NOT_WELL = 1
+EXIT_MISTAKE = 2
+
+
+def stop_event() -> threading.Event:
+    """Set on SIGTERM or SIGINT. A second signal ends the process at once. Call on the main thread."""
+    event = threading.Event()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if event.is_set():
+            os._exit(128 + number)
+        event.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    return event
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--config DIR` and `--json`, which every command takes (design 7)."""
+    parser.add_argument("--config", type=Path, metavar="DIR", help="folder with plant.yaml (default: MILLRACE_CONFIG, or config)")
+    parser.add_argument("--json", action="store_true", help="print JSON lines instead of text")
+
+
+def answer_mistakes(command: Callable[[], int], *, as_json: bool = False) -> int:
+    """Run a command; a configuration's problems become text (or JSON lines) on standard error and exit status 2."""
+    try:
+        return command()
+    except ConfigurationProblems as error:
+        for problem in error.problems:
+            line = (
+                json.dumps({"file": problem.file, "line": problem.line, "key": problem.key, "message": problem.message})
+                if as_json
+                else str(problem)
+            )
+            sys.stderr.write(f"{line}\n")
+        if not as_json:
+            sys.stderr.write(f"{len(error.problems)} problem{'s' if len(error.problems) != 1 else ''}, nothing started\n")
+        return EXIT_MISTAKE
+    except BrokenPipeError:  # the reader, head or less, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_WELL
+    except KeyboardInterrupt:
+        return 130

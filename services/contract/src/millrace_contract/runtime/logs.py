@@ -1,0 +1,55 @@
+"""Structured logs: a constant event and key=value fields. JSON in containers, readable on a terminal. The only use of structlog."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from .settings import ServiceSettings
+
+Logger = structlog.stdlib.BoundLogger
+
+
+def configure_logs(settings: ServiceSettings, service: str) -> None:
+    """Send everything, libraries too, to standard error in one form. Call once, before the first log line."""
+    terminal = settings.log_format == "terminal" or (settings.log_format == "auto" and sys.stderr.isatty())
+    identity = {"service": service, "instance": settings.instance}
+
+    def add_identity(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.update(identity)
+        return event
+
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.format_exc_info,
+    ]
+    shared.insert(0, structlog.stdlib.add_logger_name) if settings.log_level == "debug" else None
+    if not terminal:
+        shared.append(add_identity)
+    renderer = structlog.dev.ConsoleRenderer(timestamp_key="time") if terminal else structlog.processors.JSONRenderer()
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    for noisy in ("pymodbus", "urllib3", "asyncio", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING if noisy != "pymodbus" else logging.CRITICAL)
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_logger(name: str) -> Logger:
+    logger: Logger = structlog.stdlib.get_logger(name)
+    return logger

@@ -1,0 +1,96 @@
+"""Settings of a process: environment variables `MILLRACE_*`, secrets also as files (`*_FILE`). Loaded once, in `__main__`."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from ..assets import SEGMENT_PATTERN
+from ..errors import ConfigurationProblems, Problem
+
+PREFIX = "MILLRACE_"
+
+
+class Settings(BaseModel):
+    """Base of all settings models: field `mqtt_host` is variable MILLRACE_MQTT_HOST; the description is its documentation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ServiceSettings(Settings):
+    config: Path = Field(default=Path("config"), description="folder with plant.yaml and its companions")
+    data: Path = Field(default=Path("var"), description="folder for what the service must remember")
+    instance: str = Field(default="1", pattern=f"^{SEGMENT_PATTERN}$", description="tells several of one service apart")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level that is logged")
+    log_format: Literal["auto", "json", "terminal"] = Field(default="auto", description="auto: readable on a terminal, else JSON")
+    http_host: str = Field(default="127.0.0.1", description="address of health and metrics")
+    http_port: int = Field(default=0, ge=0, le=65_535, description="port of health and metrics; 0: none")
+
+
+class BrokerSettings(Settings):
+    mqtt_host: str = Field(default="127.0.0.1", description="host name of the MQTT broker")
+    mqtt_port: int = Field(default=1883, ge=1, le=65_535, description="port of the MQTT broker")
+    mqtt_username: str = Field(default="", description="account at the broker; empty: none")
+    mqtt_password: SecretStr = Field(default=SecretStr(""), description="password of the account")
+    mqtt_ca: Path | None = Field(default=None, description="certificate authority of the broker; set: TLS is used")
+
+
+class DatabaseSettings(Settings):
+    influx_url: str = Field(default="http://127.0.0.1:8086", pattern=r"^https?://", description="address of InfluxDB")
+    influx_org: str = Field(default="millrace", description="organisation in InfluxDB")
+    influx_token: SecretStr = Field(default=SecretStr(""), description="token for InfluxDB")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + field.upper()
+
+
+def load_settings(model: type[S], environ: Mapping[str, str], **given: Any) -> S:
+    """The settings. `given` (from the command line) wins over the environment; an empty variable counts as not set.
+
+    Raises ConfigurationProblems that name each variable, what is wrong and what is allowed, and never the value of a secret.
+    """
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, field in model.model_fields.items():
+        text = environ.get(variable(name)) or None
+        file = environ.get(f"{variable(name)}_FILE") if _is_secret(field.annotation) else None
+        if file:
+            if text is not None:
+                problems.append(_problem(variable(name), f"is set, and {variable(name)}_FILE too; use one of the two"))
+            try:
+                text = Path(file).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(_problem(f"{variable(name)}_FILE", f"cannot be read: {error}"))
+        if text is not None:
+            values[name] = text
+    values.update({name: value for name, value in given.items() if value is not None})
+    try:
+        settings = model.model_validate(values)
+    except ValidationError as error:
+        for finding in error.errors(include_url=False, include_input=False):
+            name = str(finding["loc"][0])
+            shown = "" if _is_secret(model.model_fields[name].annotation) else f"{str(values.get(name))[:60]!r} "
+            problems.append(_problem(variable(name), f"{shown}is not allowed: {finding['msg'][0].lower()}{finding['msg'][1:]}"))
+    if problems:
+        raise ConfigurationProblems(problems)
+    return settings
+
+
+def _problem(name: str, message: str) -> Problem:
+    return Problem("environment", 0, name, message)
+
+
+def _is_secret(annotation: Any) -> bool:
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return any(_is_secret(argument) for argument in typing.get_args(annotation))
+    return annotation is SecretStr

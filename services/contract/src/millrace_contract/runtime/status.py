@@ -1,0 +1,103 @@
+"""The status topic: what a service says of itself, and what the others' statuses mean together (design 2.1)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from importlib.metadata import version as package_version
+
+import msgspec
+
+from ..errors import Malformed
+from ..messages import Status, decode, encode
+from ..times import format_timestamp
+from ..topics import Kind, Topic, Topics
+from .clock import Clock, SystemClock
+from .mqtt import MqttSession
+
+INTERVAL_S = 10.0
+
+
+def last_will(topics: Topics, service: str, instance: str) -> tuple[str, bytes]:
+    """Topic and payload that the broker publishes when the service is gone."""
+    return topics.status(service, instance), encode(Status(service=service, instance=instance, alive=False))
+
+
+class StatusReporter:
+    """Publishes the retained status every ten seconds, at once after `now`, and after each reconnect.
+
+    `collect` is called on the reporter's thread and returns the status with what only the service knows
+    (taking, configuration, problems, figures); the rest is filled in here.
+    """
+
+    def __init__(
+        self, session: MqttSession, topics: Topics, status: Status, collect: Callable[[Status], Status], clock: Clock | None = None
+    ) -> None:
+        self._session = session
+        self._topic = topics.status(status.service, status.instance)
+        self._clock = clock or SystemClock()
+        self._base = msgspec.structs.replace(
+            status,
+            alive=True,
+            version=package_version("millrace-contract"),
+            started=format_timestamp(self._clock.now_ms()),
+        )
+        self._collect = collect
+        self._wanted = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def now(self) -> None:
+        """Publish as soon as possible; may be called from any thread, never blocks."""
+        self._wanted.set()
+
+    def stop(self) -> None:
+        """Say good-bye: the broker sends no last will after an orderly disconnect."""
+        self._stopped = True
+        self._wanted.set()
+        if self._thread.ident is not None:
+            self._thread.join(2.0)
+        gone = msgspec.structs.replace(self._base, alive=False, timestamp=format_timestamp(self._clock.now_ms()))
+        self._session.publish(self._topic, encode(gone), retain=True)
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._wanted.clear()
+            status = msgspec.structs.replace(self._collect(self._base), timestamp=format_timestamp(self._clock.now_ms()))
+            self._session.publish(self._topic, encode(status), retain=True)
+            self._wanted.wait(INTERVAL_S)
+
+
+class Platform:
+    """What the services said last. Not thread-safe: one loop applies and asks."""
+
+    def __init__(self) -> None:
+        self._statuses: dict[tuple[str, str], Status] = {}
+
+    def apply(self, topic: Topic, payload: bytes) -> Status | None:
+        """Take note of a message on a status topic; an empty one clears it. Returns the status, None when it was no status."""
+        if topic.kind is not Kind.STATUS or topic.service is None or topic.instance is None:
+            return None
+        if not payload:
+            self._statuses.pop((topic.service, topic.instance), None)
+            return None
+        try:
+            status = decode(Status, payload)
+        except Malformed:
+            return None
+        self._statuses[(topic.service, topic.instance)] = status
+        return status
+
+    def is_alive(self, service: str, instance: str) -> bool:
+        status = self._statuses.get((service, instance))
+        return status is not None and status.alive
+
+    def is_taking(self) -> bool:
+        """Whether any ingest says that the database takes data."""
+        return any(status.alive and bool(status.taking) for (service, _), status in self._statuses.items() if service == "ingest")
+
+    def statuses(self) -> list[Status]:
+        return list(self._statuses.values())
