@@ -1,0 +1,154 @@
+"""From the bytes of one answer to the readings of its signals, by a plan that is compiled once. Pure.
+
+A block's signals are laid out in a few `struct` formats, one for each byte order in use, with the gaps as padding, so that one
+C call turns the whole answer into numbers. What needs no more work (no scale, no limits, no bit) goes straight into the readings.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from millrace_contract.plant import Signal
+
+from .registers import FLOAT_TYPES, LOW_BYTE_FIRST, NUMBER_TYPES, ORDERS, NotText, Number, Value, decode_text, swap_bytes
+
+BAD: Final = "bad"
+BIT_TABLES: Final = frozenset({"coil", "discrete"})
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What one read brought: a reading or a bad quality for each signal; `reasons` says why a quality is not good."""
+
+    readings: dict[str, Value] = field(default_factory=dict)
+    quality: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def spoil(self, names: Iterable[str], reason: str) -> None:
+        """These signals could not be read: bad quality, no reading."""
+        for name in names:
+            self.readings.pop(name, None)
+            self.quality[name] = BAD
+            self.reasons[name] = reason
+
+
+class BlockDecoder:
+    """Decodes the payload of one block. Build it once, use it for every answer; it keeps nothing between answers."""
+
+    def __init__(self, address: int, count: int, signals: Sequence[Signal]) -> None:
+        """`address` and `count` are the block's, in registers, or in bits for coils and discrete inputs."""
+        self._bits = [(s.name, s.address - address) for s in signals if s.table in BIT_TABLES]
+        words = [s for s in signals if s.table not in BIT_TABLES]
+        plain, judged = [s for s in words if _is_plain(s)], [s for s in words if not _is_plain(s)]
+        self._layers: list[_PlainLayer | _JudgedLayer] = [_PlainLayer(address, count, layer) for layer in _layers(plain)]
+        self._layers += [_JudgedLayer(address, count, layer) for layer in _layers(judged)]
+        self._swaps = any(layer.swaps for layer in self._layers)
+
+    def decode(self, payload: bytes, snapshot: Snapshot) -> None:
+        """Adds every signal of the block to `snapshot`. The payload has exactly the block's length: modbus.py checked it."""
+        readings = snapshot.readings
+        for name, index in self._bits:
+            readings[name] = payload[index >> 3] >> (index & 7) & 1
+        swapped = swap_bytes(payload) if self._swaps else payload
+        for layer in self._layers:
+            layer.decode(swapped if layer.swaps else payload, snapshot)
+
+
+def _is_plain(signal: Signal) -> bool:
+    unscaled = signal.scale == 1 and signal.offset == 0
+    unlimited = signal.minimum is None and signal.maximum is None
+    return unscaled and unlimited and signal.bit is None and signal.type != "string"
+
+
+def _reading_order(signal: Signal) -> tuple[bool, str]:
+    return (signal.order in LOW_BYTE_FIRST, ">") if signal.type == "string" else ORDERS[signal.order]
+
+
+def _layers(signals: Sequence[Signal]) -> list[list[Signal]]:
+    """Groups of signals of one byte order that do not overlap, each in ascending order: what one `struct` can unpack."""
+    layers: list[list[Signal]] = []
+    for signal in sorted(signals, key=lambda s: (s.address, s.name)):
+        for layer in layers:
+            last = layer[-1]
+            if _reading_order(last) == _reading_order(signal) and last.address + last.registers <= signal.address:
+                layer.append(signal)
+                break
+        else:
+            layers.append([signal])
+    return layers
+
+
+def _compile(address: int, count: int, signals: Sequence[Signal]) -> struct.Struct:
+    _, endian = _reading_order(signals[0])
+    parts, at = [endian], address
+    for signal in signals:
+        code = f"{2 * signal.registers}s" if signal.type == "string" else NUMBER_TYPES[signal.type].code
+        parts.append(f"{2 * (signal.address - at)}x{code}")
+        at = signal.address + signal.registers
+    parts.append(f"{2 * (address + count - at)}x")
+    return struct.Struct("".join(parts))
+
+
+class _PlainLayer:
+    """Numbers that are readings as they stand, but for floats that are no numbers."""
+
+    def __init__(self, address: int, count: int, signals: Sequence[Signal]) -> None:
+        self.swaps = _reading_order(signals[0])[0]
+        self._unpack = _compile(address, count, signals).unpack
+        self._names = tuple(signal.name for signal in signals)
+        self._has_floats = any(signal.type in FLOAT_TYPES for signal in signals)
+
+    def decode(self, payload: bytes, snapshot: Snapshot) -> None:
+        values: tuple[Number, ...] = self._unpack(payload)
+        # One NaN or infinity makes the sum one too. A sum that overflows takes the careful way and loses nothing.
+        if not self._has_floats or math.isfinite(sum(values)):
+            snapshot.readings.update(zip(self._names, values, strict=True))
+            return
+        for name, value in zip(self._names, values, strict=True):
+            if math.isfinite(value):
+                snapshot.readings[name] = value
+            else:
+                snapshot.spoil((name,), f"the registers hold {value}, which is no number")
+
+
+class _JudgedLayer:
+    """Signals with a bit, text, a scale or limits."""
+
+    def __init__(self, address: int, count: int, signals: Sequence[Signal]) -> None:
+        self.swaps = _reading_order(signals[0])[0]
+        self._unpack = _compile(address, count, signals).unpack
+        self._signals = tuple(signals)
+
+    def decode(self, payload: bytes, snapshot: Snapshot) -> None:
+        for signal, raw in zip(self._signals, self._unpack(payload), strict=True):
+            if signal.bit is not None:
+                snapshot.readings[signal.name] = raw >> signal.bit & 1
+            elif signal.type == "string":
+                _take_text(signal, raw, snapshot)
+            else:
+                _take_number(signal, raw, snapshot)
+
+
+def _take_text(signal: Signal, raw: bytes, snapshot: Snapshot) -> None:
+    try:
+        snapshot.readings[signal.name] = decode_text("ABCD", raw)  # The layer has put the bytes in order.
+    except NotText as error:
+        snapshot.spoil((signal.name,), str(error))
+
+
+def _take_number(signal: Signal, raw: Number, snapshot: Snapshot) -> None:
+    value = raw if signal.scale == 1 and signal.offset == 0 else raw * signal.scale + signal.offset
+    if not math.isfinite(value):
+        snapshot.spoil((signal.name,), f"the registers hold {raw}, which is no number")
+        return
+    # What a sensor says when it is broken lies outside its limits; as a reading it would raise alarms and move averages.
+    if signal.minimum is not None and value < signal.minimum:
+        snapshot.spoil((signal.name,), f"{value} is below the minimum {signal.minimum}")
+    elif signal.maximum is not None and value > signal.maximum:
+        snapshot.spoil((signal.name,), f"{value} is above the maximum {signal.maximum}")
+    else:
+        snapshot.readings[signal.name] = value

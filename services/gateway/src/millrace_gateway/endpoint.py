@@ -1,0 +1,50 @@
+"""Where a device is reached: what identifies one connection, so that devices behind the same one share it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from millrace_contract.plant import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One end of a wire. `host` is a host name or address; for a serial line the name of its port, and `port` is 0."""
+
+    transport: str
+    host: str
+    port: int = 0
+    baudrate: int = 19_200
+    parity: str = "E"
+    stopbits: int = 1
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+
+    @property
+    def is_rtu(self) -> bool:
+        """RTU framing: no transaction number, so an answer can be told from a late one only by closing in between."""
+        return self.transport in ("rtu_over_tcp", "serial")
+
+    def __str__(self) -> str:
+        return self.host if self.transport == "serial" else f"{self.host}:{self.port}"
+
+    @classmethod
+    def of(cls, connection: Connection) -> Endpoint:
+        """The endpoint of a device's connection; its unit and time limit are the device's own."""
+        if connection.transport == "serial":
+            return cls(
+                transport="serial",
+                host=connection.serial_port,
+                baudrate=connection.baud_rate,
+                parity=connection.parity,
+                stopbits=connection.stop_bits,
+            )
+        return cls(
+            transport=connection.transport,
+            host=connection.host,
+            port=connection.port,
+            ca_file=connection.ca_file or None,
+            certificate_file=connection.certificate_file or None,
+            key_file=connection.key_file or None,
+        )

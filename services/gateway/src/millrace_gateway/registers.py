@@ -1,0 +1,122 @@
+"""What the bytes of registers mean: types, word and byte orders, text, bits. Pure functions of values.
+
+Modbus sends each register high byte first. A value of several registers is written as the letters of its bytes, A the most
+significant: ABCD is the plain order, CDAB has its registers swapped, BADC its bytes, DCBA both. Two facts make all four cheap:
+swapping the bytes of every register turns CDAB into DCBA and BADC into ABCD, and ABCD and DCBA are what `struct` calls big and
+little endian. So each order is "swap the bytes or not" plus an endianness, for values of any length.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+Number = int | float
+Value = int | float | str
+
+
+class NumberType(NamedTuple):
+    """A type of fixed size: the letter that `struct` uses for it, and how many registers it fills."""
+
+    code: str
+    registers: int
+
+
+class ByteOrder(NamedTuple):
+    """How to read an order: swap the bytes of each register first?, then which `struct` endianness."""
+
+    swaps: bool
+    endian: str
+
+
+NUMBER_TYPES: Final[dict[str, NumberType]] = {
+    "int16": NumberType("h", 1),
+    "uint16": NumberType("H", 1),
+    "int32": NumberType("i", 2),
+    "uint32": NumberType("I", 2),
+    "int64": NumberType("q", 4),
+    "uint64": NumberType("Q", 4),
+    "float32": NumberType("f", 2),
+    "float64": NumberType("d", 4),
+}
+FLOAT_TYPES: Final = frozenset({"float32", "float64"})
+LOW_BYTE_FIRST: Final = frozenset({"BADC", "DCBA"})
+"""The orders in which a register holds the low one of its two bytes first: all that an order means for text."""
+
+ORDERS: Final[dict[str, ByteOrder]] = {
+    "ABCD": ByteOrder(swaps=False, endian=">"),
+    "CDAB": ByteOrder(swaps=True, endian="<"),
+    "BADC": ByteOrder(swaps=True, endian=">"),
+    "DCBA": ByteOrder(swaps=False, endian="<"),
+}
+
+
+class NotText(ValueError):
+    """The registers of a string signal hold bytes that are no text."""
+
+
+def swap_bytes(payload: bytes) -> bytes:
+    """The same registers with the two bytes of each exchanged."""
+    swapped = bytearray(len(payload))
+    swapped[0::2] = payload[1::2]
+    swapped[1::2] = payload[0::2]
+    return bytes(swapped)
+
+
+def decode_number(type_name: str, order: str, payload: bytes) -> Number:
+    """One number from exactly its registers' bytes. Floats may be NaN or infinite: judging that is the caller's.
+
+    Raises KeyError for an unknown type or order, struct.error for a wrong length.
+    """
+    swaps, endian = ORDERS[order]
+    number: Number = struct.unpack(endian + NUMBER_TYPES[type_name].code, swap_bytes(payload) if swaps else payload)[0]
+    return number
+
+
+def encode_number(type_name: str, order: str, value: Number) -> bytes:
+    """The registers' bytes that decode to `value`. Raises struct.error where the type cannot hold it."""
+    swaps, endian = ORDERS[order]
+    payload = struct.pack(endian + NUMBER_TYPES[type_name].code, value)
+    return swap_bytes(payload) if swaps else payload
+
+
+def decode_text(order: str, payload: bytes) -> str:
+    """The text up to the first NUL, without the spaces that pad it.
+
+    Raises NotText for what is not UTF-8: guessing an encoding would invent characters.
+    """
+    raw = swap_bytes(payload) if order in LOW_BYTE_FIRST else payload
+    try:
+        text = raw.split(b"\0", 1)[0].decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise NotText(f"the registers hold {raw[:16].hex(' ')}, which is no UTF-8 text") from error
+    if not text.isprintable():
+        raise NotText(f"the registers hold {raw[:16].hex(' ')}, which has control characters")
+    return text
+
+
+def encode_text(order: str, text: str, registers: int) -> bytes:
+    """`text` in `registers` registers, padded with NUL. Raises ValueError where it does not fit."""
+    raw = text.encode("utf-8")
+    if len(raw) > 2 * registers:
+        raise ValueError(f"{text!r} needs {len(raw)} bytes, {registers} registers hold {2 * registers}")
+    padded = raw.ljust(2 * registers, b"\0")
+    return swap_bytes(padded) if order in LOW_BYTE_FIRST else padded
+
+
+def decode_bits(payload: bytes, count: int) -> list[int]:
+    """Coils or discrete inputs as 0 and 1: the first one is the lowest bit of the first byte."""
+    return [payload[index >> 3] >> (index & 7) & 1 for index in range(count)]
+
+
+def encode_bits(bits: list[int]) -> bytes:
+    """The bytes that decode to these bits, the last byte filled with zeros."""
+    packed = bytearray((len(bits) + 7) // 8)
+    for index, bit in enumerate(bits):
+        packed[index >> 3] |= bit << (index & 7)
+    return bytes(packed)
+
+
+def register_words(payload: bytes) -> list[int]:
+    """The registers as unsigned numbers, as a person sees them in a Modbus tool."""
+    return list(struct.unpack(f">{len(payload) // 2}H", payload))

@@ -1,0 +1,230 @@
+"""A Modbus server that tells the truth about its addresses, or misbehaves byte by byte on command."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from millrace_contract.plant import Profile
+
+TABLES = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A read as it reached the server."""
+
+    transaction: int
+    unit: int
+    function: int
+    address: int
+    count: int
+
+    @property
+    def table(self) -> str:
+        return TABLES[self.function]
+
+
+def crc16(data: bytes) -> bytes:
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
+    return struct.pack("<H", crc)
+
+
+class DeviceServer:
+    """Modbus over TCP (or TLS, or RTU frames) on a free port, on a thread of its own.
+
+    Every register holds its own address (input registers: plus 1000), every bit the lowest bit of its address, unless `registers`
+    says otherwise. `faults` maps a unit (or None for all) to what goes wrong; `undefined` are addresses that do not exist.
+    """
+
+    def __init__(self, framing: str = "mbap", tls: ssl.SSLContext | None = None) -> None:
+        self.framing = framing
+        self.tls = tls
+        self.port = 0
+        self.requests: list[Request] = []
+        self.faults: dict[int | None, str] = {}
+        self.registers: dict[tuple[str, int], int] = {}
+        self.undefined: set[tuple[str, int]] = set()
+        self.units: set[int] | None = None
+        self.connections = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._server: asyncio.Server | None = None
+
+    def start(self) -> DeviceServer:
+        if not self._thread.is_alive():
+            self._thread.start()
+        self._call(self._listen)
+        return self
+
+    def stop(self) -> None:
+        """Stops listening and drops every connection; the port can be opened again with start()."""
+        self._call(self._shut)
+
+    def close(self) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    def drop_connections(self) -> None:
+        self._call(self._drop)
+
+    def of_unit(self, unit: int) -> list[Request]:
+        return [request for request in self.requests if request.unit == unit]
+
+    def _call(self, function: Callable[[], object]) -> None:
+        asyncio.run_coroutine_threadsafe(function(), self._loop).result(5)  # type: ignore[arg-type]
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _shut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self._drop()
+
+    async def _drop(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.add(writer)
+        try:
+            while True:
+                request = await (self._read_mbap(reader) if self.framing == "mbap" else self._read_rtu(reader))
+                self.requests.append(request)
+                fault = self.faults.get(request.unit) or self.faults.get(None) or ""
+                if self.units is not None and request.unit not in self.units:
+                    fault = "silent"
+                await self._answer(request, fault, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _read_mbap(self, reader: asyncio.StreamReader) -> Request:
+        transaction, _, _, unit, function, address, count = struct.unpack(">HHHBBHH", await reader.readexactly(12))
+        return Request(transaction, unit, function, address, count)
+
+    async def _read_rtu(self, reader: asyncio.StreamReader) -> Request:
+        frame = await reader.readexactly(8)
+        assert crc16(frame[:6]) == frame[6:]
+        return Request(0, *struct.unpack(">BBHH", frame[:6]))
+
+    def _pdu(self, request: Request) -> bytes:
+        span = range(request.address, request.address + request.count)
+        if any((request.table, address) in self.undefined for address in span):
+            return bytes([request.function | 0x80, 2])
+        if request.function in (1, 2):
+            packed = bytearray((request.count + 7) // 8)
+            for index, address in enumerate(span):
+                packed[index >> 3] |= (self.registers.get((request.table, address), address) & 1) << (index & 7)
+            data = bytes(packed)
+        else:
+            base = 1000 if request.table == "input" else 0
+            words = [self.registers.get((request.table, address), address + base) & 0xFFFF for address in span]
+            data = struct.pack(f">{len(words)}H", *words)
+        return bytes([request.function, len(data)]) + data
+
+    def _frame(self, request: Request, pdu: bytes) -> bytes:
+        if self.framing == "mbap":
+            return struct.pack(">HHHB", request.transaction, 0, len(pdu) + 1, request.unit) + pdu
+        return (frame := bytes([request.unit]) + pdu) + crc16(frame)
+
+    async def _answer(self, request: Request, fault: str, writer: asyncio.StreamWriter) -> None:
+        pdu = self._pdu(request)
+        frame = self._frame(request, pdu)
+        kind, _, argument = fault.partition(":")
+        match kind:
+            case "silent":
+                return
+            case "exception":
+                frame = self._frame(request, bytes([request.function | 0x80, int(argument)]))
+            case "wrong_function":
+                frame = self._frame(request, bytes([int(argument or 4)]) + pdu[1:])
+            case "wrong_unit":
+                frame = self._frame(Request(request.transaction, request.unit + 1, 3, 0, 0), pdu)
+            case "wrong_transaction":
+                frame = self._frame(Request(request.transaction + 7, request.unit, 3, 0, 0), pdu)
+            case "fewer":  # a well-formed answer with one register less than asked
+                frame = self._frame(request, bytes([pdu[0], pdu[1] - 2]) + pdu[2:-2])
+            case "lying":  # announces more than it holds
+                frame = self._frame(request, bytes([pdu[0], pdu[1] + 2]) + pdu[2:])
+            case "truncated":
+                frame = frame[:-3]
+            case "garbage":
+                frame = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+            case "dribbled":
+                for index in range(len(frame)):
+                    writer.write(frame[index : index + 1])
+                    await writer.drain()
+                    await asyncio.sleep(0.001)
+                return
+            case "duplicated":
+                frame *= 2
+            case "close":
+                writer.transport.abort()
+                raise ConnectionResetError
+            case "late":
+                await asyncio.sleep(float(argument))
+        writer.write(frame)
+        await writer.drain()
+
+
+@pytest.fixture
+def device_server() -> Iterator[Callable[..., DeviceServer]]:
+    """Starts servers; all are closed at the end of the test."""
+    servers: list[DeviceServer] = []
+
+    def start(framing: str = "mbap", tls: ssl.SSLContext | None = None) -> DeviceServer:
+        server = DeviceServer(framing, tls).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def make_profile() -> Callable[..., Profile]:
+    """A profile of these signals, as a plant would write them."""
+
+    def make(
+        signals: dict[str, dict[str, object]],
+        groups: dict[str, float] | None = None,
+        atomic: list[list[str]] | None = None,
+        limits: dict[str, int] | None = None,
+        order: str = "ABCD",
+    ) -> Profile:
+        return Profile.model_validate(
+            {
+                "name": "test-device",
+                "title": "Test device",
+                "source": "test",
+                "verified": "no",
+                "order": order,
+                "groups": {name: {"interval_s": s} for name, s in (groups or {"fast": 1.0}).items()},
+                "signals": signals,
+                "atomic": atomic or [],
+                "limits": limits or {},
+            }
+        )
+
+    return make

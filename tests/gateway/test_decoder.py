@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from millrace_contract.plant import Signal
+from millrace_gateway import registers
+from millrace_gateway.decoder import BlockDecoder, Snapshot
+from millrace_gateway.registers import FLOAT_TYPES, NUMBER_TYPES, ORDERS
+
+
+def signal(name: str, address: int, type_name: str, **more: Any) -> Signal:
+    return Signal.model_validate({"name": name, "address": address, "type": type_name, **more})
+
+
+def decode(signals: list[Signal], payload: bytes, address: int = 0, count: int | None = None) -> Snapshot:
+    snapshot = Snapshot()
+    BlockDecoder(address, len(payload) // 2 if count is None else count, signals).decode(payload, snapshot)
+    return snapshot
+
+
+def test_gaps_and_mixed_orders_in_one_block() -> None:
+    signals = [
+        signal("speed", 100, "uint16"),
+        signal("temperature", 103, "float32", order="CDAB"),
+        signal("energy", 105, "float64", order="DCBA"),
+        signal("program", 110, "string", registers=3, order="BADC"),
+    ]
+    payload = (
+        struct.pack(">H4x", 1500)
+        + registers.encode_number("float32", "CDAB", 68.5)
+        + registers.encode_number("float64", "DCBA", 1234.5)
+        + bytes(2)
+        + registers.encode_text("BADC", "O1234", 3)
+        + bytes(2)
+    )
+    snapshot = decode(signals, payload, address=100)
+    assert snapshot.readings == {"speed": 1500, "temperature": 68.5, "energy": 1234.5, "program": "O1234"}
+    assert snapshot.quality == {}
+
+
+def test_scale_and_offset_are_computed_in_float64() -> None:
+    snapshot = decode([signal("load", 0, "int16", scale=0.1, offset=-40.0)], struct.pack(">h", 687))
+    assert snapshot.readings == {"load": 687 * 0.1 - 40.0}
+
+
+def test_bits_of_one_register_and_the_register_itself() -> None:
+    signals = [
+        signal("overload", 20, "uint16", bit=3),
+        signal("coolant_low", 20, "uint16", bit=15),
+        signal("status_word", 20, "uint16"),
+    ]
+    snapshot = decode(signals, struct.pack(">H", 0b1000_0000_0000_0001), address=20)
+    assert snapshot.readings == {"overload": 0, "coolant_low": 1, "status_word": 0b1000_0000_0000_0001}
+
+
+def test_coils_beyond_a_byte() -> None:
+    signals = [signal(f"bit{i}", 5 + i, "bit", table="discrete") for i in (0, 7, 8, 12)]
+    snapshot = decode(signals, registers.encode_bits([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]), address=5, count=13)
+    assert snapshot.readings == {"bit0": 1, "bit7": 0, "bit8": 1, "bit12": 1}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_bad_and_spoils_no_neighbour(value: float) -> None:
+    signals = [signal("left", 0, "float32"), signal("broken", 2, "float32"), signal("right", 4, "float32")]
+    snapshot = decode(signals, struct.pack(">fff", 1.5, value, 2.5))
+    assert snapshot.readings == {"left": 1.5, "right": 2.5}
+    assert snapshot.quality == {"broken": "bad"}
+    assert "no number" in snapshot.reasons["broken"]
+
+
+def test_huge_numbers_whose_sum_overflows_are_still_numbers() -> None:
+    signals = [signal("a", 0, "float64"), signal("b", 4, "float64")]
+    assert decode(signals, struct.pack(">dd", 1.7e308, 1.7e308)).readings == {"a": 1.7e308, "b": 1.7e308}
+
+
+def test_a_scale_that_overflows_is_bad() -> None:
+    snapshot = decode([signal("a", 0, "float64", scale=10.0)], struct.pack(">d", 1.7e308))
+    assert (snapshot.readings, snapshot.quality) == ({}, {"a": "bad"})
+
+
+@pytest.mark.parametrize(("raw", "good"), [(-400, True), (-401, False), (1200, True), (1201, False), (-32768, False)])
+def test_outside_its_limits_a_signal_is_bad(raw: int, good: bool) -> None:
+    snapshot = decode([signal("t", 0, "int16", scale=0.1, minimum=-40, maximum=120)], struct.pack(">h", raw))
+    assert (snapshot.readings == {"t": raw * 0.1}) is good
+    assert snapshot.quality == ({} if good else {"t": "bad"})
+
+
+def test_text_that_is_no_text_is_bad() -> None:
+    snapshot = decode([signal("program", 0, "string", registers=2)], b"\xff\xfe\xfd\xfc")
+    assert (snapshot.readings, snapshot.quality) == ({}, {"program": "bad"})
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> tuple[list[Signal], dict[str, registers.Number], bytes]:
+    """Signals of random types and orders with gaps, their values, and the payload that holds them."""
+    signals, values, payload, address = [], {}, b"", 7
+    for index in range(draw(st.integers(1, 20))):
+        type_name = draw(st.sampled_from(sorted(NUMBER_TYPES)))
+        order = draw(st.sampled_from(sorted(ORDERS)))
+        gap = draw(st.integers(0, 3)) if index else 0
+        scale = draw(st.sampled_from([1.0, 0.5]))
+        width = 16 * NUMBER_TYPES[type_name].registers
+        if type_name in FLOAT_TYPES:
+            raw: registers.Number = draw(st.floats(width=width, allow_nan=False, allow_infinity=False))
+        else:
+            low, high = (0, 2**width - 1) if type_name.startswith("u") else (-(2 ** (width - 1)), 2 ** (width - 1) - 1)
+            raw = draw(st.integers(low, high))
+        payload += b"\xaa\x55" * gap + registers.encode_number(type_name, order, raw)
+        address += gap
+        signals.append(signal(f"s{index}", address, type_name, order=order, scale=scale))
+        address += NUMBER_TYPES[type_name].registers
+        values[f"s{index}"] = raw if scale == 1.0 else raw * scale
+    return signals, values, payload
+
+
+@given(layouts())
+def test_a_compiled_block_agrees_with_decoding_one_by_one(layout: tuple[list[Signal], dict[str, registers.Number], bytes]) -> None:
+    signals, values, payload = layout
+    snapshot = decode(signals, payload, address=7)
+    assert snapshot.readings == values
+    assert snapshot.quality == {}
