@@ -1,0 +1,156 @@
+"""One alert: what a rule raises for one device, everything that must survive a restart, and what its changes say."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from millrace_contract.messages import AlertEvent, AlertState
+from millrace_contract.times import format_timestamp
+
+from .conditions import Timer
+from .lifecycle import Facts, State, state_of
+
+PRIORITIES = ("low", "medium", "high", "critical")
+"""From the least to the most urgent."""
+
+
+class Evaluation(StrEnum):
+    """Whether the rule can be evaluated now, and if not, why: `good` and `uncertain` can."""
+
+    GOOD = "good"
+    UNCERTAIN = "uncertain"
+    STALE = "stale"  # the newest reading is too old
+    BAD = "bad"  # the device was asked and gave no good answer
+    NEVER_SEEN = "never_seen"
+    NOT_A_NUMBER = "not_a_number"  # a limit cannot be compared with text
+    INHIBITED = "inhibited"  # the device is offline, and that alert says so already
+
+
+class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The state of one (rule, device). Event times in ms; `version` grows by one with each change of state.
+
+    `seen_ms` and `seen_value` are the newest observation; `value` is what stood at the last change of the condition.
+    `quiet_from_ms` is for rules about missing data: the event time from which the silence counts.
+    """
+
+    id: str
+    rule: str
+    line: str
+    device_id: str
+    timer: Timer = Timer()
+    facts: Facts = Facts()
+    evaluation: Evaluation = Evaluation.NEVER_SEEN
+    version: int = 0
+    changed_ms: int = 0
+    occurrence: str | None = None
+    condition_since_ms: int | None = None
+    activated_ms: int | None = None
+    cleared_ms: int | None = None
+    acked_by: str | None = None
+    acked_ms: int | None = None
+    value: float | str | None = None
+    seen_ms: int = 0
+    seen_value: float | str | None = None
+    quiet_from_ms: int | None = None
+    inhibited: bool = False
+
+    @property
+    def state(self) -> State:
+        return state_of(self.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step of an alert's life: `alert` is how it is afterwards. `source_ms` is the event time of what caused it."""
+
+    alert: Alert
+    from_state: State
+    cause: str
+    source_ms: int
+    actor: str | None = None
+    comment: str | None = None
+    via: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a rule says about each of its alerts, beside their state."""
+
+    title: str
+    alert_class: str
+    priority: str
+    limit: float | None = None
+    unit: str | None = None
+    consequence: str | None = None
+    cause: str | None = None
+    action: str | None = None
+    response_s: float | None = None
+
+
+def alert_id(rule: str, device_id: str) -> str:
+    """The id of the alert of a rule for a device: neither name can hold a dot, so it is unique."""
+    return f"{rule}.{device_id}"
+
+
+def state_message(alert: Alert, description: Description) -> AlertState:
+    """The retained message, and what the API shows of the state."""
+    shelf = alert.facts.shelf
+    return AlertState(
+        id=alert.id,
+        rule=alert.rule,
+        line=alert.line,
+        device_id=alert.device_id,
+        title=description.title,
+        alert_class=description.alert_class,
+        priority=description.priority,
+        state=alert.state,
+        version=alert.version,
+        occurrence=alert.occurrence,
+        condition_since=_text(alert.condition_since_ms),
+        activated_at=_text(alert.activated_ms),
+        cleared_at=_text(alert.cleared_ms),
+        acked_by=alert.acked_by,
+        acked_at=_text(alert.acked_ms),
+        value=alert.value,
+        limit=description.limit,
+        unit=description.unit,
+        shelved_until=None if shelf is None else format_timestamp(shelf.until_ms),
+        reason=_hidden_because(alert),
+        timestamp=format_timestamp(alert.changed_ms),
+    )
+
+
+def event_message(transition: Transition, event_seq: int, recorded_ms: int, description: Description) -> AlertEvent:
+    """The immutable event: `timestamp` is when it was recorded, `source_timestamp` when its cause happened."""
+    alert = transition.alert
+    return AlertEvent(
+        event_seq=event_seq,
+        alert_id=alert.id,
+        occurrence=alert.occurrence,
+        rule=alert.rule,
+        line=alert.line,
+        device_id=alert.device_id,
+        priority=description.priority,
+        from_state=transition.from_state,
+        to_state=alert.state,
+        cause=transition.cause,
+        actor=transition.actor,
+        value=alert.value,
+        comment=transition.comment,
+        source_timestamp=format_timestamp(transition.source_ms),
+        timestamp=format_timestamp(recorded_ms),
+    )
+
+
+def _hidden_because(alert: Alert) -> str | None:
+    facts = alert.facts
+    if facts.out_of_service is not None:
+        return facts.out_of_service
+    if facts.designed:
+        return ", ".join(facts.designed)
+    return None if facts.shelf is None else facts.shelf.reason
+
+
+def _text(epoch_ms: int | None) -> str | None:
+    return None if epoch_ms is None else format_timestamp(epoch_ms)

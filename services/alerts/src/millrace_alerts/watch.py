@@ -1,0 +1,239 @@
+"""What is known of the plant, and its alerts: routes each observation to the alerts that it concerns.
+
+No clock, no I/O: the engine and a replay drive the same object, so that what a replay prints is what the live service
+would have stored. Owned by one thread.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from millrace_contract.messages import Comms
+from millrace_contract.plant import PlantModel
+from millrace_contract.telemetry import Telemetry, Value
+
+from .alert import Alert, Transition
+from .evaluator import Inhibit, Link, Observation, Reading, Resume, Seen, Tick, act, evaluate
+from .lifecycle import Action
+from .rules import Limit, Silence, Unreachable, Watched
+
+RETURN_GRACE_MS = 45_000
+"""After a gap of our own a device gets this long to be heard: gateways take up to 30 s to reconnect."""
+
+
+class Latest(msgspec.Struct, frozen=True, array_like=True):
+    """The newest reading of a signal; `value` None where the quality is bad."""
+
+    at_ms: int
+    value: Value | None
+    quality: str
+
+
+class DeviceRecord(msgspec.Struct, kw_only=True):
+    """What was last heard of a device. `comms` None: its gateway has not said anything yet."""
+
+    readings: dict[str, Latest] = {}
+    comms: Comms | None = None
+    heard_ms: int = 0
+
+
+class Gateway(msgspec.Struct, frozen=True):
+    alive: bool
+    changed_ms: int
+
+
+@dataclass
+class Saved:
+    """What survives a restart."""
+
+    alerts: dict[str, Alert] = field(default_factory=dict)
+    devices: dict[str, DeviceRecord] = field(default_factory=dict)
+    gateways: dict[str, Gateway] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Concerned:
+    """Which alerts are to be told of what, for one device."""
+
+    limits: dict[str, list[str]]
+    silences: dict[str | None, list[str]]
+    links: list[str]
+
+    def alerts_about_data(self) -> Iterator[str]:
+        for ids in self.silences.values():
+            yield from ids
+
+
+class Watch:
+    """The alerts of a plant. `changed_alerts` and `changed_devices` collect the names of what is to be saved."""
+
+    def __init__(self, plant: PlantModel, watched: dict[str, Watched], saved: Saved) -> None:
+        self._plant = plant
+        self.watched = watched
+        self.alerts = {each.alert_id: _restored(each, saved) for each in watched.values()}
+        self.devices = {name: saved.devices.get(name, DeviceRecord()) for name in plant.devices}
+        self.gateways = dict(saved.gateways)
+        self.changed_alerts: set[str] = set()
+        self.changed_devices: set[str] = set()
+        self.late_readings = 0
+        self._concerned = _by_device(watched, plant.devices)
+
+    def telemetry(self, device_id: str, message: Telemetry) -> list[Transition]:
+        """A message of a device of the plant. Backfill is shown where it is the newest, and never evaluated."""
+        fresh = self._remember(device_id, message)
+        if message.backfill or not fresh:
+            return []
+        concerned = self._concerned[device_id]
+        transitions: list[Transition] = []
+        for signal in fresh:
+            latest = self.devices[device_id].readings[signal]
+            reading = Reading(latest.at_ms, latest.value, uncertain=latest.quality == "uncertain")
+            transitions += self._tell(concerned.limits.get(signal, ()), reading)
+            if latest.value is not None:
+                transitions += self._tell(concerned.silences.get(signal, ()), Seen(latest.at_ms))
+        if message.readings:
+            transitions += self._tell(concerned.silences.get(None, ()), Seen(message.timestamp_ms))
+        return transitions
+
+    def comms(self, device_id: str, comms: Comms, at_ms: int) -> list[Transition]:
+        """Whether a device can be reached, since `at_ms`."""
+        self.devices[device_id].comms = comms
+        self.changed_devices.add(device_id)
+        return self._link(device_id, at_ms)
+
+    def gateway(self, instance: str, alive: bool, now_ms: int) -> list[Transition]:
+        """A gateway came or went, with all its devices."""
+        known = self.gateways.get(instance)
+        if known is not None and known.alive == alive:
+            return []
+        self.gateways[instance] = Gateway(alive, now_ms)
+        transitions: list[Transition] = []
+        for device in self._plant.devices.values():
+            if device.gateway == instance:
+                self.changed_devices.add(device.id)
+                transitions += self._link(device.id, now_ms)
+        return transitions
+
+    def tick(self, now_ms: int) -> list[Transition]:
+        """Time passed: delays run out, data grow old, shelves expire."""
+        return self._tell(self.alerts, Tick(now_ms))
+
+    def resume(self, gap_ms: int, now_ms: int) -> list[Transition]:
+        """We heard nothing for `gap_ms` through no fault of the devices."""
+        return self._tell(self.alerts, Resume(gap_ms, now_ms + RETURN_GRACE_MS))
+
+    def command(
+        self,
+        alert_id: str,
+        action: Action,
+        at_ms: int,
+        *,
+        actor: str | None = None,
+        comment: str | None = None,
+        via: str | None = None,
+    ) -> list[Transition]:
+        """A person's action; raises IllegalTransition, and KeyError for an unknown alert."""
+        alert, made = act(self.alerts[alert_id], action, at_ms, actor=actor, comment=comment, via=via)
+        self.alerts[alert_id] = alert
+        self.changed_alerts.add(alert_id)
+        return list(made)
+
+    def is_offline(self, device_id: str) -> bool:
+        """True when the gateway says so, or is itself not alive."""
+        gateway = self.gateways.get(self._plant.devices[device_id].gateway)
+        comms = self.devices[device_id].comms
+        return (gateway is not None and not gateway.alive) or (comms is not None and comms.state == "offline")
+
+    def _link(self, device_id: str, at_ms: int) -> list[Transition]:
+        concerned = self._concerned[device_id]
+        offline = self.is_offline(device_id)
+        transitions = self._tell(concerned.links, Link(at_ms, offline))
+        if concerned.links:  # Without a rule that tells of it, an offline device must not hide its missing data.
+            transitions += self._tell(concerned.alerts_about_data(), Inhibit(at_ms, offline))
+        return transitions
+
+    def _remember(self, device_id: str, message: Telemetry) -> list[str]:
+        """Takes over what is newer than what is known; returns the names of those signals."""
+        record = self.devices[device_id]
+        at_ms = message.timestamp_ms
+        fresh: list[str] = []
+        for signal in {**message.readings, **message.quality}:
+            known = record.readings.get(signal)
+            if known is not None and known.at_ms >= at_ms:
+                self.late_readings += 1
+                continue
+            quality = message.quality.get(signal, "good")
+            record.readings[signal] = Latest(at_ms, message.readings.get(signal), quality)
+            fresh.append(signal)
+        if fresh:
+            record.heard_ms = max(record.heard_ms, at_ms)
+            self.changed_devices.add(device_id)
+        return fresh
+
+    def _tell(self, alert_ids: Iterable[str], observation: Observation) -> list[Transition]:
+        transitions: list[Transition] = []
+        for alert_id in alert_ids:
+            before = self.alerts[alert_id]
+            after, made = evaluate(before, self.watched[alert_id], observation)
+            if after is before:
+                continue
+            self.alerts[alert_id] = after
+            if made or _worth_saving(before, after):
+                self.changed_alerts.add(alert_id)
+                transitions += made
+        return transitions
+
+
+def _restored(watched: Watched, saved: Saved) -> Alert:
+    alert = saved.alerts.get(watched.alert_id)
+    if alert is None:
+        return Alert(id=watched.alert_id, rule=watched.rule, line=watched.line, device_id=watched.device_id)
+    alert = msgspec.structs.replace(alert, line=watched.line)
+    # An observation that changed nothing of an alert is saved with its device only.
+    device = saved.devices.get(watched.device_id)
+    if device is None:
+        return alert
+    match watched.condition:
+        case Limit(signal=signal):
+            latest = device.readings.get(signal)
+            if latest is not None and latest.at_ms > alert.seen_ms and alert.timer.since_ms is None:
+                return msgspec.structs.replace(alert, seen_ms=latest.at_ms, seen_value=latest.value)
+        case Silence(signal=signal):
+            latest_ms = _newest_good_ms(device, signal)
+            if latest_ms > alert.seen_ms:
+                quiet_from_ms = max(latest_ms, alert.quiet_from_ms or 0)
+                return msgspec.structs.replace(alert, seen_ms=latest_ms, quiet_from_ms=quiet_from_ms)
+        case Unreachable():
+            pass
+    return alert
+
+
+def _newest_good_ms(device: DeviceRecord, signal: str | None) -> int:
+    chosen = device.readings.values() if signal is None else [device.readings[signal]] if signal in device.readings else []
+    return max((latest.at_ms for latest in chosen if latest.value is not None), default=0)
+
+
+def _by_device(watched: dict[str, Watched], devices: Iterable[str]) -> dict[str, _Concerned]:
+    concerned = {name: _Concerned({}, {}, []) for name in devices}
+    for each in watched.values():
+        those = concerned[each.device_id]
+        match each.condition:
+            case Limit(signal=signal):
+                those.limits.setdefault(signal, []).append(each.alert_id)
+            case Silence(signal=wanted):
+                those.silences.setdefault(wanted, []).append(each.alert_id)
+            case Unreachable():
+                those.links.append(each.alert_id)
+    return concerned
+
+
+def _worth_saving(before: Alert, after: Alert) -> bool:
+    """Whether more changed than the newest observation, which is saved with the device."""
+    return (
+        before.timer != after.timer
+        or before.evaluation != after.evaluation
+        or before.inhibited != after.inhibited
+        or before.facts != after.facts
+        or (before.quiet_from_ms is None) != (after.quiet_from_ms is None)
+    )
