@@ -1,0 +1,1 @@
+"""Accounts and tokens for people, sensors and more gateways."""

@@ -1,0 +1,154 @@
+"""`millrace access`: accounts and tokens for people, sensors and more gateways. Only hashes are kept; a password is shown once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+import msgspec
+
+from millrace_contract.assets import segment_problem
+
+from ..bootstrap import TOKENS_FILE, load_accounts, render_broker_files, save_accounts
+from ..broker_accounts import SERVICE_ROLES, Account, Role, hash_password
+from ..secret_files import SecretFiles, new_password
+
+SCOPES = ("read", "ack", "write")
+"""What an API token may do: read; acknowledge and shelve alerts; post orders, scrap and reasons."""
+
+
+TOKEN_LENGTH = 40
+
+
+class Refused(Exception):
+    """The request cannot be carried out; the text tells a person why and what to do instead."""
+
+
+class Token(msgspec.Struct, frozen=True):
+    """An API token as the alerts service reads it."""
+
+    name: str
+    sha256: str
+    scopes: tuple[str, ...]
+    created: str
+
+
+class TokenFile(msgspec.Struct, frozen=True):
+    """api-tokens.json; the alerts service reads it again when it changes."""
+
+    tokens: tuple[Token, ...] = ()
+
+
+def add_publisher(files: SecretFiles, name: str, device: str, now: datetime) -> str:
+    """A broker account that may publish one device's telemetry and nothing else; returns its password."""
+    if problem := segment_problem(device):
+        raise Refused(f"device {device!r} {problem}")
+    return _add_account(files, name, now, role=Role.PUBLISHER, device=device)
+
+
+def add_gateway(files: SecretFiles, instance: str, now: datetime) -> tuple[str, str]:
+    """A broker account for one more gateway; returns its user name and password."""
+    if problem := segment_problem(instance):
+        raise Refused(f"instance {instance!r} {problem}")
+    name = f"gateway-{instance}"
+    return name, _add_account(files, name, now, role=Role.GATEWAY, instance=instance)
+
+
+def add_token(files: SecretFiles, name: str, scopes: Sequence[str], now: datetime) -> str:
+    """A token for the REST interface; returns it."""
+    if unknown := sorted(set(scopes) - set(SCOPES)):
+        raise Refused(f"scope {', '.join(unknown)} does not exist; there are: {', '.join(SCOPES)}")
+    if not scopes:
+        raise Refused(f"a token needs at least one scope of: {', '.join(SCOPES)}")
+    with _changing(files):
+        _check_free(files, name)
+        token = f"mr_{new_password(TOKEN_LENGTH)}"
+        entry = Token(name, hashlib.sha256(token.encode()).hexdigest(), tuple(dict.fromkeys(scopes)), _stamp(now))
+        _save_tokens(files, [*load_tokens(files), entry])
+    return token
+
+
+def revoke(files: SecretFiles, name: str) -> str:
+    """Take an account or a token away; returns what it was."""
+    with _changing(files):
+        tokens = load_tokens(files)
+        if any(token.name == name for token in tokens):
+            _save_tokens(files, [token for token in tokens if token.name != name])
+            return "API token"
+        accounts = load_accounts(files)
+        if name in SERVICE_ROLES:
+            raise Refused(f"{name} is a service's own account; the platform does not work without it")
+        if name not in accounts:
+            raise Refused(f"there is nothing called {name!r}; `millrace access list` shows what there is")
+        gone = accounts.pop(name)
+        save_accounts(files, accounts.values())
+        render_broker_files(files, _root(files), accounts.values())
+        return f"broker account ({gone.role})"
+
+
+def load_tokens(files: SecretFiles) -> tuple[Token, ...]:
+    """The API tokens, oldest first."""
+    text = files.read("alerts", TOKENS_FILE)
+    return msgspec.json.decode(text, type=TokenFile).tokens if text else ()
+
+
+def first_password(files: SecretFiles) -> str:
+    """The password with which `admin` first logs in to Grafana."""
+    password = files.read("grafana", "admin_password")
+    if password is None:
+        raise Refused("nothing is set up yet; start the platform first")
+    return password
+
+
+def authority(files: SecretFiles) -> str:
+    """The certificate that publishers outside must trust, PEM."""
+    certificate = files.read("admin", "ca.crt")
+    if certificate is None:
+        raise Refused("nothing is set up yet; start the platform first")
+    return certificate
+
+
+def _add_account(
+    files: SecretFiles, name: str, now: datetime, *, role: Role, device: str | None = None, instance: str | None = None
+) -> str:
+    with _changing(files):
+        _check_free(files, name)
+        password = new_password()
+        accounts = load_accounts(files)
+        accounts[name] = Account(name, role, hash_password(password), _stamp(now), device, instance)
+        save_accounts(files, accounts.values())
+        render_broker_files(files, _root(files), accounts.values())
+    return password
+
+
+@contextmanager
+def _changing(files: SecretFiles) -> Iterator[None]:
+    if files.read("admin", "root") is None:
+        raise Refused("nothing is set up yet; start the platform first")
+    with files.locked():
+        yield
+
+
+def _check_free(files: SecretFiles, name: str) -> None:
+    if problem := segment_problem(name):
+        raise Refused(f"name {name!r} {problem}")
+    if name in load_accounts(files) or any(token.name == name for token in load_tokens(files)):
+        raise Refused(f"{name!r} exists already; choose another name, or `millrace access revoke {name}` first")
+
+
+def _save_tokens(files: SecretFiles, tokens: Sequence[Token]) -> None:
+    encoded = msgspec.json.format(msgspec.json.encode(TokenFile(tuple(tokens))))
+    files.write("alerts", TOKENS_FILE, encoded.decode() + "\n")
+
+
+def _root(files: SecretFiles) -> str:
+    root = files.read("admin", "root")
+    if root is None:
+        raise Refused("nothing is set up yet; start the platform first")
+    return root
+
+
+def _stamp(now: datetime) -> str:
+    return f"{now:%Y-%m-%dT%H:%M:%SZ}"

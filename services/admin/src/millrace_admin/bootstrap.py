@@ -1,0 +1,139 @@
+"""`millrace bootstrap`: everything that must exist before a container starts. Keeps what is there, adds what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.plant import PlantModel, load_plant
+from millrace_contract.plant.accepted import load_accepted
+
+from .broker_accounts import (
+    SERVICE_ROLES,
+    Account,
+    Role,
+    hash_password,
+    password_matches,
+    render_access_rules,
+    render_passwords,
+)
+from .certificates import KeyPair, make_authority, make_server, renewal_reason, server_names
+from .secret_files import SecretFiles, new_password
+
+ACCOUNTS_FILE = "accounts.json"
+TOKENS_FILE = "api-tokens.json"
+BROKER_PASSWORD = "mqtt_password"  # noqa: S105 - the name of a file
+DATABASE_TOKEN = "influx_token"  # noqa: S105 - the name of a file
+
+
+class Report:
+    """What was done, in words for the log; never a secret."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.warnings: list[str] = []
+
+
+def bootstrap(files: SecretFiles, config: Path, hostnames: str, now: datetime) -> Report:
+    """Bring all secrets up to date. Raises ConfigurationProblems when there is no usable plant model, not even an older one."""
+    report = Report()
+    files.prepare()
+    with files.locked():
+        plant = _plant(files, config, report)
+        _certificates(files, hostnames, now, report)
+        accounts = _service_accounts(files, now, report)
+        render_broker_files(files, plant.root, accounts, report)
+        _screens(files, plant, report)
+        files.ensure("alerts", TOKENS_FILE, lambda: '{"tokens": []}')
+        files.ensure("admin", "influx_admin_password")
+        files.ensure("admin", DATABASE_TOKEN)
+    return report
+
+
+def load_accounts(files: SecretFiles) -> dict[str, Account]:
+    """The broker accounts by name."""
+    text = files.read("admin", ACCOUNTS_FILE)
+    accounts = msgspec.json.decode(text, type=list[Account]) if text else []
+    return {account.name: account for account in accounts}
+
+
+def save_accounts(files: SecretFiles, accounts: Iterable[Account]) -> None:
+    """Keep the accounts; the broker learns of them with `render_broker_files`."""
+    files.write("admin", ACCOUNTS_FILE, msgspec.json.format(msgspec.json.encode(list(accounts))).decode() + "\n")
+
+
+def render_broker_files(files: SecretFiles, root: str, accounts: Iterable[Account], report: Report | None = None) -> None:
+    """The broker's password and access rule files, as the accounts say. A running broker reads them within seconds."""
+    accounts = list(accounts)
+    # First the rules: a new account must never be seen by the broker without them.
+    changed = files.write("mosquitto", "access.acl", render_access_rules(root, accounts))
+    changed |= files.write("mosquitto", "passwords", render_passwords(accounts))
+    files.write("admin", "root", root + "\n")
+    if changed and report is not None:
+        report.done.append("broker accounts and access rules rendered")
+
+
+def _plant(files: SecretFiles, config: Path, report: Report) -> PlantModel:
+    accepted = load_accepted(config, files.root / "admin", load_plant)
+    if accepted.problems:
+        report.warnings.append(
+            f"the plant model has {len(accepted.problems)} problem(s), so the last good one is used; `millrace check` shows them"
+        )
+    return accepted.model
+
+
+def _certificates(files: SecretFiles, hostnames: str, now: datetime, report: Report) -> None:
+    certificate, key = files.read("admin", "ca.crt"), files.read("admin", "ca.key")
+    if certificate is None or key is None:
+        authority = make_authority(now)
+        files.write("admin", "ca.key", authority.key)
+        files.write("admin", "ca.crt", authority.certificate)
+        report.done.append("certificate authority made")
+    else:
+        authority = KeyPair(certificate + "\n", key + "\n")
+    names = server_names(hostnames)
+    present = files.read("mosquitto", "server.crt")
+    if present is None or files.read("mosquitto", "server.key") is None:
+        reason: str | None = "there was none"
+    else:
+        reason = renewal_reason(present, authority.certificate, names, now)
+    if reason is not None:
+        try:
+            server = make_server(authority, names, now)
+        except (ValueError, UnicodeError) as refused:
+            problem = Problem("environment", 0, "MILLRACE_HOSTNAME", f"{hostnames!r} is no list of host names: {refused}")
+            raise ConfigurationProblems([problem]) from refused
+        files.write("mosquitto", "server.key", server.key)
+        files.write("mosquitto", "server.crt", server.certificate)
+        report.done.append(f"broker certificate made for {', '.join(names)} ({reason})")
+
+
+def _service_accounts(files: SecretFiles, now: datetime, report: Report) -> list[Account]:
+    accounts = load_accounts(files)
+    for role in SERVICE_ROLES:
+        password = _service_password(files, role)
+        present = accounts.get(role)
+        if present is None or not password_matches(password, present.password_hash):
+            accounts[role] = Account(role, role, hash_password(password), f"{now:%Y-%m-%dT%H:%M:%SZ}")
+            report.done.append(f"broker account {role} made")
+    save_accounts(files, accounts.values())
+    return list(accounts.values())
+
+
+def _service_password(files: SecretFiles, role: Role) -> str:
+    if role is not Role.HEALTHCHECK:
+        return files.ensure(role, BROKER_PASSWORD)
+    # mosquitto_sub reads its options from a file of this name; the password then never stands on a command line.
+    options = files.ensure("mosquitto", "mosquitto_sub", lambda: f"-u {role}\n-P {new_password()}")
+    return options.rpartition("-P ")[2]
+
+
+def _screens(files: SecretFiles, plant: PlantModel, report: Report) -> None:
+    files.ensure("grafana", "admin_password")
+    files.ensure("grafana", "secret_key")
+    if files.write("grafana", "time_zone", plant.time_zone + "\n"):
+        report.done.append(f"time zone of the screens set to {plant.time_zone}")

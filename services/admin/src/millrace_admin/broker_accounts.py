@@ -1,0 +1,125 @@
+"""Who may log in to the broker, and what each may do there: rendered from the topic table (design 2.1). Pure but for salts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+
+from millrace_contract.topics import Kind, Topics
+
+# Passwords here are random, 140 bits: more rounds would only slow down the broker when every client comes back at once.
+HASH_ROUNDS = 1000
+SALT_BYTES = 12
+"""As mosquitto_passwd of 2.0 makes them; 2.1 reads them as well."""
+
+
+class Role(StrEnum):
+    """What an account is for; decides its rights."""
+
+    GATEWAY = "gateway"
+    INGEST = "ingest"
+    OEE = "oee"
+    ALERTS = "alerts"
+    SIMULATOR = "simulator"
+    ADMIN = "admin"
+    HEALTHCHECK = "healthcheck"
+    PUBLISHER = "publisher"
+
+
+SERVICE_ROLES = (Role.GATEWAY, Role.INGEST, Role.OEE, Role.ALERTS, Role.SIMULATOR, Role.ADMIN, Role.HEALTHCHECK)
+"""Roles with an account of their own, named like the role, made by bootstrap. More gateways and publishers are added by hand."""
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A broker account. Only the hash of its password is kept."""
+
+    name: str
+    role: Role
+    password_hash: str
+    created: str
+    device: str | None = None
+    instance: str | None = None
+    """A gateway that was added by hand: its one instance. Accounts of bootstrap serve every instance of their service."""
+
+
+def hash_password(password: str) -> str:
+    """A line's second half in a mosquitto password file: $7$rounds$salt$hash, PBKDF2 with SHA-512."""
+    salt = os.urandom(SALT_BYTES)
+    return _hashed(password, salt, HASH_ROUNDS)
+
+
+def password_matches(password: str, password_hash: str) -> bool:
+    """Whether `password_hash` was made from this password."""
+    _, kind, rounds, salt, _ = password_hash.split("$")
+    return kind == "7" and hmac.compare_digest(_hashed(password, base64.b64decode(salt), int(rounds)), password_hash)
+
+
+def render_passwords(accounts: Iterable[Account]) -> str:
+    """The password file."""
+    return "".join(f"{account.name}:{account.password_hash}\n" for account in sorted(accounts, key=lambda each: each.name))
+
+
+def render_access_rules(root: str, accounts: Iterable[Account]) -> str:
+    """The access rule file: what no line allows is refused."""
+    topics = Topics(root)
+    blocks = ["# Rendered at each start from the plant model and the accounts; edits here are overwritten."]
+    for account in sorted(accounts, key=lambda each: each.name):
+        lines = [f"user {account.name}"]
+        lines += [f"topic write {topic}" for topic in _may_write(topics, account)]
+        lines += [f"topic read {topic}" for topic in _may_read(topics, account)]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+_PUBLISHES: dict[Role, tuple[Kind, ...]] = {
+    Role.GATEWAY: (Kind.TELEMETRY, Kind.COMMS),
+    Role.INGEST: (Kind.STORED,),
+    Role.OEE: (Kind.OEE, Kind.OEE_WINDOW, Kind.OEE_INTERVAL),
+    Role.ALERTS: (Kind.ALERT, Kind.ALERT_EVENT, Kind.CONTEXT, Kind.CONTEXT_EVENT),
+    Role.SIMULATOR: (Kind.TELEMETRY,),  # a past for the boards, sent as backfill
+    Role.ADMIN: (),
+    Role.HEALTHCHECK: (),
+    Role.PUBLISHER: (),
+}
+
+# Besides what is listed here, whoever publishes something retained reads it too, to clear what the plant no longer has.
+_READS: dict[Role, tuple[Kind, ...]] = {
+    Role.GATEWAY: (Kind.COMMS, Kind.STORED, Kind.STATUS),
+    Role.INGEST: tuple(kind for kind in Kind if kind is not Kind.STORED),
+    Role.OEE: (Kind.TELEMETRY, Kind.COMMS, Kind.OEE, Kind.CONTEXT, Kind.CONTEXT_EVENT, Kind.STATUS, Kind.LEDGER, Kind.STORED),
+    Role.ALERTS: tuple(Kind),
+    Role.SIMULATOR: (Kind.STORED, Kind.STATUS),
+    Role.ADMIN: tuple(Kind),
+    Role.HEALTHCHECK: (),
+    Role.PUBLISHER: (),
+}
+
+_BROKER_FIGURES = "$SYS/broker/#"
+_READ_BROKER_FIGURES = frozenset({Role.INGEST, Role.ALERTS, Role.ADMIN})
+_HAVE_STATUS = frozenset({Role.GATEWAY, Role.INGEST, Role.OEE, Role.ALERTS, Role.SIMULATOR})
+
+
+def _may_write(topics: Topics, account: Account) -> list[str]:
+    if account.role is Role.PUBLISHER:
+        return [topics.telemetry("+", account.device or "")]
+    allowed = [topic for kind in _PUBLISHES[account.role] for topic in topics.filters(kind)]
+    if account.role in _HAVE_STATUS:
+        instance = account.instance or "+"
+        allowed += [topics.status(account.role, instance), topics.ledger(account.role, instance)]
+    return allowed
+
+
+def _may_read(topics: Topics, account: Account) -> list[str]:
+    allowed = [topic for kind in _READS[account.role] for topic in topics.filters(kind)]
+    return [*allowed, _BROKER_FIGURES] if account.role in _READ_BROKER_FIGURES else allowed
+
+
+def _hashed(password: str, salt: bytes, rounds: int) -> str:
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, rounds)
+    return f"$7${rounds}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"

@@ -1,0 +1,188 @@
+"""`millrace bootstrap-influxdb`: first set-up, buckets and scoped tokens. The only module here that talks HTTP."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import urllib3
+
+from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
+
+from .bootstrap import DATABASE_TOKEN, Report
+from .secret_files import SecretFiles
+
+TELEMETRY, PRODUCTION = "telemetry", "production"
+ADMIN_USER = "admin"
+START_TIMEOUT_S = 180.0
+RETRY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one consumer may do with both buckets."""
+
+    consumer: str
+    actions: tuple[str, ...]
+
+    @property
+    def description(self) -> str:
+        return f"millrace {self.consumer}"
+
+
+GRANTS = (
+    Grant("ingest", ("write",)),
+    Grant("oee", ("read",)),
+    Grant("alerts", ("read",)),
+    Grant("simulator", ("read",)),  # the score compares what it served with what is stored
+    Grant("grafana", ("read",)),
+)
+
+
+class DatabaseClient:
+    """The few calls of InfluxDB's management API that are needed here. Raises Unavailable when it does not answer."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        timeout = urllib3.Timeout(connect=5.0, read=30.0)
+        self._pool = urllib3.PoolManager(timeout=timeout, retries=False)
+
+    def call(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, Any]:
+        """Return the status and the decoded answer (None where there is no JSON)."""
+        headers = {"Authorization": f"Token {token or self._token}", "Content-Type": "application/json"}
+        payload = None if body is None else msgspec.json.encode(body)
+        try:
+            response = self._pool.request(method, f"{self._url}{path}", headers=headers, body=payload)
+        except urllib3.exceptions.HTTPError as failed:
+            raise Unavailable(f"{self._url} does not answer: {failed}") from failed
+        try:
+            return response.status, msgspec.json.decode(response.data) if response.data else None
+        except msgspec.DecodeError:
+            return response.status, None
+
+    def expect(self, method: str, path: str, body: object = None) -> Any:
+        """The answer to a call that must succeed. Raises Unavailable when the database says no."""
+        status, answer = self.call(method, path, body)
+        if status == 401:
+            raise Unavailable(
+                "InfluxDB refuses our administrator token: its data and the `admin-secrets` volume are not from the same "
+                "installation. Restore both from one backup, or make a new operator token with `influxd recovery auth "
+                "create-operator` and put it into the file `influx_token` of that volume"
+            )
+        if not 200 <= status < 300:
+            said = answer.get("message") if isinstance(answer, dict) else None
+            raise Unavailable(f"InfluxDB answered {status} to {method} {path}: {said or 'no reason given'}")
+        return answer
+
+
+def set_up_database(files: SecretFiles, url: str, org: str, retention_raw: str) -> Report:
+    """Wait for InfluxDB, then make what is missing. Raises Unavailable, or ConfigurationProblems for a wrong retention."""
+    retention_s = parse_retention(retention_raw)
+    token, password = files.read("admin", DATABASE_TOKEN), files.read("admin", "influx_admin_password")
+    if token is None or password is None:
+        raise Unavailable("the administrator's token is missing: run `millrace bootstrap` first")
+    client = DatabaseClient(url, token)
+    _wait_until_up(client)
+    report = Report()
+    with files.locked():
+        account = {"username": ADMIN_USER, "password": password, "token": token}
+        place = {"org": org, "bucket": TELEMETRY, "retentionPeriodSeconds": retention_s}
+        _first_set_up(client, account | place, report)
+        org_id = _org_id(client, org)
+        buckets = [
+            _bucket(client, org_id, TELEMETRY, retention_s, report),
+            _bucket(client, org_id, PRODUCTION, 0, report),
+        ]
+        for grant in GRANTS:
+            if _give_token(client, files, grant, org_id, buckets):
+                report.done.append(f"database token for {grant.consumer} made")
+    return report
+
+
+def parse_retention(text: str) -> int:
+    """Seconds of `30d`, `12h`, `2w`; 0 for `forever`. Raises ConfigurationProblems."""
+    if text == "forever":
+        return 0
+    match = re.fullmatch(r"(\d{1,5})(h|d|w)", text)
+    seconds = int(match[1]) * {"h": 3600, "d": 86400, "w": 604800}[match[2]] if match else 0
+    if seconds < 3600:
+        message = f"{text!r} is no retention; write for example 30d, 12h or 8w (at least 1h), or forever"
+        raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_RETENTION_RAW", message)])
+    return seconds
+
+
+def _wait_until_up(client: DatabaseClient) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            status, _ = client.call("GET", "/health")
+            if status == 200:
+                return
+            reason = f"/health answers {status}"
+        except Unavailable as failed:
+            reason = failed.reason
+        if time.monotonic() > deadline:
+            raise Unavailable(f"InfluxDB did not get ready within {START_TIMEOUT_S:.0f} s: {reason}")
+        time.sleep(RETRY_S)
+
+
+def _first_set_up(client: DatabaseClient, request: dict[str, object], report: Report) -> None:
+    if client.expect("GET", "/api/v2/setup")["allowed"]:
+        client.expect("POST", "/api/v2/setup", request)
+        report.done.append(f"database set up, organisation {request['org']}")
+
+
+def _org_id(client: DatabaseClient, org: str) -> str:
+    # Without a filter: a name that does not exist answers 404, which would read as a failure of the database.
+    orgs = {each["name"]: each["id"] for each in client.expect("GET", "/api/v2/orgs?limit=100")["orgs"]}
+    if org not in orgs:
+        known = ", ".join(sorted(orgs))
+        message = f"there is no organisation {org!r} in the database; there are: {known}"
+        raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_INFLUX_ORG", message)])
+    return str(orgs[org])
+
+
+def _bucket(client: DatabaseClient, org_id: str, name: str, retention_s: int, report: Report) -> str:
+    rules = [{"type": "expire", "everySeconds": retention_s}] if retention_s else []
+    buckets = client.expect("GET", f"/api/v2/buckets?orgID={org_id}&limit=100")["buckets"]
+    present = next((bucket for bucket in buckets if bucket["name"] == name), None)
+    if present is None:
+        present = client.expect("POST", "/api/v2/buckets", {"orgID": org_id, "name": name, "retentionRules": rules})
+        report.done.append(f"bucket {name} made")
+    elif sum(rule["everySeconds"] for rule in present["retentionRules"]) != retention_s:
+        client.expect("PATCH", f"/api/v2/buckets/{present['id']}", {"retentionRules": rules})
+        report.done.append(f"bucket {name}: retention changed to {retention_s // 3600 or 'forever'} h")
+    return str(present["id"])
+
+
+def _give_token(client: DatabaseClient, files: SecretFiles, grant: Grant, org_id: str, buckets: list[str]) -> bool:
+    """True when a new token was made. InfluxDB keeps only hashes: a token whose file is missing cannot be read back."""
+    wanted = {(action, bucket) for action in grant.actions for bucket in buckets}
+    authorizations = client.expect("GET", f"/api/v2/authorizations?orgID={org_id}&limit=100")["authorizations"]
+    present = [each for each in authorizations if each["description"] == grant.description]
+    held = files.read(grant.consumer, DATABASE_TOKEN)
+    if held is not None and len(present) == 1 and _permissions(present[0]) == wanted and _is_valid(client, held):
+        return False
+    permissions = [
+        {"action": action, "resource": {"type": "buckets", "id": bucket, "orgID": org_id}} for action, bucket in sorted(wanted)
+    ]
+    request = {"orgID": org_id, "description": grant.description, "permissions": permissions}
+    made = client.expect("POST", "/api/v2/authorizations", request)
+    files.write(grant.consumer, DATABASE_TOKEN, made["token"] + "\n")
+    # Last, so that a kill before this line leaves one authorization too many, which the next run takes away.
+    for old in present:
+        client.expect("DELETE", f"/api/v2/authorizations/{old['id']}")
+    return True
+
+
+def _permissions(authorization: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(each["action"], each["resource"].get("id", "")) for each in authorization["permissions"]}
+
+
+def _is_valid(client: DatabaseClient, token: str) -> bool:
+    status, _ = client.call("GET", "/api/v2/buckets?limit=1", token=token)
+    return status != 401

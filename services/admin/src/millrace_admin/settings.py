@@ -1,0 +1,31 @@
+"""What the millrace command takes from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from millrace_contract.runtime.settings import Settings
+
+
+class AdminSettings(Settings):
+    """Environment variables MILLRACE_<NAME>; docker-compose.yml sets them."""
+
+    config: Path = Field(default=Path("config"), description="folder with plant.yaml and its companions")
+    secrets: Path = Field(default=Path("var/secrets"), description="folder with a folder of secrets for each consumer")
+    hostname: str = Field(
+        default="localhost", description="names and addresses by which the broker is reached from outside, comma-separated"
+    )
+    retention_raw: str = Field(default="30d", description="how long raw readings are kept: 12h, 30d, 8w or forever")
+    influx_url: str = Field(default="http://127.0.0.1:8086", pattern=r"^https?://", description="address of InfluxDB")
+    influx_org: str = Field(default="millrace", description="organisation in InfluxDB")
+    http_listen: str = Field(default="127.0.0.1", description="where screens and API are published; only shown")
+    grafana_port: int = Field(default=3000, ge=1, le=65_535, description="port of the screens; only shown")
+    api_port: int = Field(default=8080, ge=1, le=65_535, description="port of API and operator page; only shown")
+    mqtt_tls_port: int = Field(default=8883, ge=1, le=65_535, description="port of the broker outside; only shown")
+
+    @property
+    def outside_name(self) -> str:
+        """The name to show for this server."""
+        return self.hostname.split(",")[0].strip() or "localhost"
