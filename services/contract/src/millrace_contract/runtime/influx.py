@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import urllib3
@@ -23,7 +24,14 @@ class BadLines(Exception):
 
 
 class PartialWrite(Exception):
-    """422: some points were dropped (type conflict, outside retention), the rest was written."""
+    """422: some points were dropped (type conflict, outside retention), the rest was written.
+
+    `dropped` is the number that the database names: never more than were dropped, and fewer where it had several reasons.
+    """
+
+    def __init__(self, reason: str, dropped: int | None = None) -> None:
+        super().__init__(reason)
+        self.dropped = dropped
 
 
 class Refused(Exception):
@@ -62,6 +70,7 @@ class _Answer(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Answer)
+_DROPPED = re.compile(r"dropped[= ](\d+)")
 
 
 class Influx:
@@ -94,7 +103,7 @@ class Influx:
         Raises Unavailable (try again), BadLines, PartialWrite or Refused.
         """
         try:
-            self._write_api.write(bucket=bucket, record=body, write_precision=WritePrecision.NS)
+            self._write_api.write(bucket=bucket, record=body, write_precision=cast("WritePrecision", WritePrecision.NS))
         except ApiException as error:
             raise _classified(error) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -146,7 +155,7 @@ def _classified(error: ApiException) -> Exception:
     if error.status == 400:
         return BadLines(reason)
     if error.status == 422:
-        return PartialWrite(reason)
+        return PartialWrite(reason, _dropped(error.body))
     if error.status in (401, 403, 404):
         return Refused(reason)
     return Unavailable(reason, _retry_after(error.headers or {}))
@@ -155,6 +164,11 @@ def _classified(error: ApiException) -> Exception:
 def _retry_after(headers: Any) -> float | None:
     text = headers.get("Retry-After")
     return float(text) if text and str(text).isdigit() else None
+
+
+def _dropped(body: Any) -> int | None:
+    found = _DROPPED.search(str(body or ""))
+    return int(found[1]) if found else None
 
 
 def _body(data: Any) -> str:

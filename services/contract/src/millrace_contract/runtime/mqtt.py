@@ -88,6 +88,9 @@ class MqttSession:
         self._client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5, manual_ack=manual_ack)
         self._client.max_inflight_messages_set(in_flight_maximum)
         self._client.reconnect_delay_set(*RECONNECT_S)
+        # With this set, the network thread alone writes to the socket; else paho writes from whichever thread publishes or
+        # acknowledges, two at a time, and mixes their packets.
+        self._client.on_socket_register_write = _ignore
         if settings.mqtt_username:
             self._client.username_pw_set(settings.mqtt_username, settings.mqtt_password.get_secret_value())
         if settings.mqtt_ca is not None:

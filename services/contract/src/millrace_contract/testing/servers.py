@@ -1,0 +1,180 @@
+"""Mosquitto and influxd as child processes of a test."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from ..points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from ..runtime.settings import BrokerSettings, DatabaseSettings
+
+START_LIMIT_S = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 15.0) -> None:
+    """Poll until `condition` is truthy. Raises TimeoutError that names what was awaited."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"after {timeout_s:.0f} s still waiting for: {what}")
+        time.sleep(0.02)
+
+
+class _Server:
+    """A child process that can be killed, started again on the same data, and stopped in good order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> Sequence[str]:
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(self.command(), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = self._process
+
+        def ready() -> bool:
+            if process.poll() is not None:
+                text = (self.folder / "server.log").read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"{self.command()[0]} ended with {process.returncode}: {text}")
+            return self.answers()
+
+        wait_until(ready, f"{Path(self.command()[0]).name} on port {self.port}", START_LIMIT_S)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """Hang: the port stays open, nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(20)
+        self._process = None
+
+
+class Mosquitto(_Server):
+    """A broker on loopback; anonymous unless `configuration` says otherwise."""
+
+    def __init__(self, folder: Path, configuration: str = "allow_anonymous true") -> None:
+        super().__init__(folder)
+        self.configuration = configuration
+
+    @staticmethod
+    def binary() -> str | None:
+        return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+
+    def command(self) -> Sequence[str]:
+        path = self.folder / "mosquitto.conf"
+        path.write_text(
+            f"listener {self.port} 127.0.0.1\n{'user root' if os.getuid() == 0 else ''}\n"
+            f"persistence true\npersistence_location {self.folder}/\nautosave_interval 5\n"
+            f"max_queued_messages 1000000\nset_tcp_nodelay true\n{self.configuration}\n"
+        )
+        return [self.binary() or "mosquitto", "-c", str(path)]
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def settings(self, username: str = "", password: str = "") -> BrokerSettings:
+        return BrokerSettings(mqtt_host="127.0.0.1", mqtt_port=self.port, mqtt_username=username, mqtt_password=SecretStr(password))
+
+
+class Influxd(_Server):
+    """An InfluxDB 2 on loopback with both buckets and one all-powerful token."""
+
+    ORG = "millrace"
+    TOKEN = "test-only-token"
+
+    @staticmethod
+    def binary() -> str | None:
+        cached = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "millrace" / "bin" / "influxd"
+        return os.environ.get("MILLRACE_INFLUXD") or shutil.which("influxd") or (str(cached) if cached.exists() else None)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> Sequence[str]:
+        return [
+            self.binary() or "influxd", "--reporting-disabled", "--http-bind-address", f"127.0.0.1:{self.port}",
+            "--bolt-path", str(self.folder / "influxd.bolt"), "--sqlite-path", str(self.folder / "influxd.sqlite"),
+            "--engine-path", str(self.folder / "engine"), "--log-level", "warn",
+        ]  # fmt: skip
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def start(self) -> None:
+        super().start()
+        if self._call("GET", "/api/v2/setup")["allowed"]:
+            self._set_up()
+
+    def settings(self, token: str | None = None) -> DatabaseSettings:
+        return DatabaseSettings(influx_url=self.url, influx_org=self.ORG, influx_token=SecretStr(token or self.TOKEN))
+
+    def _set_up(self) -> None:
+        body = {"username": "test", "password": "test-password", "org": self.ORG, "bucket": TELEMETRY_BUCKET, "token": self.TOKEN}
+        answer = self._call("POST", "/api/v2/setup", body)
+        self._call("POST", "/api/v2/buckets", {"orgID": answer["org"]["id"], "name": PRODUCTION_BUCKET, "retentionRules": []})
+
+    def _call(self, method: str, path: str, body: object = None) -> dict[str, dict[str, str]]:
+        request = urllib.request.Request(
+            self.url + path,
+            None if body is None else json.dumps(body).encode(),
+            {"Authorization": f"Token {self.TOKEN}", "Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=20) as response:
+            answer: dict[str, dict[str, str]] = json.load(response)
+            return answer

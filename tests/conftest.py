@@ -1,0 +1,49 @@
+"""Fixtures for all rings: real servers, started when a test asks for them. With CI=true a missing server is a failure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from millrace_contract.testing import Influxd, Mosquitto
+
+
+def _need(binary: str | None, name: str, way_out: str) -> None:
+    if binary is None:
+        message = f"{name} is not on this machine: {way_out}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker of the test's own, anonymous, on a free port."""
+    _need(Mosquitto.binary(), "mosquitto", "install it from the system's packages")
+    server = Mosquitto(tmp_path / "mosquitto")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def influxd(tmp_path: Path) -> Iterator[Influxd]:
+    """A database of the test's own, with both buckets, on a free port; for tests that kill it."""
+    _need(Influxd.binary(), "influxd", "run scripts/influxd")
+    server = Influxd(tmp_path / "influxd")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influxd]:
+    """One database for many tests; each uses names of its own in it."""
+    _need(Influxd.binary(), "influxd", "run scripts/influxd")
+    server = Influxd(tmp_path_factory.mktemp("influxd"))
+    server.start()
+    yield server
+    server.stop()
