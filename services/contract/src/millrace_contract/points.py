@@ -28,6 +28,8 @@ UNDECLARED = "undeclared"
 
 STREAM_FIELD = "_stream"
 SEQ_FIELD = "_seq"
+PREV_FIELD = "_prev"
+"""The seq of the device's message before this one: who reads a gap from the database sees that it is whole."""
 TEXT_SUFFIX = "_text"
 QUALITY_SUFFIX = "_quality"
 
@@ -93,6 +95,8 @@ def telemetry_line(measurement: str, line: str, device: str, message: Telemetry)
     fields += [f"{_quality_field(name)}={_text(word)}" for name, word in message.quality.items()]
     if message.stream is not None:
         fields.append(f"{STREAM_FIELD}={_text(message.stream)},{SEQ_FIELD}={message.seq}")
+        if message.prev is not None:
+            fields.append(f"{PREV_FIELD}={message.prev}")
     if not fields:
         fields.append("_empty=1")
     prefix = _prefix(measurement, (("line", line), ("device", device), *sorted(message.tags.items())))
