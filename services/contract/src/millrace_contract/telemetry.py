@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
 
 from .assets import SIGNAL_PATTERN
 from .errors import Malformed
 from .messages import check_size
-from .times import FUTURE_LIMIT_MS, OLDEST_MS, format_timestamp, parse_timestamp
+from .times import FORM, FUTURE_LIMIT_MS, OLDEST_MS, format_timestamp, parse_timestamp
 
 Value = float | str
 """A reading as the database returns it: float64 (a boolean is 0.0 or 1.0) or text."""
@@ -37,25 +38,48 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     backfill: bool = False
 
 
-class _Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    timestamp: str
+_NAME = {"pattern": r"^(?!_)(?!time$)[^\x00-\x1f\x7f]{1,128}(?<!_text)(?<!_quality)(?<!\\)$"}
+_TAG = {"pattern": r"^(?!_)(?!(time|field)$)[^\x00-\x1f\x7f]{1,128}(?<!\\)$"}
+
+
+def _schema(**keywords: Any) -> msgspec.Meta:
+    """What the checks below demand, said to others in JSON Schema; the checks themselves answer in better words."""
+    return msgspec.Meta(extra_json_schema=keywords)
+
+
+class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Telemetry as it stands on the wire: readings by signal, or one `signal_name` with its `value`."""
+
+    timestamp: Annotated[str, _schema(format="date-time", pattern=FORM.pattern)]
     device_id: str | None = None
-    readings: dict[str, float | bool | str] | None = None
-    quality: dict[str, str] | str | None = None
-    tags: dict[str, str] | None = None
-    stream: str | None = None
-    seq: int | None = None
+    readings: (
+        Annotated[dict[str, float | bool | Annotated[str, _schema(maxLength=MAX_TEXT_BYTES)]], _schema(propertyNames=_NAME)] | None
+    ) = None
+    quality: (
+        Annotated[dict[str, Annotated[str, _schema(enum=sorted(QUALITIES))]], _schema(propertyNames=_NAME)]
+        | Annotated[str, _schema(enum=sorted(QUALITIES))]
+        | None
+    ) = None
+    tags: (
+        Annotated[
+            dict[str, Annotated[str, _schema(pattern=r"^[^\x00-\x1f\x7f]{1,256}(?<!\\)$")]],
+            _schema(propertyNames=_TAG, maxProperties=MAX_TAGS),
+        ]
+        | None
+    ) = None
+    stream: Annotated[str, _schema(maxLength=160)] | None = None
+    seq: Annotated[int, _schema(minimum=0, maximum=2**53)] | None = None
     prev: int | None = None
     backfill: bool = False
     # The article's form: one reading a message.
-    signal_name: str | None = None
-    value: float | bool | str | None = None
+    signal_name: Annotated[str, _schema(**_NAME)] | None = None
+    value: float | bool | Annotated[str, _schema(maxLength=MAX_TEXT_BYTES)] | None = None
 
 
-_decoder = msgspec.json.Decoder(_Wire)
+_decoder = msgspec.json.Decoder(TelemetryMessage)
 _keys_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
-_KNOWN_KEYS = frozenset(_Wire.__struct_fields__)
+_KNOWN_KEYS = frozenset(TelemetryMessage.__struct_fields__)
 
 
 def canonical(value: float | bool | str) -> Value:
@@ -111,7 +135,7 @@ def encode_telemetry(
 ) -> bytes:
     """The message as it goes into the outbox. The forwarder alone adds `backfill`."""
     return _encoder.encode(
-        _Wire(
+        TelemetryMessage(
             device_id=device_id,
             timestamp=format_timestamp(timestamp_ms),
             readings=dict(readings),
@@ -142,7 +166,7 @@ def _timestamp(text: str, now_ms: int) -> int:
     return timestamp_ms
 
 
-def _readings(wire: _Wire) -> tuple[dict[str, Value], dict[str, str]]:
+def _readings(wire: TelemetryMessage) -> tuple[dict[str, Value], dict[str, str]]:
     raw = wire.readings
     quality = wire.quality
     if wire.signal_name is not None:
@@ -191,7 +215,7 @@ def _tags(tags: dict[str, str] | None) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key not in TOPIC_TAGS}
 
 
-def _identity(wire: _Wire) -> tuple[str, int, int | None] | tuple[None, None, None]:
+def _identity(wire: TelemetryMessage) -> tuple[str, int, int | None] | tuple[None, None, None]:
     if wire.stream is None or wire.seq is None:
         return None, None, None
     if not 0 <= wire.seq <= 2**53 or len(wire.stream) > 160 or not wire.stream.isprintable():

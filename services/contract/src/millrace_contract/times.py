@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_FORM = re.compile(
+FORM = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s?(Z|z|[+-]\d\d:?\d\d)?",
 )
+"""RFC 3339, a little wider; the zone is optional here so that its absence gets words of its own."""
 
 OLDEST_MS = 946_684_800_000
 """2000-01-01: an earlier timestamp is a clock that was never set."""
@@ -23,7 +24,7 @@ def parse_timestamp(text: str) -> int:
 
     Raises ValueError, in words for a person, when the form is not RFC 3339 or the zone is missing.
     """
-    match = _FORM.fullmatch(text)
+    match = FORM.fullmatch(text)
     if match is None:
         raise ValueError(f"timestamp {text[:40]!r} is not of the form 2025-10-15T13:45:02.123Z")
     date, time, fraction, zone = match.groups()
