@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,6 +21,11 @@ SILENT_LIMIT_S = 60.0
 
 Readiness = Callable[[], dict[str, bool]]
 """What the service needs from others, by name, and whether it is there."""
+
+Action = Callable[[str, bytes], tuple[int, Any]]
+"""Answers a further path: called with method (GET, POST or DELETE) and body, on a thread of the server's; returns code and JSON."""
+
+MAX_BODY_BYTES = 64 * 1024
 
 _log = get_logger(__name__)
 
@@ -85,10 +90,13 @@ def ready_answer(readiness: Readiness) -> tuple[int, dict[str, Any]]:
 
 
 class HealthServer:
-    """/health/live, /health/ready and /metrics on a thread of its own. Port 0 means none."""
+    """/health/live, /health/ready, /metrics and a service's own `actions` by path, on a thread of its own. Port 0 means none."""
 
-    def __init__(self, host: str, port: int, heartbeats: Heartbeats, readiness: Readiness) -> None:
+    def __init__(
+        self, host: str, port: int, heartbeats: Heartbeats, readiness: Readiness, actions: Mapping[str, Action] | None = None
+    ) -> None:
         self._address = (host, port)
+        self._actions = dict(actions or {})
         self._heartbeats = heartbeats
         self._readiness = readiness
         self._server: ThreadingHTTPServer | None = None
@@ -108,7 +116,7 @@ class HealthServer:
             self._server = None
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        heartbeats, readiness = self._heartbeats, self._readiness
+        heartbeats, readiness, actions = self._heartbeats, self._readiness, self._actions
 
         class Handler(BaseHTTPRequestHandler):
             timeout = 10
@@ -121,7 +129,25 @@ class HealthServer:
                     code, body = live_answer(heartbeats) if path.endswith("live") else ready_answer(readiness)
                     self._answer(code, "application/json", json.dumps(body).encode())
                 else:
-                    self._answer(404, "application/json", b'{"paths":["/health/live","/health/ready","/metrics"]}')
+                    self._act()
+
+            def do_POST(self) -> None:
+                self._act()
+
+            def do_DELETE(self) -> None:
+                self._act()
+
+            def _act(self) -> None:
+                action = actions.get(self.path.partition("?")[0])
+                length = self.headers.get("Content-Length") or "0"
+                body: Any
+                if action is None:
+                    code, body = 404, {"paths": ["/health/live", "/health/ready", "/metrics", *actions]}
+                elif not length.isdigit() or int(length) > MAX_BODY_BYTES:
+                    code, body = 413, {"error": f"the body may have at most {MAX_BODY_BYTES} bytes"}
+                else:
+                    code, body = action(self.command, self.rfile.read(int(length)))
+                self._answer(code, "application/json", json.dumps(body).encode())
 
             def _answer(self, code: int, content_type: str, body: bytes) -> None:
                 self.send_response(code)
