@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from .errors import Malformed
+from .numbering import Stamp
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 
@@ -212,11 +213,11 @@ def encode(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
-def numbered(message: Kept) -> Callable[[str, int, int | None], bytes]:
-    """An encoder for the outbox: called with (stream, seq, prev) when the message gets its number."""
+def numbered(message: Kept) -> Callable[[Stamp], bytes]:
+    """`Draft.encode` for the outbox: called when the message gets its number."""
 
-    def encode_with_number(stream: str, seq: int, prev: int | None) -> bytes:
-        return _encoder.encode(msgspec.structs.replace(message, stream=stream, seq=seq, prev=prev))
+    def encode_with_number(stamp: Stamp) -> bytes:
+        return _encoder.encode(msgspec.structs.replace(message, stream=stamp.stream, seq=stamp.seq, prev=stamp.prev))
 
     return encode_with_number
 
