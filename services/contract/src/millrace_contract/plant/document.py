@@ -106,7 +106,7 @@ def read_document(path: Path, name: str) -> Document:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean x?)`, or nothing; for messages about unknown names."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
     return f" (did you mean {close[0]}?)" if close else ""
 
 

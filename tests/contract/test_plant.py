@@ -1,0 +1,177 @@
+# ruff: noqa: E501 - the table of mistakes reads as one line a mistake
+"""The plant model: the sample loads, and each mistake that people make is answered with file, line, key and the way out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from millrace_contract.errors import ConfigurationProblems
+from millrace_contract.plant import load_alert_rules, load_calendar, load_plant, load_reasons
+from millrace_contract.plant.accepted import load_accepted
+
+SAMPLE = Path(__file__).parents[2] / "config"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small valid plant to make mistakes in."""
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "acme-p3.yaml").write_text(
+        """title: Press
+asset_class: press
+source: maker's manual, table 4
+verified: simulator
+groups: {fast: {interval_s: 1}}
+signals:
+  state: {address: 0, type: uint16, values: {0: stopped, 1: execute}}
+  strokes: {address: 2, type: uint32, counter: {modulus: 65536, max_rate_per_s: 5}}
+  force: {address: 10, type: float32, unit: kN}
+  name: {address: 20, type: string, registers: 4}
+atomic: [[strokes]]
+oee: {state: state, total: strokes}
+"""
+    )
+    (tmp_path / "plant.yaml").write_text(
+        """root: factory
+time_zone: Europe/Berlin
+lines:
+  line1:
+    devices:
+      P-01:
+        profile: acme-p3
+        connection: {host: "${PLC_HOST:-10.0.0.5}"}
+  line2:
+    devices:
+      P-02:
+        profile: acme-p3
+        connection: {host: 10.0.0.6}
+"""
+    )
+    (tmp_path / "calendar.yaml").write_text(
+        """shifts:
+  early: {start: 06:00, end: 14:00, breaks: [{start: 09:00, end: 09:15}]}
+  night: {start: 22:00, end: 06:00}
+"""
+    )
+    (tmp_path / "alerts.yaml").write_text(
+        """rules:
+  heavy:
+    title: Force too high
+    class: maintenance
+    condition: {kind: threshold, signal: force, above: 90}
+"""
+    )
+    (tmp_path / "reasons.yaml").write_text("reasons: {jam: {title: Jam}}\n")
+    return tmp_path
+
+
+def _problems(load: Callable[[], object]) -> str:
+    with pytest.raises(ConfigurationProblems) as refused:
+        load()
+    return "\n".join(str(problem) for problem in refused.value.problems)
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_the_sample_loads() -> None:
+    plant = load_plant(SAMPLE)
+    assert len(plant.devices) >= 12
+    assert len({plant.profile_of(device).asset_class for device in plant.devices}) >= 6
+    load_calendar(SAMPLE, plant)
+    assert all(rule.devices(plant) for rule in load_alert_rules(SAMPLE, plant).values())
+    load_reasons(SAMPLE)
+
+
+def test_host_comes_from_the_environment(folder: Path) -> None:
+    assert load_plant(folder, {}).devices["P-01"].connection.host == "10.0.0.5"
+    assert load_plant(folder, {"PLC_HOST": "plc"}).devices["P-01"].connection.host == "plc"
+
+
+PROFILE, PLANT, CALENDAR, ALERTS, REASONS = "profiles/acme-p3.yaml", "plant.yaml", "calendar.yaml", "alerts.yaml", "reasons.yaml"
+MISTAKES = [
+    (PLANT, "profile: acme-p3", "profile: acme-p4", "plant.yaml:7: lines.line1.devices.P-01.profile: no profile 'acme-p4' (did you mean acme-p3?); there are: acme-p3"),
+    (PLANT, "P-02:", "P-01:", "plant.yaml:11: lines.line2.devices.P-01: device P-01 is also in line line1; an id is unique in the plant"),
+    (PLANT, "P-02:", "telemetry:", "is a word that topics use"),
+    (PLANT, "Europe/Berlin", "Berlin", "plant.yaml:2: time_zone: 'Berlin' is not a time zone; write one like Europe/Berlin"),
+    (PLANT, "root: factory", "root: fac tory", "plant.yaml:1: root: 'fac tory': segment 'fac tory' must be 1 to 63 letters"),
+    (PLANT, "{host: 10.0.0.6}", "{hots: 10.0.0.6}", "hots: is not a key here (did you mean host?); allowed: transport, host, port"),
+    (PLANT, "{host: 10.0.0.6}", "{host: 10.0.0.6, port: 70000}", "plant.yaml:13: lines.line2.devices.P-02.connection.port: 70000 is not allowed"),
+    (PLANT, "${PLC_HOST:-10.0.0.5}", "${PLC_HOST}", "variable PLC_HOST is not set; set it, or write ${PLC_HOST:-default}"),
+    (PLANT, "  line2:", "  line1:", "plant.yaml:9: lines.line1: stands twice, first in line 4; give one another name"),
+    (PLANT, "lines:", "lines: [", "plant.yaml:"),
+    (PROFILE, "address: 10, type: float32", "address: 10, type: int24", "profiles/acme-p3.yaml:9: signals.force.type: 'int24' is not one of 'bit', 'int16'"),
+    (PROFILE, "address: 10", "address: 40011", "signals.force.address: address 40011 looks like a reference number; use 10"),
+    (PROFILE, "address: 10", "address: 3", "profiles/acme-p3.yaml:9: signals.force.address: overlaps strokes at holding address 3 (strokes takes 2 to 3)"),
+    (PROFILE, "address: 10", "address: 65535", "ends at 65536, beyond the last address 65535"),
+    (PROFILE, "force:", "Force:", "signals.Force: must be lower-case letters"),
+    (PROFILE, "force:", "force_quality:", "must not end in _text or _quality"),
+    (PROFILE, "type: string, registers: 4", "type: string", "a string needs the key registers"),
+    (PROFILE, "1: execute", "1: running", "signals.state.values[1]: 'running' is not a machine state"),
+    (PROFILE, "total: strokes", "total: stroke", "oee.total: 'stroke' is not a signal of this profile (did you mean strokes?)"),
+    (PROFILE, "total: strokes", "total: force", "signal force needs the key counter"),
+    (PROFILE, "[[strokes]]", "[[strokes, froce]]", "atomic[0]: 'froce' is not a signal of this profile (did you mean force?)"),
+    (CALENDAR, "09:15", "15:15", "shifts.early.breaks[0]: 09:00 to 15:15 is not inside the shift"),
+    (CALENDAR, "start: 22:00", "start: 13:00", "shifts.night: overlaps shift early on line line1"),
+    (CALENDAR, "start: 22:00", "start: 25:00", "calendar.yaml:3: shifts.night.start: '25:00' is not allowed"),
+    (ALERTS, "signal: force", "signal: froce", "profile acme-p3 has no signal 'froce' (did you mean force?)"),
+    (ALERTS, "signal: force", "signal: name", "is a text; a threshold needs a number"),
+    (ALERTS, "kind: threshold", "kind: treshold", "alerts.yaml:5: rules.heavy.condition: 'treshold' is not one of"),
+    (ALERTS, "class: maintenance", "class: alarm", "an alarm is for an operator who must act: add consequence, cause, action, response_s"),
+    (ALERTS, ", above: 90", "", "needs one of the keys above and below"),
+    (REASONS, "{title: Jam}", "{}", "reasons.yaml:1: reasons.jam.title: is missing"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "old", "new", "expected"), MISTAKES)
+def test_each_mistake_is_named_with_its_place_and_way_out(folder: Path, file: str, old: str, new: str, expected: str) -> None:
+    good = load_plant(folder)
+    _edit(folder / file, old, new)
+    loads: dict[str, Callable[[], object]] = {
+        CALENDAR: lambda: load_calendar(folder, good),
+        ALERTS: lambda: load_alert_rules(folder, good),
+        REASONS: lambda: load_reasons(folder),
+    }
+    assert expected in _problems(loads.get(file, lambda: load_plant(folder, {})))
+
+
+def test_all_problems_come_in_one_report(folder: Path) -> None:
+    _edit(folder / PLANT, "Europe/Berlin", "Berlin")
+    _edit(folder / PLANT, "{host: 10.0.0.6}", "{}")
+    _edit(folder / PROFILE, "type: float32", "type: int24")
+    _edit(folder / PROFILE, "address: 0, type: uint16", "address: -1, type: uint16")
+    assert len(_problems(lambda: load_plant(folder)).splitlines()) == 4
+
+
+def test_a_broken_edit_runs_on_the_last_accepted_copy(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with pytest.raises(ConfigurationProblems):  # nothing was ever accepted: a wrong file refuses the first start
+        load_accepted(tmp_path / "nowhere", data, load_plant)
+    assert load_accepted(folder, data, load_plant).configuration == "current"
+    _edit(folder / PLANT, "Europe/Berlin", "Berlin")
+    kept = load_accepted(folder, data, load_plant)
+    assert kept.configuration == "last_accepted"
+    assert kept.model.time_zone == "Europe/Berlin"
+    assert "not a time zone" in str(kept.problems[0])
+    _edit(folder / PLANT, "Berlin", "America/Chicago")
+    assert load_accepted(folder, data, load_plant).model.time_zone == "America/Chicago"
+
+
+def test_a_profile_may_say_that_its_high_addresses_are_meant(folder: Path) -> None:
+    _edit(folder / PROFILE, "address: 10", "address: 40071")
+    _edit(folder / PROFILE, "groups:", "addresses: as_written\ngroups:")
+    assert load_plant(folder).profiles["acme-p3"].signals["force"].address == 40_071
+
+
+def test_windows_line_ends_and_a_missing_file_are_no_tracebacks(folder: Path) -> None:
+    (folder / PLANT).write_bytes((folder / PLANT).read_bytes().replace(b"\n", b"\r\n"))
+    assert load_plant(folder)
+    shutil.move(folder / PLANT, folder / "plant.yml")
+    assert "plant.yaml: is missing; expected in" in _problems(lambda: load_plant(folder))

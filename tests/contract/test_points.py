@@ -1,0 +1,162 @@
+"""Points: what goes into the database comes out of it, to the digit, whatever names and texts it has."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+import pytest
+
+from millrace_contract.messages import AlertEvent, Ledger, OeeDocument, OeeInterval, Parts, Status, Window
+from millrace_contract.points import (
+    MEASUREMENTS,
+    alert_event_line,
+    ledger_line,
+    oee_interval_line,
+    oee_live_line,
+    oee_window_line,
+    platform_line,
+    telemetry_line,
+)
+from millrace_contract.runtime.influx import Influx
+from millrace_contract.telemetry import Telemetry
+from millrace_contract.testing import Influxd
+from millrace_contract.times import format_timestamp
+
+NOW_MS = int(time.time()) * 1000
+NAMES = ["plain", "with space", "a,b=c", 'quo"te', "ümlaut", "back\\slash"]
+
+
+@pytest.mark.influx
+def test_readings_come_back_to_the_digit_whatever_they_are_called(shared_influxd: Influxd) -> None:
+    numbers = [0.1 + 0.2, -1e-300, 1.7976931348623157e308, 3.0, 2.0**53, -0.0]
+    readings: dict[str, float | str] = dict(zip(NAMES, numbers, strict=True)) | {"label": 'x "y" \\ , = ü\n2'}
+    message = Telemetry(
+        timestamp_ms=NOW_MS, readings=readings, quality={"v": "bad"}, tags={"hall, gate": "ü = 1, 2"}, stream="g-1.ab", seq=2**53
+    )
+    with Influx(shared_influxd.settings()) as influx:
+        influx.write("telemetry", telemetry_line("odd names", "line 1", "D,1", message))
+        (series,) = influx.query("telemetry", 'SELECT * FROM "odd names"')
+    stored = dict(zip(series.columns, series.rows[0], strict=True))
+    assert stored["time"] == NOW_MS
+    assert {name: stored[name] for name in NAMES} == dict(zip(NAMES, numbers, strict=True))
+    assert stored["label_text"] == readings["label"]
+    assert (stored["v_quality"], stored["_stream"], stored["_seq"]) == ("bad", "g-1.ab", 2**53)
+    assert (stored["line"], stored["device"], stored["hall, gate"]) == ("line 1", "D,1", "ü = 1, 2")
+
+
+def _document(device: str | None = None) -> OeeDocument:
+    moment = format_timestamp(NOW_MS)
+    leaves = (
+        "all",
+        "not_scheduled",
+        "unscheduled",
+        "break",
+        "unknown",
+        "planned_stop",
+        "setup",
+        "unplanned_stop",
+        "minor_stop",
+        "run",
+    )
+    window = Window(kind="shift", id="2025-10-15/early", start=moment, end=moment)
+    return OeeDocument(
+        line="l",
+        timestamp=moment,
+        window=window,
+        ms=dict.fromkeys(leaves, 7),
+        parts=Parts(total=3, good=2, scrap=1),
+        oee=0.5,
+        stream="oee-1.ab",
+        seq=5,
+        device_id=device or msgspec.UNSET,
+    )
+
+
+@pytest.mark.influx
+def test_every_measurement_has_just_the_tags_and_fields_that_are_listed(shared_influxd: Influxd) -> None:
+    moment = format_timestamp(NOW_MS)
+    interval = OeeInterval(
+        id="i",
+        device_id="D",
+        line="l",
+        kind="stop",
+        state="held",
+        leaf="unplanned_stop",
+        start=moment,
+        end=moment,
+        timestamp=moment,
+        reason="jam",
+        stream="oee-1.ab",
+        seq=6,
+    )
+    event = AlertEvent(
+        event_seq=1,
+        alert_id="a",
+        rule="r",
+        line="l",
+        device_id="D",
+        from_state="NORM",
+        to_state="UNACK",
+        cause="condition",
+        timestamp=moment,
+        source_timestamp=moment,
+        value=1.5,
+        actor="x",
+        comment="y",
+        stream="alerts-1.ab",
+        seq=7,
+    )
+    loss = Ledger(
+        timestamp=moment,
+        service="gateway",
+        instance="1",
+        count=3,
+        cause="outbox_full",
+        device_id="D",
+        lost_stream="g.1",
+        lost_seqs=[(1, 3)],
+        first=moment,
+        last=moment,
+        stream="g.1",
+        seq=8,
+    )
+    status = Status(
+        service="ingest",
+        instance="1",
+        alive=True,
+        timestamp=moment,
+        taking=True,
+        version="1",
+        problems=["p"],
+        figures={"queued": 2},
+    )
+    lines = [
+        oee_live_line(_document()),
+        oee_window_line(_document("D")),
+        oee_interval_line(interval),
+        alert_event_line(event),
+        ledger_line(loss),
+        platform_line(status, NOW_MS),
+    ]
+    with Influx(shared_influxd.settings()) as influx:
+        for line in lines:
+            name = line.partition(b",")[0].decode()
+            known = MEASUREMENTS[name]
+            influx.write(known.bucket, line)
+            (series,) = influx.query(known.bucket, f'SELECT * FROM "{name}"')
+            allowed = {"time", *known.tags, *known.fields} | ({"queued"} if name == "platform" else set())
+            assert set(series.columns) <= allowed
+            assert set(known.tags) <= set(series.columns)
+
+
+@pytest.mark.influx
+def test_losses_of_one_millisecond_are_kept_apart(shared_influxd: Influxd) -> None:
+    loss = Ledger(
+        timestamp=format_timestamp(NOW_MS), service="gateway", instance="apart", count=1, cause="outbox_full", stream="g.1", seq=1
+    )
+    lines = b"\n".join(ledger_line(msgspec.structs.replace(loss, seq=seq)) for seq in range(1, 6))
+    with Influx(shared_influxd.settings()) as influx:
+        influx.write("production", lines)
+        (series,) = influx.query("production", "SELECT sum(count) FROM ledger WHERE instance = 'apart'")
+    assert series.rows[0][1] == 5
