@@ -1,0 +1,133 @@
+"""The plant at a glance, for a screen above the shop floor: how the lines do, what stands, what is open, whether data flow."""
+
+from __future__ import annotations
+
+from .looks import ALERT_STATES, NONE_IS_GOOD, PRIORITIES, STATES, Look, Step
+from .panels import AnyPanel, Board, Column, Place, graph, stat, table, timeline
+from .queries import LAST_DAY, THE_LINE, WITH_STATE_BEFORE, Query, Source, alert_counts, latest, open_alerts, states
+
+ALIVE = {"1": Look("up", "green"), "0": Look("down", "red")}
+
+
+def board() -> Board:
+    return Board(
+        uid="millrace-plant",
+        title="Plant overview",
+        description="Lines, machine states, open alerts and the flow of data.",
+        since="now-8h",
+        panels=[*_top(), *_middle(), *_bottom()],
+    )
+
+
+def _top() -> list[AnyPanel]:
+    return [
+        stat(
+            "OEE of the shift",
+            Place(0, 0, 10, 7),
+            latest({"oee": "oee"}, THE_LINE, group_by="line", alias="$tag_line"),
+            about="Each line's OEE since its shift began. Nothing is shown where the newest figure is older than 15 minutes.",
+            unit="percentunit",
+            decimals=0,
+        ),
+        stat(
+            "Machines",
+            Place(10, 0, 5, 7),
+            _machines("running", "="),
+            _machines("not running", "!="),
+            about="How many machines run, and how many are in any other state.",
+            looks={"1": Look("running", "green"), "2": Look("not running", "#7b8087")},
+            no_value="0",
+        ),
+        stat(
+            "Alerts",
+            Place(15, 0, 5, 7),
+            alert_counts(),
+            about="Alerts whose condition holds, and alerts that nobody has acknowledged, of the last 90 days.",
+            steps=NONE_IS_GOOD,
+            no_value="0",
+        ),
+        stat(
+            "Services",
+            Place(20, 0, 4, 7),
+            Query(
+                Source.PRODUCTION,
+                f'SELECT last("alive") FROM "platform" WHERE {LAST_DAY} GROUP BY "service", "instance"',
+                "$tag_service $tag_instance",
+            ),
+            about="Green: the service is connected to the broker. Red: the broker has announced its end.",
+            steps=(Step(None, "red"), Step(1, "green")),
+            only_names=True,
+            sideways=False,
+        ),
+    ]
+
+
+def _machines(name: str, comparison: str) -> Query:
+    newest = (
+        'SELECT last("state_code") AS "code" FROM "oee_interval" '
+        f'WHERE "kind" = \'state\' AND {WITH_STATE_BEFORE} GROUP BY "line", "device"'
+    )
+    text = f'SELECT count("code") AS "{name}" FROM ({newest}) WHERE "code" {comparison} 4'
+    return Query(Source.PRODUCTION, text, "$col")
+
+
+def _middle() -> list[AnyPanel]:
+    return [
+        timeline(
+            "Machine states",
+            Place(0, 7, 24, 12),
+            states(""),
+            about="What each machine did. Held is the machine's own trouble, suspended comes from outside: starved or blocked.",
+            states=STATES,
+        )
+    ]
+
+
+def _bottom() -> list[AnyPanel]:
+    return [
+        table(
+            "Open alerts",
+            Place(0, 19, 12, 8),
+            open_alerts(),
+            about="Each open alert with its last change. They are acknowledged on the operator page.",
+            columns=[
+                Column("Time", "Last change", width=170),
+                Column("priority", "Priority", looks=PRIORITIES, width=90),
+                Column("line", "Line", width=100),
+                Column("device", "Machine", looks={"_line": Look("(line)", "text")}, width=140),
+                Column("rule", "Rule"),
+                Column("state", "State", looks=ALERT_STATES),
+                Column("active", ""),
+            ],
+            may_be_empty=True,
+        ),
+        graph(
+            "Messages stored per second",
+            Place(12, 19, 6, 8),
+            Query(
+                Source.PRODUCTION,
+                'SELECT mean("stored_per_s") FROM "platform" WHERE $timeFilter AND "service" = \'ingest\' '
+                'GROUP BY time($__interval), "instance" fill(null)',
+                "ingest $tag_instance",
+            ),
+            about="What each ingest has written to the database.",
+            stacked=True,
+            minimum=0,
+            interval="30s",
+        ),
+        graph(
+            "Oldest reading not yet stored",
+            Place(18, 19, 6, 8),
+            Query(
+                Source.PRODUCTION,
+                'SELECT max("oldest_s") FROM "platform" WHERE $timeFilter AND "service" != \'ingest\' '
+                'GROUP BY time($__interval), "service", "instance" fill(null)',
+                "$tag_service $tag_instance",
+            ),
+            about="How long the oldest unconfirmed message has waited in each outbox. It grows while the database takes no data; "
+            "nothing is lost by that.",
+            unit="s",
+            minimum=0,
+            interval="30s",
+        ),
+    ]

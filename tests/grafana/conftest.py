@@ -1,0 +1,273 @@
+"""A real influxd that holds a scripted plant: eight hours of states, a quarter of an hour of telemetry, one fault of each kind.
+
+Everything is written through the contract's own points, so that a board that asks for what no service writes stays empty here too.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from millrace_contract import points
+from millrace_contract.messages import AlertEvent, Ledger, OeeDocument, OeeInterval, Parts, Status, Window
+from millrace_contract.runtime.influx import Influx
+from millrace_contract.telemetry import Telemetry
+from millrace_contract.testing import Influxd
+from millrace_contract.times import format_timestamp
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MINUTE_MS = 60_000
+QUARTER_MS = 15 * MINUTE_MS
+
+PLANT = {
+    "line1": {"CNC-01": "demo-cnc", "CNC-02": "demo-cnc", "PRESS-01": "demo-press", "CONV-01": "demo-conveyor"},
+    "line2": {"MOULD-01": "demo-moulder", "MOULD-02": "demo-moulder", "PACK-01": "demo-packer", "COMP-01": "demo-compressor"},
+}
+WITHOUT_OEE = {"COMP-01"}
+LEAVES = {
+    "execute": "run",
+    "held": "unplanned_stop",
+    "suspended": "minor_stop",
+    "aborted": "unplanned_stop",
+    "setup": "setup",
+    "idle": "unscheduled",
+    "unknown": "unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedPlant:
+    """Where the data are, and the quarter of an hour that they cover in every detail (ms since the epoch)."""
+
+    url: str
+    token: str
+    start_ms: int
+    end_ms: int
+
+
+@pytest.fixture(scope="session")
+def scripted_plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedPlant]:
+    """A database of its own: the boards show whatever is in it."""
+    if Influxd.binary() is None:
+        _missing("influxd is not on this machine: run scripts/influxd")
+    server = Influxd(tmp_path_factory.mktemp("influxd"))
+    server.start()
+    end_ms = time.time_ns() // 1_000_000
+    with Influx(server.settings()) as database:
+        database.write(points.TELEMETRY_BUCKET, b"\n".join(_telemetry_bucket(end_ms)))
+        database.write(points.PRODUCTION_BUCKET, b"\n".join(_production_bucket(end_ms)))
+    yield ScriptedPlant(server.url, server.TOKEN, end_ms - QUARTER_MS, end_ms)
+    server.stop()
+
+
+def _missing(message: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def _telemetry_bucket(end_ms: int) -> Iterator[bytes]:
+    seq = 0
+    for line, devices in PLANT.items():
+        for number, (device, profile) in enumerate(devices.items()):
+            for second in range(0, QUARTER_MS // 1000, 2):
+                seq += 1
+                yield points.telemetry_line(
+                    profile, line, device, _message(number, end_ms - QUARTER_MS + second * 1000, second, seq)
+                )
+    for line, devices in PLANT.items():
+        for ago_ms in range(QUARTER_MS, 0, -10_000):
+            yield points.oee_live_line(_oee(line, None, end_ms - ago_ms, kind="shift"))
+        for device in devices.keys() - WITHOUT_OEE:
+            yield points.oee_live_line(_oee(line, device, end_ms - 5_000, kind="shift"))
+
+
+def _message(number: int, time_ms: int, second: int, seq: int) -> Telemetry:
+    wave = math.sin(second / 60 + number)
+    readings: dict[str, float | str] = {
+        "run_status": 1.0,
+        "cycle_count": float(4000 + second // 6),
+        "temperature": 60 + number * 5 + 8 * wave,
+        "vibration": 1.5 + 0.3 * wave,
+        "power": 12_000 + 3000 * wave,
+        "program": "O1234",
+    }
+    quality = {}
+    # Faults: one sensor spoils its answers, one is doubtful, one signal is missing for four minutes.
+    if number == 0 and 300 <= second < 420:
+        quality["vibration"] = "bad"
+        del readings["vibration"]
+    if number == 1 and 500 <= second < 540:
+        quality["temperature"] = "uncertain"
+    return Telemetry(
+        timestamp_ms=time_ms, readings=readings, quality=quality, tags={"station": f"ST{number}"}, stream="edge-1.ab", seq=seq
+    )
+
+
+def _oee(line: str, device: str | None, time_ms: int, *, kind: str) -> OeeDocument:
+    chance = random.Random(f"{line}/{device}/{time_ms if kind == 'hour' else ''}")
+    availability, performance, quality = (0.75 + 0.2 * chance.random(), 0.7 + 0.25 * chance.random(), 0.95 + 0.05 * chance.random())
+    if line == "line2" and device is None:
+        availability = 0.55
+    length_ms = 3_600_000 if kind == "hour" else 5 * 3_600_000
+    start_ms = time_ms if kind == "hour" else time_ms - length_ms
+    shares = {
+        "minor_stop": 0.04,
+        "planned_stop": 0.05,
+        "setup": 0.03,
+        "break": 0.05,
+        "unknown": 0.02,
+        "unscheduled": 0.0,
+        "not_scheduled": 0.0,
+    }
+    ms = {leaf: int(share * length_ms) for leaf, share in shares.items()}
+    ms["unplanned_stop"] = int(length_ms * (1 - availability) * 0.8)
+    ms["run"] = length_ms - sum(ms.values())
+    total = int(ms["run"] / 6000 * performance)
+    return OeeDocument(
+        line=line,
+        timestamp=format_timestamp(start_ms + length_ms),
+        window=Window(
+            kind=kind, id="2026-01-01/early", start=format_timestamp(start_ms), end=format_timestamp(start_ms + 8 * 3_600_000)
+        ),
+        ms={**ms, "all": length_ms},
+        parts=Parts(total=total, good=int(total * quality), scrap=total - int(total * quality)),
+        availability=availability,
+        performance=performance,
+        quality=quality,
+        oee=availability * performance * quality,
+        ideal_ms=total * 6000,
+        good_ms=int(total * quality) * 6000,
+        coverage=0.98,
+        **({} if device is None else {"device_id": device}),
+    )
+
+
+def _production_bucket(end_ms: int) -> Iterator[bytes]:
+    yield from _intervals(end_ms)
+    for line in PLANT:
+        for hour in range(1, 8):
+            yield points.oee_window_line(_oee(line, None, end_ms - hour * 3_600_000, kind="hour"))
+    yield from _alerts(end_ms)
+    yield from _platform(end_ms)
+    entry = Ledger(
+        timestamp=format_timestamp(end_ms - QUARTER_MS // 2), service="gateway", instance="edge-1", count=12, cause="clock_step",
+        device_id="CNC-01", stream="edge-1.ab", seq=77,
+    )  # fmt: skip
+    yield points.ledger_line(entry)
+
+
+def _intervals(end_ms: int) -> Iterator[bytes]:
+    chance = random.Random(7)
+    for line, devices in PLANT.items():
+        for device in sorted(devices.keys() - WITHOUT_OEE):
+            at_ms, state = end_ms - 9 * 3_600_000, "execute"
+            while at_ms < end_ms:
+                minutes = chance.expovariate(1 / 25) if state == "execute" else chance.expovariate(1 / 6)
+                until_ms = at_ms + int(max(minutes, 0.2) * MINUTE_MS)
+                yield from _interval(line, device, state, at_ms, until_ms if until_ms < end_ms else None)
+                at_ms = until_ms
+                others = chance.choices(list(LEAVES)[1:], weights=[5, 6, 1, 2, 1, 1])
+                state = others[0] if state == "execute" else "execute"
+    # Whatever the dice say: one machine stands now, because of its own fault.
+    yield from _interval("line2", "PACK-01", "aborted", end_ms - 4 * MINUTE_MS, None)
+
+
+def _interval(line: str, device: str, state: str, start_ms: int, end_ms: int | None) -> Iterator[bytes]:
+    def one(kind: str, reason: str | None) -> OeeInterval:
+        return OeeInterval(
+            id=f"{device}/{kind}/{start_ms}", device_id=device, line=line, kind=kind, state=state, leaf=LEAVES[state],
+            start=format_timestamp(start_ms), end=None if end_ms is None else format_timestamp(end_ms),
+            timestamp=format_timestamp(end_ms or start_ms), reason=reason, pending=end_ms is None,
+            stream="oee-1.cd", seq=start_ms % 10_000,
+        )  # fmt: skip
+
+    yield points.oee_interval_line(one("state", None))
+    if LEAVES[state].endswith("stop"):
+        yield points.oee_interval_line(one("stop", "mechanical/jam" if start_ms % 2 else None))
+
+
+def _alerts(end_ms: int) -> Iterator[bytes]:
+    story = [
+        ("line1", "CNC-01", "spindle-hot", "high", ["UNACK", "ACKED"]),
+        ("line1", "CNC-02", "spindle-hot", "high", ["UNACK", "RTNUN"]),
+        ("line2", "PACK-01", "no-data", "medium", ["UNACK", "ACKED", "NORM"]),
+        ("line2", "MOULD-01", "device-offline", "critical", ["UNACK"]),
+        ("line2", None, "line-starved", "low", ["UNACK"]),
+    ]
+    number = 0
+    for line, device, rule, priority, states in story:
+        before = "NORM"
+        for step, state in enumerate(states):
+            number += 1
+            at = format_timestamp(end_ms - 12 * MINUTE_MS + step * 3 * MINUTE_MS + number)
+            yield points.alert_event_line(
+                AlertEvent(
+                    event_seq=number,
+                    alert_id=f"{line}/{device}/{rule}",
+                    rule=rule,
+                    line=line,
+                    device_id=device,
+                    from_state=before,
+                    to_state=state,
+                    cause="condition",
+                    timestamp=at,
+                    source_timestamp=at,
+                    priority=priority,
+                    stream="alerts-1.ef",
+                    seq=number,
+                )
+            )
+            before = state
+
+
+def _platform(end_ms: int) -> Iterator[bytes]:
+    for ago_ms in range(QUARTER_MS, 0, -10_000):
+        database_is_away = 4 * MINUTE_MS < ago_ms < 7 * MINUTE_MS
+        for service, instance in (("gateway", "edge-1"), ("oee", "1"), ("alerts", "1"), ("ingest", "1"), ("ingest", "2")):
+            waiting = max(0, 7 * MINUTE_MS - ago_ms) / 1000 if database_is_away and service != "ingest" else 0.4
+            status = Status(
+                service=service, instance=instance, alive=instance != "2",
+                timestamp=format_timestamp(end_ms - ago_ms), version="0.1.0",
+                taking=not database_is_away if service == "ingest" else None,
+                figures={"stored_per_s": 12.0 + ago_ms % 7} if service == "ingest" else {"oldest_s": waiting},
+            )  # fmt: skip
+            yield points.platform_line(status, end_ms - ago_ms)
+
+
+@pytest.fixture(scope="session")
+def stand_in() -> Path:
+    """The checker that reads provisioning as Grafana does: beside the repository, or where MILLRACE_GRAFANA_CHECK says."""
+    given = os.environ.get("MILLRACE_GRAFANA_CHECK")
+    path = Path(given) if given else REPOSITORY.parent / "shared" / "standins" / "grafana" / "server.py"
+    if not path.is_file():
+        _missing("no checker of Grafana's files beside the repository; MILLRACE_GRAFANA_CHECK may name one")
+    return path
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a module of grafana/ or a script with this interpreter, from the repository's root."""
+
+    def run(*arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "grafana")}
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    return run

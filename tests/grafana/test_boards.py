@@ -1,0 +1,88 @@
+"""What the committed boards promise without a database: they are the code's, they load, they ask only for what is written."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from boards.queries import Source
+from millrace_contract import points
+
+GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
+BOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
+BUCKETS = {Source.TELEMETRY: points.TELEMETRY_BUCKET, Source.PRODUCTION: points.PRODUCTION_BUCKET}
+FIGURES = {"oldest_s", "stored_per_s"}  # of senders and of ingest: Status.figures
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _targets() -> list[tuple[str, str, str]]:
+    """(board and panel, data source, query) of every panel."""
+    return [
+        (f"{path.stem}: {panel['title']}", target["datasource"]["uid"], target["query"])
+        for path in BOARDS
+        for panel in json.loads(path.read_text())["panels"]
+        for target in panel["targets"]
+    ]
+
+
+def test_committed_boards_are_what_the_code_makes(run_python: RunPython) -> None:
+    done = run_python("-m", "boards", "--check")
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nWrite them anew: PYTHONPATH=grafana python -m boards"
+
+
+def test_provisioning_and_boards_load_as_grafana_loads_them(stand_in: Path, run_python: RunPython) -> None:
+    maps = f"/etc/grafana/dashboards={GRAFANA / 'dashboards'}"
+    done = run_python(str(stand_in), "--check", "--no-secrets", "--provisioning", str(GRAFANA / "provisioning"), "--map", maps)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.influx
+def test_grafanas_own_expansion_of_macros_and_variables_works_too(
+    stand_in: Path, run_python: RunPython, scripted_plant, tmp_path: Path
+) -> None:
+    secrets = tmp_path / "secrets" / "millrace"
+    secrets.mkdir(parents=True)
+    (secrets / "influx_token").write_text(scripted_plant.token)
+    done = run_python(
+        str(stand_in), "--queries", "--require-data", "--no-secrets", "--url", scripted_plant.url,
+        "--from", str(scripted_plant.end_ms - 28_800_000), "--to", str(scripted_plant.end_ms),
+        "--provisioning", str(GRAFANA / "provisioning"),
+        "--map", f"/etc/grafana/dashboards={GRAFANA / 'dashboards'}", "--map", f"/run/secrets={tmp_path / 'secrets'}",
+        "--var", "line=line1", "--var", "device=CNC-01",
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize(("where", "source", "query"), _targets())
+def test_every_measurement_tag_and_field_is_one_that_services_write(where: str, source: str, query: str) -> None:
+    names = set(re.findall(r'"([^"]+)"', query)) - set(re.findall(r'AS "([^"]+)"', query))
+    measurements = set(re.findall(r'FROM "([^"$]+)"', query))
+    if not measurements:  # telemetry: the measurement is a profile, its fields are the profile's signals
+        assert {name for name in names if "$" not in name} <= {"line", "device", points.SEQ_FIELD}, where
+        return
+    for name in measurements:
+        assert name in points.MEASUREMENTS, f"{where} asks for {name}; points.py writes {sorted(points.MEASUREMENTS)}"
+        known = points.MEASUREMENTS[name]
+        assert known.bucket == BUCKETS[Source(source)], f"{where}: {name} is in bucket {known.bucket}"
+        fields = {*known.tags, *known.fields, *(FIGURES if name == "platform" else ())}
+        unknown = names - fields - measurements - set(re.findall(r'AS "([^"]+)"', query))
+        assert not unknown, f"{where}: {name} has no {sorted(unknown)}"
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+def test_boards_follow_the_sites_time_zone_and_refresh_by_themselves(path: Path) -> None:
+    board = json.loads(path.read_text())
+    assert not board.get("timezone"), "a board with a time zone of its own ignores the site's"
+    assert board["refresh"] == "5s"
+    assert all(panel["title"] and panel["description"] for panel in board["panels"])
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+def test_every_number_says_what_it_shows_without_a_value(path: Path) -> None:
+    for panel in json.loads(path.read_text())["panels"]:
+        assert panel["fieldConfig"]["defaults"].get("noValue"), panel["title"]

@@ -1,0 +1,87 @@
+"""The boards as Chromium draws them, in kiosk mode without a log-in: no error, no empty panel, everything on one screen."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.influx]
+
+GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
+BOARDS = {
+    "millrace-plant": "kiosk&autofitpanels",
+    "millrace-line": "kiosk&autofitpanels&var-line=line1",
+    "millrace-machine": "kiosk&from=now-15m&to=now&var-line=line1&var-device=CNC-01",
+}
+
+
+@pytest.fixture(scope="module")
+def grafana_url(scripted_plant, stand_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("grafana")
+    (folder / "millrace").mkdir()
+    (folder / "millrace" / "influx_token").write_text(scripted_plant.token)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "GF_SERVER_HTTP_ADDR": "127.0.0.1",
+        "GF_SERVER_HTTP_PORT": str(port),
+        "GF_PATHS_DATA": str(folder),
+        "GF_AUTH_ANONYMOUS_ENABLED": "true",
+        "MILLRACE_INFLUX_URL": scripted_plant.url,
+    }
+    maps = ("--map", f"/etc/grafana/dashboards={GRAFANA / 'dashboards'}", "--map", f"/run/secrets={folder}")
+    command = [sys.executable, str(stand_in), "--provisioning", str(GRAFANA / "provisioning"), *maps]
+    url = f"http://127.0.0.1:{port}"
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    urllib.request.urlopen(f"{url}/api/health", timeout=1).close()
+                    break
+                except OSError:
+                    assert process.poll() is None, (folder / "log").read_text()
+                    assert time.monotonic() < deadline, "Grafana did not answer within 30 s"
+                    time.sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+
+
+def _chromium(url: str, *options: str) -> str:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no Chromium on PATH")
+        pytest.skip("no Chromium on PATH")
+    command = [
+        browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--window-size=1920,1080",
+        "--virtual-time-budget=8000", *options, url,
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
+
+
+@pytest.mark.parametrize("uid", BOARDS)
+def test_board_is_drawn_without_error_or_empty_panel(grafana_url: str, uid: str, tmp_path: Path) -> None:
+    # The picture stays in pytest's temporary folder (or MILLRACE_SCREENSHOTS) for a person to look at.
+    folder = Path(os.environ.get("MILLRACE_SCREENSHOTS", tmp_path))
+    url = f"{grafana_url}/d/{uid}?{BOARDS[uid]}"
+    page = _chromium(url, "--dump-dom", f"--screenshot={folder / uid}.png")
+    assert page.count("data-panel-id") >= 7, "the board has no panels"
+    shown = re.sub(r"<(script|style|title)\b.*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL).lower()
+    assert not re.findall(r'class="[^"]*\berror\b[^"]*"[^>]*>([^<]+)', page)
+    assert "no data" not in shown
+    assert "$" not in shown, "a variable or macro was not replaced"
+    assert (folder / f"{uid}.png").stat().st_size > 20_000
