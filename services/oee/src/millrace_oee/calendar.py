@@ -1,0 +1,165 @@
+"""Shifts, hours and breaks of a line as instants: local wall time of the plant becomes UTC milliseconds (oee.md A11).
+
+A shift belongs to the business date on which it starts. A local time that does not exist moves forward by the gap; of an
+ambiguous one a start takes the first and an end the second occurrence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from importlib.resources import files
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+from millrace_contract.plant import Calendar, Shift
+from millrace_contract.times import from_datetime
+
+from .states import BREAK, NOT_SCHEDULED
+
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TimeWindow:
+    """A stretch of time that gets figures of its own. `kind`: shift or hour; `id` is unique for a line and kind."""
+
+    start_ms: int
+    end_ms: int
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ShiftTime:
+    """One shift of one business date, with its breaks, in UTC milliseconds."""
+
+    start_ms: int
+    end_ms: int
+    business_date: date
+    name: str
+    breaks: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def id(self) -> str:
+        return f"{self.business_date.isoformat()}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Time that the calendar claims whatever the machine does (not_scheduled, break), or leaves to the machine (None)."""
+
+    start_ms: int
+    end_ms: int
+    leaf: str | None
+
+
+def load_zone(name: str) -> ZoneInfo:
+    """The zone from the pinned tzdata package, so that every server computes the same instants (design 2.3)."""
+    with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as data:
+        return ZoneInfo.from_file(data, key=name)
+
+
+def utc_ms(day: date, wall: time, zone: ZoneInfo, *, end: bool = False) -> int:
+    """The instant of a local wall time on a date."""
+    naive = datetime.combine(day, wall)
+    first = naive.replace(tzinfo=zone, fold=0)
+    if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != naive:
+        # Not on the clock that day. With fold 0 the offset before the change counts, which moves forward by the gap.
+        return from_datetime(first.astimezone(UTC))
+    return from_datetime(naive.replace(tzinfo=zone, fold=1 if end else 0).astimezone(UTC))
+
+
+class LineCalendar:
+    """The calendar of one line. Pure; expansions of a date are kept."""
+
+    def __init__(self, calendar: Calendar, line: str, zone: ZoneInfo) -> None:
+        self._pattern = calendar.shifts_of(line)
+        self._shifts = calendar.shifts
+        self._exceptions = {
+            exception.date: exception.shifts for exception in calendar.exceptions if not exception.lines or line in exception.lines
+        }
+        self._zone = zone
+        self._expand = lru_cache(maxsize=64)(self._expand_date)
+        self._last_slot = Slot(0, 0, None)
+
+    def shifts(self, from_ms: int, to_ms: int) -> list[ShiftTime]:
+        """Shifts that have time in [from, to), in order."""
+        return [
+            shift
+            for day in self._dates(from_ms, to_ms)
+            for shift in self._expand(day)
+            if shift.start_ms < to_ms and shift.end_ms > from_ms
+        ]
+
+    def windows(self, from_ms: int, to_ms: int) -> list[TimeWindow]:
+        """Shifts and hours of shifts that have time in [from, to). The last hour of a shift may be shorter."""
+        found: list[TimeWindow] = []
+        for shift in self.shifts(from_ms, to_ms):
+            found.append(TimeWindow(shift.start_ms, shift.end_ms, "shift", shift.id))
+            for number, start_ms in enumerate(range(shift.start_ms, shift.end_ms, HOUR_MS), start=1):
+                end_ms = min(start_ms + HOUR_MS, shift.end_ms)
+                if start_ms < to_ms and end_ms > from_ms:
+                    found.append(TimeWindow(start_ms, end_ms, "hour", f"{shift.id}/{number:02d}"))
+        return sorted(found)
+
+    def slots(self, start_ms: int, end_ms: int) -> list[Slot]:
+        """[start, end) cut at every change of plan, without gaps."""
+        shifts = self.shifts(start_ms, end_ms)
+        edges = {start_ms, end_ms}
+        for shift in shifts:
+            for edge in (shift.start_ms, shift.end_ms, *(edge for pause in shift.breaks for edge in pause)):
+                if start_ms < edge < end_ms:
+                    edges.add(edge)
+        ordered = sorted(edges)
+        return [Slot(a, b, _leaf(shifts, a)) for a, b in pairwise(ordered)]
+
+    def leaf_at(self, at_ms: int) -> str | None:
+        """What the calendar says of one instant."""
+        slot = self._last_slot
+        if not slot.start_ms <= at_ms < slot.end_ms:
+            start_ms = at_ms - at_ms % HOUR_MS
+            slot = next(s for s in self.slots(start_ms, start_ms + HOUR_MS) if s.start_ms <= at_ms < s.end_ms)
+            self._last_slot = slot
+        return slot.leaf
+
+    def _dates(self, from_ms: int, to_ms: int) -> Iterator[date]:
+        # A shift that started two local dates earlier can still last: 24 h from late evening, zones up to 14 h off UTC.
+        day = datetime.fromtimestamp(from_ms / 1000, self._zone).date() - timedelta(days=2)
+        last = datetime.fromtimestamp(to_ms / 1000, self._zone).date()
+        while day <= last:
+            yield day
+            day += timedelta(days=1)
+
+    def _expand_date(self, day: date) -> tuple[ShiftTime, ...]:
+        if day in self._exceptions:
+            shifts = [self._shifts[name] for name in self._exceptions[day]]
+        else:
+            shifts = [shift for shift in self._pattern if day.weekday() in shift.weekdays]
+        return tuple(sorted(self._instants(shift, day) for shift in shifts))
+
+    def _instants(self, shift: Shift, day: date) -> ShiftTime:
+        end_day = day if shift.end > shift.start else day + timedelta(days=1)
+        start_ms = utc_ms(day, shift.start, self._zone)
+        end_ms = utc_ms(end_day, shift.end, self._zone, end=True)
+        breaks = []
+        for pause in shift.breaks:
+            # A break whose wall time is before the shift's start belongs to the next morning.
+            from_day = day if pause.start >= shift.start else day + timedelta(days=1)
+            to_day = from_day if pause.end > pause.start else from_day + timedelta(days=1)
+            from_ms = max(start_ms, utc_ms(from_day, pause.start, self._zone))
+            to_ms = min(end_ms, utc_ms(to_day, pause.end, self._zone, end=True))
+            if from_ms < to_ms:
+                breaks.append((from_ms, to_ms))
+        return ShiftTime(start_ms, end_ms, day, shift.name, tuple(breaks))
+
+
+def _leaf(shifts: list[ShiftTime], at_ms: int) -> str | None:
+    inside = [shift for shift in shifts if shift.start_ms <= at_ms < shift.end_ms]
+    if not inside:
+        return NOT_SCHEDULED
+    if any(start <= at_ms < end for shift in inside for start, end in shift.breaks):
+        return BREAK
+    return None

@@ -1,0 +1,152 @@
+"""The documents of design 2.5 from sums, and the interval messages from runs and stops. Pure: same sums, same bytes."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable
+
+import msgspec
+
+from millrace_contract.messages import OeeDocument, OeeInterval, Parts, Window
+from millrace_contract.plant import Calendar
+from millrace_contract.points import LEAVES
+from millrace_contract.times import format_timestamp
+
+from .calendar import TimeWindow
+from .lines import LinePlan, LineSums
+from .machine import Machine, fingerprint
+from .oee import Ratios, ideal_cycle_suspect, ratios
+from .stops import Stop
+from .timeline import Run
+from .windows import Sums
+
+MODEL_VERSION = "1"
+"""Grows when the same samples and configuration give other figures than before."""
+
+QUIET_EVENTS = frozenset({"wrap"})
+"""What counters do every day and nobody needs to look at."""
+
+
+def calendar_version(calendar: Calendar, time_zone: str) -> str:
+    return fingerprint([calendar.model_dump(mode="json"), time_zone])
+
+
+def versions(machines: Iterable[Machine], calendar: str, method: str = "") -> dict[str, str]:
+    """What, besides the samples, a figure was computed from."""
+    config = [machine.version for machine in machines]
+    return {
+        "calendar": calendar,
+        "config": fingerprint([*config, method]) if method else config[0],
+        "model": MODEL_VERSION,
+        "tzdata": importlib.metadata.version("tzdata"),
+    }
+
+
+def device_document(
+    machine: Machine,
+    sums: Sums,
+    window: TimeWindow,
+    *,
+    as_of_ms: int,
+    coverage_min: float,
+    versions: dict[str, str],
+    flags: Iterable[str] = (),
+) -> OeeDocument:
+    """The document of a machine. It is final when `as_of_ms` is the window's end."""
+    document = _document(sums, ratios(sums, coverage_min), window, as_of_ms, line=machine.line, versions=versions, flags=flags)
+    return msgspec.structs.replace(document, device_id=machine.id)
+
+
+def line_document(
+    plan: LinePlan,
+    sums: LineSums,
+    window: TimeWindow,
+    *,
+    as_of_ms: int,
+    versions: dict[str, str],
+    flags: Iterable[str] = (),
+) -> OeeDocument:
+    """The document of a line."""
+    figures = ratios(sums.sums, plan.coverage_min, sums.witnesses)
+    return _document(sums.sums, figures, window, as_of_ms, line=plan.name, versions=versions, flags=flags)
+
+
+def _document(
+    sums: Sums,
+    figures: Ratios,
+    window: TimeWindow,
+    as_of_ms: int,
+    *,
+    line: str,
+    versions: dict[str, str],
+    flags: Iterable[str],
+) -> OeeDocument:
+    final = as_of_ms >= window.end_ms
+    return OeeDocument(
+        line=line,
+        timestamp=format_timestamp(min(as_of_ms, window.end_ms)),
+        window=Window(kind=window.kind, id=window.id, start=format_timestamp(window.start_ms), end=format_timestamp(window.end_ms)),
+        ms={"all": sums.all_ms, **{leaf: sums.ms[leaf] for leaf in LEAVES}},
+        parts=Parts(total=sums.total, good=sums.good, scrap=sums.scrap),
+        availability=figures.availability,
+        performance=figures.performance,
+        quality=figures.quality,
+        oee=figures.oee,
+        teep=figures.teep,
+        reason=figures.reason,
+        revision=1 if final else 0,
+        final=final,
+        ideal_ms=sums.ideal_ms,
+        good_ms=sums.good_ms,
+        coverage=figures.coverage,
+        flags=sorted({*flags, *_flags(sums, final=final)}),
+        versions=versions,
+    )
+
+
+def _flags(sums: Sums, *, final: bool) -> set[str]:
+    flags = {f"counter_{event}" for event in sums.events if event not in QUIET_EVENTS}
+    if ideal_cycle_suspect(sums, ended=final):
+        flags.add("ideal_cycle_suspect")
+    if sums.pending:
+        flags.add("stop_pending")
+    return flags
+
+
+def state_interval(machine: Machine, run: Run) -> OeeInterval:
+    """A stretch of one machine state; its leaf is the state's own, the calendar and micro-stops left aside."""
+    start = format_timestamp(run.start_ms)
+    return OeeInterval(
+        id=f"{machine.id}/state/{start}",
+        device_id=machine.id,
+        line=machine.line,
+        kind="state",
+        state=run.state,
+        leaf=machine.leaves[run.state],
+        start=start,
+        timestamp=start if run.open else format_timestamp(run.end_ms),
+        end=None if run.open else format_timestamp(run.end_ms),
+    )
+
+
+def stop_interval(machine: Machine, stop: Stop) -> OeeInterval:
+    """A stop as a whole."""
+    start = format_timestamp(stop.start_ms)
+    end = None if stop.end_ms is None else format_timestamp(stop.end_ms)
+    return OeeInterval(
+        id=f"{machine.id}/stop/{start}",
+        device_id=machine.id,
+        line=machine.line,
+        kind="stop",
+        state=stop.state,
+        leaf=stop.leaf,
+        start=start,
+        timestamp=end or start,
+        end=end,
+        pending=stop.pending,
+    )
+
+
+def withdrawn(interval: OeeInterval) -> OeeInterval:
+    """An interval that better knowledge did away with: it ends where it starts, so that it counts for nothing."""
+    return msgspec.structs.replace(interval, end=interval.start, timestamp=interval.start, pending=False)

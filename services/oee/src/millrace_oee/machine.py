@@ -1,0 +1,120 @@
+"""What the figures need to know of one device: a frozen extract of plant model and profile, in integer milliseconds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from millrace_contract.plant import PlantModel
+
+from .states import UNKNOWN, leaves_of
+
+STALE_POLLS = 3
+MIN_STALE_MS = 5_000
+MIN_SPAN_MS = 600_000
+ROLES = ("total", "good", "reject")
+"""Counters a machine may have. Two of the three tell everything; one of them only part."""
+
+
+@dataclass(frozen=True, slots=True)
+class CounterSettings:
+    """A part counter: the reading's name, the first value that is never shown, and the fastest it can go."""
+
+    signal: str
+    modulus: int | None
+    max_rate_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One device with OEE. `ideal_ns` is the ideal time of one part, exact in nanoseconds; None without one."""
+
+    id: str
+    line: str
+    gateway: str
+    measurement: str
+    state_signal: str
+    states: Mapping[int, str]
+    leaves: Mapping[str, str]
+    counters: Mapping[str, CounterSettings]
+    ideal_ns: int | None
+    micro_ms: int
+    stale_ms: int
+
+    @property
+    def span_limit_ms(self) -> int:
+        """Parts counted over a longer silence of the counter are real, but nobody knows the run time they belong to."""
+        return max(MIN_SPAN_MS, self.stale_ms)
+
+    @property
+    def lookback_ms(self) -> int:
+        """How long before a window its first sample can still matter (counter baselines apart)."""
+        return self.span_limit_ms + self.micro_ms + 2 * self.stale_ms
+
+    @property
+    def lookahead_ms(self) -> int:
+        """How long after a window a sample can still matter: until a stop at its end is known to be longer than a micro-stop."""
+        return self.micro_ms + self.stale_ms + 1_000
+
+    def state_name(self, raw: float | str) -> str:
+        """The PackML name of a reading; `unknown` for the empty text (a bad reading) and for values the profile does not name."""
+        if isinstance(raw, str):
+            return raw if raw in self.leaves else UNKNOWN
+        return self.states.get(int(raw), UNKNOWN) if raw.is_integer() else UNKNOWN
+
+    @property
+    def version(self) -> str:
+        """A fingerprint of everything here that figures depend on."""
+        return fingerprint(
+            {
+                "state": self.state_signal,
+                "states": {str(number): name for number, name in self.states.items()},
+                "leaves": dict(self.leaves),
+                "counters": {role: [c.signal, c.modulus, c.max_rate_per_s] for role, c in self.counters.items()},
+                "ideal_ns": self.ideal_ns,
+                "micro_ms": self.micro_ms,
+                "stale_ms": self.stale_ms,
+            }
+        )
+
+
+def fingerprint(value: Any) -> str:
+    """Twelve hexadecimal digits that change with the value."""
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:12]
+
+
+def load_machines(plant: PlantModel) -> dict[str, Machine]:
+    """Every device whose profile says which signals tell its state and parts."""
+    return {device_id: machine for device_id in plant.devices if (machine := _machine(plant, device_id)) is not None}
+
+
+def _machine(plant: PlantModel, device_id: str) -> Machine | None:
+    device = plant.devices[device_id]
+    profile = plant.profile_of(device_id)
+    if profile.oee is None:
+        return None
+    state = profile.signals[profile.oee.state]
+    counters = {}
+    for role in ROLES:
+        name = getattr(profile.oee, role)
+        counter = profile.signals[name].counter if name else None
+        if counter is not None:
+            counters[role] = CounterSettings(name, counter.modulus, counter.max_rate_per_s)
+    interval_s = min(profile.groups[group].interval_s for group in state.groups(profile))
+    return Machine(
+        id=device.id,
+        line=device.line,
+        gateway=device.gateway,
+        measurement=profile.name,
+        state_signal=state.name,
+        states=dict(state.values),
+        leaves=leaves_of(profile.oee.leaves),
+        counters=counters,
+        ideal_ns=round(device.ideal_cycle_s * 1_000_000_000) if device.ideal_cycle_s else None,
+        micro_ms=round(device.micro_stop_s * 1000),
+        stale_ms=max(MIN_STALE_MS, round(STALE_POLLS * interval_s * 1000)),
+    )

@@ -1,0 +1,104 @@
+"""The ratios: integer sums, one division at the end, six digits half to even; null with a reason where undefined (oee.md A2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .states import UNKNOWN
+from .windows import Sums
+
+DIGITS = 1_000_000
+SUSPECT_RUN_MS = 30 * 60_000
+
+NOTHING_PLANNED = "no_planned_production_time"
+INSUFFICIENT_DATA = "insufficient_data"
+NO_IDEAL_CYCLE = "no_ideal_cycle"
+NO_COUNTER = "no_part_counter_read"
+NO_RUN_TIME = "no_run_time"
+NO_QUALITY = "no_quality_counter_read"
+SCRAP_EXCEEDS = "scrap_exceeds_parts"
+NO_PARTS = "no_parts"
+
+
+@dataclass(frozen=True, slots=True)
+class Ratios:
+    """0..1 (performance may be more), or None where undefined; `reason` names the first thing that is missing."""
+
+    availability: float | None
+    performance: float | None
+    quality: float | None
+    oee: float | None
+    teep: float | None
+    coverage: float | None
+    reason: str | None
+
+
+def ratio(numerator: int, denominator: int) -> float | None:
+    """Six digits, half to even, exact for integers of any size; None when the denominator is 0."""
+    if denominator == 0:
+        return None
+    quotient, rest = divmod(numerator * DIGITS, denominator)
+    if 2 * rest > denominator or (2 * rest == denominator and quotient % 2 == 1):
+        quotient += 1
+    return quotient / DIGITS
+
+
+def ratios(sums: Sums, coverage_min: float, witnesses: Sequence[Sums] = ()) -> Ratios:
+    """The figures of these sums. Headline OEE and TEEP are withheld below `coverage_min` (oee.md A9).
+
+    `witnesses`: sums of other machines that these figures rest on; the least known one decides about coverage.
+    """
+    production_ms, run_ms = sums.production_ms, sums.run_ms
+    ideal_ms, good_ms = sums.ideal_ms, sums.good_ms
+    coverage = min((c for c in map(_coverage, (sums, *witnesses)) if c is not None), default=None)
+    paced = sums.paced and sums.counted
+    sound = paced and sums.judged and good_ms >= 0
+    headline = sound and production_ms > 0 and coverage is not None and coverage >= coverage_min
+    return Ratios(
+        availability=ratio(run_ms, production_ms),
+        performance=ratio(ideal_ms, run_ms) if paced else None,
+        quality=_quality(sums, good_ms, ideal_ms),
+        oee=ratio(good_ms, production_ms) if headline else None,
+        teep=ratio(good_ms, sums.all_ms) if headline else None,
+        coverage=coverage,
+        reason=_reason(sums, headline=headline),
+    )
+
+
+def _coverage(sums: Sums) -> float | None:
+    """The part of the time left to the machine of which something is known."""
+    return ratio(sums.production_ms, sums.production_ms + sums.ms[UNKNOWN])
+
+
+def _quality(sums: Sums, good_ms: int, ideal_ms: int) -> float | None:
+    if not sums.judged or sums.good < 0 or good_ms < 0:
+        return None
+    # Without an ideal time all parts of one machine weigh the same, so counts give the same ratio.
+    return ratio(good_ms, ideal_ms) if sums.paced else ratio(sums.good, sums.total)
+
+
+def _reason(sums: Sums, *, headline: bool) -> str | None:
+    """Why something is null, the most telling first."""
+    if sums.production_ms == 0:
+        return INSUFFICIENT_DATA if sums.ms[UNKNOWN] else NOTHING_PLANNED
+    if not sums.paced:
+        return NO_IDEAL_CYCLE
+    if not sums.counted:
+        return NO_COUNTER
+    if not sums.judged:
+        return NO_QUALITY
+    if sums.good < 0 or sums.good_ns < 0:
+        return SCRAP_EXCEEDS
+    if not headline:
+        return INSUFFICIENT_DATA
+    if sums.run_ms == 0:
+        return NO_RUN_TIME
+    return NO_PARTS if sums.ideal_ms == 0 else None
+
+
+def ideal_cycle_suspect(sums: Sums, *, ended: bool) -> bool:
+    """Parts came faster than the ideal time allows: the master data are wrong, the figure is published all the same (A10)."""
+    if not sums.paced or sums.run_ms == 0 or sums.ideal_ms <= sums.run_ms:
+        return False
+    return sums.run_ms >= SUSPECT_RUN_MS or (ended and 100 * sums.ideal_ms > 105 * sums.run_ms)

@@ -1,0 +1,116 @@
+"""A sample: what one telemetry message says about a machine's state and counters; and hours of samples as small blobs."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+
+import msgspec
+
+from millrace_contract.telemetry import Telemetry, Value
+
+from .machine import Machine
+
+BAD_STATE = ""
+"""The state reading was bad: from here on the state is unknown."""
+
+
+class Sample(msgspec.Struct, frozen=True, array_like=True):
+    """State and counters at one event time; None where the message says nothing that can be trusted.
+
+    `state` is the reading itself (a number or a text), so that a corrected profile gives corrected figures.
+    """
+
+    ts_ms: int
+    state: Value | None = None
+    total: int | None = None
+    good: int | None = None
+    reject: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        return self.state is None and self.total is None and self.good is None and self.reject is None
+
+
+def sample_of(machine: Machine, message: Telemetry) -> Sample:
+    """What the message tells about this machine. Only a good reading counts; a bad state is knowledge too: it ends the last one."""
+    return Sample(
+        message.timestamp_ms,
+        _state(machine, message),
+        *(_count(machine, role, message) for role in ("total", "good", "reject")),
+    )
+
+
+def merged(old: Sample, new: Sample) -> Sample:
+    """Two samples of one instant, as the database merges them: signal by signal, the later write wins."""
+    return Sample(
+        new.ts_ms,
+        old.state if new.state is None else new.state,
+        old.total if new.total is None else new.total,
+        old.good if new.good is None else new.good,
+        old.reject if new.reject is None else new.reject,
+    )
+
+
+def _state(machine: Machine, message: Telemetry) -> Value | None:
+    quality = message.quality.get(machine.state_signal)
+    if quality == "bad":
+        return BAD_STATE
+    return None if quality else message.readings.get(machine.state_signal)
+
+
+def _count(machine: Machine, role: str, message: Telemetry) -> int | None:
+    settings = machine.counters.get(role)
+    if settings is None or settings.signal in message.quality:
+        return None
+    value = message.readings.get(settings.signal)
+    if not isinstance(value, float) or not value.is_integer() or value < 0:
+        return None
+    return int(value)
+
+
+_block_encoder = msgspec.msgpack.Encoder()
+_block_decoder = msgspec.msgpack.Decoder(list[Sample])
+
+
+def pack(samples: Iterable[Sample]) -> bytes:
+    """Samples of a device, in order, as one blob of a few bytes a sample."""
+    last = Sample(0, None, 0, 0, 0)
+    deltas = []
+    for sample in samples:
+        deltas.append(
+            Sample(
+                sample.ts_ms - last.ts_ms,
+                sample.state,
+                _minus(sample.total, last.total),
+                _minus(sample.good, last.good),
+                _minus(sample.reject, last.reject),
+            )
+        )
+        last = merged(last, sample)
+    return zlib.compress(_block_encoder.encode(deltas), 6)
+
+
+def unpack(blob: bytes) -> list[Sample]:
+    """The samples of a blob, equal to those that were packed."""
+    samples = []
+    last = Sample(0, None, 0, 0, 0)
+    for delta in _block_decoder.decode(zlib.decompress(blob)):
+        sample = Sample(
+            last.ts_ms + delta.ts_ms,
+            delta.state,
+            _plus(last.total, delta.total),
+            _plus(last.good, delta.good),
+            _plus(last.reject, delta.reject),
+        )
+        samples.append(sample)
+        last = merged(last, sample)
+    return samples
+
+
+def _minus(value: int | None, base: int | None) -> int | None:
+    return None if value is None else value - (base or 0)
+
+
+def _plus(base: int | None, delta: int | None) -> int | None:
+    return None if delta is None else (base or 0) + delta

@@ -1,0 +1,157 @@
+"""The sums of one machine over one stretch of time: leaves that add up to all of it, parts, ideal time (oee.md A2).
+
+Everything is an integer and additive: the sums of two halves are the sums of the whole, exactly.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from millrace_contract.points import LEAVES
+
+from .calendar import Slot
+from .counts import Counted
+from .history import History
+from .machine import Machine
+from .states import PRODUCTION_LEAVES, RUN_LEAVES, UNKNOWN
+from .stops import Stretch, classify
+
+NS_A_MS = 1_000_000
+
+
+class Sums(msgspec.Struct, frozen=True, kw_only=True):
+    """Integer sums. `ideal_ns` and `good_ns` are the ideal times of all parts and of the good ones, in nanoseconds.
+
+    `matched_good`: the good parts behind `good_ns`. `counted`, `judged`: parts, and how many of them are good, are known.
+    `paced`: ideal time is known. `pending`: a stop in it may still turn out to be longer than a micro-stop.
+    """
+
+    ms: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(LEAVES, 0))
+    total: int = 0
+    scrap: int = 0
+    ideal_ns: int = 0
+    good_ns: int = 0
+    matched_good: int = 0
+    counted: bool = False
+    judged: bool = False
+    paced: bool = False
+    pending: bool = False
+    events: frozenset[str] = frozenset()
+
+    @property
+    def all_ms(self) -> int:
+        return sum(self.ms.values())
+
+    @property
+    def production_ms(self) -> int:
+        """Planned production time: OEE's denominator."""
+        return sum(self.ms[leaf] for leaf in PRODUCTION_LEAVES)
+
+    @property
+    def run_ms(self) -> int:
+        return sum(self.ms[leaf] for leaf in RUN_LEAVES)
+
+    @property
+    def good(self) -> int:
+        return self.total - self.scrap
+
+    @property
+    def ideal_ms(self) -> int:
+        return _round_half_even(self.ideal_ns, NS_A_MS)
+
+    @property
+    def good_ms(self) -> int:
+        return _round_half_even(self.good_ns, NS_A_MS)
+
+
+def add(left: Sums, right: Sums) -> Sums:
+    """Sums of two stretches of one machine's time."""
+    return Sums(
+        ms={leaf: left.ms[leaf] + right.ms[leaf] for leaf in LEAVES},
+        total=left.total + right.total,
+        scrap=left.scrap + right.scrap,
+        ideal_ns=left.ideal_ns + right.ideal_ns,
+        good_ns=left.good_ns + right.good_ns,
+        matched_good=left.matched_good + right.matched_good,
+        counted=left.counted or right.counted,
+        judged=left.judged or right.judged,
+        paced=left.paced or right.paced,
+        pending=left.pending or right.pending,
+        events=left.events | right.events,
+    )
+
+
+def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums:
+    """The sums over [start, end), from what is known at `as_of_ms` (which is `end_ms` or later)."""
+    machine = history.machine
+    stretches = classify(
+        history.timeline.runs(start_ms - machine.lookback_ms, end_ms + machine.lookahead_ms, as_of_ms),
+        machine.leaves,
+        machine.micro_ms,
+    )
+    ms, pending = _lay(history.calendar.slots(start_ms, end_ms), stretches)
+    counted = {role: track.counted(start_ms, end_ms) for role, track in history.counts.items()}
+    return _with_parts(machine, ms, pending, counted)
+
+
+def nothing_known(slots: list[Slot]) -> Sums:
+    """The sums of a machine that was not heard of yet: all time that the calendar leaves to it is unknown."""
+    return Sums(ms=_lay(slots, [])[0])
+
+
+def _lay(slots: list[Slot], stretches: list[Stretch]) -> tuple[dict[str, int], bool]:
+    """Time by leaf: the calendar's claim first, then the machine's, and what neither knows is unknown."""
+    ms = dict.fromkeys(LEAVES, 0)
+    pending = False
+    index = 0
+    for slot in slots:
+        if slot.leaf is not None:
+            ms[slot.leaf] += slot.end_ms - slot.start_ms
+            continue
+        at_ms = slot.start_ms
+        while index < len(stretches) and stretches[index].end_ms <= at_ms:
+            index += 1
+        for stretch in stretches[index:]:
+            if stretch.start_ms >= slot.end_ms:
+                break
+            from_ms, to_ms = max(at_ms, stretch.start_ms), min(slot.end_ms, stretch.end_ms)
+            ms[UNKNOWN] += from_ms - at_ms
+            ms[stretch.leaf] += to_ms - from_ms
+            pending = pending or stretch.pending
+            at_ms = to_ms
+        ms[UNKNOWN] += slot.end_ms - at_ms
+    return ms, pending
+
+
+def _with_parts(machine: Machine, ms: dict[str, int], pending: bool, counted: dict[str, Counted]) -> Sums:
+    none = Counted(0, 0, read=False, events=frozenset())
+    total, good, reject = (counted.get(role, none) for role in ("total", "good", "reject"))
+    if "total" in counted:
+        parts, ideal, known = total.parts, total.ideal, total.read
+    else:  # good and reject together are the total; good alone is the least it can be
+        parts, ideal, known = good.parts + reject.parts, good.ideal + reject.ideal, good.read
+    if "reject" in counted and ("total" in counted or "good" in counted):
+        scrap, ideal_scrap, judged = reject.parts, reject.ideal, known and reject.read
+    elif "total" in counted and "good" in counted:
+        scrap, ideal_scrap, judged = total.parts - good.parts, total.ideal - good.ideal, known and good.read
+    else:
+        scrap, ideal_scrap, judged = 0, 0, False
+    ideal_ns = machine.ideal_ns
+    return Sums(
+        ms=ms,
+        total=parts,
+        scrap=scrap,
+        ideal_ns=ideal * (ideal_ns or 0),
+        good_ns=(ideal - ideal_scrap) * (ideal_ns or 0),
+        matched_good=ideal - ideal_scrap,
+        counted=known,
+        judged=judged,
+        paced=ideal_ns is not None and bool(counted),
+        pending=pending,
+        events=frozenset().union(*(c.events for c in counted.values())),
+    )
+
+
+def _round_half_even(number: int, divisor: int) -> int:
+    quotient, rest = divmod(number, divisor)
+    return quotient + (2 * rest > divisor or (2 * rest == divisor and quotient % 2 == 1))

@@ -1,0 +1,101 @@
+from collections.abc import Callable
+
+import pytest
+
+from millrace_oee.machine import Machine
+from millrace_oee.states import leaves_of
+from millrace_oee.stops import classify, find_stops
+from millrace_oee.timeline import Run, Timeline
+
+LEAVES = leaves_of({})
+
+
+def _timeline(*samples: tuple[int, str], stale_ms: int = 5_000) -> Timeline:
+    timeline = Timeline(stale_ms)
+    for ts_ms, state in samples:
+        timeline.add(ts_ms, state)
+    return timeline
+
+
+def test_interval_is_credited_with_the_state_that_held_at_its_start() -> None:
+    runs = _timeline((0, "stopped"), (1_000, "execute"), (2_000, "stopped")).runs(0, 3_000, 3_000)
+    assert [(r.start_ms, r.end_ms, r.state) for r in runs] == [
+        (0, 1_000, "stopped"),
+        (1_000, 2_000, "execute"),
+        (2_000, 3_000, "stopped"),
+    ]
+
+
+def test_silence_longer_than_stale_after_is_unknown() -> None:
+    runs = _timeline((0, "execute"), (60_000, "execute")).runs(0, 70_000, 70_000)
+    assert [(r.start_ms, r.end_ms, r.state) for r in runs] == [
+        (0, 5_000, "execute"),
+        (5_000, 60_000, "unknown"),
+        (60_000, 65_000, "execute"),
+        (65_000, 70_000, "unknown"),
+    ]
+
+
+def test_silence_of_exactly_stale_after_is_still_known() -> None:
+    runs = _timeline((0, "execute"), (5_000, "execute")).runs(0, 6_000, 6_000)
+    assert [(r.start_ms, r.end_ms, r.state) for r in runs] == [(0, 6_000, "execute")]
+
+
+def test_bad_reading_ends_the_state_at_once() -> None:
+    runs = _timeline((0, "execute"), (1_000, "unknown"), (2_500, "execute")).runs(0, 3_000, 3_000)
+    assert [(r.start_ms, r.end_ms, r.state) for r in runs] == [
+        (0, 1_000, "execute"),
+        (1_000, 2_500, "unknown"),
+        (2_500, 3_000, "execute"),
+    ]
+
+
+def test_seed_gives_a_run_its_true_start() -> None:
+    timeline = Timeline(5_000)
+    timeline.seed([Run(0, 50_000, "held"), Run(50_000, 200_000, "stopped")])
+    timeline.add(100_000, "stopped")
+    timeline.add(101_000, "execute")
+    assert find_stops(timeline.runs(0, 110_000, 101_000), LEAVES, 1)[0].start_ms == 0
+
+
+def test_forgetting_keeps_the_whole_of_a_stop_that_lasts() -> None:
+    timeline = _timeline((0, "execute"), (1_000, "held"), (2_000, "aborted"), (3_000, "stopped"))
+    timeline.forget(3_500, lambda state: LEAVES[state] == "unplanned_stop")
+    assert [run.state for run in timeline.runs(0, 4_000, 4_000)] == ["held", "aborted", "stopped"]
+
+
+@pytest.mark.parametrize(("seconds", "leaf"), [(120, "minor_stop"), (121, "unplanned_stop")])
+def test_stop_up_to_the_threshold_is_a_micro_stop(seconds: int, leaf: str) -> None:
+    stop_ms = seconds * 1000
+    runs = [Run(0, 1_000, "execute"), Run(1_000, 1_000 + stop_ms, "held"), Run(1_000 + stop_ms, 400_000, "execute", open=True)]
+    assert [stretch.leaf for stretch in classify(runs, LEAVES, 120_000)] == ["run", leaf, "run"]
+
+
+def test_neighbouring_stop_states_are_one_stop() -> None:
+    runs = [
+        Run(0, 90_000, "held"),
+        Run(90_000, 180_000, "aborted"),
+        Run(180_000, 190_000, "clearing"),
+        Run(190_000, 200_000, "execute"),
+    ]
+    (stop,) = find_stops(runs, LEAVES, 120_000)
+    assert (stop.start_ms, stop.end_ms, stop.state, stop.leaf) == (0, 190_000, "held", "unplanned_stop")
+
+
+def test_unknown_time_ends_a_stop() -> None:
+    runs = [Run(0, 90_000, "held"), Run(90_000, 100_000, "unknown"), Run(100_000, 190_000, "held")]
+    assert [stop.leaf for stop in find_stops(runs, LEAVES, 120_000)] == ["minor_stop", "minor_stop"]
+
+
+def test_open_short_stop_is_pending_and_an_open_long_one_is_not() -> None:
+    assert find_stops([Run(0, 100_000, "held", open=True)], LEAVES, 120_000)[0].pending
+    long = find_stops([Run(0, 130_000, "held", open=True)], LEAVES, 120_000)[0]
+    assert (long.pending, long.leaf, long.end_ms) == (False, "unplanned_stop", None)
+
+
+def test_unknown_state_numbers_and_texts_are_unknown_time(make_machine: Callable[..., Machine]) -> None:
+    machine = make_machine()
+    assert machine.state_name(1.0) == "execute"
+    assert machine.state_name(99.0) == "unknown"
+    assert machine.state_name(1.5) == "unknown"
+    assert machine.state_name("") == "unknown"
