@@ -105,17 +105,18 @@ def transaction(connection: Connection) -> Iterator[None]:
             raise
 
 
-def open_database(path: Path, now_text: str) -> Database:
+def open_database(path: Path, now_text: str, distrust: str | None = None) -> Database:
     """Open or create `path` for this process alone; WAL, every commit synced, usable from the thread that works with it.
 
-    now_text: a time fit for a file name, for the name of a file that is set aside.
+    now_text: a time fit for a file name, for the name of a file that is set aside. distrust: why the present file is set
+    aside unread; None opens it.
     Raises InUse, and DiskRefused where the file can be neither used nor set aside.
     """
     lock = _lock(path)
     set_aside = None
     try:
         try:
-            connection = _connect(path)
+            connection = _connect(path, distrust)
         except Damaged as error:
             set_aside = SetAside(_move_away(path, now_text), str(error))
             connection = _connect(path)
@@ -138,7 +139,9 @@ def _lock(path: Path) -> int:
     return lock
 
 
-def _connect(path: Path) -> Connection:
+def _connect(path: Path, distrust: str | None = None) -> Connection:
+    if distrust is not None and path.exists():
+        raise Damaged(distrust)
     with translated():
         connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:

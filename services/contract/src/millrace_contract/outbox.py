@@ -414,14 +414,23 @@ class OutboxFile:
         self._database.close()
 
 
-def open_outbox(path: Path, sender: str, *, ledger_topic: str, encode_loss: EncodeLoss, now_ms: int) -> OutboxFile:
+def open_outbox(
+    path: Path,
+    sender: str,
+    *,
+    ledger_topic: str,
+    encode_loss: EncodeLoss,
+    now_ms: int,
+    distrust: str | None = None,
+) -> OutboxFile:
     """Open the sender's outbox, or begin one.
 
     A damaged or foreign file is set aside and named in the result; the first message of the new file is a ledger entry with
-    cause `outbox_set_aside` (its count, 0, means: unknown). Raises WrongSender, InUse and DiskRefused.
+    cause `outbox_set_aside` (its count, 0, means: unknown). distrust: why the present file is to be set aside unread, if it is.
+    Raises WrongSender, InUse and DiskRefused.
     """
     now_text = format_timestamp(now_ms)[:19].replace("-", "").replace(":", "") + "Z"
-    database = open_database(path, now_text)
+    database = open_database(path, now_text, distrust)
     try:
         with transaction(database.connection):
             outbox = Outbox(database.connection, sender, ledger_topic=ledger_topic, encode_loss=encode_loss)

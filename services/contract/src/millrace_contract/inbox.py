@@ -1,0 +1,129 @@
+"""Where other threads leave messages for the thread that owns the outbox: bounded, never blocking, exact about what it drops."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import NamedTuple
+
+from .forwarder import Now
+from .numbering import Draft
+
+Event = Callable[[Now], None]
+"""Something that happened to the session, applied on the outbox's thread in the order of arrival."""
+
+
+class Dropped(NamedTuple):
+    """Messages of one device that were dropped before they had a number."""
+
+    messages: int
+    first_ms: int
+    last_ms: int
+
+    def plus(self, other: "Dropped") -> "Dropped":
+        """Both together."""
+        return Dropped(self.messages + other.messages, min(self.first_ms, other.first_ms), max(self.last_ms, other.last_ms))
+
+
+class Inbox:
+    """Drafts and events for one reader. At most `limit` drafts are held; beyond it the oldest is dropped and counted by device."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._drafts: deque[Draft] = deque()
+        self._events: deque[Event] = deque()
+        self._dropped: dict[str | None, Dropped] = {}
+        self._dropped_count = 0
+        self._is_stopping = False
+        self._is_waiting = False
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        """Return how many drafts wait."""
+        return len(self._drafts)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._is_stopping
+
+    @property
+    def dropped_count(self) -> int:
+        """How many drafts were dropped so far."""
+        return self._dropped_count
+
+    def put(self, drafts: Iterable[Draft]) -> None:
+        """Add drafts at the end."""
+        with self._changed:
+            self._drafts.extend(drafts)
+            self._shed()
+            self._wake()
+
+    def put_back(self, drafts: list[Draft]) -> None:
+        """Return what could not be committed to the front."""
+        with self._changed:
+            self._drafts.extendleft(reversed(drafts))
+            self._shed()
+
+    def put_event(self, event: Event) -> None:
+        """Add an event at the end."""
+        with self._changed:
+            self._events.append(event)
+            self._wake()
+
+    def stop(self) -> None:
+        """Wake the reader for the last time."""
+        with self._changed:
+            self._is_stopping = True
+            self._wake()
+
+    def wait(self, timeout_s: float, *, also_drafts: bool) -> None:
+        """Wait until there is something to do: an event, the stop, or a draft if those matter now."""
+        with self._changed:
+            if self._events or self._is_stopping or (also_drafts and self._drafts):
+                return
+            self._is_waiting = True
+            self._changed.wait(timeout_s)
+            self._is_waiting = False
+
+    def take(self, limit: int) -> list[Draft]:
+        """Remove and return the oldest drafts, at most `limit`."""
+        with self._changed:
+            drafts = list(islice(self._drafts, limit))
+            for _ in drafts:
+                self._drafts.popleft()
+            return drafts
+
+    def take_events(self) -> list[Event]:
+        """Remove and return all events."""
+        with self._changed:
+            events = list(self._events)
+            self._events.clear()
+            return events
+
+    def take_dropped(self) -> dict[str | None, Dropped]:
+        """Remove and return what was dropped, by device."""
+        with self._changed:
+            dropped, self._dropped = self._dropped, {}
+            return dropped
+
+    def put_back_dropped(self, dropped: dict[str | None, Dropped]) -> None:
+        """Return what could not be told yet."""
+        with self._changed:
+            for device, past in dropped.items():
+                self._add_dropped(device, past)
+
+    def _shed(self) -> None:
+        while len(self._drafts) > self._limit:
+            draft = self._drafts.popleft()
+            self._dropped_count += 1
+            self._add_dropped(draft.device, Dropped(1, draft.created_ms, draft.created_ms))
+
+    def _add_dropped(self, device: str | None, dropped: Dropped) -> None:
+        known = self._dropped.get(device)
+        self._dropped[device] = dropped if known is None else known.plus(dropped)
+
+    def _wake(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            self._changed.notify()

@@ -1,0 +1,193 @@
+"""What an outbox says of itself: rates, how long it lasts, when it is caught up, what it dropped."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .forwarder import Counts, Forwarder, Now
+from .inbox import Inbox
+from .losses import Loss
+from .numbering import Row
+from .outbox import OutboxFile
+from .runtime.logs import get_logger
+
+_TICK_S = 1.0
+_RATE_S = 60.0  # Rates are means that forget with this time constant.
+_LEAP_MS = 60_000
+_AGE_HOLD_S = 3600.0  # After a start, or a clock that leapt ahead, nothing is dropped for its age for this long.
+_CALM_S = 60.0  # Dropping has ended when nothing was dropped for this long.
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is kept: on disk by size and age, in memory by number while the disk takes nothing."""
+
+    max_bytes: int = 4 * 1024**3
+    max_age_ms: int = 30 * 86_400_000
+    held_messages: int = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class SenderStats:
+    """The outbox at one moment. Counts are since the start of the process.
+
+    depth, bytes: what the outbox holds, messages on their way included. held: messages in memory that are not committed.
+    holds_h: how long the limits last at the present rate. drain_s: when it will be caught up, None while nothing gains.
+    dropped: told in the ledger, or about to be. disk_problem: why the disk takes nothing at present.
+    """
+
+    stream: str = ""
+    depth: int = 0
+    bytes: int = 0
+    oldest_age_s: float = 0.0
+    holds_h: float | None = None
+    drain_s: float | None = None
+    messages_per_s: float = 0.0
+    held: int = 0
+    committed: int = 0
+    published: int = 0
+    confirmed: int = 0
+    resent: int = 0
+    refused: int = 0
+    dropped: int = 0
+    set_aside: int = 0
+    live_in_flight: int = 0
+    backlog_in_flight: int = 0
+    refused_topics: tuple[str, ...] = ()
+    disk_problem: str | None = None
+
+
+class _Rate:
+    """Events a second, as a mean that forgets; right from the first second on."""
+
+    def __init__(self) -> None:
+        self._mean = 0.0
+        self._weight = 0.0
+
+    def add(self, amount: float, elapsed_s: float) -> None:
+        share = 1 - math.exp(-elapsed_s / _RATE_S)
+        self._mean += (amount / elapsed_s - self._mean) * share
+        self._weight += (1 - self._weight) * share
+
+    @property
+    def per_s(self) -> float:
+        return self._mean / self._weight if self._weight else 0.0
+
+
+class Tally:
+    """Counts and rates of one sender over all the files it opened. Used by the outbox's thread alone."""
+
+    def __init__(self) -> None:
+        self.set_aside = 0
+        self._committed = 0
+        self._new_messages = 0
+        self._new_bytes = 0
+        self._dropped = 0
+        self._confirmed_before = 0
+        self._past = Counts()
+        self._arrivals = _Rate()
+        self._arriving_bytes = _Rate()
+        self._departures = _Rate()
+        self._tick: Now | None = None
+        self._dropped_at_s: float | None = None
+        self._age_known_s = 0.0
+
+    def is_due(self, now: Now) -> bool:
+        """Whether a second has passed."""
+        return self._tick is None or now.monotonic_s - self._tick.monotonic_s >= _TICK_S
+
+    def is_age_known(self, now: Now) -> bool:
+        """Whether ages can be believed: a wrong clock at boot, or a leap of it, must not empty the outbox."""
+        if self._tick is not None:
+            leap_ms = now.epoch_ms - self._tick.epoch_ms - (now.monotonic_s - self._tick.monotonic_s) * 1000
+            if leap_ms > _LEAP_MS:
+                _log.warning("clock_leapt_ahead", seconds=round(leap_ms / 1000), age_limit_waits_s=_AGE_HOLD_S)
+                self.hold_age(now)
+        return now.monotonic_s >= self._age_known_s
+
+    def hold_age(self, now: Now) -> None:
+        """Let the age limit wait."""
+        self._age_known_s = now.monotonic_s + _AGE_HOLD_S
+
+    def commit(self, rows: Sequence[Row]) -> None:
+        """Rows were committed."""
+        self._committed += len(rows)
+        self._new_messages += len(rows)
+        self._new_bytes += sum(len(row.payload) + len(row.topic) for row in rows)
+
+    def drop(self, losses: Sequence[Loss], now: Now) -> None:
+        """The outbox dropped its oldest; log when that begins and when it has ended."""
+        count = sum(loss.count for loss in losses)
+        self._dropped += count
+        if count:
+            if self._dropped_at_s is None:
+                _log.error("outbox_drops_oldest", cause=losses[0].cause, first=count)
+            self._dropped_at_s = now.monotonic_s
+        elif self._dropped_at_s is not None and now.monotonic_s - self._dropped_at_s > _CALM_S:
+            _log.info("outbox_drops_no_more", dropped=self._dropped)
+            self._dropped_at_s = None
+
+    def keep(self, forwarder: Forwarder) -> None:
+        """Keep the counts of a forwarder that is given up with its file."""
+        self._past = _sum(self._past, forwarder.counts)
+
+    def stats(
+        self,
+        file: OutboxFile | None,
+        forwarder: Forwarder | None,
+        inbox: Inbox,
+        limits: Limits,
+        now: Now,
+        *,
+        disk_problem: str | None,
+    ) -> SenderStats:
+        """Figures of this moment; the rates move on."""
+        counts = self._past if forwarder is None else _sum(self._past, forwarder.counts)
+        self._move_rates(counts.confirmed, now)
+        outbox = None if file is None else file.outbox
+        oldest_ms = None if outbox is None else outbox.oldest_created_ms()
+        depth = 0 if outbox is None else outbox.depth
+        gain = self._departures.per_s - self._arrivals.per_s
+        bytes_per_s = self._arriving_bytes.per_s
+        return SenderStats(
+            stream="" if outbox is None else outbox.stream,
+            depth=depth,
+            bytes=0 if outbox is None else outbox.bytes,
+            oldest_age_s=0.0 if oldest_ms is None else max(0.0, (now.epoch_ms - oldest_ms) / 1000),
+            holds_h=min(limits.max_bytes / bytes_per_s, limits.max_age_ms / 1000) / 3600 if bytes_per_s else None,
+            drain_s=depth / gain if gain > 0 else None,
+            messages_per_s=self._arrivals.per_s,
+            held=len(inbox),
+            committed=self._committed,
+            published=counts.published,
+            confirmed=counts.confirmed,
+            resent=counts.resent,
+            refused=counts.refused,
+            dropped=self._dropped + inbox.dropped_count,
+            set_aside=self.set_aside,
+            live_in_flight=0 if forwarder is None else forwarder.live_in_flight,
+            backlog_in_flight=0 if forwarder is None else forwarder.backlog_in_flight,
+            refused_topics=() if forwarder is None else tuple(forwarder.refused_topics),
+            disk_problem=disk_problem,
+        )
+
+    def _move_rates(self, confirmed: int, now: Now) -> None:
+        if self._tick is not None and now.monotonic_s > self._tick.monotonic_s:
+            elapsed_s = now.monotonic_s - self._tick.monotonic_s
+            self._arrivals.add(self._new_messages, elapsed_s)
+            self._arriving_bytes.add(self._new_bytes, elapsed_s)
+            self._departures.add(confirmed - self._confirmed_before, elapsed_s)
+        self._new_messages = self._new_bytes = 0
+        self._confirmed_before = confirmed
+        self._tick = now
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
+    return Counts(
+        one.published + other.published,
+        one.confirmed + other.confirmed,
+        one.resent + other.resent,
+        one.refused + other.refused,
+    )
