@@ -25,6 +25,7 @@ from .access.grants import Refused
 from .bootstrap import Report, bootstrap
 from .check import examine
 from .database_setup import set_up_database
+from .demo import cli as demo_cli
 from .secret_files import SecretFiles
 from .settings import AdminSettings
 
@@ -63,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     database.add_argument("--keep-owner", action="store_true", help="leave all files to whoever runs this (no containers)")
     database.set_defaults(command=_bootstrap_influxdb)
     access_parsers = access_cli.add_parsers(commands)
-    for each in (check, first, database, *access_parsers):
+    demo = demo_cli.add_parser(commands)
+    for each in (check, first, database, demo, *access_parsers):
         add_common_arguments(each)
     return parser
 

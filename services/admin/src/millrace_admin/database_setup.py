@@ -11,11 +11,11 @@ import msgspec
 import urllib3
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
+from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
 
 from .bootstrap import DATABASE_TOKEN, Report
 from .secret_files import SecretFiles
 
-TELEMETRY, PRODUCTION = "telemetry", "production"
 ADMIN_USER = "admin"
 START_TIMEOUT_S = 180.0
 RETRY_S = 0.5
@@ -90,12 +90,12 @@ def set_up_database(files: SecretFiles, url: str, org: str, retention_raw: str) 
     report = Report()
     with files.locked():
         account = {"username": ADMIN_USER, "password": password, "token": token}
-        place = {"org": org, "bucket": TELEMETRY, "retentionPeriodSeconds": retention_s}
+        place = {"org": org, "bucket": TELEMETRY_BUCKET, "retentionPeriodSeconds": retention_s}
         _first_set_up(client, account | place, report)
         org_id = _org_id(client, org)
         buckets = [
-            _bucket(client, org_id, TELEMETRY, retention_s, report),
-            _bucket(client, org_id, PRODUCTION, 0, report),
+            _bucket(client, org_id, TELEMETRY_BUCKET, retention_s, report),
+            _bucket(client, org_id, PRODUCTION_BUCKET, 0, report),
         ]
         for grant in GRANTS:
             if _give_token(client, files, grant, org_id, buckets):
@@ -113,6 +113,13 @@ def parse_retention(text: str) -> int:
         message = f"{text!r} is no retention; write for example 30d, 12h or 8w (at least 1h), or forever"
         raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_RETENTION_RAW", message)])
     return seconds
+
+
+def _retention_text(seconds: int) -> str:
+    for unit, size in (("w", 604800), ("d", 86400), ("h", 3600)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return "forever"
 
 
 def _wait_until_up(client: DatabaseClient) -> None:
@@ -147,7 +154,7 @@ def _org_id(client: DatabaseClient, org: str) -> str:
 
 
 def _bucket(client: DatabaseClient, org_id: str, name: str, retention_s: int, report: Report) -> str:
-    rules = [{"type": "expire", "everySeconds": retention_s}] if retention_s else []
+    rules = [{"type": "expire", "everySeconds": retention_s}]  # 0: for good; an empty list would leave what is there
     buckets = client.expect("GET", f"/api/v2/buckets?orgID={org_id}&limit=100")["buckets"]
     present = next((bucket for bucket in buckets if bucket["name"] == name), None)
     if present is None:
@@ -155,7 +162,7 @@ def _bucket(client: DatabaseClient, org_id: str, name: str, retention_s: int, re
         report.done.append(f"bucket {name} made")
     elif sum(rule["everySeconds"] for rule in present["retentionRules"]) != retention_s:
         client.expect("PATCH", f"/api/v2/buckets/{present['id']}", {"retentionRules": rules})
-        report.done.append(f"bucket {name}: retention changed to {retention_s // 3600 or 'forever'} h")
+        report.done.append(f"bucket {name}: retention changed to {_retention_text(retention_s)}")
     return str(present["id"])
 
 
