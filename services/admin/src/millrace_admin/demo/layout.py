@@ -1,0 +1,165 @@
+"""What the demo runs: each process with its command, environment and folder. Pure, but for looking at the disk for programs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+GATEWAY_INSTANCE = "edge-1"
+
+
+class CannotRun(Exception):
+    """What is missing, and how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where everything listens, on loopback only."""
+
+    broker: int
+    broker_tls: int
+    influxd: int
+    api: int
+    simulator: int
+    gateway: int
+    ingest: int
+    oee: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One process of the demo."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Folders: the demo's own state, the plant's configuration, and the repository with the broker's configuration."""
+
+    state: Path
+    config: Path
+    repository: Path
+
+    @property
+    def secrets(self) -> Path:
+        return self.state / "secrets"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    def data(self, name: str) -> Path:
+        return self.state / "data" / name
+
+
+def choose_ports(api: int) -> Ports:
+    """The API on the port that people type (or the next free one), everything else on any free port."""
+    sockets = [socket.socket() for _ in range(7)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        free = [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+    return Ports(free[0], free[1], free[2], _first_free(api), *free[3:])
+
+
+def find_mosquitto() -> str:
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise CannotRun(
+            "mosquitto is not on this machine; install it from your system's packages (for example: apt install mosquitto)"
+        )
+    return found
+
+
+def find_influxd() -> str | None:
+    """MILLRACE_INFLUXD, PATH, or the cache that scripts/influxd fills; None where there is none."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace" / "bin" / "influxd"
+    return os.environ.get("MILLRACE_INFLUXD") or shutil.which("influxd") or (str(cache) if cache.is_file() else None)
+
+
+def broker_program(mosquitto: str, places: Places) -> Program:
+    return Program("mosquitto", (mosquitto, "-c", str(places.state / "mosquitto.conf")))
+
+
+def database_program(influxd: str, places: Places, ports: Ports) -> Program:
+    data = places.data("influxdb")
+    return Program(
+        "influxd",
+        (
+            influxd, "--reporting-disabled", "--http-bind-address", f"127.0.0.1:{ports.influxd}", "--log-level", "warn",
+            "--bolt-path", str(data / "influxd.bolt"), "--sqlite-path", str(data / "influxd.sqlite"),
+            "--engine-path", str(data / "engine"),
+        ),
+    )  # fmt: skip
+
+
+def service_programs(places: Places, ports: Ports, *, with_database: bool) -> list[Program]:
+    """Our services in the order in which they start; without a database there is no ingest."""
+    wanted = [
+        ("simulator", "millrace-sim", ports.simulator),
+        ("gateway", "millrace-gateway", ports.gateway),
+        ("ingest", "millrace-ingest", ports.ingest),
+        ("oee", "millrace-oee", ports.oee),
+        ("alerts", "millrace-alerts", ports.api),
+    ]
+    return [
+        Program(name, (_script(command), "run"), _environment(name, port, places, ports, with_database=with_database))
+        for name, command, port in wanted
+        if with_database or name != "ingest"
+    ]
+
+
+def _environment(name: str, port: int, places: Places, ports: Ports, *, with_database: bool) -> dict[str, str]:
+    secrets = places.secrets / name
+    environment = {
+        "MILLRACE_CONFIG": str(places.config),
+        "MILLRACE_DATA": str(places.data(name)),
+        "MILLRACE_INSTANCE": GATEWAY_INSTANCE if name == "gateway" else "1",
+        "MILLRACE_LOG_FORMAT": "json",
+        "MILLRACE_HTTP_HOST": "127.0.0.1",
+        "MILLRACE_HTTP_PORT": str(port),
+        "MILLRACE_MQTT_HOST": "127.0.0.1",
+        "MILLRACE_MQTT_PORT": str(ports.broker),
+        "MILLRACE_MQTT_USERNAME": name,
+        "MILLRACE_MQTT_PASSWORD_FILE": str(secrets / "mqtt_password"),
+        "MILLRACE_SIM_HOST": "127.0.0.1",
+    }
+    if name in ("ingest", "oee", "alerts", "simulator"):
+        environment["MILLRACE_INFLUX_URL"] = f"http://127.0.0.1:{ports.influxd}"
+        if with_database:
+            environment["MILLRACE_INFLUX_TOKEN_FILE"] = str(secrets / "influx_token")
+    if name == "alerts":
+        environment["MILLRACE_API_TOKENS_FILE"] = str(secrets / "api-tokens.json")
+    return environment
+
+
+def _script(name: str) -> str:
+    """A console script of the environment that runs us."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise CannotRun(f"{name} is not installed beside {sys.executable}; run: make setup")
+    return found
+
+
+def _first_free(port: int) -> int:
+    for candidate in range(port, port + 50):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", candidate))
+            except OSError:
+                continue
+            return candidate
+    raise CannotRun(f"the ports {port} to {port + 49} are all in use; name another with --port")

@@ -1,0 +1,93 @@
+"""Child processes of the demo: started, watched, started again when they die, stopped in reverse order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .layout import CannotRun, Program
+
+STOP_LIMIT_S = 20.0
+RESTART_PAUSE_S = 2.0
+
+
+@dataclass
+class Child:
+    """A running program and how often it had to be started again."""
+
+    program: Program
+    process: subprocess.Popen[bytes]
+    restarts: int = 0
+    due_s: float | None = field(default=None)
+
+    @property
+    def state(self) -> str:
+        return "running" if self.process.poll() is None else f"ended with {self.process.returncode}, starting again"
+
+
+class Processes:
+    """All children. Not a supervisor for a plant: that is Docker's or systemd's work."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self.children: dict[str, Child] = {}
+
+    def start(self, program: Program) -> None:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self.children[program.name] = Child(program, self._spawn(program))
+
+    def run_to_end_of_patience(self, name: str, seconds: float) -> None:
+        """Give a server a moment; raise CannotRun with the end of its log when it dies in it."""
+        child = self.children[name]
+        try:
+            child.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return
+        raise CannotRun(f"{name} ended at once:\n{self.log_tail(name)}")
+
+    def log_tail(self, name: str, lines: int = 8) -> str:
+        text = (self._logs / f"{name}.log").read_text(errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+    def watch(self) -> None:
+        """Start again what died, after a pause. Called about once a second."""
+        for child in self.children.values():
+            if child.process.poll() is None:
+                continue
+            if child.due_s is None:
+                child.due_s = time.monotonic() + RESTART_PAUSE_S
+            elif time.monotonic() >= child.due_s:
+                child.process = self._spawn(child.program)
+                child.restarts += 1
+                child.due_s = None
+
+    def stop(self) -> list[str]:
+        """Stop all, last started first, each within a time limit. Returns the names of those that had to be killed."""
+        killed = []
+        for name, child in reversed(self.children.items()):
+            if child.process.poll() is None:
+                child.process.send_signal(signal.SIGINT if name == "influxd" else signal.SIGTERM)
+                try:
+                    child.process.wait(STOP_LIMIT_S)
+                except subprocess.TimeoutExpired:
+                    child.process.kill()
+                    child.process.wait()
+                    killed.append(name)
+        self.children.clear()
+        return killed
+
+    def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
+        # A session of its own keeps Ctrl-C to us: the children are stopped in order instead of all at once.
+        with (self._logs / f"{program.name}.log").open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - programs of our own
+                program.command,
+                env={**os.environ, **program.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )

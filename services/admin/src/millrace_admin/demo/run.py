@@ -1,0 +1,154 @@
+"""Start everything in order, show it, stop it in order."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import SecretStr
+from rich.console import Console
+from rich.live import Live
+
+from millrace_contract.plant import load_plant
+from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, stop_event
+from millrace_contract.runtime.mqtt import Callbacks, MqttSession
+from millrace_contract.runtime.settings import BrokerSettings
+from millrace_contract.topics import Kind, Topics
+
+from ..bootstrap import bootstrap
+from ..broker_config import LocalBroker, localised
+from ..database_setup import set_up_database
+from ..secret_files import SecretFiles
+from .layout import (
+    CannotRun,
+    Places,
+    Ports,
+    broker_program,
+    choose_ports,
+    database_program,
+    find_influxd,
+    find_mosquitto,
+    service_programs,
+)
+from .picture import Flow, in_words, rendered
+from .processes import Processes
+
+NO_DATABASE = (
+    "There is no influxd on this machine, so nothing is stored in a database: ingest is not started and the gateway's outbox "
+    "holds every reading until there is one. `make demo` runs scripts/influxd, which says how to get it."
+)
+BROKER_LIMIT_S = 10.0
+LINE_EVERY_S = 5.0
+WATCHED = (Kind.TELEMETRY, Kind.STATUS, Kind.COMMS, Kind.OEE, Kind.ALERT)
+
+
+def run_demo(config: Path, state: Path, repository: Path, port: int, seconds: float | None = None) -> int:
+    """Run until Ctrl-C (or for `seconds`). Returns the exit status. Raises CannotRun when something is missing."""
+    plant = load_plant(config, {"MILLRACE_SIM_HOST": "127.0.0.1"})
+    places = Places(state.resolve(), config.resolve(), repository.resolve())
+    mosquitto, influxd = find_mosquitto(), find_influxd()
+    stop = stop_event()
+    ports = choose_ports(port)
+    processes = Processes(places.logs)
+    files = SecretFiles(places.secrets, give_away=False)
+    say = Console(stderr=True).print
+    try:
+        say("making passwords, certificates and access rules that are missing ...")
+        bootstrap(files, places.config, "localhost", datetime.now(UTC))
+        _start_broker(mosquitto, places, ports, processes)
+        if influxd is not None:
+            say("starting the database ...")
+            places.data("influxdb").mkdir(parents=True, exist_ok=True)
+            processes.start(database_program(influxd, places, ports))
+            processes.run_to_end_of_patience("influxd", 1.0)
+            set_up_database(files, f"http://127.0.0.1:{ports.influxd}", "millrace", "30d")
+        for program in service_programs(places, ports, with_database=influxd is not None):
+            Path(program.environment["MILLRACE_DATA"]).mkdir(parents=True, exist_ok=True)
+            processes.start(program)
+        notice = "" if influxd is not None else NO_DATABASE
+        _show(Topics(plant.root), places, ports, processes, stop, notice=notice, seconds=seconds)
+    finally:
+        say("stopping ...")
+        killed = processes.stop()
+    for name in killed:
+        say(f"{name} did not stop in time and was killed")
+    return EXIT_NOT_WELL if killed else EXIT_WELL
+
+
+def _start_broker(mosquitto: str, places: Places, ports: Ports, processes: Processes) -> None:
+    data = places.data("mosquitto")
+    data.mkdir(parents=True, exist_ok=True)
+    broker = LocalBroker(
+        secrets=places.secrets / "mosquitto", data=data, user=getpass.getuser(), port=ports.broker, tls_port=ports.broker_tls
+    )
+    text = (places.repository / "mosquitto" / "mosquitto.conf").read_text(encoding="utf-8")
+    (places.state / "mosquitto.conf").write_text(localised(text, broker), encoding="utf-8")
+    processes.start(broker_program(mosquitto, places))
+    deadline_s = time.monotonic() + BROKER_LIMIT_S
+    while True:
+        processes.run_to_end_of_patience("mosquitto", 0.1)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", ports.broker)) == 0:
+                return
+        if time.monotonic() > deadline_s:
+            raise CannotRun(f"mosquitto does not answer:\n{processes.log_tail('mosquitto')}")
+
+
+def _show(
+    topics: Topics, places: Places, ports: Ports, processes: Processes, stop: threading.Event, *, notice: str, seconds: float | None
+) -> None:
+    flow = Flow(topics)
+    account = BrokerSettings(
+        mqtt_host="127.0.0.1",
+        mqtt_port=ports.broker,
+        mqtt_username="admin",
+        mqtt_password=SecretStr((places.secrets / "admin" / "mqtt_password").read_text().strip()),
+    )
+    filters = [each for kind in WATCHED for each in topics.filters(kind)]
+    session = MqttSession(account, "admin-demo", Callbacks(message=flow.apply), filters=filters)
+    session.start()
+    addresses = {
+        "operator page": f"http://127.0.0.1:{ports.api}/",
+        "API for the MES": f"http://127.0.0.1:{ports.api}/docs (a token: millrace access add-token NAME --scope read,ack"
+        f" --secrets {places.secrets})",
+        "broker": f"127.0.0.1:{ports.broker}, with TLS {ports.broker_tls} (accounts: {places.secrets})",
+        "logs": str(places.logs),
+    }
+    if "influxd" in processes.children:
+        addresses["InfluxDB"] = f"http://127.0.0.1:{ports.influxd} (organisation millrace)"
+    try:
+        _loop(flow, addresses, processes, stop, notice=notice, seconds=seconds)
+    finally:
+        session.stop()
+
+
+def _loop(
+    flow: Flow, addresses: dict[str, str], processes: Processes, stop: threading.Event, *, notice: str, seconds: float | None
+) -> None:
+    console = Console()
+    started_s = last_s = time.monotonic()
+    last_count, rate, said_s = 0, 0.0, 0.0
+    live = Live(console=console, screen=False, auto_refresh=False, vertical_overflow="crop") if console.is_terminal else None
+    if live is None:
+        for line in [notice, *(f"{what}: {where}" for what, where in addresses.items())]:
+            sys.stdout.write(f"{line}\n" if line else "")
+    with live or console:
+        while not stop.wait(1.0):
+            processes.watch()
+            now_s = time.monotonic()
+            if now_s - last_s >= 2.0:
+                rate, last_count, last_s = (flow.messages - last_count) / (now_s - last_s), flow.messages, now_s
+            if live is not None:
+                states = {name: child.state for name, child in processes.children.items()}
+                live.update(rendered(flow, states, addresses, rate, notice), refresh=True)
+            elif now_s - said_s >= LINE_EVERY_S:
+                said_s = now_s
+                sys.stdout.write(in_words(flow, rate) + "\n")
+                sys.stdout.flush()
+            if seconds is not None and now_s - started_s >= seconds:
+                return
