@@ -6,16 +6,18 @@ FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 COPY requirements-build.txt ./
-RUN python -m venv --without-pip /venv && pip install --require-hashes -r requirements-build.txt
+# The tools that build our packages stay in an environment of their own, out of the final image.
+RUN python -m venv /tools && /tools/bin/pip install --require-hashes -r requirements-build.txt \
+ && python -m venv --without-pip /venv
 ARG SERVICE
 # First what changes rarely. Hash mode refuses local folders, hence the second step without dependencies.
 COPY services/${SERVICE}/requirements.txt ./
-RUN pip --python /venv/bin/python install --require-hashes -r requirements.txt
+RUN /tools/bin/pip --python /venv/bin/python install --require-hashes -r requirements.txt
 COPY services/contract ./services/contract
 COPY services/${SERVICE} ./services/${SERVICE}
-RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels ./services/contract ./services/${SERVICE} \
- && pip --python /venv/bin/python install --no-deps --no-index wheels/*.whl \
- && pip --python /venv/bin/python check
+RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir wheels ./services/contract ./services/${SERVICE} \
+ && /tools/bin/pip --python /venv/bin/python install --no-deps --no-index wheels/*.whl \
+ && /tools/bin/pip --python /venv/bin/python check
 
 FROM ${PYTHON_IMAGE}
 ARG COMMAND
