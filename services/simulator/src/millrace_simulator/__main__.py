@@ -1,0 +1,129 @@
+"""`millrace-sim`: serve the simulated plant, make it misbehave, send it a past, and score what became of its readings."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
+from millrace_contract.runtime.logs import configure_logs
+from millrace_contract.runtime.settings import load_settings
+
+from .control import NotControlled, send
+from .faults import MEANINGS, Fault, FaultKind
+from .run import Simulator
+from .settings import SimulatorSettings
+
+SERVICE = "simulator"
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    parsed = _parser().parse_args(arguments)
+    sys.exit(answer_mistakes(lambda: int(parsed.command(parsed)), as_json=parsed.json))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="millrace-sim", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="serve the simulated plant over Modbus TCP")
+    run.add_argument("--seed", type=int, help="the same seed gives the same plant (default: MILLRACE_SIM_SEED, or 1)")
+    run.add_argument("--speed", type=float, help="how much faster the machines live (default: MILLRACE_SIM_SPEED, or 1)")
+    run.add_argument("--script", type=Path, metavar="FILE", help="YAML file of faults to play")
+    run.set_defaults(command=_run)
+
+    fault = commands.add_parser(
+        "fault",
+        help="make a device of the running simulator misbehave",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="kinds:\n" + "\n".join(f"  {kind.value:18} {meaning}" for kind, meaning in MEANINGS.items()),
+    )
+    fault.add_argument("device", nargs="?", help="device id; without any arguments: list the faults that are active")
+    fault.add_argument("kind", nargs="?", choices=[kind.value for kind in FaultKind], metavar="KIND", help="what goes wrong")
+    fault.add_argument("--seconds", type=float, default=60.0, help="how long (default: 60)")
+    fault.add_argument("--code", type=int, default=4, help="exception code, for kind exception (default: 4)")
+    fault.add_argument("--ms", type=float, default=1500.0, help="delay in milliseconds, for kind slow (default: 1500)")
+    fault.add_argument("--count", type=int, default=40, help="for kinds small and counter_jump (default: 40)")
+    fault.add_argument("--share", type=float, default=1.0, help="share of the requests that are hit (default: 1)")
+    fault.add_argument("--clear", action="store_true", help="end all faults of connections")
+    fault.set_defaults(command=_fault)
+
+    for command in (run, fault):
+        add_common_arguments(command)
+    return parser
+
+
+def _settings(parsed: argparse.Namespace, **given: Any) -> SimulatorSettings:
+    return load_settings(SimulatorSettings, os.environ, config=parsed.config, **given)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed, sim_seed=parsed.seed, sim_speed=parsed.speed, sim_script=parsed.script)
+    configure_logs(settings, SERVICE)
+    asyncio.run(_serve(settings))
+    return EXIT_WELL
+
+
+async def _serve(settings: SimulatorSettings) -> None:
+    simulator = Simulator(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, simulator.stop)
+    await simulator.run()
+
+
+def _fault(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed)
+    if not settings.http_port:
+        raise ConfigurationProblems(
+            [Problem("environment", 0, "MILLRACE_HTTP_PORT", "is not set; give it the value that the running simulator has")]
+        )
+    host = "127.0.0.1" if settings.http_host in ("0.0.0.0", "::", "") else settings.http_host  # noqa: S104
+    url = f"http://{host}:{settings.http_port}"
+    try:
+        if parsed.clear:
+            answer = send(url, "DELETE")
+        elif parsed.device is None:
+            answer = send(url, "GET")
+        elif parsed.kind is None:
+            sys.stderr.write("name a kind of fault, too; millrace-sim fault --help lists them\n")
+            return EXIT_MISTAKE
+        else:
+            answer = send(url, "POST", _fault_of(parsed))
+    except NotControlled as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_NOT_WELL
+    if parsed.json:
+        print(json.dumps(answer))
+    elif "active" in answer:
+        for active in answer["active"]:
+            print(f"{active['device']:12} {active['kind']}")
+        if not answer["active"]:
+            print("no connection misbehaves")
+    else:
+        print(f"{answer['device']} {answer['kind']}: {MEANINGS[FaultKind(answer['kind'])]}")
+    return EXIT_WELL
+
+
+def _fault_of(parsed: argparse.Namespace) -> Fault:
+    return Fault(
+        device=parsed.device,
+        kind=FaultKind(parsed.kind),
+        seconds=parsed.seconds,
+        code=parsed.code,
+        ms=parsed.ms,
+        count=parsed.count,
+        share=parsed.share,
+    )
+
+
+if __name__ == "__main__":
+    main()

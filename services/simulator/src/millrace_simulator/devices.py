@@ -1,0 +1,138 @@
+"""The simulated plant as it is now: each device with its machine, its registers and its faults. No sockets; one loop owns it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from millrace_contract.plant import Calendar, Device, PlantModel, Profile
+
+from .faults import MACHINE_KINDS, Fault, FaultBoard, FaultKind
+from .frames import BIT_TABLES, Request, bits_pdu, registers_pdu
+from .image import Image
+from .kinds import KINDS, State
+from .machine import Machine, Transition
+from .memory import ServedCounters, load_snapshot, save_snapshot
+from .schedule import Schedule
+from .truth import Change, Made, Read, TruthWriter
+
+
+def build_machine(plant: PlantModel, calendar: Calendar, device: Device, seed: int, speed: float = 1.0) -> Machine:
+    """The machine behind a device, not yet begun."""
+    kind = KINDS[plant.profile_of(device.id).asset_class]
+    schedule = Schedule(calendar, device.line, plant.zone)
+    return Machine(device.id, kind, schedule, seed, cycle_s=device.ideal_cycle_s, speed=speed)
+
+
+def simulated_devices(plant: PlantModel, only_host: str = "") -> list[Device]:
+    """The devices that the simulator serves: reached by plain Modbus TCP, and at this host where one is named."""
+    return [
+        device
+        for device in plant.devices.values()
+        if device.connection.transport == "tcp" and only_host in ("", device.connection.host)
+    ]
+
+
+@dataclass(slots=True)
+class SimulatedDevice:
+    id: str
+    port: int
+    unit: int
+    profile: Profile
+    image: Image
+    machine: Machine
+    made: tuple[int, int] = (-1, -1)
+
+
+class SimulatedPlant:
+    """All simulated devices. Not thread-safe."""
+
+    def __init__(
+        self,
+        plant: PlantModel,
+        calendar: Calendar,
+        devices: Iterable[Device],
+        *,
+        data: Path,
+        truth: TruthWriter,
+        seed: int,
+        speed: float = 1.0,
+    ) -> None:
+        self.faults = FaultBoard(seed)
+        self.devices: dict[str, SimulatedDevice] = {}
+        self._truth = truth
+        self._seed, self._speed = seed, speed
+        self._snapshot_path = data / "machines.json"
+        self._counters = ServedCounters(data / "counters.json")
+        images: dict[str, Image] = {}
+        for device in devices:
+            profile = plant.profile_of(device.id)
+            image = images.setdefault(profile.name, Image(profile))
+            machine = build_machine(plant, calendar, device, seed, speed)
+            place = device.connection
+            self.devices[device.id] = SimulatedDevice(device.id, place.port, place.unit, profile, image, machine)
+
+    def begin(self, now_ms: int) -> None:
+        """Bring every machine to the present. Raises OSError when the data folder can't be written."""
+        self._counters.begin(list(self.devices))
+        saved = load_snapshot(self._snapshot_path, self._seed, self._speed)
+        for device in self.devices.values():
+            if device.id in saved:
+                device.machine.resume(saved[device.id], now_ms)
+            else:
+                device.machine.begin(now_ms)
+            self._truth.note(Change(now_ms, device.id, device.machine.state, device.machine.life.stretch.reason))
+
+    def advance(self, now_ms: int) -> None:
+        """Let every machine live until now and keep what it did; called each second."""
+        for device in self.devices.values():
+            self._advance(device, now_ms)
+            made = (device.machine.total, device.machine.rejects)
+            if made != device.made:
+                device.made = made
+                self._truth.note(Made(now_ms, device.id, *made))
+
+    def serve(self, device: SimulatedDevice, request: Request, now_ms: int, fault: Fault | None) -> bytes:
+        """The answer's PDU. The truth has it when this returns. Raises ModbusError, or OSError when the truth can't be written."""
+        self._advance(device, now_ms)
+        counted = device.image.covers_reads_served(request)
+        counter = self._counters.following(device.id) if counted else self._counters.value(device.id)
+        answer = device.image.read(request, device.machine, now_ms, counter)
+        if counted:
+            self._counters.step(device.id)
+        self._truth.write(Read(now_ms, device.id, counter, counted, answer.raw, fault.kind.value if fault else None))
+        if request.table in BIT_TABLES:
+            return bits_pdu(request.function, answer.words)
+        return registers_pdu(request.function, answer.words)
+
+    def command(self, fault: Fault, now_ms: int) -> None:
+        """Begin a fault. The device must exist. A machine's fault is remembered over a restart, a connection's is not."""
+        machine = self.devices[fault.device].machine
+        if fault.kind not in MACHINE_KINDS:
+            self.faults.begin(fault, now_ms)
+        match fault.kind:
+            case FaultKind.JAM:
+                self._keep(fault.device, machine.interrupt(now_ms, State.HELD, "jam", fault.seconds))
+            case FaultKind.STOP:
+                self._keep(fault.device, machine.interrupt(now_ms, State.STOPPED, "commanded", fault.seconds))
+            case FaultKind.POWER_OFF:
+                self._keep(fault.device, machine.interrupt(now_ms, State.ABORTED, "power off", fault.seconds))
+                machine.move_counters(now_ms, by=None)
+            case FaultKind.OVERHEAT:
+                machine.overheat(now_ms, fault.seconds)
+            case FaultKind.COUNTER_RESET:
+                machine.move_counters(now_ms, by=None)
+            case FaultKind.COUNTER_JUMP:
+                machine.move_counters(now_ms, by=fault.count)
+            case _:
+                return
+        lives = {device.id: device.machine.life for device in self.devices.values()}
+        save_snapshot(self._snapshot_path, self._seed, self._speed, lives)
+
+    def _advance(self, device: SimulatedDevice, now_ms: int) -> None:
+        self._keep(device.id, device.machine.advance(now_ms))
+
+    def _keep(self, device: str, transitions: list[Transition]) -> None:
+        for change in transitions:
+            self._truth.note(Change(change.time_ms, device, change.state, change.reason))

@@ -1,0 +1,152 @@
+"""The registers of one simulated device: what stands at which address, and what a read of some of them answers. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from millrace_contract.plant import Profile, Signal
+from millrace_contract.plant.profile import BIT_TABLES, READS_SERVED
+
+from .frames import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusError, Request
+from .kinds import State
+from .machine import Machine
+from .quantities import SOURCES, Source, anything
+from .registers import Raw, raw_of, registers_of
+
+_SIMILAR_STATES: dict[State, tuple[str, ...]] = {
+    State.EXECUTE: ("execute",),
+    State.HELD: ("held", "holding", "stopped", "aborted"),
+    State.SUSPENDED: ("suspended", "suspending", "held", "idle", "stopped"),
+    State.SETUP: ("setup", "starting", "resetting", "stopped", "idle"),
+    State.IDLE: ("idle", "complete", "stopped"),
+    State.STOPPED: ("stopped", "idle", "aborted"),
+    State.ABORTED: ("aborted", "aborting", "held", "stopped"),
+}
+"""What a profile may call each state, the best word first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one read gets: registers or bits in ascending order, and the raw value of every signal that it holds as a whole."""
+
+    words: list[int]
+    raw: dict[str, Raw]
+
+
+class Image:
+    """The register map of a profile over a machine. Undefined addresses read 0 inside the gaps that the profile allows to be
+    read across, and are refused outside of them, as real devices do."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._limits = profile.limits
+        self._signals: dict[str, list[Signal]] = {}
+        for signal in profile.signals.values():
+            self._signals.setdefault(signal.table, []).append(signal)
+        self._spans = {table: _spans(table, signals, profile.limits.max_gap) for table, signals in self._signals.items()}
+        self._sources = {name: _source(profile, signal) for name, signal in profile.signals.items() if name != READS_SERVED}
+        self._plans: dict[tuple[str, int, int], tuple[list[Signal], bool]] = {}
+        self.served = profile.signals.get(READS_SERVED)
+
+    def covers_reads_served(self, request: Request) -> bool:
+        """Does this read touch the counter of served reads? Then the counter steps."""
+        served = self.served
+        return served is not None and served.table == request.table and _overlaps(served, request.address, request.count)
+
+    def read(self, request: Request, machine: Machine, time_ms: int, reads_served: int) -> Answer:
+        """The machine must have advanced to `time_ms`. Raises ModbusError with the exception code of a refused read."""
+        table, address, count = request.table, request.address, request.count
+        if count > (self._limits.max_bits if table in BIT_TABLES else self._limits.max_registers):
+            raise ModbusError(ILLEGAL_VALUE)
+        words = [0] * count
+        raw_values: dict[str, Raw] = {}
+        for signal in self._plan(table, address, count):
+            if signal.name == READS_SERVED:
+                raw: Raw = reads_served
+            else:
+                raw = raw_of(signal, self._sources[signal.name](machine, time_ms))
+            for index, word in enumerate([int(raw)] if table in BIT_TABLES else registers_of(signal, raw)):
+                place = signal.address + index - address
+                if 0 <= place < count:
+                    words[place] |= word
+            if address <= signal.address and signal.address + signal.registers <= address + count:
+                raw_values[signal.name] = raw
+        return Answer(words, raw_values)
+
+    def signals(self, machine: Machine, time_ms: int, names: list[str]) -> dict[str, Raw]:
+        """Raw values by name without a read: what a gateway would have got. `reads_served` is not among them."""
+        result: dict[str, Raw] = {}
+        for signals in self._signals.values():
+            for signal in signals:
+                if signal.name in names and signal.name in self._sources:
+                    result[signal.name] = raw_of(signal, self._sources[signal.name](machine, time_ms))
+        return result
+
+    def _plan(self, table: str, address: int, count: int) -> list[Signal]:
+        key = (table, address, count)
+        plan = self._plans.get(key)
+        if plan is None:
+            inside = any(first <= address and address + count <= end for first, end in self._spans.get(table, ()))
+            plan = ([signal for signal in self._signals.get(table, ()) if _overlaps(signal, address, count)], inside)
+            if len(self._plans) < 1000:  # A client that tries every address must not fill the memory.
+                self._plans[key] = plan
+        signals, inside = plan
+        if not inside:
+            raise ModbusError(ILLEGAL_ADDRESS)
+        return signals
+
+
+def _overlaps(signal: Signal, address: int, count: int) -> bool:
+    return signal.address < address + count and address < signal.address + signal.registers
+
+
+def _spans(table: str, signals: list[Signal], max_gap: int) -> list[tuple[int, int]]:
+    """The address ranges [first, end) that may be read."""
+    gap = 16 * max_gap if table in BIT_TABLES else max_gap
+    spans: list[tuple[int, int]] = []
+    for signal in sorted(signals, key=lambda each: each.address):
+        end = signal.address + signal.registers
+        if spans and signal.address - spans[-1][1] <= gap:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        else:
+            spans.append((signal.address, end))
+    return spans
+
+
+def _source(profile: Profile, signal: Signal) -> Source:
+    """Where the signal's quantity comes from: its part in OEE first, then its name, then anything that fits its limits."""
+    oee = profile.oee
+    if oee is not None and signal.name == oee.state:
+        return _state_source(signal)
+    if oee is not None and signal.name == oee.total:
+        return lambda machine, _: machine.total
+    if oee is not None and signal.name == oee.reject:
+        return lambda machine, _: machine.rejects
+    if oee is not None and signal.name == oee.good:
+        return lambda machine, _: machine.total - machine.rejects
+    if signal.name in SOURCES:
+        return SOURCES[signal.name]
+    if signal.values:
+        return _state_source(signal)
+    if signal.counter is not None:
+        return lambda machine, _: machine.total
+    if signal.type == "string":
+        return lambda machine, _: f"{signal.name} {machine.life.product}"
+    if signal.type == "bit" or signal.bit is not None:
+        return _bit_source(signal.name)
+    minimum = signal.minimum if signal.minimum is not None else 0.0
+    maximum = signal.maximum if signal.maximum is not None else minimum + 100.0 * max(abs(signal.scale), 1e-9)
+    return anything(signal.name, minimum, maximum)
+
+
+def _bit_source(name: str) -> Source:
+    wanders = anything(name, -1.0, 1.0)
+    return lambda machine, time_ms: float(float(wanders(machine, time_ms)) > 0.0)
+
+
+def _state_source(signal: Signal) -> Source:
+    numbers = {word: number for number, word in signal.values.items()}
+    codes: dict[State, int] = {}
+    for state, words in _SIMILAR_STATES.items():
+        known = next((numbers[word] for word in words if word in numbers), None)
+        codes[state] = next(iter(signal.values)) if known is None else known
+    return lambda machine, _: codes[machine.state]

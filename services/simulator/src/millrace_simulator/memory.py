@@ -1,0 +1,83 @@
+"""What the simulator must remember over a restart: counters of served reads, and the lives that faults have changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from .machine import Life
+
+BLOCK = 100_000
+"""Counter values that are reserved at a time: a restart skips what is left of a block."""
+COUNTER_MODULUS = 1 << 32
+
+
+class ServedCounters:
+    """Counts the served reads of each device. A value is used once, over restarts and kills, because the file is ahead of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reserved: dict[str, int] = msgspec.json.decode(path.read_bytes(), type=dict[str, int]) if path.exists() else {}
+        self._value: dict[str, int] = {}
+
+    def begin(self, devices: list[str]) -> None:
+        """Reserve the first block of every device; one write for all."""
+        for device in devices:
+            self._value[device] = self._reserved.get(device, 0)
+            self._reserved[device] = self._value[device] + BLOCK
+        _replace(self._path, msgspec.json.encode(self._reserved), durable=True)
+
+    def value(self, device: str) -> int:
+        return self._value[device] % COUNTER_MODULUS
+
+    def following(self, device: str) -> int:
+        """The value that the next step gives."""
+        return (self._value[device] + 1) % COUNTER_MODULUS
+
+    def step(self, device: str) -> None:
+        """A read has been served. Raises OSError where the next block can't be reserved."""
+        value = self._value[device] + 1
+        if value >= self._reserved[device]:
+            self._reserved[device] = value + BLOCK
+            _replace(self._path, msgspec.json.encode(self._reserved), durable=True)
+        self._value[device] = value
+
+
+class Snapshot(msgspec.Struct):
+    """Lives that differ from what the seed gives, because a fault was commanded."""
+
+    seed: int
+    speed: float
+    lives: dict[str, Life]
+
+
+def load_snapshot(path: Path, seed: int, speed: float) -> dict[str, Life]:
+    """The saved lives by device; none where the file is missing or of another seed or speed."""
+    if not path.exists():
+        return {}
+    snapshot = msgspec.json.decode(path.read_bytes(), type=Snapshot)
+    return snapshot.lives if (snapshot.seed, snapshot.speed) == (seed, speed) else {}
+
+
+def save_snapshot(path: Path, seed: int, speed: float, lives: dict[str, Life]) -> None:
+    _replace(path, msgspec.json.encode(Snapshot(seed, speed, lives)), durable=False)
+
+
+def _replace(path: Path, content: bytes, *, durable: bool) -> None:
+    """A kill at any instant leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    fresh.rename(path)
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,74 @@
+"""How a machine holds a value in its registers, and what a reading of it must then be. Pure.
+
+Written apart from the gateway's decoder on purpose: two programs that agree are a proof, one that agrees with itself is not.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+
+from millrace_contract.plant import Signal
+
+Raw = int | float | str
+"""What the registers hold, before scale and offset: a number, one bit (0 or 1), or text."""
+
+_CODES = {
+    "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q", "float32": "f", "float64": "d",
+}  # fmt: skip
+_BITS = {"int16": 16, "uint16": 16, "int32": 32, "uint32": 32, "int64": 64, "uint64": 64}
+
+
+def raw_of(signal: Signal, quantity: float | str) -> Raw:
+    """The quantity as this signal's registers can hold it: unscaled, rounded, wrapped or cut to the type's range."""
+    if signal.type == "string":
+        return _cut(str(quantity), 2 * signal.registers)
+    number = float(quantity) if isinstance(quantity, str) else quantity
+    if signal.type == "bit" or signal.bit is not None:
+        return int(number != 0)
+    if signal.counter is not None and signal.type in _BITS:
+        return int((number - signal.offset) / signal.scale) % (signal.counter.modulus or 1 << _BITS[signal.type])
+    unscaled = number if signal.scale == 1 and signal.offset == 0 else (number - signal.offset) / signal.scale
+    if signal.type in _BITS:
+        return _clamp(round(unscaled), _BITS[signal.type], signed=signal.type.startswith("int"))
+    if signal.type == "float32":
+        return float(struct.unpack(">f", struct.pack(">f", unscaled))[0])
+    return float(unscaled)
+
+
+def registers_of(signal: Signal, raw: Raw) -> list[int]:
+    """The raw value as registers, in the signal's order. A bit is its register with nothing else in it."""
+    if isinstance(raw, str):
+        plain = raw.encode().ljust(2 * signal.registers, b"\0")
+    elif signal.bit is not None:
+        plain = struct.pack(">H", int(raw) << signal.bit)
+    else:
+        plain = struct.pack(">" + _CODES[signal.type], raw)
+    words = [plain[index : index + 2] for index in range(0, len(plain), 2)]
+    # Letters name bytes, A the most significant. Text has no word order: only the two bytes of a register may be swapped.
+    if signal.order in ("CDAB", "DCBA") and not isinstance(raw, str):
+        words.reverse()
+    if signal.order in ("BADC", "DCBA"):
+        words = [word[::-1] for word in words]
+    return [int.from_bytes(word, "big") for word in words]
+
+
+def reading_of(signal: Signal, raw: Raw) -> float | str | None:
+    """What a client must make of it: scaled and offset in float64; None where the limits say that it is no reading."""
+    if isinstance(raw, str):
+        return raw
+    if signal.bit is not None or signal.type == "bit":
+        return float(raw)
+    value = raw if signal.scale == 1 and signal.offset == 0 else raw * signal.scale + signal.offset
+    below = signal.minimum is not None and value < signal.minimum
+    above = signal.maximum is not None and value > signal.maximum
+    return None if below or above or not math.isfinite(value) else float(value)
+
+
+def _clamp(number: int, bits: int, *, signed: bool) -> int:
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    return min(max(number, low), high)
+
+
+def _cut(text: str, size_bytes: int) -> str:
+    return text.encode()[:size_bytes].decode(errors="ignore")

@@ -1,0 +1,155 @@
+"""`millrace-sim run`: one asyncio loop owns the plant, its Modbus servers and the truth; HTTP threads only ask it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.plant import load_calendar, load_plant
+from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
+from millrace_contract.runtime.logs import get_logger
+
+from .control import PATH, FaultControl
+from .devices import SimulatedPlant, simulated_devices
+from .script import Script, load_script
+from .server import Listener, listeners, start_all
+from .settings import SimulatorSettings
+from .truth import Boot, TruthWriter
+
+TICK_S = 1.0
+TIDY_EVERY_S = 60.0
+TRUTH_FOLDER = "truth"
+
+_log = get_logger(__name__)
+
+
+class Simulator:
+    """Everything that runs. Call `run` once, on a loop of its own."""
+
+    def __init__(self, settings: SimulatorSettings, clock: Clock | None = None) -> None:
+        """Raises ConfigurationProblems."""
+        plant = load_plant(settings.config)
+        calendar = load_calendar(settings.config, plant)
+        devices = simulated_devices(plant, settings.sim_only_host)
+        if not devices:
+            raise ConfigurationProblems([_nothing_to_do(settings)])
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._script = load_script(settings.sim_script, {device.id for device in devices}) if settings.sim_script else None
+        self._truth = TruthWriter(
+            settings.data / TRUTH_FOLDER, max_bytes=settings.sim_truth_mb * 1_000_000, max_hours=settings.sim_truth_hours
+        )
+        self.plant = SimulatedPlant(
+            plant,
+            calendar,
+            devices,
+            data=settings.data,
+            truth=self._truth,
+            seed=settings.sim_seed,
+            speed=settings.sim_speed,
+        )
+        self.listeners: list[Listener] = listeners(self.plant, settings.sim_bind, self._clock)
+        self._heartbeats = Heartbeats(self._clock)
+        self._wanted = asyncio.Event()
+        self._stopping = False
+        self._truth_fails = False
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stop`. Raises ConfigurationProblems when a port or the data folder can't be used."""
+        loop = asyncio.get_running_loop()
+        now_ms = self._clock.now_ms()
+        try:
+            self._truth.begin(Boot(now_ms, self._settings.sim_seed, self._settings.sim_speed))
+            self.plant.begin(now_ms)
+        except OSError as error:
+            raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_DATA", f"can't be written: {error}")]) from error
+        problems: list[Problem] = []
+        if not await start_all(self.listeners, lambda server, error: problems.append(_port_problem(self._settings, server, error))):
+            self._truth.close()
+            raise ConfigurationProblems(problems)
+        control = FaultControl(self.plant, loop, self._clock.now_ms, self._wanted.set)
+        health = HealthServer(
+            self._settings.http_host, self._settings.http_port, self._heartbeats, self._readiness, {PATH: control.answer}
+        )
+        watchdog = Watchdog(self._heartbeats)
+        self._heartbeats.beat("tick")
+        try:
+            health.start()
+            watchdog.start()
+            _log.info("plant_started", devices=len(self.plant.devices), ports=[listener.port for listener in self.listeners])
+            ready()
+            await self._tick(control, self._script)
+        finally:
+            watchdog.stop()
+            health.stop()
+            for listener in self.listeners:
+                await listener.stop()
+            self._truth.flush(self._clock.now_ms())
+            self._truth.close()
+            _log.info("plant_stopped")
+
+    def stop(self) -> None:
+        """End `run`; may be called more than once, on its loop."""
+        self._stopping = True
+        self._wanted.set()
+
+    def _readiness(self) -> dict[str, bool]:
+        return {f"port_{listener.port}": listener.is_listening for listener in self.listeners} | {"truth": not self._truth_fails}
+
+    async def _tick(self, control: FaultControl, script: Script | None) -> None:
+        started_s = self._clock.monotonic_s()
+        tidied_s = started_s
+        while not self._stopping:
+            now_s = self._clock.monotonic_s()
+            for fault in script.due(now_s - started_s) if script else ():
+                control.begin(fault)
+            self.plant.advance(self._clock.now_ms())
+            self._flush()
+            for listener in self.listeners:
+                await self._follow(listener)
+            if now_s - tidied_s >= TIDY_EVERY_S:
+                tidied_s = now_s
+                await self._tidy()
+            self._heartbeats.beat("tick")
+            self._wanted.clear()
+            try:
+                await asyncio.wait_for(self._wanted.wait(), TICK_S - self._clock.now_ms() % 1000 / 1000 + 0.001)
+            except TimeoutError:
+                continue
+
+    def _flush(self) -> None:
+        try:
+            self._truth.flush(self._clock.now_ms())
+        except OSError as error:
+            if not self._truth_fails:
+                _log.error("truth_not_written", error=str(error))
+            self._truth_fails = True
+        else:
+            self._truth_fails = False
+
+    async def _tidy(self) -> None:
+        try:
+            await asyncio.to_thread(self._truth.tidy, self._clock.now_ms())
+        except OSError as error:
+            _log.warning("truth_not_tidied", error=str(error))
+
+    async def _follow(self, listener: Listener) -> None:
+        try:
+            await listener.follow_faults()
+        except OSError as error:  # Somebody took the port while it was closed: try again at the next tick.
+            _log.warning("port_not_reopened", port=listener.port, error=str(error))
+
+
+def _nothing_to_do(settings: SimulatorSettings) -> Problem:
+    if settings.sim_only_host:
+        return Problem("plant.yaml", 0, "lines", f"no device is reached by tcp at host {settings.sim_only_host!r}")
+    return Problem("plant.yaml", 0, "lines", "no device is reached by tcp, so there is nothing to simulate")
+
+
+def _port_problem(settings: SimulatorSettings, server: Listener, error: OSError) -> Problem:
+    devices = ", ".join(device.id for device in server.devices.values())
+    return Problem(
+        "plant.yaml", 0, f"port {server.port}", f"can't listen on {settings.sim_bind}:{server.port} for {devices}: {error.strerror}"
+    )

@@ -1,0 +1,162 @@
+"""The Modbus/TCP servers: one listener a port, one task a connection. Written from the specification rather than taken from a
+library, because faults are injected byte by byte and the truth is kept for exactly what went out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from millrace_contract.runtime.clock import Clock
+from millrace_contract.runtime.logs import get_logger
+from millrace_contract.runtime.metrics import Counter, Gauge
+
+from .devices import SimulatedDevice, SimulatedPlant
+from .faults import UNSERVED_KINDS, Delivery, Fault, FaultKind, deliver, refusal, too_large
+from .frames import DEVICE_FAILURE, HEADER, MAX_FRAME_BYTES, NO_RESPONSE, ModbusError, Request, exception_pdu, frame, parse_request
+
+IDLE_LIMIT_S = 600.0
+"""A connection without a request for so long is closed, as PLCs do."""
+MAX_CONNECTIONS = 64
+"""A listener with more connections than this closes each further one at once."""
+
+_log = get_logger(__name__)
+_requests = Counter("millrace_sim_requests_total", "Requests that came in", ["device"])
+_faulted = Counter("millrace_sim_faulted_total", "Requests that a fault has hit", ["device", "kind"])
+_connections = Gauge("millrace_sim_connections", "Open Modbus connections")
+
+
+class Listener:
+    """One port, with the devices behind it by unit id."""
+
+    def __init__(self, host: str, port: int, devices: dict[int, SimulatedDevice], plant: SimulatedPlant, clock: Clock) -> None:
+        self.port = port
+        self.devices = devices
+        self._host = host
+        self._plant = plant
+        self._clock = clock
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._truth_fails = False
+
+    @property
+    def is_listening(self) -> bool:
+        return self._server is not None
+
+    async def start(self) -> None:
+        """Raises OSError when the port is in use. Port 0 takes a free one."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, self._host, self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Refuse new connections and cut the open ones."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in list(self._open):
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+    async def follow_faults(self) -> None:
+        """Close the port while a device behind it refuses connections, and open it afterwards. Called each tick."""
+        now_ms = self._clock.now_ms()
+        faults = [self._plant.faults.on(device.id, now_ms) for device in self.devices.values()]
+        refuses = any(fault is not None and fault.kind in (FaultKind.REFUSE, FaultKind.POWER_OFF) for fault in faults)
+        if refuses and self.is_listening:
+            await self.stop()
+        elif not refuses and not self.is_listening:
+            await self.start()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._open) >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        self._open.add(writer)
+        _connections.inc()
+        try:
+            while await self._serve_one(reader, writer):
+                pass
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            pass  # The client has gone, or has nothing more to say.
+        finally:
+            self._open.discard(writer)
+            _connections.dec()
+            writer.close()
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """One request; False when the connection is to be closed."""
+        header = await asyncio.wait_for(reader.readexactly(HEADER.size), IDLE_LIMIT_S)
+        transaction, protocol, length, unit = HEADER.unpack(header)
+        if protocol != 0 or not 2 <= length <= MAX_FRAME_BYTES - 6:
+            return False  # Not Modbus: there is no telling where the next frame begins.
+        pdu = await asyncio.wait_for(reader.readexactly(length - 1), IDLE_LIMIT_S)
+        delivery = self._answer(transaction, unit, pdu)
+        for pause_s, chunk in delivery.chunks:
+            if pause_s:
+                await asyncio.sleep(pause_s)
+            writer.write(chunk)
+            await writer.drain()
+        return not delivery.closes
+
+    def _answer(self, transaction: int, unit: int, pdu: bytes) -> Delivery:
+        device = self.devices.get(unit)
+        if device is None:
+            return _whole(frame(transaction, unit, exception_pdu(pdu[0], NO_RESPONSE)))
+        _requests.labels(device.id).inc()
+        try:
+            request = parse_request(transaction, unit, pdu)
+        except ModbusError as error:
+            return _whole(frame(transaction, unit, exception_pdu(pdu[0], error.code)))
+        now_ms = self._clock.now_ms()
+        fault = self._plant.faults.hit(device.id, now_ms)
+        if fault is not None:
+            _faulted.labels(device.id, fault.kind.value).inc()
+            if fault.kind in UNSERVED_KINDS:
+                return _whole(refusal(fault, request))
+            if (refused := too_large(fault, request)) is not None:
+                return _whole(refused)
+        return deliver(fault, request, self._served(device, request, now_ms, fault))
+
+    def _served(self, device: SimulatedDevice, request: Request, now_ms: int, fault: Fault | None) -> bytes:
+        try:
+            pdu = self._plant.serve(device, request, now_ms, fault)
+        except ModbusError as error:
+            pdu = exception_pdu(request.function, error.code)
+        except OSError as error:
+            # What the truth does not hold must not be answered: the score could not tell it from an invention.
+            pdu = exception_pdu(request.function, DEVICE_FAILURE)
+            if not self._truth_fails:
+                _log.error("truth_not_written", error=str(error), answered_with=f"exception {DEVICE_FAILURE}")
+            self._truth_fails = True
+        else:
+            self._truth_fails = False
+        return frame(request.transaction, request.unit, pdu)
+
+
+def _whole(answer: bytes | None) -> Delivery:
+    return Delivery(() if answer is None else ((0.0, answer),))
+
+
+def listeners(plant: SimulatedPlant, host: str, clock: Clock) -> list[Listener]:
+    """One for each port of the plant's devices."""
+    by_port: dict[int, dict[int, SimulatedDevice]] = {}
+    for device in plant.devices.values():
+        by_port.setdefault(device.port, {})[device.unit] = device
+    return [Listener(host, port, devices, plant, clock) for port, devices in sorted(by_port.items())]
+
+
+async def start_all(servers: list[Listener], say: Callable[[Listener, OSError], None]) -> bool:
+    """Start every listener, or none: `say` is told of each that can't, and False is returned."""
+    failed = False
+    for server in servers:
+        try:
+            await server.start()
+        except OSError as error:
+            failed = True
+            say(server, error)
+    if failed:
+        for server in servers:
+            with contextlib.suppress(OSError):
+                await server.stop()
+    return not failed

@@ -1,0 +1,66 @@
+"""What the simulator's tests share: the sample plant on free ports, and a simulator that runs on a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from millrace_contract.plant import Calendar, PlantModel, load_calendar, load_plant
+from millrace_contract.testing import free_port
+from millrace_simulator.settings import SimulatorSettings
+from millrace_simulator.testing import RunningSimulator
+
+SAMPLE = Path(__file__).parents[2] / "config"
+
+
+@pytest.fixture(scope="session")
+def plant() -> PlantModel:
+    return load_plant(SAMPLE, {})
+
+
+@pytest.fixture(scope="session")
+def calendar(plant: PlantModel) -> Calendar:
+    return load_calendar(SAMPLE, plant)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The sample plant with every port replaced by a free one; devices that share a port still do."""
+    folder = tmp_path / "config"
+    (folder / "profiles").mkdir(parents=True)
+    for path in [*SAMPLE.glob("*.yaml"), *(SAMPLE / "profiles").glob("*.yaml")]:
+        (folder / path.relative_to(SAMPLE)).write_text(path.read_text())
+    data = yaml.safe_load((SAMPLE / "plant.yaml").read_text())
+    ports: dict[int, int] = {}
+    for line in data["lines"].values():
+        for device in line["devices"].values():
+            old = device["connection"]["port"]
+            ports.setdefault(old, free_port())
+            device["connection"] |= {"host": "127.0.0.1", "port": ports[old]}
+    (folder / "plant.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
+    return folder
+
+
+@pytest.fixture
+def start_simulator(config: Path, tmp_path: Path) -> Iterator[Callable[[], RunningSimulator]]:
+    """Starts simulators on the same plant and data, one after the other; stops them at the end."""
+    running: list[RunningSimulator] = []
+
+    def start() -> RunningSimulator:
+        settings = SimulatorSettings(config=config, data=tmp_path / "simulator", http_port=free_port())
+        simulator = RunningSimulator(settings)
+        running.append(simulator)
+        simulator.start()
+        return simulator
+
+    yield start
+    for simulator in running:
+        simulator.stop()
+
+
+@pytest.fixture
+def simulator(start_simulator: Callable[[], RunningSimulator]) -> RunningSimulator:
+    return start_simulator()

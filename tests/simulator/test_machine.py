@@ -1,0 +1,162 @@
+"""How machines live: the same seed gives the same plant, however it is looked at; and what they do is believable."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from millrace_contract.plant import Calendar, PlantModel
+from millrace_contract.plant.profile import AssetClass
+from millrace_simulator.devices import build_machine
+from millrace_simulator.kinds import KINDS, State
+from millrace_simulator.machine import Machine
+from millrace_simulator.memory import load_snapshot, save_snapshot
+
+MONDAY_MS = 1_760_313_600_000  # 2025-10-13T00:00:00Z
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+@pytest.fixture
+def machine(plant: PlantModel, calendar: Calendar) -> Machine:
+    return build_machine(plant, calendar, plant.devices["PRESS-01"], seed=1)
+
+
+def looked_at(machine: Machine) -> tuple[object, ...]:
+    levels = [round(machine.level(name), 6) for name in machine.kind.lags]
+    return machine.state, machine.total, machine.rejects, round(machine.energy_kwh, 6), round(machine.run_hours, 6), levels
+
+
+@settings(max_examples=25, deadline=None)
+@given(looks=st.lists(st.integers(0, 3 * DAY_MS), max_size=30), name=st.sampled_from(["CNC-01", "IMM-01", "COMP-01", "METER-02"]))
+def test_nobody_changes_a_life_by_looking(plant: PlantModel, calendar: Calendar, looks: list[int], name: str) -> None:
+    one, other = (build_machine(plant, calendar, plant.devices[name], seed=1) for _ in range(2))
+    one.begin(MONDAY_MS)
+    for look in sorted(looks):
+        one.advance(MONDAY_MS + look)
+    one.advance(MONDAY_MS + 3 * DAY_MS)
+    other.begin(MONDAY_MS + 3 * DAY_MS)
+    assert looked_at(one) == looked_at(other)
+
+
+def test_another_seed_is_another_plant(plant: PlantModel, calendar: Calendar) -> None:
+    totals = set()
+    for seed in range(5):
+        machine = build_machine(plant, calendar, plant.devices["CNC-01"], seed)
+        machine.begin(MONDAY_MS + 2 * DAY_MS)
+        totals.add(machine.total)
+    assert len(totals) == 5
+
+
+def test_counters_only_rise_during_a_week_and_begin_again_with_the_next(machine: Machine) -> None:
+    machine.begin(MONDAY_MS)
+    before = (0, 0)
+    for minute in range(1, 7 * 24 * 60):
+        machine.advance(MONDAY_MS + minute * 60_000)
+        now = (machine.total, machine.rejects)
+        assert before[0] <= now[0] <= before[0] + 51  # 60 s at 1.2 s a part, and one that was begun
+        assert before[1] <= now[1] <= now[0]
+        before = now
+    machine.advance(MONDAY_MS + 7 * DAY_MS)
+    assert (machine.total, machine.rejects) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["CNC-01", "CNC-02", "LATHE-01", "PRESS-01", "PACK-01", "IMM-01", "IMM-02"])
+def test_a_week_is_believable(plant: PlantModel, calendar: Calendar, name: str) -> None:
+    """The shares of an ordinary shop: mostly running, some of everything, one part in a hundred scrap."""
+    device = plant.devices[name]
+    machine = build_machine(plant, calendar, device, seed=1)
+    machine.begin(MONDAY_MS)
+    minutes: Counter[State] = Counter()
+    for minute in range(7 * 24 * 60 - 1):
+        machine.advance(MONDAY_MS + minute * 60_000)
+        minutes[machine.state] += 1
+    assert 0.65 < minutes[State.EXECUTE] / minutes.total() < 0.9
+    assert all(minutes[state] > 0 for state in (State.HELD, State.SUSPENDED))
+    assert 0.003 < machine.rejects / machine.total < 0.04
+    ideal = minutes[State.EXECUTE] * 60 / (device.ideal_cycle_s or 0)
+    assert 0.9 < machine.total / ideal < 1.02
+
+
+def test_breaks_stop_those_who_have_them(plant: PlantModel, calendar: Calendar) -> None:
+    during_lunch_ms = MONDAY_MS + 2 * DAY_MS + 9 * HOUR_MS + 55 * 60_000  # 11:55 in Berlin
+    cnc = build_machine(plant, calendar, plant.devices["CNC-01"], seed=1)
+    cnc.begin(during_lunch_ms)
+    assert cnc.state in (State.IDLE, State.HELD, State.SETUP, State.SUSPENDED, State.ABORTED)
+    working = Counter[bool]()
+    for seed in range(20):
+        moulder = build_machine(plant, calendar, plant.devices["IMM-01"], seed)
+        moulder.begin(during_lunch_ms)
+        working[moulder.state is State.EXECUTE] += 1
+    assert working[True] > 10
+
+
+def test_nothing_is_made_on_a_holiday(plant: PlantModel, calendar: Calendar) -> None:
+    noon_ms = 1_766_660_400_000  # 2025-12-25T11:00:00Z
+    machine = build_machine(plant, calendar, plant.devices["CNC-01"], seed=1)
+    machine.begin(noon_ms)
+    made = machine.total
+    machine.advance(noon_ms + HOUR_MS)
+    assert machine.state is State.STOPPED
+    assert machine.total == made
+
+
+def test_a_bearing_wears_out_and_is_replaced(plant: PlantModel, calendar: Calendar) -> None:
+    machine = build_machine(plant, calendar, plant.devices["CNC-02"], seed=1)
+    wear = [machine.wear(MONDAY_MS + hour * HOUR_MS) for hour in range(16 * 24)]
+    falls = [later for earlier, later in itertools.pairwise(wear) if later < earlier]
+    assert max(wear) > 0.99
+    assert len(falls) == 2
+    assert all(fall < 0.01 for fall in falls)
+
+
+def test_overheating_passes_the_alarm_limit_and_ends(plant: PlantModel, calendar: Calendar) -> None:
+    machine = build_machine(plant, calendar, plant.devices["CNC-01"], seed=1)
+    machine.begin(MONDAY_MS + 8 * HOUR_MS)
+    start_ms = machine.life.reached_ms
+    assert machine.level("spindle_temperature") < 80
+    machine.overheat(start_ms, 300)
+    machine.advance(start_ms + 120_000)
+    assert machine.level("spindle_temperature") > 88
+    machine.advance(start_ms + 1_800_000)
+    assert not machine.is_hot
+    assert machine.level("spindle_temperature") < 80
+
+
+def test_a_faster_plant_makes_its_parts_sooner(plant: PlantModel, calendar: Calendar) -> None:
+    made = []
+    for speed in (1.0, 10.0):
+        machine = build_machine(plant, calendar, plant.devices["IMM-01"], seed=1, speed=speed)
+        machine.begin(MONDAY_MS + 6 * HOUR_MS)
+        before = machine.life.run_ms, machine.total
+        machine.advance(MONDAY_MS + 12 * HOUR_MS)
+        made.append(machine.total - before[1])
+    assert 6 < made[1] / made[0] < 14
+
+
+def test_a_life_changed_by_faults_goes_on_after_a_restart(plant: PlantModel, calendar: Calendar, tmp_path: Path) -> None:
+    path = tmp_path / "machines.json"
+    device = plant.devices["CNC-01"]
+    lived, restarted = (build_machine(plant, calendar, device, seed=3) for _ in range(2))
+    now_ms = MONDAY_MS + 10 * HOUR_MS
+    lived.begin(now_ms)
+    lived.interrupt(now_ms, State.HELD, "jam", 600)
+    lived.move_counters(now_ms, by=None)
+    save_snapshot(path, 3, 1.0, {device.id: lived.life})
+    assert load_snapshot(path, 4, 1.0) == {}
+    restarted.resume(load_snapshot(path, 3, 1.0)[device.id], now_ms + 1_000)
+    assert restarted.state is State.HELD
+    for machine in (lived, restarted):
+        machine.advance(now_ms + 5 * HOUR_MS)
+    assert looked_at(lived) == looked_at(restarted)
+    assert 0 < restarted.total < 3_000
+
+
+def test_every_asset_class_of_a_profile_has_a_kind() -> None:
+    assert set(KINDS) == set(get_args(AssetClass))

@@ -1,0 +1,270 @@
+"""The simulated devices on the wire, read by a Modbus client that is not ours, and by hand where frames are broken."""
+
+from __future__ import annotations
+
+import math
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pymodbus.client import ModbusTcpClient
+
+from millrace_contract.plant import Device, PlantModel, Profile, Signal, load_plant
+from millrace_contract.testing import wait_until
+from millrace_simulator.control import NotControlled, send
+from millrace_simulator.faults import Fault, FaultKind
+from millrace_simulator.testing import RunningSimulator
+from millrace_simulator.truth import Read, read_truth
+
+SAMPLE = Path(__file__).parents[2] / "config"
+DEVICES = sorted(load_plant(SAMPLE, {}).devices)
+
+
+def connect(device: Device) -> ModbusTcpClient:
+    client = ModbusTcpClient("127.0.0.1", port=device.connection.port, timeout=2, retries=0)
+    assert client.connect()
+    return client
+
+
+def decode(signal: Signal, registers: list[int]) -> float | str:
+    """pymodbus decodes; it knows word orders only, so swapped bytes are put right first, as its documentation says."""
+    if signal.order in ("BADC", "DCBA"):
+        registers = [(register & 0xFF) << 8 | register >> 8 for register in registers]
+    kinds = ModbusTcpClient.DATATYPE
+    if signal.bit is not None:
+        return registers[0] >> signal.bit & 1
+    if signal.type == "string":
+        text = ModbusTcpClient.convert_from_registers(registers, kinds.STRING)
+        assert isinstance(text, str)
+        return text
+    words = "little" if signal.order in ("CDAB", "DCBA") else "big"
+    value = ModbusTcpClient.convert_from_registers(registers, kinds[signal.type.upper()], word_order=words)
+    assert isinstance(value, int | float)
+    return value
+
+
+def read(client: ModbusTcpClient, device: Device, signal: Signal) -> float | str:
+    reads = {
+        "holding": client.read_holding_registers,
+        "input": client.read_input_registers,
+        "coil": client.read_coils,
+        "discrete": client.read_discrete_inputs,
+    }
+    answer = reads[signal.table](signal.address, count=signal.registers, device_id=device.connection.unit)
+    assert not answer.isError(), f"{signal.name}: {answer}"
+    return int(answer.bits[0]) if signal.type == "bit" else decode(signal, answer.registers)
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_every_signal_of_every_demo_device_reads_back_as_served(simulator: RunningSimulator, name: str) -> None:
+    device, profile = simulator.plant.devices[name], simulator.plant.profile_of(name)
+    client = connect(device)
+    read_back = {signal.name: read(client, device, signal) for signal in profile.signals.values()}
+    client.close()
+    served: dict[str, float | str] = {}
+    for record in read_truth(simulator.settings.data / "truth"):
+        if isinstance(record, Read) and record.device == name:
+            served |= record.raw
+    assert read_back == served
+    assert_plausible(profile, read_back)
+
+
+def assert_plausible(profile: Profile, values: dict[str, float | str]) -> None:
+    for name, raw in values.items():
+        signal = profile.signals[name]
+        if isinstance(raw, str):
+            assert raw
+            continue
+        value = raw * signal.scale + signal.offset
+        assert math.isfinite(value)
+        assert signal.minimum is None or value >= signal.minimum, name
+        assert signal.maximum is None or value <= signal.maximum, name
+        assert not signal.values or raw in signal.values
+
+
+def test_signals_in_one_request_agree_with_the_whole_map(simulator: RunningSimulator) -> None:
+    """One request over several signals and the gaps between them, as a gateway merges them."""
+    device = simulator.plant.devices["CNC-01"]
+    client = connect(device)
+    answer = client.read_holding_registers(0, count=21, device_id=1)
+    assert not answer.isError()
+    record = [record for record in read_truth(simulator.settings.data / "truth") if isinstance(record, Read)][-1]
+    assert record.counted
+    assert set(record.raw) == {
+        "reads_served", "run_status", "cycle_count", "defect_count", "spindle_speed", "spindle_load", "overload", "coolant_low",
+    }  # fmt: skip
+    assert answer.registers[2:10] == [0] * 8
+    assert answer.registers[12] == record.raw["cycle_count"]
+    assert answer.registers[20] == record.raw["overload"] * 8 + record.raw["coolant_low"] * 32
+    client.close()
+
+
+def test_addresses_outside_the_map_are_refused(simulator: RunningSimulator) -> None:
+    device = simulator.plant.devices["LATHE-01"]
+    client = connect(device)
+    cases = {
+        2: client.read_input_registers(999, count=2, device_id=1),
+        3: client.read_input_registers(1000, count=33, device_id=1),
+        1: client.write_register(1000, 1, device_id=1),
+        11: client.read_input_registers(1000, count=2, device_id=77),
+    }
+    client.close()
+    assert {code: answer.exception_code for code, answer in cases.items()} == {code: code for code in cases}
+
+
+def test_counter_steps_only_with_reads_that_cover_it(simulator: RunningSimulator) -> None:
+    device, profile = simulator.plant.devices["METER-02"], simulator.plant.profile_of("METER-02")
+    served = profile.signals["reads_served"]
+    client = connect(device)
+    first = read(client, device, served)
+    read(client, device, profile.signals["voltage_l1"])
+    second = read(client, device, served)
+    client.close()
+    assert isinstance(first, int)
+    assert second == first + 1
+
+
+def test_counter_values_are_never_used_again_after_a_restart(start_simulator: Callable[[], RunningSimulator]) -> None:
+    seen: list[float | str] = []
+    for _ in range(2):
+        simulator = start_simulator()
+        device, signal = simulator.plant.devices["COMP-01"], simulator.plant.profile_of("COMP-01").signals["reads_served"]
+        client = connect(device)
+        seen += [read(client, device, signal) for _ in range(3)]
+        client.close()
+        simulator.stop()
+    assert len(set(seen)) == 6
+    assert seen == sorted(seen)
+
+
+def test_units_on_one_port_are_devices_of_their_own(simulator: RunningSimulator) -> None:
+    plant: PlantModel = simulator.plant
+    meter, other = plant.devices["METER-01"], plant.devices["METER-02"]
+    assert meter.connection.port == other.connection.port
+    client = connect(meter)
+    serial = plant.profile_of("METER-01").signals["serial_number"]
+    assert read(client, meter, serial) != read(client, other, serial)
+    client.close()
+
+
+# Faults, frame by frame.
+
+REQUEST = struct.pack(">HHHBBHH", 7, 0, 6, 1, 3, 10, 4)
+GOOD_BYTES = 9 + 8
+
+
+def ask(device: Device, timeout_s: float = 1.0) -> tuple[bytes, str]:
+    """What comes back for one request, and how it ended: whole, quiet (nothing more came) or closed."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", device.connection.port), timeout=5) as connection:
+        connection.sendall(REQUEST)
+        connection.settimeout(timeout_s)
+        while len(received) < GOOD_BYTES:
+            try:
+                chunk = connection.recv(GOOD_BYTES - len(received))
+            except TimeoutError:
+                return received, "quiet"
+            except ConnectionError:
+                return received, "closed"
+            if not chunk:
+                return received, "closed"
+            received += chunk
+    return received, "whole"
+
+
+def begin(simulator: RunningSimulator, kind: FaultKind, **figures: float) -> Device:
+    send(simulator.url, "POST", Fault(device="CNC-01", kind=kind, **figures))  # type: ignore[arg-type]
+    return simulator.plant.devices["CNC-01"]
+
+
+def test_a_fault_is_over_when_it_is_cleared(simulator: RunningSimulator) -> None:
+    device = begin(simulator, FaultKind.SILENT)
+    assert ask(device, 0.2) == (b"", "quiet")
+    assert [fault["kind"] for fault in send(simulator.url, "GET")["active"]] == ["silent"]
+    send(simulator.url, "DELETE")
+    frame, how = ask(device)
+    assert how == "whole"
+    assert frame[:9] == struct.pack(">HHHBBB", 7, 0, 11, 1, 3, 8)
+
+
+def test_each_fault_spoils_the_answer_in_its_own_way(simulator: RunningSimulator) -> None:
+    device = simulator.plant.devices["CNC-01"]
+    begin(simulator, FaultKind.EXCEPTION, code=6)
+    assert ask(device, 0.2)[0] == struct.pack(">HHHBBB", 7, 0, 3, 1, 0x83, 6)
+    begin(simulator, FaultKind.TRUNCATED)
+    frame, how = ask(device, 0.2)
+    assert (len(frame), how) == (GOOD_BYTES // 2, "quiet")
+    begin(simulator, FaultKind.DROP)
+    frame, how = ask(device)
+    assert len(frame) < GOOD_BYTES
+    assert how == "closed"
+    begin(simulator, FaultKind.SHORT)
+    assert ask(device, 0.2)[0][4:9] == struct.pack(">HBBB", 7, 1, 3, 4)
+    begin(simulator, FaultKind.WRONG_UNIT)
+    assert ask(device)[0][6] == 1 ^ 0x55
+    begin(simulator, FaultKind.WRONG_TRANSACTION)
+    assert ask(device)[0][:2] != b"\x00\x07"
+    begin(simulator, FaultKind.WRONG_FUNCTION)
+    assert ask(device)[0][7] == 4
+    begin(simulator, FaultKind.SMALL, count=3)
+    assert ask(device, 0.2)[0][7:] == bytes((0x83, 3))
+    begin(simulator, FaultKind.DRIBBLE)
+    assert ask(device)[1] == "whole"
+    faults = {record.fault for record in read_truth(simulator.settings.data / "truth") if isinstance(record, Read)}
+    assert faults == {"truncated", "drop", "short", "wrong_unit", "wrong_transaction", "wrong_function", "dribble"}
+
+
+def test_slow_answers_come_late_and_whole(simulator: RunningSimulator) -> None:
+    device = begin(simulator, FaultKind.SLOW, ms=400)
+    assert ask(device, 0.1) == (b"", "quiet")
+    assert ask(device, 3.0)[1] == "whole"
+
+
+def test_refused_connections_come_back_after_the_fault(simulator: RunningSimulator) -> None:
+    device = begin(simulator, FaultKind.REFUSE, seconds=1.5)
+
+    def is_open() -> bool:
+        try:
+            return ask(device)[1] == "whole"
+        except ConnectionRefusedError:
+            return False
+
+    wait_until(lambda: not is_open(), "the port to close")
+    other = simulator.plant.devices["CNC-02"]
+    assert ask(other)[1] == "whole"
+    wait_until(is_open, "the port to open again")
+
+
+def test_a_machine_fault_shows_in_the_registers(simulator: RunningSimulator) -> None:
+    device, profile = simulator.plant.devices["CNC-01"], simulator.plant.profile_of("CNC-01")
+    begin(simulator, FaultKind.JAM, seconds=60)
+    client = connect(device)
+    assert read(client, device, profile.signals["run_status"]) == 2
+    before = read(client, device, profile.signals["cycle_count"])
+    begin(simulator, FaultKind.COUNTER_JUMP, count=500)
+    after = read(client, device, profile.signals["cycle_count"])
+    begin(simulator, FaultKind.COUNTER_RESET)
+    reset = read(client, device, profile.signals["cycle_count"])
+    client.close()
+    assert isinstance(before, int)
+    assert isinstance(after, int)
+    assert (after - before) % 65536 == 500
+    assert reset == 0
+
+
+def test_a_wrong_fault_is_answered_in_words(simulator: RunningSimulator) -> None:
+    with pytest.raises(NotControlled, match=r"no device 'CNC-99' is simulated; there are: CNC-01"):
+        send(simulator.url, "POST", Fault(device="CNC-99", kind=FaultKind.SILENT))
+    with pytest.raises(NotControlled, match=r"seconds is 0\.0; allowed: above 0"):
+        send(simulator.url, "POST", Fault(device="CNC-01", kind=FaultKind.SILENT, seconds=0.0))
+
+
+def test_a_port_in_use_is_named_with_its_devices(start_simulator: Callable[[], RunningSimulator], config: Path) -> None:
+    device = load_plant(config).devices["PRESS-01"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", device.connection.port))
+        taken.listen()
+        with pytest.raises(Exception, match=rf"can.t listen on 127\.0\.0\.1:{device.connection.port} for PRESS-01"):
+            start_simulator()
