@@ -1,0 +1,81 @@
+"""The command line `millrace-ingest`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+from millrace_contract.database import DiskRefused, InUse
+from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.runtime.lifecycle import (
+    EXIT_WELL,
+    add_common_arguments,
+    answer_mistakes,
+    stop_event,
+)
+from millrace_contract.runtime.logs import configure_logs, get_logger
+from millrace_contract.runtime.settings import load_settings
+
+from . import cli
+from .service import SERVICE, IngestService
+from .settings import IngestSettings
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+
+    def command() -> int:
+        settings = load_settings(IngestSettings, os.environ, config=arguments.config)
+        run: Callable[[IngestSettings, argparse.Namespace], int] = arguments.run
+        return run(settings, arguments)
+
+    return answer_mistakes(command, as_json=arguments.json)
+
+
+def run(settings: IngestSettings, _arguments: argparse.Namespace) -> int:
+    """Serves until SIGTERM or SIGINT."""
+    configure_logs(settings, SERVICE)
+    threading.excepthook = _end_process
+    stop = stop_event()
+    try:
+        service = IngestService(settings)
+    except (DiskRefused, InUse) as problem:
+        raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_DATA", str(problem))]) from problem
+    try:
+        service.start()
+    except OSError as error:
+        place = f"{settings.http_host}:{settings.http_port}"
+        raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_HTTP_PORT", f"{place}: {error}")]) from error
+    service.run(stop)
+    return EXIT_WELL
+
+
+def _end_process(failure: threading.ExceptHookArgs) -> None:
+    # A loop that died of a mistake of ours must not leave a process that looks alive; the restart policy acts.
+    get_logger(__name__).critical(
+        "thread_failed", thread=failure.thread.name if failure.thread else None, exc_info=failure.exc_value
+    )
+    os._exit(70)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="millrace-ingest", description="MQTT messages into InfluxDB, each once.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("run", help="serve until stopped")
+    serve.set_defaults(run=run)
+    letters = commands.add_parser("dead-letters", help="messages that broke the contract")
+    actions = cli.add_dead_letter_arguments(letters.add_subparsers(dest="action", required=True, metavar="ACTION"))
+    for action in actions:
+        action.set_defaults(run=cli.dead_letters)
+    state = commands.add_parser("status", help="what the running service says of itself")
+    state.set_defaults(run=cli.status)
+    for command in [serve, state, *actions]:
+        add_common_arguments(command)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

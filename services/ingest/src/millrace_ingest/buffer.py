@@ -1,0 +1,87 @@
+"""A bounded queue between two threads that is emptied a batch at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+QUIET_PARTS = 5
+"""A batch is closed when nothing came for this part of the time that it may linger."""
+
+
+class Buffer(Generic[T]):
+    """Holds at most `max_items` and about `max_bytes`. Full: `put` waits, which is the back-pressure; nothing is dropped.
+
+    One producer and one consumer. The consumer is woken twice a batch, not once an item.
+    """
+
+    def __init__(self, max_items: int, max_bytes: int) -> None:
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._items: deque[tuple[T, int]] = deque()
+        self._bytes = 0
+        self._wanted = 1
+        self._closed = False
+        self._lock = threading.Lock()
+        self._filled = threading.Condition(self._lock)
+        self._emptied = threading.Condition(self._lock)
+
+    def put(self, item: T, size: int, wait_s: float) -> bool:
+        """Queues `item`. False when there was no room within `wait_s`, or when the buffer is closed."""
+        with self._lock:
+            if self._full() and not self._emptied.wait_for(lambda: self._closed or not self._full(), wait_s):
+                return False
+            if self._closed:
+                return False
+            self._items.append((item, size))
+            self._bytes += size
+            if len(self._items) >= self._wanted or self._full():
+                self._filled.notify()
+            return True
+
+    def take(self, max_items: int, wait_s: float, linger_s: float) -> list[T]:
+        """The next items in order, at most `max_items`: none when nothing came within `wait_s`.
+
+        After the first item it waits up to `linger_s` for the batch to fill, but no longer than items keep coming: a broker
+        that sends only so many unacknowledged messages would else wait for us while we wait for it.
+        """
+        with self._lock:
+            self._await_items(1, wait_s)
+            for _ in range(QUIET_PARTS):
+                before = len(self._items)
+                if not before or self._await_items(max_items, linger_s / QUIET_PARTS) or len(self._items) == before:
+                    break
+            taken = [self._items.popleft() for _ in range(min(max_items, len(self._items)))]
+            self._bytes -= sum(size for _, size in taken)
+            self._emptied.notify()
+            return [item for item, _ in taken]
+
+    def close(self) -> None:
+        """Wakes both sides. What is queued can still be taken; nothing more is accepted."""
+        with self._lock:
+            self._closed = True
+            self._filled.notify_all()
+            self._emptied.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
+    def depth(self) -> int:
+        """Items now queued."""
+        return len(self._items)
+
+    @property
+    def bytes(self) -> int:
+        return self._bytes
+
+    def _full(self) -> bool:
+        return len(self._items) >= self._max_items or self._bytes >= self._max_bytes
+
+    def _await_items(self, count: int, wait_s: float) -> bool:
+        self._wanted = count
+        return self._filled.wait_for(lambda: self._closed or self._full() or len(self._items) >= count, wait_s)

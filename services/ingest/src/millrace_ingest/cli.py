@@ -1,0 +1,226 @@
+"""The commands beside `run`: dead letters listed, shown and replayed; the running service's status."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from millrace_contract.errors import ConfigurationProblems, Malformed, Problem
+from millrace_contract.messages import Status, decode
+from millrace_contract.plant import load_plant
+from millrace_contract.runtime.clock import SystemClock
+from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL
+from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.times import format_timestamp, parse_timestamp
+from millrace_contract.topics import Topics
+
+from .dead_letters import DeadLetters, ParkedLetter, Selection
+from .disk import Disk, open_beside_service
+from .settings import IngestSettings
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def add_dead_letter_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> list[argparse.ArgumentParser]:
+    """The parsers of `dead-letters list`, `show` and `replay`."""
+    listing = commands.add_parser("list", help="the newest dead letters, one a line")
+    listing.add_argument("--limit", type=int, default=50, help="at most so many (default 50)")
+    show = commands.add_parser("show", help="one dead letter with its payload")
+    show.add_argument("id", type=int)
+    replay = commands.add_parser("replay", help="send dead letters again, after their cause is mended")
+    replay.add_argument("ids", type=int, nargs="*", metavar="ID", help="these only")
+    replay.add_argument("--all", action="store_true", help="every dead letter")
+    replay.add_argument("--wait", type=float, default=15.0, metavar="SECONDS", help="how long to wait for the outcome (default 15)")
+    for parser in (listing, replay):
+        parser.add_argument("--device", help="of this device")
+        parser.add_argument("--reason", help="of this code, or with these words in the reason")
+        parser.add_argument("--since", type=_since, metavar="TIME", help="that came since: 30m, 2h, 3d, or a timestamp with zone")
+    return [listing, show, replay]
+
+
+def dead_letters(settings: IngestSettings, arguments: argparse.Namespace) -> int:
+    """Runs one of the dead-letter commands; its exit status."""
+    disk = open_beside_service(settings.data)
+    if disk is None:
+        raise ConfigurationProblems([_data_problem(settings.data)])
+    try:
+        letters = DeadLetters(disk, limit_bytes=2**63)
+        match arguments.action:
+            case "list":
+                return _list(letters, arguments)
+            case "show":
+                return _show(letters, arguments)
+            case _:
+                return _replay(disk, letters, arguments)
+    finally:
+        disk.close()
+
+
+def _list(letters: DeadLetters, arguments: argparse.Namespace) -> int:
+    selection = Selection(device=arguments.device, reason=arguments.reason, since_ms=arguments.since)
+    found = letters.select(selection, arguments.limit)
+    if arguments.json:
+        _print_json(_as_dict(letter) for letter in found)
+        return EXIT_WELL
+    if not found:
+        print("no dead letters" if not letters.count else "no dead letter matches")
+        return EXIT_WELL
+    _print_table(
+        ("id", "last came", "times", "device", "code", "reason"),
+        [(str(one.id), format_timestamp(one.last_ms), str(one.times), one.device or "-", one.code, one.reason) for one in found],
+    )
+    print(f"{len(found)} shown of {letters.count}; `dead-letters show ID` shows one, `dead-letters replay` sends them again")
+    return EXIT_WELL
+
+
+def _show(letters: DeadLetters, arguments: argparse.Namespace) -> int:
+    found = letters.select(Selection(ids=(arguments.id,)), 1)
+    if not found:
+        print(json.dumps({"error": "no such dead letter"}) if arguments.json else f"there is no dead letter {arguments.id}")
+        return EXIT_NOT_WELL
+    [letter] = found
+    if arguments.json:
+        _print_json([{**_as_dict(letter), **_payload(letter.payload)}])
+        return EXIT_WELL
+    for key, value in _as_dict(letter).items():
+        print(f"{key:>10}  {'-' if value is None else value}")
+    text = letter.payload[:4_000].decode(errors="backslashreplace")
+    print(f"{'payload':>10}  {text}{' ...' if len(letter.payload) > 4_000 else ''}")
+    return EXIT_WELL
+
+
+def _replay(disk: Disk, letters: DeadLetters, arguments: argparse.Namespace) -> int:
+    selection = Selection(tuple(arguments.ids), arguments.device, arguments.reason, arguments.since)
+    if selection == Selection() and not arguments.all:
+        print("say which: ids, --device, --reason, --since, or --all")
+        return EXIT_MISTAKE
+    with disk.transaction():
+        ids = letters.request_replay(selection, SystemClock().now_ms())
+    deadline_s = time.monotonic() + arguments.wait
+    while (rows := _left(letters, ids)) and any(one.replay_ms for one in rows) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    waiting = [one for one in rows if one.replay_ms]
+    again = [one for one in rows if not one.replay_ms]
+    outcome = {"selected": len(ids), "stored": len(ids) - len(rows), "parked_again": len(again), "waiting": len(waiting)}
+    if arguments.json:
+        _print_json([outcome])
+    else:
+        print(f"{outcome['selected']} selected, {outcome['stored']} stored, {len(again)} parked again, {len(waiting)} waiting")
+        for one in again[:20]:
+            print(f"  {one.id}: {one.reason}")
+        if waiting:
+            print("those waiting are sent as soon as ingest runs and the database takes data")
+    return EXIT_WELL if not rows else EXIT_NOT_WELL
+
+
+def _left(letters: DeadLetters, ids: list[int]) -> list[ParkedLetter]:
+    return letters.select(Selection(ids=tuple(ids)), -1) if ids else []
+
+
+def status(settings: IngestSettings, arguments: argparse.Namespace) -> int:
+    """What each running ingest says of itself, from its retained status; exit status 1 unless one is alive and taking."""
+    topics = Topics(load_plant(settings.config).root)
+    found: dict[str, Status] = {}
+    came = threading.Event()
+
+    def take(message: Received) -> None:
+        try:
+            one = decode(Status, message.payload)
+        except Malformed:
+            return
+        found[one.instance] = one
+        came.set()
+
+    session = MqttSession(settings, f"ingest-status-{os.getpid()}", Callbacks(message=take), filters=[topics.status("ingest", "+")])
+    session.start()
+    try:
+        connected = session.wait_connected(5.0)
+        # Retained messages follow the subscription at once; the last of several comes within the same moment.
+        if connected and came.wait(2.0):
+            time.sleep(0.2)
+    finally:
+        session.stop()
+    if not connected:
+        print(json.dumps({"error": session.problem}) if arguments.json else f"no broker: {session.problem}")
+        return EXIT_NOT_WELL
+    for one in found.values():
+        _print_status(one, as_json=arguments.json)
+    if not found and not arguments.json:
+        print("no ingest has ever said anything on this broker")
+    return EXIT_WELL if any(one.alive and one.taking for one in found.values()) else EXIT_NOT_WELL
+
+
+def _print_status(one: Status, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(
+            [
+                {
+                    "instance": one.instance, "alive": one.alive, "taking": one.taking, "timestamp": one.timestamp,
+                    "configuration": one.configuration, "problems": one.problems, **one.figures,
+                }
+            ]
+        )  # fmt: skip
+        return
+    state = "is not running" if not one.alive else "stores" if one.taking else "does NOT store"
+    print(f"ingest {one.instance} {state} (said {one.timestamp or 'by its last will'}; configuration {one.configuration})")
+    for problem in one.problems:
+        print(f"  ! {problem}")
+    for name, value in one.figures.items():
+        print(f"  {name:<18} {value:,.10g}")
+
+
+def _since(text: str) -> int:
+    if match := re.fullmatch(r"(\d+)([smhd])", text):
+        return SystemClock().now_ms() - int(match[1]) * _UNITS_S[match[2]] * 1000
+    try:
+        return parse_timestamp(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; or write an age like 30m, 2h or 3d") from error
+
+
+def _as_dict(letter: ParkedLetter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "topic": letter.topic,
+        "device": letter.device,
+        "code": letter.code,
+        "reason": letter.reason,
+        "first": format_timestamp(letter.first_ms),
+        "last": format_timestamp(letter.last_ms),
+        "times": letter.times,
+        "attempts": letter.attempts,
+        "stream": letter.stream,
+        "seq": letter.seq,
+        "bytes": len(letter.payload),
+        "waiting": letter.replay_ms is not None,
+    }
+
+
+def _payload(payload: bytes) -> dict[str, str]:
+    try:
+        return {"payload": payload.decode()}
+    except UnicodeDecodeError:
+        return {"payload_base64": base64.b64encode(payload).decode()}
+
+
+def _print_json(rows: Iterable[dict[str, Any]]) -> None:
+    for row in rows:
+        print(json.dumps(row, ensure_ascii=False))
+
+
+def _print_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head) - 1)]
+    for row in [head, *rows]:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)), row[-1]]))
+
+
+def _data_problem(folder: Path) -> Problem:
+    return Problem("environment", 0, "MILLRACE_DATA", f"{folder} holds no data of ingest; name the folder that the service uses")

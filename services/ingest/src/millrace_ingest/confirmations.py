@@ -1,0 +1,50 @@
+"""Which of whose messages are safe: the content of `stored/{sender}` (design 2.4.3). Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from millrace_contract.assets import SEGMENT_PATTERN
+from millrace_contract.ranges import merge_ranges
+
+MAX_RANGES = 5_000
+"""Ranges in one confirmation: at most about 180 KiB of JSON, below the contract's 256."""
+
+_SENDER = re.compile(SEGMENT_PATTERN)
+
+
+class Identity(NamedTuple):
+    """What makes a message this message: its sender's stream and its number in it."""
+
+    stream: str
+    seq: int
+
+
+class Confirmation(NamedTuple):
+    """`seqs` are inclusive ranges in rising order."""
+
+    sender: str
+    stream: str
+    seqs: list[tuple[int, int]]
+
+
+def sender_of(stream: str) -> str | None:
+    """The sender's name: the stream up to its last dot. None where that is no name that can stand in a topic."""
+    sender, dot, _ = stream.rpartition(".")
+    return sender if dot and _SENDER.fullmatch(sender) else None
+
+
+def confirmations(safe: Iterable[Identity]) -> Iterator[Confirmation]:
+    """One a stream, more only where a stream has over MAX_RANGES ranges. Streams without a sender are left out."""
+    numbers: dict[str, set[int]] = {}
+    for stream, seq in safe:
+        numbers.setdefault(stream, set()).add(seq)
+    for stream, seqs in numbers.items():
+        sender = sender_of(stream)
+        if sender is None:
+            continue
+        ranges = merge_ranges((seq, seq) for seq in seqs)
+        for start in range(0, len(ranges), MAX_RANGES):
+            yield Confirmation(sender, stream, ranges[start : start + MAX_RANGES])

@@ -1,0 +1,260 @@
+"""From a message on a topic to a line of the database, or to the reason why not. Pure.
+
+The topic is the identity, because access rules protect topics: what a payload says of its asset must agree with it, and a
+stream is believed only from the gateway that the plant model names for the device (design 2.2).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from millrace_contract import points
+from millrace_contract.assets import segment_problem
+from millrace_contract.errors import Malformed
+from millrace_contract.messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeInterval, Status, decode
+from millrace_contract.plant import Device, PlantModel
+from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.telemetry import Telemetry, decode_telemetry, unknown_keys
+from millrace_contract.times import FUTURE_LIMIT_MS, OLDEST_MS, parse_timestamp
+from millrace_contract.topics import Kind, Topic, Topics
+
+from .confirmations import Identity, sender_of
+
+STORED_KINDS = (
+    Kind.TELEMETRY,
+    Kind.OEE,
+    Kind.OEE_WINDOW,
+    Kind.OEE_INTERVAL,
+    Kind.ALERT_EVENT,
+    Kind.CONTEXT_EVENT,
+    Kind.LEDGER,
+    Kind.STATUS,
+)
+_RETAINED_KINDS = frozenset({Kind.OEE, Kind.STATUS})
+_SALVAGE_BYTES = 1024 * 1024
+"""Larger payloads are not searched for the identity of their message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message as a line. `identity` only where its outbox is believed; `doubted` where it named one that is not."""
+
+    bucket: str
+    line: bytes
+    kind: Kind
+    device: str | None
+    identity: Identity | None
+    time_ms: int
+    prev: int | None = None
+    backfill: bool = False
+    doubted: bool = False
+    declared: bool = True
+    unknown_keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A dead letter to be: `code` for counting, `reason` for a person."""
+
+    code: str
+    reason: str
+    device: str | None = None
+    identity: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Nothing to store: a retained topic was cleared (`cleared`), or the plant refuses this device (`refused`)."""
+
+    why: str
+    device: str | None = None
+
+
+Verdict = Accepted | Rejected | Ignored
+
+
+class Decoder:
+    """Knows one plant model. Immutable: a new plant model is a new decoder."""
+
+    def __init__(self, plant: PlantModel) -> None:
+        self._plant = plant
+        # Topics come again and again; the cache is bounded, because a stranger may invent them.
+        self._parse = lru_cache(maxsize=16_384)(_parser(Topics(plant.root)))
+
+    def decode(self, topic: str, payload: bytes, now_ms: int) -> Verdict:
+        """What to do with a message that is here at `now_ms`. Never raises: everything wrong with it is a Rejected."""
+        parsed = self._parse(topic)
+        if isinstance(parsed, str):
+            return Rejected("topic", f"topic {topic[:200]!r}: {parsed}")
+        if not payload and parsed.kind in _RETAINED_KINDS:
+            return Ignored("cleared", parsed.device)
+        try:
+            if parsed.kind is Kind.TELEMETRY:
+                return self._telemetry(parsed, payload, now_ms)
+            return _document(parsed, payload, now_ms)
+        except Malformed as refused:
+            return self._rejected(parsed, payload, refused.code, refused.reason)
+        except ValueError as error:
+            return self._rejected(parsed, payload, "value", str(error))
+        except RecursionError:
+            return self._rejected(parsed, payload, "not_json", "JSON that is nested too deeply")
+
+    def _telemetry(self, topic: Topic, payload: bytes, now_ms: int) -> Verdict:
+        line, device_id = topic.line or "", topic.device or ""
+        device = self._plant.devices.get(device_id)
+        if device is None and self._plant.undeclared == "refuse":
+            return Ignored("refused", device_id)
+        message = decode_telemetry(payload, now_ms, device_id)
+        if device is None and self._plant.undeclared == "park":
+            raise Malformed("undeclared", f"device {device_id} is not in plant.yaml, which says to park such devices")
+        identity = _believed(device, message)
+        doubted = message.stream is not None and identity is None
+        if doubted:
+            message = Telemetry(
+                timestamp_ms=message.timestamp_ms, readings=message.readings, quality=message.quality, tags=message.tags
+            )
+        return Accepted(
+            bucket=TELEMETRY_BUCKET,
+            line=points.telemetry_line(device.profile if device else points.UNDECLARED, line, device_id, message),
+            kind=Kind.TELEMETRY,
+            device=device_id,
+            identity=identity,
+            time_ms=message.timestamp_ms,
+            prev=message.prev if identity else None,
+            backfill=message.backfill,
+            doubted=doubted,
+            declared=device is not None,
+            unknown_keys=len(unknown_keys(payload)),
+        )
+
+    def _rejected(self, topic: Topic, payload: bytes, code: str, reason: str) -> Rejected:
+        identity = identity_in(payload)
+        if identity is not None and topic.kind is Kind.TELEMETRY:
+            device = self._plant.devices.get(topic.device or "")
+            identity = identity if device and sender_of(identity.stream) == device.gateway else None
+        return Rejected(code, reason, topic.device, identity)
+
+
+def identity_in(payload: bytes) -> Identity | None:
+    """Stream and seq of a message that did not decode, so that its sender can be told that the dead letter is safe."""
+    if len(payload) > _SALVAGE_BYTES:
+        return None
+    try:
+        # The standard library's parser, because it also reads NaN and what else breaks the contract's stricter one.
+        found = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    stream, seq = found.get("stream"), found.get("seq")
+    if not isinstance(stream, str) or type(seq) is not int or not 0 <= seq <= 2**53 or sender_of(stream) is None:
+        return None
+    return Identity(stream, seq)
+
+
+def _believed(device: Device | None, message: Telemetry) -> Identity | None:
+    if device is None or message.stream is None or message.seq is None or sender_of(message.stream) != device.gateway:
+        return None
+    return Identity(message.stream, message.seq)
+
+
+def _parser(topics: Topics) -> Callable[[str], Topic | str]:
+    def parse(text: str) -> Topic | str:
+        """The topic taken apart, or what is wrong with it."""
+        topic = topics.parse(text)
+        if topic is None or topic.kind not in STORED_KINDS:
+            return "is none that is stored"
+        for name in (topic.line, topic.device, topic.rule, topic.service, topic.instance):
+            if name is not None and (problem := segment_problem(name)):
+                return f"{name[:80]!r} {problem}"
+        return topic
+
+    return parse
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A document's line, its asset as the payload says it, and its time (0: it has none of its own)."""
+
+    line: bytes
+    message: Kept | Status
+    asset: tuple[str | None, ...]
+    time_ms: int
+
+
+def _document(topic: Topic, payload: bytes, now_ms: int) -> Accepted:
+    """A message of a service of ours; the broker's access rules say who may publish it, so its stream is believed."""
+    built = _BUILDERS[topic.kind](topic, payload, now_ms)
+    expected = (topic.service, topic.instance) if topic.service else (topic.line, topic.device)
+    if built.asset != expected:
+        raise Malformed("device", f"says it is of {built.asset}, but its topic is of {expected}")
+    _check_time(built.time_ms, now_ms)
+    kept = built.message if isinstance(built.message, Kept) else None
+    identity = Identity(kept.stream, kept.seq) if kept and kept.stream is not None and kept.seq is not None else None
+    return Accepted(
+        bucket=TELEMETRY_BUCKET if topic.kind is Kind.OEE else PRODUCTION_BUCKET,
+        line=built.line,
+        kind=topic.kind,
+        device=topic.device,
+        identity=identity,
+        time_ms=built.time_ms,
+    )
+
+
+def _check_time(time_ms: int, now_ms: int) -> None:
+    if time_ms > now_ms + FUTURE_LIMIT_MS:
+        raise Malformed("future", f"is {(time_ms - now_ms) // 1000} s ahead of this server's clock; at most 60 s are allowed")
+    if time_ms < OLDEST_MS:
+        raise Malformed("past", "is dated before 2000: the sender's clock was never set")
+
+
+def _oee(topic: Topic, payload: bytes, _now_ms: int) -> _Built:
+    message = decode(OeeDocument, payload)
+    device = message.device_id if isinstance(message.device_id, str) else None
+    line = points.oee_live_line(message) if topic.kind is Kind.OEE else points.oee_window_line(message)
+    return _Built(line, message, (message.line, device), parse_timestamp(message.timestamp))
+
+
+def _interval(_topic: Topic, payload: bytes, _now_ms: int) -> _Built:
+    message = decode(OeeInterval, payload)
+    asset = (message.line, message.device_id)
+    return _Built(points.oee_interval_line(message), message, asset, parse_timestamp(message.timestamp))
+
+
+def _alert_event(_topic: Topic, payload: bytes, _now_ms: int) -> _Built:
+    message = decode(AlertEvent, payload)
+    asset = (message.line, message.device_id)
+    return _Built(points.alert_event_line(message), message, asset, parse_timestamp(message.timestamp))
+
+
+def _context_event(topic: Topic, payload: bytes, _now_ms: int) -> _Built:
+    message = decode(ContextEvent, payload)
+    line = points.context_event_line(topic.line or "", topic.device, message)
+    return _Built(line, message, (topic.line, topic.device), parse_timestamp(message.timestamp))
+
+
+def _ledger(_topic: Topic, payload: bytes, _now_ms: int) -> _Built:
+    message = decode(Ledger, payload)
+    asset = (message.service, message.instance)
+    return _Built(points.ledger_line(message), message, asset, parse_timestamp(message.timestamp))
+
+
+def _status(_topic: Topic, payload: bytes, now_ms: int) -> _Built:
+    message = decode(Status, payload)
+    # A last will was written when its sender connected: its time is that of its arrival.
+    time_ms = parse_timestamp(message.timestamp) if message.timestamp else now_ms
+    return _Built(points.platform_line(message, now_ms), message, (message.service, message.instance), time_ms)
+
+
+_BUILDERS: Mapping[Kind, Callable[[Topic, bytes, int], _Built]] = {
+    Kind.OEE: _oee,
+    Kind.OEE_WINDOW: _oee,
+    Kind.OEE_INTERVAL: _interval,
+    Kind.ALERT_EVENT: _alert_event,
+    Kind.CONTEXT_EVENT: _context_event,
+    Kind.LEDGER: _ledger,
+    Kind.STATUS: _status,
+}

@@ -1,0 +1,179 @@
+"""The running service: wires broker, database, disk and loops, and takes them apart again."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import msgspec
+
+from millrace_contract.messages import Status, Stored, encode
+from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
+from millrace_contract.runtime.influx import Influx
+from millrace_contract.runtime.logs import get_logger
+from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.runtime.status import StatusReporter, last_will
+from millrace_contract.topics import Topics
+
+from . import figures
+from .confirmations import Confirmation
+from .consumer import Consumer
+from .decoder import STORED_KINDS
+from .keeping import Limits, open_keeping
+from .plant_watch import PlantWatch
+from .settings import IngestSettings
+from .storage import Storage
+from .taking import Backoff, Taking
+from .writer import Writer
+
+SERVICE = "ingest"
+LOOK_INTERVAL_S = 2.0
+MIB = 1024 * 1024
+STOP_LIMIT_S = 8.0
+
+_log = get_logger(__name__)
+
+
+class IngestService:
+    """Construct, `start`, `stop`. Raises ConfigurationProblems, DiskRefused and InUse on construction; nothing runs then."""
+
+    def __init__(self, settings: IngestSettings, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._watch = PlantWatch(settings.config, settings.data)
+        self._topics = Topics(self._watch.plant.root)
+        self._keeping, set_aside = open_keeping(
+            settings.data, Limits(settings.dead_letters_mib * MIB, settings.spool_mib * MIB), self._clock.now_ms()
+        )
+        if set_aside is not None:
+            _log.error("store_set_aside", path=str(set_aside.path), reason=set_aside.reason)
+        self._heartbeats = Heartbeats(self._clock)
+        self._influx = Influx(settings)
+        self._writer = self._make_writer()
+        self._session = self._make_session()
+        self._consumer = Consumer(
+            self._writer,
+            self._clock,
+            self._heartbeats,
+            decoder=lambda: self._watch.decoder,
+            acknowledge=self._session.acknowledge,
+            batch_lines=settings.batch_lines,
+            batch_linger_s=settings.batch_linger_s,
+            buffer_bytes=settings.buffer_mib * MIB,
+        )
+        base = Status(service=SERVICE, instance=settings.instance, alive=True, taking=False)
+        self._status = StatusReporter(self._session, self._topics, base, self._collect, self._clock)
+        self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
+        self._watchdog = Watchdog(self._heartbeats)
+
+    def start(self) -> None:
+        """Raises OSError when the port of health and metrics is in use."""
+        self._health.start()
+        self._watchdog.start()
+        self._consumer.start()
+        self._session.start()
+        self._status.start()
+        _log.info("started", devices=len(self._watch.plant.devices), dead_letters=self._keeping.dead_letters.count)
+
+    def run(self, stop: threading.Event) -> None:
+        """Serves until `stop` is set, then stops. Call after `start`."""
+        try:
+            while not stop.wait(LOOK_INTERVAL_S):
+                self._heartbeats.beat("main")
+                if self._watch.look():
+                    self._status.now()
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """What is unfinished stays unacknowledged and comes again. Takes at most about STOP_LIMIT_S and a few seconds."""
+        self._stopping.set()
+        finished = self._consumer.stop(STOP_LIMIT_S)
+        self._status.stop()
+        self._session.stop()
+        self._watchdog.stop()
+        self._health.stop()
+        if finished:  # else the writer still waits for the database, and the end of the process ends it
+            self._influx.close()
+            self._keeping.close()
+        _log.info("stopped", finished=finished)
+
+    def _make_writer(self) -> Writer:
+        storage = Storage(
+            self._influx,
+            self._clock,
+            patience_s=self._settings.write_patience_s,
+            wait=self._pause,
+            beat=lambda: self._heartbeats.beat("write"),
+        )
+        return Writer(
+            storage,
+            self._keeping,
+            Taking(Backoff(random.Random())),  # noqa: S311 - jitter, no secret
+            self._clock,
+            service=SERVICE,
+            instance=self._settings.instance,
+            confirm=self._confirm,
+            status_changed=self._report,
+            decoder=lambda: self._watch.decoder,
+        )
+
+    def _make_session(self) -> MqttSession:
+        return MqttSession(
+            self._settings,
+            f"{SERVICE}-{self._settings.instance}",
+            Callbacks(message=self._received, connected=self._report),
+            filters=[topic for kind in STORED_KINDS for topic in self._topics.filters(kind)],
+            will=last_will(self._topics, SERVICE, self._settings.instance),
+            persistent=True,
+            manual_ack=True,
+            receive_maximum=self._settings.receive_maximum,
+        )
+
+    def _received(self, message: Received) -> None:
+        self._consumer.received(message)
+
+    def _report(self) -> None:
+        self._status.now()
+
+    def _pause(self, seconds: float) -> None:
+        self._stopping.wait(seconds)
+
+    def _confirm(self, confirmation: Confirmation) -> None:
+        # Not connected: the sender sends again and is told then.
+        message = Stored(stream=confirmation.stream, seqs=confirmation.seqs)
+        self._session.publish(self._topics.stored(confirmation.sender), encode(message))
+
+    def _figures(self) -> dict[str, float]:
+        keeping, writer = self._keeping, self._writer
+        summary: dict[str, float] = {
+            **writer.figures.summary(self._clock.monotonic_s()),
+            "queue": self._consumer.depth,
+            "queue_bytes": self._consumer.bytes,
+            "dead_letters": keeping.dead_letters.count,
+            "dead_letter_bytes": keeping.dead_letters.bytes,
+            "spool": keeping.spool.count,
+            "spool_bytes": keeping.spool.bytes,
+            "lost": keeping.lost,
+            "open_gaps": writer.sequences.open_gaps,
+            "fuse_blown": float(writer.fuse.blown),
+            "broker_connected": float(self._session.is_connected),
+            "taking": float(writer.taking.taking),
+        }
+        figures.publish(summary)
+        return summary
+
+    def _collect(self, base: Status) -> Status:
+        summary = self._figures()
+        return msgspec.structs.replace(
+            base,
+            taking=bool(summary.pop("taking")),
+            configuration=self._watch.configuration,
+            problems=[*self._writer.problems, *self._watch.problems],
+            figures=summary,
+        )
+
+    def _readiness(self) -> dict[str, bool]:
+        return {"broker": self._session.is_connected, "database": self._writer.taking.taking}

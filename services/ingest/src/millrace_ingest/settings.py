@@ -1,0 +1,25 @@
+"""What can be set from outside, each as an environment variable MILLRACE_<NAME>."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings, ServiceSettings
+
+
+class IngestSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
+    """Settings of the ingest service."""
+
+    batch_lines: int = Field(default=5_000, ge=1, le=50_000, description="most messages in one write")
+    batch_linger_s: float = Field(default=0.25, ge=0, le=5, description="longest time that a message waits for others, in seconds")
+    receive_maximum: int = Field(
+        default=10_000, ge=20, le=65_535, description="messages that the broker may send before the first is acknowledged"
+    )
+    buffer_mib: int = Field(default=64, ge=4, le=4_096, description="memory for messages on their way, in MiB")
+    write_patience_s: float = Field(
+        default=3.0, ge=0, le=30, description="seconds of failing writes before ingest says that the database takes no data"
+    )
+    spool_mib: int = Field(
+        default=256, ge=1, le=65_536, description="disk for messages without an outbox while the database is away, in MiB"
+    )
+    dead_letters_mib: int = Field(default=256, ge=1, le=65_536, description="disk for dead letters, in MiB")

@@ -1,0 +1,86 @@
+"""Writes accepted messages to their buckets, patiently, and says which of them the database will never take."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from millrace_contract.errors import Unavailable
+from millrace_contract.messages import Status
+from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, platform_line
+from millrace_contract.runtime.clock import Clock
+
+from .decoder import Accepted
+from .rejects import Reject, Suspects, write_lines
+from .taking import Backoff
+
+
+class Database(Protocol):
+    """What is needed of InfluxDB."""
+
+    def write(self, bucket: str, body: bytes) -> None:
+        """Lines in nanoseconds; on disk when it returns. Raises Unavailable, BadLines, PartialWrite or Refused."""
+
+
+class Storage:
+    """Owned by the writer thread; the only place that writes to the database."""
+
+    def __init__(
+        self, database: Database, clock: Clock, *, patience_s: float, wait: Callable[[float], None], beat: Callable[[], None]
+    ) -> None:
+        """`wait` sleeps, or returns early when the service stops; `beat` is called before each request."""
+        self._database = database
+        self._clock = clock
+        self._patience_s = patience_s
+        self._wait = wait
+        self._beat = beat
+        self._suspects = Suspects()
+        self.requests = 0
+
+    def store(self, topics: Sequence[str], messages: Sequence[Accepted]) -> list[Reject]:
+        """Writes all messages but those returned. `topics` go with `messages`, place by place.
+
+        Raises Unavailable after `patience_s` of trying, and Refused at once; then some may be written, and all may be again.
+        """
+        rejects: list[Reject] = []
+        for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
+            places = [place for place, message in enumerate(messages) if message.bucket == bucket]
+            for group in self._suspects.part([topics[place] for place in places], self._clock.monotonic_s()):
+                lines = [messages[places[index]].line for index in group]
+                found = self._write_patiently(bucket, lines)
+                rejects += [Reject(places[group[one.index]], one.code, one.reason) for one in found]
+        now_s = self._clock.monotonic_s()
+        for reject in rejects:
+            self._suspects.add(topics[reject.index], now_s)
+        return sorted(rejects, key=lambda reject: reject.index)
+
+    def store_lines(self, bucket: str, lines: Sequence[bytes]) -> list[Reject]:
+        """Writes lines of our own. Raises as `store`."""
+        return self._write_patiently(bucket, lines)
+
+    def probe(self, status: Status) -> None:
+        """A small real write to each bucket. Raises Unavailable or Refused, at once."""
+        line = platform_line(status, self._clock.now_ms())
+        for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
+            write_lines(self._writer_to(bucket), [line])
+
+    def _write_patiently(self, bucket: str, lines: Sequence[bytes]) -> list[Reject]:
+        deadline_s = self._clock.monotonic_s() + self._patience_s
+        backoff = Backoff(random.Random())  # noqa: S311 - jitter, no secret
+        while True:
+            try:
+                return write_lines(self._writer_to(bucket), lines)
+            except Unavailable as problem:
+                pause_s = backoff.next_s(problem.retry_after_s)
+                if self._clock.monotonic_s() + pause_s > deadline_s:
+                    raise
+                self._wait(pause_s)
+
+    def _writer_to(self, bucket: str) -> Callable[[bytes], None]:
+        def write(body: bytes) -> None:
+            self._beat()
+            self.requests += 1
+            self._database.write(bucket, body)
+
+        return write

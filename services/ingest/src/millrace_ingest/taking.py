@@ -1,0 +1,66 @@
+"""Does the database take data? Decided by writing to it, never by its health page (design 2.4.5). Pure."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 5.0
+LONGEST_RETRY_AFTER_S = 60.0
+"""However long the other side asks us to wait, we look again after this."""
+
+
+@dataclass
+class Backoff:
+    """Pauses that double, with jitter between a half and the whole, so that many clients don't return in step."""
+
+    rng: random.Random
+    first_s: float = FIRST_PAUSE_S
+    longest_s: float = LONGEST_PAUSE_S
+    attempts: int = 0
+
+    def next_s(self, retry_after_s: float | None = None) -> float:
+        """The pause before the next attempt. A time that the other side named is kept to, within reason."""
+        whole_s = min(self.longest_s, self.first_s * float(1 << min(self.attempts, 16)))
+        self.attempts += 1
+        if retry_after_s is not None:
+            return min(max(retry_after_s, self.first_s), LONGEST_RETRY_AFTER_S)
+        return whole_s * self.rng.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        self.attempts = 0
+
+
+@dataclass
+class Taking:
+    """Starts as not taking: only a write that succeeded makes it true, only one that failed for good makes it false."""
+
+    backoff: Backoff
+    taking: bool = False
+    reason: str | None = "nothing written yet"
+    changed_s: float = 0.0
+    _probe_at_s: float = field(default=0.0, repr=False)
+
+    def failed(self, reason: str, now_s: float, retry_after_s: float | None = None) -> bool:
+        """A write, or a probe, failed. True when this is news: the database took data until now, or the reason is another."""
+        news = self.taking or reason != self.reason
+        if self.taking:
+            self.changed_s = now_s
+            self.backoff.reset()
+        self.taking, self.reason = False, reason
+        self._probe_at_s = now_s + self.backoff.next_s(retry_after_s)
+        return news
+
+    def wrote(self, now_s: float) -> bool:
+        """A write succeeded. True when the database did not take data until now."""
+        news = not self.taking
+        if news:
+            self.changed_s = now_s
+        self.taking, self.reason = True, None
+        self.backoff.reset()
+        return news
+
+    def probe_due(self, now_s: float) -> bool:
+        """While not taking: is it time for a small real write?"""
+        return not self.taking and now_s >= self._probe_at_s

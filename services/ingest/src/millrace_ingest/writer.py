@@ -1,0 +1,344 @@
+"""The writer: every effect of a message happens here, on one thread, in order of arrival, a batch at a time.
+
+The order of effects is the guarantee (design 2.4): the database or our disk has a message, then its sender is told, then the
+broker is. A kill between two of these costs a repeat, which the database makes harmless, and never a message.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from millrace_contract.database import DiskRefused
+from millrace_contract.errors import Unavailable
+from millrace_contract.messages import Status
+from millrace_contract.points import PRODUCTION_BUCKET, ledger_line
+from millrace_contract.runtime.clock import Clock
+from millrace_contract.runtime.influx import Refused
+from millrace_contract.runtime.logs import get_logger
+from millrace_contract.topics import Kind
+
+from .confirmations import Confirmation, Identity, confirmations
+from .dead_letters import DeadLetter
+from .decoder import Accepted, Decoder, Ignored, Rejected, Verdict
+from .figures import Figures
+from .fuse import Fuse
+from .keeping import Changes, Keeping
+from .losses import Loss
+from .rejects import Reject
+from .sequences import Sequences, Step
+from .spool import Spooled
+from .storage import Storage
+from .taking import Taking
+
+DRAIN_MESSAGES = 1_000
+LEDGER_INTERVAL_S = 5.0
+REPLAY_INTERVAL_S = 1.0
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message with what is to become of it. `acknowledge` tells the broker; it may be called once, from any thread."""
+
+    topic: str
+    payload: bytes
+    received_ms: int
+    verdict: Verdict
+    acknowledge: Callable[[], None]
+
+
+class Writer:
+    """Called by one thread: `turn` for each batch, also an empty one. Never blocks for longer than the storage's patience."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        keeping: Keeping,
+        taking: Taking,
+        clock: Clock,
+        *,
+        service: str,
+        instance: str,
+        confirm: Callable[[Confirmation], None],
+        status_changed: Callable[[], None],
+        decoder: Callable[[], Decoder],
+    ) -> None:
+        """`confirm` and `status_changed` must not block. `decoder` gives that of the present plant model."""
+        self.taking = taking
+        self.fuse = Fuse()
+        self.sequences = Sequences()
+        self.figures = Figures()
+        self._storage = storage
+        self._keeping = keeping
+        self._clock = clock
+        self._service = service
+        self._instance = instance
+        self._confirm = confirm
+        self._status_changed = status_changed
+        self._decoder = decoder
+        self._ledger_due_s = 0.0
+        self._replay_due_s = 0.0
+        self._disk_problem: str | None = None
+
+    def turn(self, arrivals: Sequence[Arrival]) -> None:
+        """Settles the arrivals, then does a little of what waits on disk."""
+        self._probe()
+        rejects = self._store(arrivals) if self.taking.taking else None
+        self._settle(arrivals, rejects)
+        if self.taking.taking:
+            try:
+                self._drain()
+            except DiskRefused as problem:
+                self._disk(str(problem))
+
+    def _probe(self) -> None:
+        """While the database takes no data, a small real write finds out when it does again."""
+        if not self.taking.probe_due(self._clock.monotonic_s()):
+            return
+        try:
+            self._storage.probe(Status(service=self._service, instance=self._instance, alive=True, taking=False))
+        except (Unavailable, Refused) as problem:
+            self._failed(problem)
+        else:
+            self._wrote()
+
+    def _store(self, arrivals: Sequence[Arrival]) -> dict[int, Reject] | None:
+        """Writes what was accepted. The refused ones by their place in `arrivals`; None when the database takes no data."""
+        chosen = [(place, one.topic, one.verdict) for place, one in enumerate(arrivals) if isinstance(one.verdict, Accepted)]
+        if not chosen:
+            return {}
+        started_s, requests = self._clock.monotonic_s(), self._storage.requests
+        try:
+            rejects = self._storage.store([topic for _, topic, _ in chosen], [message for _, _, message in chosen])
+        except (Unavailable, Refused) as problem:
+            self._failed(problem)
+            return None
+        self._wrote()
+        now_s = self._clock.monotonic_s()
+        buckets = Counter(message.bucket for _, _, message in chosen)
+        self.figures.wrote(buckets, self._storage.requests - requests, now_s - started_s, now_s)
+        return {chosen[reject.index][0]: reject for reject in rejects}
+
+    def _settle(self, arrivals: Sequence[Arrival], rejects: dict[int, Reject] | None) -> None:
+        sorted_out = _Sorted()
+        for place, arrival in enumerate(arrivals):
+            verdict = _verdict_of(arrival, rejects.get(place) if rejects else None)
+            sorted_out.add(arrival, verdict, is_stored=rejects is not None)
+            if isinstance(verdict, Accepted):
+                self._follow(arrival, verdict, is_stored=rejects is not None)
+        safe = self._keep(sorted_out)
+        for confirmation in confirmations([*sorted_out.stored, *safe]):
+            self._confirm(confirmation)
+        for arrival in arrivals:
+            arrival.acknowledge()
+
+    def _keep(self, found: _Sorted) -> list[Identity]:
+        """Puts on disk what belongs there. Identities of dead letters that are safe now."""
+        if self.fuse.observe(found.held + found.held_bad, found.held_bad, self._clock.monotonic_s()):
+            self._log_fuse()
+        parked = [(arrival, bad) for arrival, bad in found.bad if bad.identity is None or not self.fuse.blown]
+        letters = [_letter(arrival, bad) for arrival, bad in parked]
+        spooled = [Spooled(one.topic, one.payload, one.received_ms, device) for one, device in found.unheld]
+        self._keeping.remember([_loss("undeclared_refused", one, device) for one, device in found.refused])
+        kept = self._keeping.apply(Changes(letters=letters, spooled=spooled), self._clock.now_ms())
+        self._disk(self._keeping.problem)
+        self._count(found, parked if kept else [], len(spooled) if kept else 0)
+        if kept:
+            return [bad.identity for _, bad in parked if bad.identity is not None]
+        # What an outbox holds comes again; the rest is lost here, and the ledger says so when the disk works again.
+        lost = [_loss("disk_refused", arrival, bad.device) for arrival, bad in parked if bad.identity is None]
+        lost += [_loss("disk_refused", one, device) for one, device in found.unheld]
+        self._keeping.remember(lost)
+        self.figures.count("lost", len(lost))
+        return []
+
+    def _count(self, found: _Sorted, parked: Sequence[tuple[Arrival, Rejected]], spooled: int) -> None:
+        figures = self.figures
+        figures.count("stored", found.stored_count)
+        figures.count("forgotten", found.forgotten)
+        figures.count("spooled", spooled)
+        figures.count("parked", len(parked))
+        figures.count(
+            "held_back", sum(bad.identity is not None for _, bad in found.bad) - sum(bad.identity is not None for _, bad in parked)
+        )
+        figures.count("refused", len(found.refused))
+        for _, bad in parked:
+            figures.dead_letter(bad.code)
+
+    def _follow(self, arrival: Arrival, message: Accepted, *, is_stored: bool) -> None:
+        if message.kind is not Kind.TELEMETRY or message.device is None:
+            return
+        self.figures.undeclared += not message.declared
+        self.figures.doubted += message.doubted
+        self.figures.unknown_keys += message.unknown_keys
+        if message.declared and not message.backfill:
+            self.figures.lag(message.device, arrival.received_ms - message.time_ms)
+        if is_stored and message.identity is not None:
+            stream, seq = message.identity
+            step = self.sequences.follow(message.device, stream, seq, message.prev, hash(message.line))
+            if step is not Step.NEXT:
+                self.figures.step(step.value)
+
+    def _drain(self) -> None:
+        """Live messages first: a bounded part of the spool, of our ledger entries and of the letters to replay."""
+        now_s = self._clock.monotonic_s()
+        if self._keeping.spool.count:
+            self._drain_spool()
+        if now_s >= self._ledger_due_s and self.taking.taking:
+            self._ledger_due_s = now_s + LEDGER_INTERVAL_S
+            self._write_ledger()
+        if now_s >= self._replay_due_s and self.taking.taking:
+            self._replay_due_s = now_s + REPLAY_INTERVAL_S
+            self._replay()
+
+    def _drain_spool(self) -> None:
+        now_ms = self._clock.now_ms()
+        rows = self._keeping.spool.peek(DRAIN_MESSAGES)
+        arrivals = [self._again(row.topic, row.payload, row.received_ms) for _, row in rows]
+        rejects = self._store(arrivals)
+        if rejects is None:
+            return
+        bad = [(arrival, _verdict_of(arrival, rejects.get(place))) for place, arrival in enumerate(arrivals)]
+        letters = [_letter(arrival, verdict) for arrival, verdict in bad if isinstance(verdict, Rejected)]
+        self._keeping.apply(Changes(letters=letters, unspool=[row_id for row_id, _ in rows]), now_ms)
+        self._disk(self._keeping.problem)
+
+    def _replay(self) -> None:
+        letters = self._keeping.dead_letters.to_replay(DRAIN_MESSAGES)
+        if not letters:
+            return
+        arrivals = [self._again(letter.topic, letter.payload, letter.last_ms) for letter in letters]
+        rejects = self._store(arrivals)
+        if rejects is None:
+            return
+        stored: list[int] = []
+        put_back: list[tuple[int, str, str]] = []
+        for place, letter in enumerate(letters):
+            verdict = _verdict_of(arrivals[place], rejects.get(place))
+            match verdict:
+                case Accepted():
+                    stored.append(letter.id)
+                case Rejected():
+                    put_back.append((letter.id, verdict.code, verdict.reason))
+                case Ignored():
+                    put_back.append((letter.id, verdict.why, f"not stored: {verdict.why}"))
+        self._keeping.apply(Changes(unpark=stored, put_back=put_back), self._clock.now_ms())
+        self._disk(self._keeping.problem)
+        _log.info("dead_letters_replayed", stored=len(stored), parked_again=len(put_back))
+
+    def _write_ledger(self) -> None:
+        entries = self._keeping.losses.entries(DRAIN_MESSAGES)
+        if not entries:
+            return
+        lines = [ledger_line(loss.ledger(noted_ms, self._service, self._instance)) for noted_ms, loss in entries]
+        try:
+            self._storage.store_lines(PRODUCTION_BUCKET, lines)
+        except (Unavailable, Refused) as problem:
+            self._failed(problem)
+            return
+        self._keeping.apply(Changes(settled=[noted_ms for noted_ms, _ in entries]), self._clock.now_ms())
+
+    def _again(self, topic: str, payload: bytes, received_ms: int) -> Arrival:
+        """A message from disk, judged by the present plant model and clock."""
+        return Arrival(topic, payload, received_ms, self._decoder().decode(topic, payload, self._clock.now_ms()), _nothing)
+
+    def _failed(self, problem: Unavailable | Refused) -> None:
+        retry_after_s = problem.retry_after_s if isinstance(problem, Unavailable) else None
+        if self.taking.failed(str(problem), self._clock.monotonic_s(), retry_after_s):
+            log = _log.error if isinstance(problem, Refused) else _log.warning
+            log("database_takes_no_data", problem=str(problem))
+            self._status_changed()
+
+    def _wrote(self) -> None:
+        if self.taking.wrote(self._clock.monotonic_s()):
+            _log.info("database_takes_data")
+            self._status_changed()
+
+    def _disk(self, problem: str | None) -> None:
+        if problem == self._disk_problem:
+            return
+        self._disk_problem = problem
+        if problem is None:
+            _log.info("disk_works_again")
+        else:
+            _log.error("disk_refuses", problem=problem)
+        self._status_changed()
+
+    @property
+    def problems(self) -> list[str]:
+        """What a person should know, in words. Read by any thread."""
+        found = []
+        if not self.taking.taking:
+            found.append(f"the database takes no data: {self.taking.reason}")
+        if self.fuse.blown:
+            found.append(f"{self._fuse_text()}: nothing that an outbox holds is parked until that is mended")
+        if self._disk_problem is not None:
+            found.append(f"the disk of dead letters and spool refuses: {self._disk_problem}")
+        return found
+
+    def _fuse_text(self) -> str:
+        return f"{self.fuse.bad_share:.0%} of the gateways' messages are not storable, which suggests a cause of our own"
+
+    def _log_fuse(self) -> None:
+        if self.fuse.blown:
+            _log.error("fuse_blown", bad_share=round(self.fuse.bad_share, 3))
+        else:
+            _log.info("fuse_mended")
+        self._status_changed()
+
+
+@dataclass
+class _Sorted:
+    """A batch by what becomes of its messages. `held` counts those that an outbox holds."""
+
+    stored: list[Identity] = field(default_factory=list)
+    bad: list[tuple[Arrival, Rejected]] = field(default_factory=list)
+    unheld: list[tuple[Arrival, str | None]] = field(default_factory=list)
+    refused: list[tuple[Arrival, str | None]] = field(default_factory=list)
+    stored_count: int = 0
+    forgotten: int = 0
+    held: int = 0
+    held_bad: int = 0
+
+    def add(self, arrival: Arrival, verdict: Verdict, *, is_stored: bool) -> None:
+        match verdict:
+            case Rejected(identity=identity):
+                self.bad.append((arrival, verdict))
+                self.held_bad += identity is not None
+            case Ignored(why=why, device=device):
+                if why == "refused":
+                    self.refused.append((arrival, device))
+            case Accepted(identity=identity, device=device):
+                self.held += identity is not None
+                if is_stored:
+                    self.stored_count += 1
+                    if identity is not None:
+                        self.stored.append(identity)
+                elif identity is not None:
+                    self.forgotten += 1
+                else:
+                    self.unheld.append((arrival, device))
+
+
+def _verdict_of(arrival: Arrival, reject: Reject | None) -> Verdict:
+    """The decoder's verdict, or the database's where it refused what the decoder accepted."""
+    verdict = arrival.verdict
+    if reject is None or not isinstance(verdict, Accepted):
+        return verdict
+    return Rejected(reject.code, reject.reason, verdict.device, verdict.identity)
+
+
+def _letter(arrival: Arrival, bad: Rejected) -> DeadLetter:
+    stream, seq = bad.identity or (None, None)
+    return DeadLetter(arrival.topic, arrival.payload, bad.code, bad.reason, arrival.received_ms, bad.device, stream, seq)
+
+
+def _loss(cause: str, arrival: Arrival, device: str | None) -> Loss:
+    return Loss(cause, device, arrival.received_ms, arrival.received_ms)
+
+
+def _nothing() -> None:
+    """A message from disk has no broker that waits for it."""
