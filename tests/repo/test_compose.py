@@ -1,0 +1,93 @@
+"""Every container is healthy, bounded and unprivileged, and the plant can name its image."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+MAY_WRITE_ITS_ROOT: dict[str, str] = {}
+"""Services without a read-only root file system, each with the reason."""
+
+ANSWERS_OUTSIDE_THE_HOST = {"mosquitto": "8883: TLS and an account"}
+"""Services whose published port is not bound to this host by default, each with what protects it."""
+
+PINNED_IMAGE = re.compile(
+    r"\$\{MILLRACE_[A-Z]+_IMAGE:-[a-z0-9._/-]+:(?!latest)[A-Za-z0-9._-]*\d[A-Za-z0-9._-]*(@sha256:[0-9a-f]{64})?\}"
+)
+
+
+def _one_shots() -> set[str]:
+    waited_for = {
+        name
+        for service in SERVICES.values()
+        if isinstance(service.get("depends_on"), dict)
+        for name, wait in service["depends_on"].items()
+        if wait["condition"] == "service_completed_successfully"
+    }
+    return waited_for | {name for name, service in SERVICES.items() if "tools" in service.get("profiles", [])}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_image_is_a_variable_with_an_exact_tag(name: str) -> None:
+    image = SERVICES[name].get("image", "")
+    assert PINNED_IMAGE.fullmatch(image), f"{name}: {image!r} is not ${{MILLRACE_..._IMAGE:-name:exact-tag}}"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_memory_and_processes_are_limited(name: str) -> None:
+    assert {"mem_limit", "pids_limit"} <= SERVICES[name].keys(), f"{name}: give mem_limit and pids_limit"
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - _one_shots()))
+def test_service_has_a_health_check_and_comes_back(name: str) -> None:
+    service = SERVICES[name]
+    assert service.get("healthcheck", {}).get("test"), f"{name}: `up --wait` cannot tell when it is ready; give it a healthcheck"
+    assert service.get("restart") == "unless-stopped", f"{name}: restart must be unless-stopped"
+    assert service.get("stop_grace_period"), f"{name}: say how long it may take to stop in good order"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_container_has_no_privileges(name: str) -> None:
+    service = SERVICES[name]
+    assert service.get("read_only") is True or name in MAY_WRITE_ITS_ROOT, f"{name}: read_only, or a reason in MAY_WRITE_ITS_ROOT"
+    assert service.get("cap_drop") == ["ALL"], f"{name}: cap_drop: [ALL]"
+    assert "no-new-privileges:true" in service.get("security_opt", []), f"{name}: security_opt no-new-privileges"
+    assert "privileged" not in service
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_logs_are_bounded(name: str) -> None:
+    options = SERVICES[name].get("logging", {}).get("options", {})
+    assert {"max-size", "max-file"} <= options.keys(), f"{name}: without a limit its log fills the disk"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_secret_is_in_the_environment(name: str) -> None:
+    given = SERVICES[name].get("environment", {})
+    wrong = [key for key in given if re.search(r"PASSWORD|TOKEN|SECRET_KEY", key) and not key.endswith("_FILE")]
+    assert not wrong, f"{name}: an environment is shown by docker inspect; use {[f'{key}_FILE' for key in wrong]}"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_stay_on_this_host_unless_they_are_protected(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        bound = re.match(r"(\$\{[A-Z_]+:-)?127\.0\.0\.1", str(port))
+        assert bound or name in ANSWERS_OUTSIDE_THE_HOST, f"{name}: {port} is open to the whole network"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_data_are_in_named_volumes(name: str) -> None:
+    for mount in SERVICES[name].get("volumes", []):
+        source, _, rest = str(mount).rpartition(":/")[0], *str(mount).rpartition(":/")[1:]
+        is_folder = source.startswith((".", "/", "${"))
+        assert not is_folder or rest.endswith(":ro"), (
+            f"{name}: {mount}: a folder of the host is mounted read-only, data go to a named volume"
+        )

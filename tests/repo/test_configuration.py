@@ -1,0 +1,41 @@
+"""What ships in config/ works: every profile, every rule, every shift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from millrace_contract.plant import load_alert_rules, load_calendar, load_plant, load_reasons
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+PROFILES = sorted(path.stem for path in (CONFIG / "profiles").glob("*.yaml"))
+
+
+def test_the_sample_plant_loads() -> None:
+    plant = load_plant(CONFIG)
+    assert len(plant.lines) >= 2
+    assert len(plant.devices) >= 12
+    assert len({plant.profile_of(device).asset_class for device in plant.devices}) >= 6
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_is_loaded_and_used_by_the_sample(name: str) -> None:
+    plant = load_plant(CONFIG)
+    assert name in plant.profiles, f"profiles/{name}.yaml is not loaded"
+    assert any(device.profile == name for device in plant.devices.values()), f"no device of the sample uses profile {name}"
+    assert plant.profiles[name].signals
+
+
+def test_every_alert_rule_applies_to_a_device() -> None:
+    plant = load_plant(CONFIG)
+    rules = load_alert_rules(CONFIG, plant)
+    assert rules
+    idle = [name for name, rule in rules.items() if not rule.devices(plant)]
+    assert not idle, f"alerts.yaml: no device matches {idle}"
+
+
+def test_calendar_and_reasons_load() -> None:
+    plant = load_plant(CONFIG)
+    assert load_calendar(CONFIG, plant).shifts
+    assert load_reasons(CONFIG).reasons

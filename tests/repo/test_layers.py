@@ -1,0 +1,113 @@
+"""Imports point one way, each foreign library has one module a package, and what must not be in a module is not in it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = sorted(path for path in ROOT.glob("services/*/src/millrace_*") if path.is_dir())
+CONTRACT = "millrace_contract"
+
+OUR_TYPES = {"pydantic", "msgspec", "fastapi", "starlette"}
+"""Libraries whose types are ours: models are written in them, so they are everywhere."""
+
+LONGEST_MODULE = 500
+VAGUE_NAMES = {"utils", "helpers", "common", "manager", "base", "types", "misc"}
+READS_THE_ENVIRONMENT = {
+    "services/contract/src/millrace_contract/plant/model.py": "host and port may be ${NAME:-default}; tests hand in their own",
+    "services/contract/src/millrace_contract/testing/servers.py": "finds the binaries of this machine",
+}
+
+
+def _modules(package: Path) -> list[Path]:
+    return sorted(package.rglob("*.py"))
+
+
+def _imports(module: Path) -> Iterator[tuple[str, int]]:
+    """(top-level name, line) of every absolute import, those inside functions too."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((name.name.split(".")[0], node.lineno) for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0], node.lineno
+
+
+def _shown(module: Path) -> str:
+    return module.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_services_import_the_contract_and_nothing_else_of_ours(package: Path) -> None:
+    wrong = [
+        f"{_shown(module)}:{line} imports {name}"
+        for module in _modules(package)
+        for name, line in _imports(module)
+        if name.startswith("millrace_") and name not in (package.name, CONTRACT)
+    ]
+    assert not wrong, "services meet on topics and in the database; what both need belongs in the contract:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_each_foreign_library_is_imported_by_one_module(package: Path) -> None:
+    users: dict[str, set[str]] = defaultdict(set)
+    for module in _modules(package):
+        for name, _ in _imports(module):
+            foreign = name == "sqlite3" or (name not in sys.stdlib_module_names and not name.startswith("millrace_"))
+            if foreign and name not in OUR_TYPES:
+                users[name].add(_shown(module))
+    wrong = {name: sorted(modules) for name, modules in users.items() if len(modules) > 1}
+    assert not wrong, f"let the others use the first module's own types, so that an upgrade is a change of one file: {wrong}"
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_modules_are_short_and_named_for_what_they_hold(package: Path) -> None:
+    long = [
+        f"{_shown(module)} has {lines} lines"
+        for module in _modules(package)
+        if (lines := module.read_text(encoding="utf-8").count("\n")) > LONGEST_MODULE
+    ]
+    assert not long, f"at most {LONGEST_MODULE}: split them by what they know: {long}"
+    vague = [_shown(path) for path in package.rglob("*") if path.stem in VAGUE_NAMES]
+    assert not vague, f"a name that says nothing collects everything: {vague}"
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_only_command_lines_print(package: Path) -> None:
+    wrong = [
+        f"{_shown(module)}:{node.lineno}"
+        for module in _modules(package)
+        if module.stem not in ("__main__", "cli")
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert not wrong, f"log it, or hand it to cli.py or __main__.py: {wrong}"
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_the_clock_and_the_environment_are_handed_in(package: Path) -> None:
+    clocks = {
+        ("datetime", "now"),
+        ("datetime", "utcnow"),
+        ("datetime", "today"),
+        ("date", "today"),
+        ("time", "time"),
+        ("time", "time_ns"),
+    }
+    wrong = []
+    for module in _modules(package):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)):
+                continue
+            used = (node.value.id, node.attr)
+            if used in clocks and module.stem != "clock":
+                wrong.append(f"{_shown(module)}:{node.lineno} asks {'.'.join(used)}: take a Clock")
+            may_read = module.stem in ("__main__", "cli") or _shown(module) in READS_THE_ENVIRONMENT
+            if used in {("os", "environ"), ("os", "getenv")} and not may_read:
+                wrong.append(f"{_shown(module)}:{node.lineno} reads {'.'.join(used)}: take it from the settings")
+    assert not wrong, "\n".join(wrong)
