@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from millrace_contract.plant import Profile
+
+from millrace_contract.plant import Device, Profile
 
 TABLES = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 
@@ -226,5 +227,16 @@ def make_profile() -> Callable[..., Profile]:
                 "limits": limits or {},
             }
         )
+
+    return make
+
+
+@pytest.fixture
+def make_device() -> Callable[..., Device]:
+    """A device of line1 that is reached at this port."""
+
+    def make(port: int, device_id: str = "M-1", unit: int = 1, timeout_s: float = 0.2, transport: str = "tcp") -> Device:
+        connection = {"transport": transport, "host": "127.0.0.1", "port": port, "unit": unit, "timeout_s": timeout_s}
+        return Device.model_validate({"id": device_id, "line": "line1", "profile": "test-device", "connection": connection})
 
     return make

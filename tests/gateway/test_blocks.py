@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from millrace_contract.plant import Limits, Profile, Signal
 from millrace_gateway.blocks import Block, UnreadableSignals, plan_blocks, split_block
 
@@ -83,9 +84,7 @@ def maps(draw: st.DrawFn) -> tuple[list[Signal], list[list[str]], Limits]:
             type_name = "bit" if table == "coil" else draw(st.sampled_from(sorted(WIDTHS)))
             signals.append(word(f"s{len(signals)}", address, type_name, table))
             address += WIDTHS.get(type_name, 1) + draw(st.sampled_from([0, 0, 0, 1, 5, 17, 60]))
-    limits = Limits(
-        max_registers=draw(st.integers(8, 125)), max_bits=draw(st.integers(8, 2000)), max_gap=draw(st.integers(0, 40))
-    )
+    limits = Limits(max_registers=draw(st.integers(8, 125)), max_bits=draw(st.integers(8, 2000)), max_gap=draw(st.integers(0, 40)))
     atomic: list[list[str]] = []
     for first, second in zip(signals[::3], signals[1::3], strict=False):
         largest = limits.max_bits if first.table == "coil" else limits.max_registers

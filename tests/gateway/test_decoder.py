@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from millrace_contract.plant import Signal
 from millrace_gateway import registers
 from millrace_gateway.decoder import BlockDecoder, Snapshot

@@ -6,9 +6,10 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymodbus.client.mixin import ModbusClientMixin
+
 from millrace_gateway import registers
 from millrace_gateway.registers import FLOAT_TYPES, NUMBER_TYPES, ORDERS
-from pymodbus.client.mixin import ModbusClientMixin
 
 ORDER_NAMES = sorted(ORDERS)
 # What a manual prints for 12345.678 as a 32-bit float and 305419896 as a 32-bit integer, in the four orders.

@@ -102,7 +102,8 @@ class ModbusConnection:
 
     @property
     def is_connected(self) -> bool:
-        return self._client is not None and self._client.connected
+        """Whether the next read has a connection that is open and in step."""
+        return self._client is not None and self._client.connected and not self._out_of_step
 
     async def connect(self, timeout_s: float) -> None:
         """A fresh connection, the old one closed. Raises NotConnected with the reason in words."""
@@ -138,7 +139,7 @@ class ModbusConnection:
         is tried twice. After a fault that may have left bytes of an old answer behind, the connection is closed.
         """
         client = self._client
-        if client is None or not client.connected or self._out_of_step:
+        if client is None or not self.is_connected:
             self.close()
             raise NotConnected("closed", f"no connection to {self.endpoint}")
         request = self._request(unit, function_code, address, count)
@@ -245,9 +246,7 @@ class ModbusConnection:
                 return _TlsClient(params)
             case _:
                 framer = FramerType.RTU if end.is_rtu else FramerType.SOCKET
-                return AsyncModbusTcpClient(
-                    end.host, port=end.port, framer=framer, timeout=timeout_s, retries=0, reconnect_delay=0
-                )
+                return AsyncModbusTcpClient(end.host, port=end.port, framer=framer, timeout=timeout_s, retries=0, reconnect_delay=0)
 
 
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:

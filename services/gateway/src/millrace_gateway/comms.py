@@ -1,0 +1,65 @@
+"""Can a device be reached? What its reads say about that, as the retained `comms` document (design 2.1). Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from millrace_contract.messages import Comms
+from millrace_contract.times import format_timestamp
+
+from .faults import ReadFault
+
+_SMOOTHING: Final = 0.1
+
+
+class CommsState(StrEnum):
+    """UNKNOWN is before the first read; nothing is published of it."""
+
+    UNKNOWN = "unknown"
+    ONLINE = "online"
+    DEGRADED = "degraded"
+    OFFLINE = "offline"
+
+
+class CommsTracker:
+    """The state of one device, since when and why."""
+
+    def __init__(self, device_id: str, gateway: str) -> None:
+        self.device_id = device_id
+        self.state = CommsState.UNKNOWN
+        self.reason: str | None = None
+        self._kind: str | None = None
+        self._gateway = gateway
+        self._since_ms = 0
+        self._round_trip_ms: float | None = None
+
+    def observe(self, state: CommsState, fault: ReadFault | None, now_ms: int) -> bool:
+        """Take note of a read; return whether that is news: another state, or another kind of fault behind it."""
+        kind, reason = (fault.kind, fault.reason) if fault else (None, None)
+        if state == self.state and kind == self._kind:
+            return False
+        if state != self.state:
+            self._since_ms = now_ms
+        self.state, self._kind, self.reason = state, kind, reason
+        return True
+
+    def observe_round_trip(self, round_trip_ms: float) -> None:
+        """Time from a request to its answer, averaged so that one slow answer does not look like a slow device."""
+        last = self._round_trip_ms
+        self._round_trip_ms = round_trip_ms if last is None else last + _SMOOTHING * (round_trip_ms - last)
+
+    def document(self, now_ms: int) -> Comms | None:
+        """What to publish, or None before the first read."""
+        if self.state is CommsState.UNKNOWN:
+            return None
+        is_offline = self.state is CommsState.OFFLINE
+        return Comms(
+            device_id=self.device_id,
+            state=self.state.value,
+            since=format_timestamp(self._since_ms),
+            reason=self.reason,
+            round_trip_ms=None if is_offline or self._round_trip_ms is None else round(self._round_trip_ms, 2),
+            gateway=self._gateway,
+            timestamp=format_timestamp(now_ms),
+        )

@@ -1,0 +1,129 @@
+"""Polling: one asyncio task a connection, so that one slow or dead device never delays another connection's.
+
+The devices of one connection take turns on it, as their wire demands; a silent one costs its neighbours one time limit a probe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from millrace_contract.runtime.clock import Clock
+from millrace_contract.runtime.logs import get_logger
+
+from .comms import CommsState
+from .decoder import Snapshot
+from .endpoint import Endpoint
+from .metrics import CRASHES, CYCLES, LATE_CYCLES, LATENESS, MISSED_CYCLES
+from .modbus import ModbusConnection
+from .polled_device import PolledDevice
+from .reader import Wire, read_plan
+
+LATE_SHARE: Final = 0.1
+CRASH_PAUSE_S: Final = 10.0
+FINISH_S: Final = 3.0
+
+OnSnapshot = Callable[[PolledDevice, Snapshot, int], None]
+"""(device, what it read, when the last answer arrived in ms)"""
+OnComms = Callable[[PolledDevice], None]
+
+_log = get_logger(__name__)
+
+
+class ConnectionPoller:
+    """Reads the devices behind one endpoint, each on its own grid, until it is stopped."""
+
+    def __init__(
+        self, endpoint: Endpoint, devices: Sequence[PolledDevice], clock: Clock, *, on_snapshot: OnSnapshot, on_comms: OnComms
+    ) -> None:
+        """The callbacks are called on the event loop and only hand over."""
+        self.endpoint = endpoint
+        self.devices = tuple(devices)
+        self._clock = clock
+        self._on_snapshot = on_snapshot
+        self._on_comms = on_comms
+        self._wire = Wire(ModbusConnection(endpoint), clock)
+        self._task: asyncio.Task[None] | None = None
+        self._is_resting = False
+        self._is_stopping = False
+
+    def start(self) -> None:
+        """Begin polling on the running event loop."""
+        self._task = asyncio.create_task(self._run(), name=f"poll {self.endpoint}")
+
+    async def stop(self) -> None:
+        """Let a read that is under way finish, for FINISH_S at most, then close the connection."""
+        self._is_stopping = True
+        task = self._task
+        if task is None:
+            return
+        if self._is_resting:
+            task.cancel()
+        await asyncio.wait([task], timeout=FINISH_S)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=FINISH_S)
+        self._wire.close()
+
+    async def _run(self) -> None:
+        while not self._is_stopping:
+            try:
+                await self._take_turns()
+            except Exception:  # noqa: BLE001 - the worker's outer loop
+                # A mistake of ours that one device's data brought to light must not stop the other connections.
+                CRASHES.inc()
+                _log.exception("poller_crashed", endpoint=str(self.endpoint), pause_s=CRASH_PAUSE_S)
+                self._wire.close()
+                await self._rest(CRASH_PAUSE_S)
+
+    async def _take_turns(self) -> None:
+        while not self._is_stopping:
+            device = min(self.devices, key=lambda each: each.slots[each.next_group].due_s)
+            group = device.next_group
+            wait_s = device.slots[group].due_s - self._clock.monotonic_s()
+            if wait_s > 0:
+                await self._rest(wait_s)
+            else:
+                await self._take_turn(device, group)
+
+    async def _rest(self, seconds: float) -> None:
+        self._is_resting = True
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._is_resting = False
+
+    async def _take_turn(self, device: PolledDevice, group: str) -> None:
+        slot = device.slots[group]
+        began_s = self._clock.monotonic_s()
+        lateness_s = began_s - slot.due_s
+        missed = slot.advance(began_s)
+        if not device.breaker.allows(began_s):
+            return
+        CYCLES.inc()
+        LATENESS.observe(lateness_s)
+        if lateness_s > LATE_SHARE * slot.interval_s:
+            LATE_CYCLES.inc()
+        if missed:
+            MISSED_CYCLES.inc(missed)
+        what, plan = device.plan_for(group)
+        connection = device.device.connection
+        result = await read_plan(self._wire, connection.unit, connection.timeout_s, plan, self._clock)
+        now_ms = self._clock.now_ms()
+        state_before = device.comms.state
+        snapshot, has_news = device.take(what, result, now_ms, self._clock.monotonic_s())
+        if snapshot is not None:
+            self._on_snapshot(device, snapshot, now_ms if result.arrived_ms is None else result.arrived_ms)
+        if has_news:
+            _log_transition(device, state_before)
+            self._on_comms(device)
+
+
+def _log_transition(device: PolledDevice, before: CommsState) -> None:
+    comms = device.comms
+    facts = {"device": device.device.id, "before": before.value, "state": comms.state.value}
+    if comms.state is CommsState.ONLINE:
+        _log.info("device_comms", **facts)
+    else:
+        _log.warning("device_comms", **facts, reason=comms.reason)

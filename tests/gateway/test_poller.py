@@ -1,0 +1,295 @@
+"""Polling real Modbus servers over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from millrace_contract.plant import Device, Profile
+from millrace_contract.runtime.clock import SystemClock
+from millrace_gateway.comms import CommsState
+from millrace_gateway.decoder import Snapshot
+from millrace_gateway.endpoint import Endpoint
+from millrace_gateway.modbus import ModbusConnection
+from millrace_gateway.poll_plan import PollPlan, full_plan
+from millrace_gateway.polled_device import PolledDevice
+from millrace_gateway.poller import ConnectionPoller
+from millrace_gateway.reader import ReadResult, Wire, read_plan
+
+Make = Callable[..., Any]
+SIGNALS: dict[str, dict[str, object]] = {
+    "first": {"address": 10, "type": "uint16"},
+    "second": {"address": 12, "type": "uint16"},
+    "third": {"table": "input", "address": 30, "type": "uint16"},
+}
+FAST = {"fast": 0.05}
+
+
+class Watch:
+    """Runs pollers on an event loop and collects what they hand over."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[tuple[str, Snapshot, int]] = []
+        self.states: list[tuple[str, CommsState, str | None]] = []
+
+    def of(self, device_id: str) -> list[Snapshot]:
+        return [snapshot for device, snapshot, _ in self.snapshots if device == device_id]
+
+    def states_of(self, device_id: str) -> list[CommsState]:
+        return [state for device, state, _ in self.states if device == device_id]
+
+    def run(
+        self,
+        devices: Sequence[tuple[Device, Profile]],
+        until: Callable[[], bool],
+        *steps: tuple[Callable[[], bool], Callable[[], None]],
+    ) -> None:
+        """Poll until the condition holds; each step acts, once, when its own condition first holds."""
+        asyncio.run(self._run(devices, until, list(steps)))
+
+    async def _run(
+        self,
+        devices: Sequence[tuple[Device, Profile]],
+        until: Callable[[], bool],
+        steps: list[tuple[Callable[[], bool], Callable[[], None]]],
+    ) -> None:
+        by_endpoint: dict[Endpoint, list[PolledDevice]] = {}
+        for device, profile in devices:
+            polled = PolledDevice(device, profile, start_s=time.monotonic(), fraction=0.0)
+            by_endpoint.setdefault(Endpoint.of(device.connection), []).append(polled)
+        pollers = [
+            ConnectionPoller(endpoint, group, SystemClock(), on_snapshot=self._snapshot, on_comms=self._comms)
+            for endpoint, group in by_endpoint.items()
+        ]
+        for poller in pollers:
+            poller.start()
+        deadline = time.monotonic() + 20
+        while not until():
+            assert time.monotonic() < deadline, f"gave up waiting; states {self.states}, {len(self.snapshots)} snapshots"
+            if steps and steps[0][0]():
+                steps.pop(0)[1]()
+            await asyncio.sleep(0.005)
+        for poller in pollers:
+            await poller.stop()
+        await asyncio.sleep(0)
+
+    def _snapshot(self, device: PolledDevice, snapshot: Snapshot, arrived_ms: int) -> None:
+        self.snapshots.append((device.device.id, snapshot, arrived_ms))
+
+    def _comms(self, device: PolledDevice) -> None:
+        self.states.append((device.device.id, device.comms.state, device.comms.reason))
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+def read_once(server: Any, plan: PollPlan) -> ReadResult:
+    async def run() -> ReadResult:
+        wire = Wire(ModbusConnection(Endpoint("tcp", "127.0.0.1", server.port)), SystemClock())
+        result = await read_plan(wire, 1, 0.2, plan, SystemClock())
+        wire.close()
+        await asyncio.sleep(0)
+        return result
+
+    return asyncio.run(run())
+
+
+def test_each_group_is_a_message_and_the_first_one_carries_every_signal(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    signals = {**SIGNALS, "slow_one": {"address": 50, "type": "uint16", "group": "slow"}}
+    profile = make_profile(signals, groups={"fast": 0.05, "slow": 0.4})
+    before_ms = time.time_ns() // 1_000_000
+    watch.run([(make_device(server.port), profile)], lambda: len(watch.snapshots) >= 12)
+    first, *others = watch.of("M-1")
+    assert first.readings == {"first": 10, "second": 12, "third": 1030, "slow_one": 50}
+    shapes = {tuple(sorted(snapshot.readings)) for snapshot in others}
+    assert shapes == {("first", "second", "third"), ("slow_one",)}
+    times = [arrived_ms for _, _, arrived_ms in watch.snapshots]
+    assert before_ms <= times[0]
+    assert times == sorted(times)
+    assert watch.states_of("M-1") == [CommsState.ONLINE]
+
+
+def test_an_unreachable_device_sends_one_message_then_none_and_all_signals_when_it_returns(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server, other = device_server(), device_server()
+    profile = make_profile(SIGNALS, groups=FAST)
+
+    def bad() -> int:
+        return sum(not snapshot.readings for snapshot in watch.of("M-1"))
+
+    marks: list[int] = []
+    watch.run(
+        [(make_device(server.port), profile), (make_device(other.port, "M-2"), profile)],
+        lambda: watch.states_of("M-1")[-1:] == [CommsState.ONLINE] and len(watch.states_of("M-1")) == 3,
+        (lambda: len(watch.of("M-1")) >= 3, server.stop),
+        (lambda: bad() == 1, lambda: marks.append(len(watch.of("M-2")))),
+        (lambda: len(watch.of("M-2")) >= marks[0] + 10, server.start),
+    )
+    assert bad() == 1
+    lost = next(snapshot for snapshot in watch.of("M-1") if not snapshot.readings)
+    assert lost.quality == dict.fromkeys(SIGNALS, "bad")
+    assert watch.states_of("M-1") == [CommsState.ONLINE, CommsState.OFFLINE, CommsState.ONLINE]
+    assert next(reason for device, state, reason in watch.states if state is CommsState.OFFLINE) is not None
+    assert set(watch.of("M-1")[-1].readings) == set(SIGNALS)
+    assert watch.states_of("M-2") == [CommsState.ONLINE]
+
+
+def test_a_device_that_is_absent_at_the_start_is_found_when_it_appears(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    server.stop()
+    profile = make_profile(SIGNALS, groups=FAST)
+    watch.run(
+        [(make_device(server.port), profile)],
+        lambda: CommsState.ONLINE in watch.states_of("M-1"),
+        (lambda: bool(watch.states), server.start),
+    )
+    assert watch.states_of("M-1") == [CommsState.OFFLINE, CommsState.ONLINE]
+    assert watch.states[0][2] == f"nothing listens at 127.0.0.1:{server.port} (connection refused)"
+    assert [bool(snapshot.readings) for snapshot in watch.of("M-1")[:2]] == [False, True]
+
+
+def test_a_dead_device_does_not_delay_another_connection(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    dead, alive = device_server(), device_server()
+    dead.faults[None] = "silent"
+    profile = make_profile(SIGNALS, groups=FAST)
+    watch.run(
+        [(make_device(dead.port, "DEAD", timeout_s=5.0), profile), (make_device(alive.port, "ALIVE"), profile)],
+        lambda: len(watch.of("ALIVE")) >= 40,
+    )
+    times = [arrived_ms for device, _, arrived_ms in watch.snapshots if device == "ALIVE"]
+    assert max(later - earlier for earlier, later in zip(times[1:], times[2:], strict=False)) < 1000
+
+
+def test_a_silent_unit_costs_its_neighbours_one_time_limit_a_probe(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    server.units = {1}
+    profile = make_profile(SIGNALS, groups=FAST)
+    watch.run(
+        [(make_device(server.port, "GOOD", unit=1), profile), (make_device(server.port, "SILENT", unit=2), profile)],
+        lambda: len(watch.of("GOOD")) >= 60,
+    )
+    probes = len(server.of_unit(2))
+    assert 1 <= probes <= 4  # 60 turns of 50 ms and the time limits: 3 to 4 seconds, probes after 0, 1, 3, 7 s
+    assert len(watch.of("SILENT")) == 1
+    assert watch.states_of("GOOD") == [CommsState.ONLINE]
+
+
+def test_what_the_device_refuses_is_bad_alone_and_is_not_asked_each_time(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    server.undefined = {("holding", 12)}
+    profile = make_profile({**SIGNALS, "fourth": {"address": 14, "type": "uint16"}}, groups=FAST)
+    watch.run([(make_device(server.port), profile)], lambda: len(watch.of("M-1")) >= 10)
+    assert all(snapshot.readings == {"first": 10, "fourth": 14, "third": 1030} for snapshot in watch.of("M-1"))
+    assert all(snapshot.quality == {"second": "bad"} for snapshot in watch.of("M-1"))
+    assert watch.states == [("M-1", CommsState.DEGRADED, "Modbus exception 2: the device has no such address")]
+    refused = [
+        request
+        for request in server.requests
+        if request.table == "holding" and request.address <= 12 < request.address + request.count
+    ]
+    assert len(refused) <= 6  # cut twice for the first message, twice for the group's own plan, then left alone
+
+
+def test_a_gap_that_does_not_exist_costs_no_signal(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    server.undefined = {("holding", 11)}
+    watch.run([(make_device(server.port), make_profile(SIGNALS, groups=FAST))], lambda: len(watch.of("M-1")) >= 5)
+    assert all(set(snapshot.readings) == set(SIGNALS) for snapshot in watch.of("M-1"))
+    assert watch.states_of("M-1") == [CommsState.ONLINE]
+
+
+def test_a_silence_in_the_middle_spoils_the_rest_and_costs_one_time_limit(device_server: Make, make_profile: Make) -> None:
+    server = device_server()
+    plan = full_plan(make_profile({**SIGNALS, "far": {"address": 900, "type": "uint16"}}))
+    answers = iter(["", "silent", "silent"])
+    original = server._answer
+
+    async def answer(request: Any, fault: str, writer: Any) -> None:
+        await original(request, next(answers), writer)
+
+    server._answer = answer
+    result = read_once(server, plan)
+    assert result.snapshot.readings == {"first": 10, "second": 12}
+    assert result.snapshot.quality == {"far": "bad", "third": "bad"}
+    assert result.arrived_ms is not None
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("fault", ["fewer", "lying"])
+def test_a_short_answer_spoils_its_own_signals_only(device_server: Make, make_profile: Make, fault: str) -> None:
+    server = device_server()
+    original = server._answer
+
+    async def answer(request: Any, _fault: str, writer: Any) -> None:
+        await original(request, fault if request.table == "holding" else "", writer)
+
+    server._answer = answer
+    result = read_once(server, full_plan(make_profile(SIGNALS)))
+    assert result.snapshot.readings == {"third": 1030}
+    assert set(result.snapshot.quality) == {"first", "second"}
+
+
+def test_an_idle_connection_that_the_device_closed_costs_nothing(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    profile = make_profile(SIGNALS, groups=FAST)
+    watch.run(
+        [(make_device(server.port), profile)],
+        lambda: len(watch.of("M-1")) >= 30,
+        *[(lambda n=n: len(watch.of("M-1")) >= n, server.drop_connections) for n in (5, 10, 15)],
+    )
+    assert watch.states_of("M-1") == [CommsState.ONLINE]
+    assert all(snapshot.readings for snapshot in watch.of("M-1"))
+    assert server.connections == 4
+
+
+def test_a_busy_device_is_degraded_and_asked_again_each_turn(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    server.faults[None] = "exception:6"
+    profile = make_profile(SIGNALS, groups=FAST)
+    watch.run(
+        [(make_device(server.port), profile)],
+        lambda: CommsState.ONLINE in watch.states_of("M-1"),
+        (lambda: len(watch.of("M-1")) >= 5, server.faults.clear),
+    )
+    assert watch.states_of("M-1") == [CommsState.DEGRADED, CommsState.ONLINE]
+    assert watch.states[0][2] == "Modbus exception 6: the device is busy"
+
+
+def test_stopping_lets_the_read_under_way_finish(device_server: Make, make_profile: Make, make_device: Make, watch: Watch) -> None:
+    server = device_server()
+    server.faults[None] = "late:0.3"
+    profile = make_profile({"only": {"address": 1, "type": "uint16"}}, groups={"fast": 10.0})
+    watch.run([(make_device(server.port, timeout_s=2.0), profile)], lambda: len(server.requests) == 1)
+    assert [snapshot.readings for snapshot in watch.of("M-1")] == [{"only": 1}]
+
+
+def test_the_round_trip_is_measured(device_server: Make, make_profile: Make, make_device: Make) -> None:
+    server = device_server()
+    server.faults[None] = "late:0.05"
+    result = read_once(server, full_plan(make_profile({"only": {"address": 1, "type": "uint16"}})))
+    assert result.round_trip_ms is not None
+    assert 50 <= result.round_trip_ms < 200

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millrace_gateway.schedule import PROBE_LONGEST_S, Breaker, Slot, phase
+
+
+@given(
+    st.floats(0, 1e6),
+    st.sampled_from([0.05, 0.1, 0.3, 1.0, 7.0, 3600.0]),
+    st.floats(0, 0.999),
+    st.lists(st.floats(0, 5), min_size=1, max_size=50),
+)
+def test_turns_stay_on_the_grid_however_long_reads_take(
+    start_s: float, interval_s: float, fraction: float, costs: list[float]
+) -> None:
+    slot = Slot(start_s, interval_s, fraction)
+    now_s = start_s
+    for cost in costs:
+        now_s = max(now_s, slot.due_s) + cost * interval_s
+        slot.advance(now_s)
+        assert now_s < slot.due_s <= now_s + interval_s * 1.001
+        turns = (slot.due_s - slot.start_s) / interval_s
+        assert turns == pytest.approx(round(turns), abs=1e-3)
+
+
+def test_counts_the_turns_that_a_slow_read_passed_over() -> None:
+    slot = Slot(100.0, 1.0, 0.0)
+    assert slot.advance(100.2) == 0
+    assert slot.due_s == 101.0
+    assert slot.advance(104.5) == 3
+    assert slot.due_s == 105.0
+
+
+def test_the_first_turn_of_a_slow_group_does_not_wait_for_its_grid() -> None:
+    slot = Slot(0.0, 3600.0, 0.5)
+    assert slot.due_s == 0.5
+    slot.advance(0.6)
+    assert slot.due_s == 1800.0
+
+
+def test_devices_start_apart() -> None:
+    phases = [phase(connection, device, 4) for connection in range(10) for device in range(4)]
+    assert len({round(each, 6) for each in phases}) == 40
+    assert all(0 <= each < 1 for each in phases)
+
+
+def test_a_breaker_waits_longer_each_time_up_to_a_limit_and_forgets_on_success() -> None:
+    breaker = Breaker()
+    assert breaker.allows(0.0)
+    waits = []
+    for _ in range(8):
+        breaker.failed(0.0, jitter=0.0)
+        waits.append(breaker.opens_at_s)
+    assert waits == [1.0, 2.0, 4.0, 8.0, PROBE_LONGEST_S, PROBE_LONGEST_S, PROBE_LONGEST_S, PROBE_LONGEST_S]
+    assert not breaker.allows(14.9)
+    assert breaker.allows(15.0)
+    breaker.succeeded()
+    assert breaker.allows(0.0)
+    breaker.failed(0.0, jitter=1.0)
+    assert breaker.opens_at_s == pytest.approx(0.8)
