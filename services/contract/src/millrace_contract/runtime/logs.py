@@ -13,6 +13,17 @@ from .settings import ServiceSettings
 
 Logger = structlog.stdlib.BoundLogger
 
+# Before configure_logs, and in commands that never call it: warnings only, on standard error, where they spoil no output.
+structlog.configure(
+    processors=[
+        structlog.stdlib.filter_by_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.KeyValueRenderer(key_order=["event"]),
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+)
+
 
 def configure_logs(settings: ServiceSettings, service: str) -> None:
     """Send everything, libraries too, to standard error in one form. Call once, before the first log line."""
@@ -46,6 +57,7 @@ def configure_logs(settings: ServiceSettings, service: str) -> None:
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
 

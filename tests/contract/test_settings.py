@@ -1,0 +1,52 @@
+"""Settings: from the environment, secrets from files, every mistake named and no secret shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from millrace_contract.errors import ConfigurationProblems
+from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings, ServiceSettings, load_settings
+
+
+class _All(ServiceSettings, BrokerSettings, DatabaseSettings):
+    pass
+
+
+def test_defaults_then_environment_then_command_line() -> None:
+    assert load_settings(_All, {}).mqtt_port == 1883
+    environ = {"MILLRACE_MQTT_PORT": "1884", "MILLRACE_INSTANCE": "", "OTHER": "x"}
+    assert load_settings(_All, environ).mqtt_port == 1884
+    assert load_settings(_All, environ).instance == "1"
+    assert load_settings(_All, environ, mqtt_port=1885, config=None).mqtt_port == 1885
+
+
+def test_a_secret_may_stand_in_a_file_and_is_never_shown(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("s3cret\n")
+    settings = load_settings(_All, {"MILLRACE_MQTT_PASSWORD_FILE": str(file)})
+    assert settings.mqtt_password.get_secret_value() == "s3cret"
+    assert "s3cret" not in repr(settings) + str(settings.model_dump())
+
+
+def test_every_mistake_is_named_and_no_secret_is_shown(tmp_path: Path) -> None:
+    environ = {
+        "MILLRACE_MQTT_PORT": "broker",
+        "MILLRACE_LOG_LEVEL": "loud",
+        "MILLRACE_INFLUX_URL": "localhost",
+        "MILLRACE_MQTT_PASSWORD": "s3cret",
+        "MILLRACE_MQTT_PASSWORD_FILE": str(tmp_path / "missing"),
+    }
+    with pytest.raises(ConfigurationProblems) as refused:
+        load_settings(_All, environ)
+    text = str(refused.value)
+    for expected in (
+        "MILLRACE_MQTT_PORT: 'broker'",
+        "MILLRACE_LOG_LEVEL",
+        "MILLRACE_INFLUX_URL",
+        "cannot be read",
+        "use one of the two",
+    ):
+        assert expected in text
+    assert "s3cret" not in text

@@ -1,0 +1,87 @@
+"""Status: said by each service, kept by the broker, believed only while the service lives."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+from millrace_contract.messages import Status, decode, encode
+from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.runtime.status import Platform, StatusReporter, last_will
+from millrace_contract.testing import Mosquitto, wait_until
+from millrace_contract.topics import Topics
+
+TOPICS = Topics("factory")
+DYING = """
+import sys, time
+from millrace_contract.runtime.mqtt import Callbacks, MqttSession
+from millrace_contract.runtime.settings import BrokerSettings
+from millrace_contract.runtime.status import last_will
+from millrace_contract.topics import Topics
+broker = BrokerSettings(mqtt_port=int(sys.argv[1]))
+session = MqttSession(broker, "ingest-1", Callbacks(), will=last_will(Topics("factory"), "ingest", "1"))
+session.start()
+assert session.wait_connected(10)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+def _apply(platform: Platform, service: str, instance: str, **values: object) -> None:
+    topic = TOPICS.parse(TOPICS.status(service, instance))
+    assert topic is not None
+    platform.apply(topic, encode(msgspec.convert({"service": service, "instance": instance, "alive": True, **values}, Status)))
+
+
+def test_one_taking_ingest_is_enough_and_a_dead_one_does_not_count() -> None:
+    platform = Platform()
+    assert not platform.is_taking()
+    _apply(platform, "ingest", "1", taking=False)
+    assert not platform.is_taking()
+    _apply(platform, "ingest", "2", taking=True)
+    assert platform.is_taking()
+    _apply(platform, "ingest", "2", taking=True, alive=False)
+    assert not platform.is_taking()
+    assert platform.is_alive("ingest", "1")
+    assert not platform.is_alive("gateway", "edge-1")
+
+
+@pytest.mark.broker
+def test_status_is_retained_said_at_once_and_withdrawn_by_the_will(mosquitto: Mosquitto) -> None:
+    heard: queue.SimpleQueue[Received] = queue.SimpleQueue()
+    listener = MqttSession(mosquitto.settings(), "listener", Callbacks(message=heard.put), filters=[TOPICS.status("+", "+")])
+    listener.start()
+    session = MqttSession(mosquitto.settings(), "oee-1", Callbacks(), will=last_will(TOPICS, "oee", "1"))
+    session.start()
+    assert session.wait_connected(5)
+    figures = {"queued": 1.0}
+    reporter = StatusReporter(
+        session,
+        TOPICS,
+        Status(service="oee", instance="1", alive=True),
+        lambda status: msgspec.structs.replace(status, figures=dict(figures)),
+    )
+    reporter.start()
+    first = decode(Status, heard.get(timeout=5).payload)
+    assert (first.alive, first.figures) == (True, {"queued": 1.0})
+    figures["queued"] = 2.0
+    reporter.now()
+    assert decode(Status, heard.get(timeout=2).payload).figures == {"queued": 2.0}
+    reporter.stop()
+    assert decode(Status, heard.get(timeout=5).payload).alive is False
+    session.stop()
+
+    dying = subprocess.Popen([sys.executable, "-c", DYING, str(mosquitto.port)], stdout=subprocess.PIPE)
+    assert dying.stdout is not None
+    with dying.stdout:
+        assert dying.stdout.readline() == b"up\n"
+        dying.kill()
+        dying.wait(10)
+    wait_until(lambda: not heard.empty(), "the broker to publish the last will")
+    will = heard.get(timeout=1)
+    assert (will.topic, decode(Status, will.payload).alive) == (TOPICS.status("ingest", "1"), False)
+    listener.stop()
