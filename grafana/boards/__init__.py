@@ -1,1 +1,1 @@
-"""The Grafana boards as code: `python -m boards` in grafana/ writes grafana/dashboards/*.json, which is committed."""
+"""The Grafana boards as code: `make boards` writes grafana/dashboards/*.json, which is committed."""

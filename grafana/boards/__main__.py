@@ -1,4 +1,4 @@
-"""Writes the boards, or with --check says which committed one differs: `python -m boards [--check]` in grafana/."""
+"""Writes the boards, or with --check says which committed one differs from its code."""
 
 from __future__ import annotations
 

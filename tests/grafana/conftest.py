@@ -12,9 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from millrace_contract import points
@@ -44,28 +44,24 @@ LEAVES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptedPlant:
-    """Where the data are, and the quarter of an hour that they cover in every detail (ms since the epoch)."""
-
-    url: str
-    token: str
-    start_ms: int
-    end_ms: int
+@pytest.fixture(scope="session")
+def quarter_ms() -> tuple[int, int]:
+    """The quarter of an hour that the data cover in every detail, in ms since the epoch: it ends now."""
+    end_ms = time.time_ns() // 1_000_000
+    return end_ms - QUARTER_MS, end_ms
 
 
 @pytest.fixture(scope="session")
-def scripted_plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedPlant]:
-    """A database of its own: the boards show whatever is in it."""
+def plant_influxd(tmp_path_factory: pytest.TempPathFactory, quarter_ms: tuple[int, int]) -> Iterator[Influxd]:
+    """The scripted plant's database; nobody else's, because boards show whatever is there."""
     if Influxd.binary() is None:
         _missing("influxd is not on this machine: run scripts/influxd")
     server = Influxd(tmp_path_factory.mktemp("influxd"))
     server.start()
-    end_ms = time.time_ns() // 1_000_000
     with Influx(server.settings()) as database:
-        database.write(points.TELEMETRY_BUCKET, b"\n".join(_telemetry_bucket(end_ms)))
-        database.write(points.PRODUCTION_BUCKET, b"\n".join(_production_bucket(end_ms)))
-    yield ScriptedPlant(server.url, server.TOKEN, end_ms - QUARTER_MS, end_ms)
+        database.write(points.TELEMETRY_BUCKET, b"\n".join(_telemetry_bucket(quarter_ms[1])))
+        database.write(points.PRODUCTION_BUCKET, b"\n".join(_production_bucket(quarter_ms[1])))
+    yield server
     server.stop()
 
 
@@ -148,7 +144,7 @@ def _oee(line: str, device: str | None, time_ms: int, *, kind: str) -> OeeDocume
         ideal_ms=total * 6000,
         good_ms=int(total * quality) * 6000,
         coverage=0.98,
-        **({} if device is None else {"device_id": device}),
+        device_id=msgspec.UNSET if device is None else device,
     )
 
 

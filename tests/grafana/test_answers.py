@@ -2,61 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from boards.answers import run_panels
+from boards.answers import Answer, run_panels
+from millrace_contract.testing import Influxd
 
 pytestmark = pytest.mark.influx
 
+EIGHT_HOURS_MS = 28_800_000
+Ask = Callable[..., list[Answer]]
+
+
+@pytest.fixture
+def ask(plant_influxd: Influxd, quarter_ms: tuple[int, int]) -> Ask:
+    """Asks everything about one machine, over the scripted quarter of an hour or a longer time."""
+
+    def run(device: str, line: str = "line1", token: str = plant_influxd.TOKEN, length_ms: int = 0) -> list[Answer]:
+        start_ms, end_ms = quarter_ms
+        variables = {"line": line, "device": device}
+        return run_panels(plant_influxd.url, token, variables, end_ms - length_ms if length_ms else start_ms, end_ms)
+
+    return run
+
 
 @pytest.mark.parametrize("device", ["CNC-01", "CNC-02"])
-def test_every_panel_shows_something_after_a_quarter_of_an_hour_with_faults(scripted_plant, device: str) -> None:
-    answers = run_panels(
-        scripted_plant.url,
-        scripted_plant.token,
-        {"line": "line1", "device": device},
-        scripted_plant.start_ms,
-        scripted_plant.end_ms,
-    )
+def test_every_panel_shows_something_after_a_quarter_of_an_hour_with_faults(ask: Ask, device: str) -> None:
+    answers = ask(device)
     assert {answer.board for answer in answers} == {"Plant overview", "Line", "Machine"}
     assert [str(answer) for answer in answers if not answer.is_well] == []
 
 
-def test_panels_that_may_be_empty_are_not_empty_in_a_plant_with_faults(scripted_plant) -> None:
+def test_panels_that_may_be_empty_are_not_empty_in_a_plant_with_faults(ask: Ask) -> None:
     # The mark is for healthy plants: here each of them has something to show, or its query is wrong.
-    answers = run_panels(
-        scripted_plant.url,
-        scripted_plant.token,
-        {"line": "line1", "device": "CNC-01"},
-        scripted_plant.end_ms - 28_800_000,
-        scripted_plant.end_ms,
-    )
-    assert [str(answer) for answer in answers if not answer.rows] == []
+    assert [str(answer) for answer in ask("CNC-01", length_ms=EIGHT_HOURS_MS) if not answer.rows] == []
 
 
-def test_machine_board_draws_every_numeric_signal_and_nothing_else(scripted_plant) -> None:
-    answers = run_panels(
-        scripted_plant.url,
-        scripted_plant.token,
-        {"line": "line1", "device": "CNC-01"},
-        scripted_plant.start_ms,
-        scripted_plant.end_ms,
-    )
-    panels = [answer.panel for answer in answers if answer.board == "Machine"]
+def test_machine_board_draws_every_numeric_signal_and_nothing_else(ask: Ask) -> None:
+    panels = [answer.panel for answer in ask("CNC-01") if answer.board == "Machine"]
     assert panels[-5:] == ["cycle_count", "power", "run_status", "temperature", "vibration"]
 
 
-def test_machine_without_oee_still_has_its_signals(scripted_plant) -> None:
-    answers = run_panels(
-        scripted_plant.url,
-        scripted_plant.token,
-        {"line": "line2", "device": "COMP-01"},
-        scripted_plant.start_ms,
-        scripted_plant.end_ms,
-    )
+def test_machine_without_oee_still_has_its_signals(ask: Ask) -> None:
+    answers = ask("COMP-01", line="line2")
     assert [str(answer) for answer in answers if answer.board == "Machine" and not answer.is_well] == []
 
 
-def test_a_wrong_token_is_an_error_in_every_panel(scripted_plant) -> None:
-    answers = run_panels(scripted_plant.url, "wrong", {"line": "line1"}, scripted_plant.start_ms, scripted_plant.end_ms)
-    assert all(answer.error and "401" in answer.error for answer in answers)
+def test_a_wrong_token_is_an_error_in_every_panel(ask: Ask) -> None:
+    assert all(answer.error and "401" in answer.error for answer in ask("CNC-01", token="wrong"))

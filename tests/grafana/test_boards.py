@@ -12,6 +12,7 @@ import pytest
 
 from boards.queries import Source
 from millrace_contract import points
+from millrace_contract.testing import Influxd
 
 GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
 BOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
@@ -32,7 +33,7 @@ def _targets() -> list[tuple[str, str, str]]:
 
 def test_committed_boards_are_what_the_code_makes(run_python: RunPython) -> None:
     done = run_python("-m", "boards", "--check")
-    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nWrite them anew: PYTHONPATH=grafana python -m boards"
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nWrite them anew: make boards"
 
 
 def test_provisioning_and_boards_load_as_grafana_loads_them(stand_in: Path, run_python: RunPython) -> None:
@@ -43,14 +44,14 @@ def test_provisioning_and_boards_load_as_grafana_loads_them(stand_in: Path, run_
 
 @pytest.mark.influx
 def test_grafanas_own_expansion_of_macros_and_variables_works_too(
-    stand_in: Path, run_python: RunPython, scripted_plant, tmp_path: Path
+    stand_in: Path, run_python: RunPython, plant_influxd: Influxd, quarter_ms: tuple[int, int], tmp_path: Path
 ) -> None:
     secrets = tmp_path / "secrets" / "millrace"
     secrets.mkdir(parents=True)
-    (secrets / "influx_token").write_text(scripted_plant.token)
+    (secrets / "influx_token").write_text(plant_influxd.TOKEN)
     done = run_python(
-        str(stand_in), "--queries", "--require-data", "--no-secrets", "--url", scripted_plant.url,
-        "--from", str(scripted_plant.end_ms - 28_800_000), "--to", str(scripted_plant.end_ms),
+        str(stand_in), "--queries", "--require-data", "--no-secrets", "--url", plant_influxd.url,
+        "--from", str(quarter_ms[1] - 28_800_000), "--to", str(quarter_ms[1]),
         "--provisioning", str(GRAFANA / "provisioning"),
         "--map", f"/etc/grafana/dashboards={GRAFANA / 'dashboards'}", "--map", f"/run/secrets={tmp_path / 'secrets'}",
         "--var", "line=line1", "--var", "device=CNC-01",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from millrace_contract.testing import Influxd, free_port, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.influx]
 
@@ -26,38 +26,37 @@ BOARDS = {
 
 
 @pytest.fixture(scope="module")
-def grafana_url(scripted_plant, stand_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def grafana_url(plant_influxd: Influxd, stand_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("grafana")
     (folder / "millrace").mkdir()
-    (folder / "millrace" / "influx_token").write_text(scripted_plant.token)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (folder / "millrace" / "influx_token").write_text(plant_influxd.TOKEN)
+    port = free_port()
     environment = {
         **os.environ,
         "GF_SERVER_HTTP_ADDR": "127.0.0.1",
         "GF_SERVER_HTTP_PORT": str(port),
         "GF_PATHS_DATA": str(folder),
         "GF_AUTH_ANONYMOUS_ENABLED": "true",
-        "MILLRACE_INFLUX_URL": scripted_plant.url,
+        "MILLRACE_INFLUX_URL": plant_influxd.url,
     }
     maps = ("--map", f"/etc/grafana/dashboards={GRAFANA / 'dashboards'}", "--map", f"/run/secrets={folder}")
     command = [sys.executable, str(stand_in), "--provisioning", str(GRAFANA / "provisioning"), *maps]
     url = f"http://127.0.0.1:{port}"
     with (folder / "log").open("wb") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process:
         try:
-            deadline = time.monotonic() + 30
-            while True:
-                try:
-                    urllib.request.urlopen(f"{url}/api/health", timeout=1).close()
-                    break
-                except OSError:
-                    assert process.poll() is None, (folder / "log").read_text()
-                    assert time.monotonic() < deadline, "Grafana did not answer within 30 s"
-                    time.sleep(0.1)
+            wait_until(lambda: _answers(url) or process.poll() is not None, "Grafana", timeout_s=30)
+            assert process.poll() is None, (folder / "log").read_text()
             yield url
         finally:
             process.terminate()
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/api/health", timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _chromium(url: str, *options: str) -> str:
