@@ -30,7 +30,10 @@ class Child:
 
 
 class Processes:
-    """All children. Not a supervisor for a plant: that is Docker's or systemd's work."""
+    """All children. Not a supervisor for a plant: that is Docker's or systemd's work.
+
+    A file `NAME.pid` in `logs` says which process is which, for who wants to look at one or to kill it.
+    """
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
@@ -83,7 +86,7 @@ class Processes:
     def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
         # A session of its own keeps Ctrl-C to us: the children are stopped in order instead of all at once.
         with (self._logs / f"{program.name}.log").open("ab") as log:
-            return subprocess.Popen(  # noqa: S603 - programs of our own
+            process = subprocess.Popen(  # noqa: S603 - programs of our own
                 program.command,
                 env={**os.environ, **program.environment},
                 stdin=subprocess.DEVNULL,
@@ -91,3 +94,5 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        (self._logs / f"{program.name}.pid").write_text(f"{process.pid}\n")
+        return process

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
+import json
 import socket
 import sys
 import threading
@@ -71,6 +73,7 @@ def run_demo(config: Path, state: Path, repository: Path, port: int, seconds: fl
             Path(program.environment["MILLRACE_DATA"]).mkdir(parents=True, exist_ok=True)
             processes.start(program)
         notice = "" if influxd is not None else NO_DATABASE
+        (places.state / "ports.json").write_text(json.dumps(dataclasses.asdict(ports)) + "\n")
         _show(Topics(plant.root), places, ports, processes, stop, notice=notice, seconds=seconds)
     finally:
         say("stopping ...")
