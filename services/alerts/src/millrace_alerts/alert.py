@@ -9,7 +9,7 @@ from millrace_contract.messages import AlertEvent, AlertState
 from millrace_contract.times import format_timestamp
 
 from .conditions import Timer
-from .lifecycle import Facts, State, state_of
+from .lifecycle import ANNUNCIATED, Facts, State, state_of
 
 PRIORITIES = ("low", "medium", "high", "critical")
 """From the least to the most urgent."""
@@ -58,6 +58,11 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def state(self) -> State:
         return state_of(self.facts)
+
+    @property
+    def is_shown(self) -> bool:
+        """True where the operator is to see it: B to F."""
+        return self.state in ANNUNCIATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ def state_message(alert: Alert, description: Description) -> AlertState:
     )
 
 
-def event_message(transition: Transition, event_seq: int, recorded_ms: int, description: Description) -> AlertEvent:
+def event_message(transition: Transition, event_seq: int, recorded_ms: int, priority: str | None) -> AlertEvent:
     """The immutable event: `timestamp` is when it was recorded, `source_timestamp` when its cause happened."""
     alert = transition.alert
     return AlertEvent(
@@ -131,7 +136,7 @@ def event_message(transition: Transition, event_seq: int, recorded_ms: int, desc
         rule=alert.rule,
         line=alert.line,
         device_id=alert.device_id,
-        priority=description.priority,
+        priority=priority,
         from_state=transition.from_state,
         to_state=alert.state,
         cause=transition.cause,

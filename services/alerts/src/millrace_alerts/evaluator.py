@@ -11,7 +11,7 @@ import msgspec
 
 from . import conditions
 from .alert import Alert, Evaluation, Transition
-from .conditions import Flip, Timer, Wish
+from .conditions import Delays, Flip, Timer, Wish
 from .lifecycle import Acknowledge, Action, Activate, Clear, ExpireShelf, Suppress, Unsuppress, apply
 from .rules import Limit, Silence, Unreachable, Watched
 
@@ -61,9 +61,10 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed."""
+    """Time passed. `blind`: we are cut off from the broker, so that silence says nothing; only shelves go on."""
 
     now_ms: int
+    blind: bool = False
 
 
 Observation = Reading | Seen | Link | Inhibit | Resume | Tick
@@ -113,7 +114,7 @@ def _evaluate(alert: Alert, watched: Watched, observation: Observation) -> Outco
 def _limit(alert: Alert, watched: Watched, limit: Limit, observation: Observation) -> Outcome:
     delays = watched.delays
     if isinstance(observation, Tick):
-        timer, flips = conditions.advance(alert.timer, observation.now_ms, delays)
+        timer, flips = _advance(alert.timer, observation, delays)
         fresh = observation.now_ms - alert.seen_ms <= delays.fresh_ms
         evaluable = alert.evaluation in {Evaluation.GOOD, Evaluation.UNCERTAIN}
         evaluation = alert.evaluation if fresh or not evaluable else Evaluation.STALE
@@ -133,7 +134,7 @@ def _limit(alert: Alert, watched: Watched, limit: Limit, observation: Observatio
 
 def _silence(alert: Alert, watched: Watched, silence: Silence, observation: Observation) -> Outcome:
     match observation:
-        case Tick(now_ms):
+        case Tick(now_ms, False):
             if alert.quiet_from_ms is None:
                 alert = msgspec.structs.replace(alert, quiet_from_ms=now_ms, evaluation=Evaluation.GOOD)
             return _silence_until(alert, watched, silence, now_ms)
@@ -187,8 +188,8 @@ def _uncover_silence(alert: Alert, now_ms: int, quiet_ms: int) -> Outcome:
 
 def _unreachable(alert: Alert, watched: Watched, observation: Observation) -> Outcome:
     match observation:
-        case Tick(now_ms):
-            timer, flips = conditions.advance(alert.timer, now_ms, watched.delays)
+        case Tick():
+            timer, flips = _advance(alert.timer, observation, watched.delays)
             return _changed(alert, watched, timer, flips)
         case Link(at_ms, offline):
             at_ms = max(at_ms, alert.seen_ms)  # The gateway's and our own clock may differ by a little.
@@ -196,6 +197,10 @@ def _unreachable(alert: Alert, watched: Watched, observation: Observation) -> Ou
             return _changed(alert, watched, timer, flips, evaluation=Evaluation.GOOD, seen_ms=at_ms)
         case _:
             return alert, ()
+
+
+def _advance(timer: Timer, tick: Tick, delays: Delays) -> tuple[Timer, tuple[Flip, ...]]:
+    return (timer, ()) if tick.blind else conditions.advance(timer, tick.now_ms, delays)
 
 
 def _changed(

@@ -22,6 +22,10 @@ RETURN_GRACE_MS = 45_000
 """After a gap of our own a device gets this long to be heard: gateways take up to 30 s to reconnect."""
 
 
+MAX_SIGNALS = 2_000
+"""So many signals of a device are remembered: a sender that invents names must not fill the memory."""
+
+
 class Latest(msgspec.Struct, frozen=True, array_like=True):
     """The newest reading of a signal; `value` None where the quality is bad."""
 
@@ -115,9 +119,9 @@ class Watch:
                 transitions += self._link(device.id, now_ms)
         return transitions
 
-    def tick(self, now_ms: int) -> list[Transition]:
-        """Time passed: delays run out, data grow old, shelves expire."""
-        return self._tell(self.alerts, Tick(now_ms))
+    def tick(self, now_ms: int, *, blind: bool = False) -> list[Transition]:
+        """Time passed: delays run out, data grow old, shelves expire. `blind`: silence says nothing just now."""
+        return self._tell(self.alerts, Tick(now_ms, blind))
 
     def resume(self, gap_ms: int, now_ms: int) -> list[Transition]:
         """We heard nothing for `gap_ms` through no fault of the devices."""
@@ -160,6 +164,8 @@ class Watch:
         fresh: list[str] = []
         for signal in {**message.readings, **message.quality}:
             known = record.readings.get(signal)
+            if known is None and len(record.readings) >= MAX_SIGNALS:
+                continue
             if known is not None and known.at_ms >= at_ms:
                 self.late_readings += 1
                 continue

@@ -1,0 +1,44 @@
+"""Who is asking, and whether the token allows it."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from .context import Ctx
+from .problems import Problem
+from .tokens import Client, Scope
+
+_bearer = HTTPBearer(auto_error=False, description="A token made with `millrace access`", scheme_name="token")
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="millrace"'}
+
+
+def allowed(scope: Scope) -> Callable[[Ctx, Credentials], Client]:
+    """A dependency: the client, when its token has `scope`."""
+
+    def check(context: Ctx, credentials: Credentials) -> Client:
+        return authenticate(context, credentials, scope)
+
+    return check
+
+
+def authenticate(context: Ctx, credentials: HTTPAuthorizationCredentials | None, scope: Scope) -> Client:
+    """Raises Problem 401 or 403."""
+    if credentials is None:
+        raise Problem("unauthorized", "send the header Authorization: Bearer <token>", headers=_CHALLENGE)
+    client = context.tokens.client(credentials.credentials)
+    if client is None:
+        detail = "the token is not known, or no longer; make one with millrace access"
+        raise Problem("unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="millrace", error="invalid_token"'})
+    if scope not in client.scopes:
+        challenge = f'Bearer realm="millrace", error="insufficient_scope", scope="{scope}"'
+        detail = f"the token {client.name} has not the scope {scope}"
+        raise Problem("forbidden", detail, headers={"WWW-Authenticate": challenge})
+    return client
+
+
+Reads = Annotated[Client, Depends(allowed("read"))]
+Acknowledges = Annotated[Client, Depends(allowed("ack"))]
+Shelves = Annotated[Client, Depends(allowed("shelve"))]

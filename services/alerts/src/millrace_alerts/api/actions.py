@@ -1,0 +1,212 @@
+"""What a person or an MES does to an alert. The request names the version that was seen, so nobody acts on a newer one."""
+
+import concurrent.futures
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+
+from millrace_contract.errors import Unavailable
+
+from ..alert import Alert
+from ..commands import Command, Comment, Remember, StaleVersion, UnknownAlert
+from ..lifecycle import Acknowledge, Action, IllegalTransition, Reset, Shelf, Shelve, Unacknowledge, Unshelve
+from .access import Acknowledges, Shelves
+from .alerts import no_such_alert
+from .context import Context, Ctx
+from .idempotency import MAX_KEY_CHARACTERS, fingerprint_of, stored_answer
+from .models import ActionBody, AlertResource, CommentBody, ShelveBody, alert_resource, etag_of
+from .paging import time_parameter
+from .problems import Problem, answers, invalid, unavailable
+from .tokens import Client
+
+COMMAND_LIMIT_S = 5.0
+"""The engine answers in milliseconds; longer means that the disk hangs."""
+
+router = APIRouter(
+    prefix="/v1/alerts/{alert_id}",
+    tags=["alerts"],
+    responses=answers(
+        "unauthorized",
+        "forbidden",
+        "not-found",
+        "illegal-transition",
+        "in-progress",
+        "stale-version",
+        "version-needed",
+        "invalid",
+        "key-reused",
+        "unavailable",
+    ),
+)
+
+IfMatch = Annotated[str | None, Header(description='the ETag, or "<version>", of the alert that was seen', examples=['"7"'])]
+Key = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", min_length=1, max_length=MAX_KEY_CHARACTERS, description="repeats are carried out once"),
+]
+
+
+@router.post("/ack", response_model=AlertResource)
+def acknowledge(
+    *,
+    alert_id: str,
+    body: ActionBody,
+    request: Request,
+    context: Ctx,
+    client: Acknowledges,
+    if_match: IfMatch = None,
+    key: Key = None,
+) -> Response:
+    """Somebody has seen it: UNACK becomes ACKED, RTNUN becomes NORM, LATCH_UNACK becomes LATCH_ACK."""
+    return _Request(context=context, request=request, client=client, alert_id=alert_id, if_match=if_match, key=key).perform(
+        Acknowledge(), body
+    )
+
+
+@router.post("/unack", response_model=AlertResource)
+def unacknowledge(
+    *,
+    alert_id: str,
+    body: ActionBody,
+    request: Request,
+    context: Ctx,
+    client: Acknowledges,
+    if_match: IfMatch = None,
+    key: Key = None,
+) -> Response:
+    """Take an acknowledgement back: ACKED becomes UNACK."""
+    return _Request(context=context, request=request, client=client, alert_id=alert_id, if_match=if_match, key=key).perform(
+        Unacknowledge(), body
+    )
+
+
+@router.post("/reset", response_model=AlertResource)
+def reset(
+    *,
+    alert_id: str,
+    body: ActionBody,
+    request: Request,
+    context: Ctx,
+    client: Acknowledges,
+    if_match: IfMatch = None,
+    key: Key = None,
+) -> Response:
+    """Release a latch after the condition is gone: LATCH_ACK becomes NORM, LATCH_UNACK becomes RTNUN."""
+    return _Request(context=context, request=request, client=client, alert_id=alert_id, if_match=if_match, key=key).perform(
+        Reset(), body
+    )
+
+
+@router.post("/comment", response_model=AlertResource)
+def comment(
+    *,
+    alert_id: str,
+    body: CommentBody,
+    request: Request,
+    context: Ctx,
+    client: Acknowledges,
+    if_match: IfMatch = None,
+    key: Key = None,
+) -> Response:
+    """Add a remark to the alert's events."""
+    return _Request(context=context, request=request, client=client, alert_id=alert_id, if_match=if_match, key=key).perform(
+        Comment(), body
+    )
+
+
+@router.post("/shelve", response_model=AlertResource)
+def shelve(
+    *, alert_id: str, body: ShelveBody, request: Request, context: Ctx, client: Shelves, if_match: IfMatch = None, key: Key = None
+) -> Response:
+    """Hide the alert until a time, with a reason. It is still evaluated and recorded."""
+    now_ms = context.clock.now_ms()
+    until_ms = time_parameter("until", body.until) if body.until else now_ms + round((body.for_s or 0) * 1000)
+    longest_ms = round(context.settings.shelve_max_h * 3_600_000)
+    if not now_ms < until_ms <= now_ms + longest_ms:
+        raise invalid("body.until", f"must lie in the future, and at most {context.settings.shelve_max_h:g} h from now")
+    shelf = Shelf(by=body.actor, reason=body.reason, since_ms=now_ms, until_ms=until_ms, one_shot=body.one_shot)
+    return _Request(context=context, request=request, client=client, alert_id=alert_id, if_match=if_match, key=key).perform(
+        Shelve(shelf), body, remark=body.reason
+    )
+
+
+@router.post("/unshelve", response_model=AlertResource)
+def unshelve(
+    *, alert_id: str, body: ActionBody, request: Request, context: Ctx, client: Shelves, if_match: IfMatch = None, key: Key = None
+) -> Response:
+    """Show the alert again: NORM when all is well, else UNACK."""
+    return _Request(context=context, request=request, client=client, alert_id=alert_id, if_match=if_match, key=key).perform(
+        Unshelve(), body
+    )
+
+
+class _Request:
+    """One command on its way to the engine and back."""
+
+    def __init__(
+        self, *, context: Context, request: Request, client: Client, alert_id: str, if_match: str | None, key: str | None
+    ) -> None:
+        self._context = context
+        self._path = request.url.path
+        self._client = client
+        self._alert_id = alert_id
+        self._if_match = if_match
+        self._key = key
+
+    def perform(self, action: Action | Comment, body: ActionBody, remark: str | None = None) -> Response:
+        version = _version(self._if_match)
+        if self._key is None:
+            return _answer(*self._execute(action, body, version, remark, None))
+        fingerprint = fingerprint_of(self._path, str(version), body.model_dump_json())
+        with self._context.idempotency.claim(self._client.name, self._key):
+            earlier = stored_answer(self._context.reader, self._client.name, self._key, fingerprint)
+            if earlier is not None:
+                return _answer(earlier.etag, earlier.body)
+            remember = Remember(self._client.name, self._key, fingerprint, self._render)
+            return _answer(*self._execute(action, body, version, remark, remember))
+
+    def _execute(
+        self, action: Action | Comment, body: ActionBody, version: int, remark: str | None, remember: Remember | None
+    ) -> tuple[str, bytes]:
+        said = [text for text in (remark, body.comment) if text]
+        command = Command(
+            alert_id=self._alert_id,
+            action=action,
+            version=version,
+            actor=body.actor,
+            comment=" - ".join(said) or None,
+            via=self._client.name,
+            remember=remember,
+        )
+        if not self._context.submit(command):
+            raise unavailable(Unavailable("too many commands are waiting", 1.0))
+        try:
+            return self._render(command.answer.result(COMMAND_LIMIT_S))
+        except UnknownAlert as error:
+            raise no_such_alert(self._context, self._alert_id) from error
+        except StaleVersion as error:
+            raise Problem("stale-version", str(error), version=error.present) from error
+        except IllegalTransition as error:
+            raise Problem("illegal-transition", str(error), state=error.state) from error
+        except concurrent.futures.TimeoutError as error:
+            undone = command.answer.cancel()
+            what = "nothing was done" if undone else "it may still be done, so read the alert before trying again"
+            raise unavailable(Unavailable(f"the engine did not answer in time; {what}")) from error
+
+    def _render(self, alert: Alert) -> tuple[str, bytes]:
+        resource = alert_resource(alert, self._context.watched[alert.id])
+        return etag_of(alert), resource.model_dump_json().encode()
+
+
+def _answer(etag: str, body: bytes) -> Response:
+    return Response(body, media_type="application/json", headers={"ETag": etag, "Cache-Control": "no-store"})
+
+
+def _version(if_match: str | None) -> int:
+    """The version that the client saw; `"7"` and the ETag `"7-good"` both name it."""
+    if if_match is None:
+        raise Problem("version-needed", "send the header If-Match with the ETag of the alert that you saw")
+    text = if_match.strip().removeprefix("W/").strip('"').partition("-")[0]
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise Problem("bad-request", 'If-Match: send the ETag of the alert, like "7-good"')
+    return int(text)

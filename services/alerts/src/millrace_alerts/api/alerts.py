@@ -1,0 +1,109 @@
+"""Alerts: listed, read, and acted upon."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from ..alert import PRIORITIES
+from ..lifecycle import ANNUNCIATED, State
+from .access import Reads
+from .context import Context, Ctx
+from .models import AlertList, AlertResource, StateName, alert_resource, etag_of
+from .paging import decode_cursor, encode_cursor, next_link, time_parameter
+from .problems import Problem, answers
+
+router = APIRouter(prefix="/v1/alerts", tags=["alerts"], responses=answers("unauthorized", "forbidden"))
+
+MAX_ITEMS = 500
+
+Filter = Annotated[str | None, Query(max_length=63)]
+
+
+@router.get("", responses=answers("bad-request", "invalid"))
+def list_alerts(
+    *,
+    request: Request,
+    response: Response,
+    context: Ctx,
+    _client: Reads,
+    state: Annotated[
+        list[StateName] | None,
+        Query(description="repeatable; without it the alerts that are shown: UNACK, ACKED, RTNUN, LATCH_UNACK, LATCH_ACK"),
+    ] = None,
+    priority: Annotated[str | None, Query(pattern="^(low|medium|high|critical)$", description="at least this")] = None,
+    line: Filter = None,
+    device: Filter = None,
+    rule: Filter = None,
+    alert_class: Annotated[str | None, Query(alias="class", pattern="^(alarm|maintenance|system)$")] = None,
+    since: Annotated[str | None, Query(description="activated at or after this event time")] = None,
+    until: Annotated[str | None, Query(description="activated before this event time")] = None,
+    q: Annotated[str | None, Query(max_length=100, description="text in id, title or device")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 100,
+    cursor: Annotated[str | None, Query(max_length=400, description="from the header Link of the page before")] = None,
+) -> AlertList:
+    """The alerts that match every filter, the newest activation first."""
+    where = _Where()
+    states = [State(name) for name in state] if state else sorted(ANNUNCIATED)
+    where.add(f"state IN ({','.join('?' * len(states))})", *states)
+    if priority is not None:
+        where.add("priority >= ?", PRIORITIES.index(priority))
+    for column, value in (("line", line), ("device", device), ("rule", rule), ("class", alert_class)):
+        if value is not None:
+            where.add(f"{column} = ?", value)
+    if since is not None:
+        where.add("activated_ms >= ?", time_parameter("since", since))
+    if until is not None:
+        where.add("activated_ms < ? AND activated_ms > 0", time_parameter("until", until))
+    if q is not None:
+        where.add("(instr(lower(id), ?) OR instr(lower(title), ?) OR instr(lower(device), ?))", *[q.lower()] * 3)
+    if cursor is not None:
+        activated_ms, after_id = decode_cursor(cursor, tuple[int, str])
+        where.add("(activated_ms < ? OR (activated_ms = ? AND id > ?))", activated_ms, activated_ms, after_id)
+    found = context.reader.alerts(where.sql, where.values, limit + 1)
+    if len(found) > limit:
+        last = found[limit - 1]
+        response.headers.update(next_link(request, cursor=encode_cursor((last.activated_ms or 0, last.id))))
+    known = [alert for alert in found[:limit] if alert.id in context.watched]
+    return AlertList(items=[alert_resource(alert, context.watched[alert.id]) for alert in known])
+
+
+@router.get("/{alert_id}", responses={304: {"description": "Not modified"}, **answers("not-found")})
+def read_alert(
+    *,
+    alert_id: str,
+    response: Response,
+    context: Ctx,
+    _client: Reads,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> AlertResource:
+    """One alert. The header ETag names the version for If-Match."""
+    alert = context.reader.alert(alert_id)
+    if alert is None or alert_id not in context.watched:
+        raise no_such_alert(context, alert_id)
+    etag = etag_of(alert)
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if if_none_match is not None and etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
+        return Response(status_code=304, headers=headers)  # type: ignore[return-value]
+    response.headers.update(headers)
+    return alert_resource(alert, context.watched[alert_id])
+
+
+def no_such_alert(context: Context, alert_id: str) -> Problem:
+    hint = "" if "." in alert_id else "; an id is <rule>.<device>"
+    return Problem("not-found", f"no rule watches {alert_id[:130]!r}{hint}: see /v1/alerts ({len(context.watched)} are watched)")
+
+
+class _Where:
+    """A condition of SQL, each part with its values."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self.values: list[Any] = []
+
+    def add(self, part: str, *values: Any) -> None:
+        self._parts.append(part)
+        self.values += values
+
+    @property
+    def sql(self) -> str:
+        return " AND ".join(self._parts)

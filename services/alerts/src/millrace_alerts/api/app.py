@@ -1,0 +1,76 @@
+"""The application: its routes, its errors, its description."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from . import actions, alerts, devices, events, health, oee, page, problems, readings
+from .context import Context
+
+MAX_BODY_BYTES = 64 * 1024
+BEAT_S = 1.0
+
+DESCRIPTION = """
+Alerts with the life cycle of ISA-18.2, devices, readings and OEE, for an MES and for people.
+
+* Times are RFC 3339 in UTC with milliseconds. Requests may use any offset, but must have one.
+* Every `/v1` request needs a token: `Authorization: Bearer <token>`, with the scope `read`, `ack` or `shelve`.
+* A command names the version that was seen (`If-Match`), may carry an `Idempotency-Key`, and becomes an event.
+* To follow what happens, poll `/v1/alert-events?after=<seq>` or listen to `/v1/alerts/stream`: no gaps, no repeats.
+* Errors are `application/problem+json` (RFC 9457) with a stable `type`.
+"""
+
+
+def create_app(context: Context) -> FastAPI:
+    """One process, one application: it reads the store and hands commands to the engine."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        context.bell.attach(asyncio.get_running_loop())
+        beating = asyncio.create_task(_beat(context))
+        yield
+        beating.cancel()
+        context.bell.detach()
+        context.heartbeats.retire("api")
+
+    app = FastAPI(
+        title="Millrace alerts",
+        version=version("millrace-alerts"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        max_body_size=MAX_BODY_BYTES,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.context = context
+    problems.install(app)
+    # The stream comes first: its path would otherwise be an alert's id.
+    for part in (events, alerts, actions, devices, readings, oee, health, page):
+        app.include_router(part.router)
+    _describe(app)
+    return app
+
+
+async def _beat(context: Context) -> None:
+    while True:
+        context.heartbeats.beat("api")
+        await asyncio.sleep(BEAT_S)
+
+
+def _describe(app: FastAPI) -> None:
+    """OpenAPI, with the problem document, and without FastAPI's own form of a validation error."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            components = schema.setdefault("components", {}).setdefault("schemas", {})
+            components["ProblemDocument"] = problems.ProblemDocument.model_json_schema()
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

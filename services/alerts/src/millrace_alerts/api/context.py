@@ -1,0 +1,46 @@
+"""What the API works with: the store's reading side, the rules, and a way to hand a command to the engine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from millrace_contract.plant import PlantModel
+from millrace_contract.runtime.clock import Clock
+from millrace_contract.runtime.health import Heartbeats
+from millrace_contract.runtime.influx import Influx
+
+from ..commands import Command
+from ..rules import Watched
+from ..settings import AlertsSettings
+from ..store import Reader
+from .bell import Bell
+from .idempotency import Idempotency
+from .tokens import ApiTokens
+
+
+@dataclass(frozen=True)
+class Context:
+    """Fixed for the life of the process; everything in it may be used from any thread."""
+
+    settings: AlertsSettings
+    plant: PlantModel
+    watched: dict[str, Watched]
+    reader: Reader
+    submit: Callable[[Command], bool]
+    bell: Bell
+    tokens: ApiTokens
+    influx: Influx
+    clock: Clock
+    heartbeats: Heartbeats
+    readiness: Callable[[], dict[str, bool]]
+    idempotency: Idempotency = field(default_factory=Idempotency)
+
+
+def get_context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+Ctx = Annotated[Context, Depends(get_context)]

@@ -1,0 +1,239 @@
+"""The shapes that the API answers with and takes. Times are RFC 3339 in UTC with milliseconds."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from millrace_contract.messages import OeeDocument
+
+from ..alert import Alert, state_message
+from ..rules import Watched
+from ..store import StoredEvent
+
+OCCURRENCE = "spindle-hot.CNC-01.1760535902123"
+NOW = "2025-10-15T13:45:02.123Z"
+StateName = Literal["NORM", "UNACK", "ACKED", "RTNUN", "LATCH_UNACK", "LATCH_ACK", "SHLVD", "DSUPR", "OOSRV"]
+
+
+class AlertResource(BaseModel):
+    """One alert: a rule for a device. `version` grows with each change; commands name it in If-Match."""
+
+    id: str = Field(examples=["spindle-hot.CNC-01"])
+    rule: str = Field(examples=["spindle-hot"])
+    line: str = Field(examples=["line1"])
+    device_id: str = Field(examples=["CNC-01"])
+    title: str = Field(examples=["Spindle too hot"])
+    alert_class: str = Field(description="alarm, maintenance or system", examples=["alarm"])
+    priority: str = Field(description="critical, high, medium or low", examples=["high"])
+    state: str = Field(description="ISA-18.2 state; see StateName in the query parameters", examples=["UNACK"])
+    version: int = Field(examples=[7])
+    occurrence: str | None = Field(description="this activation; null before the first", examples=[OCCURRENCE])
+    condition_since: str | None = Field(description="event time at which the condition became true", examples=[NOW])
+    activated_at: str | None = Field(description="event time at which it had held for the on-delay", examples=[NOW])
+    cleared_at: str | None = Field(examples=[None])
+    acked_by: str | None = Field(examples=[None])
+    acked_at: str | None = Field(examples=[None])
+    realarms: int = Field(description="how often this occurrence came back", examples=[0])
+    value: float | str | None = Field(description="what was read when the condition last changed", examples=[86.4])
+    limit: float | None = Field(examples=[85.0])
+    unit: str | None = Field(examples=["Cel"])
+    shelved_until: str | None = Field(examples=[None])
+    reason: str | None = Field(description="why it is hidden, while it is", examples=[None])
+    evaluation: str = Field(
+        description="good, uncertain, or why the rule cannot be evaluated: stale, bad, never_seen, not_a_number, inhibited",
+        examples=["good"],
+    )
+    consequence: str | None = Field(examples=["The spindle bearing is damaged within minutes."])
+    cause: str | None = Field(examples=["Coolant lost, blunt tool, or a worn bearing."])
+    action: str | None = Field(examples=["Hold the feed, check the coolant flow, then the tool."])
+    response_s: float | None = Field(examples=[300])
+    timestamp: str = Field(description="event time of the last change", examples=[NOW])
+
+
+class AlertList(BaseModel):
+    """A page of alerts, the newest activation first; the header Link names the next page."""
+
+    items: list[AlertResource]
+
+
+class EventResource(BaseModel):
+    """One transition of an alert; never changed. `seq` counts all events without gaps (`event_seq` on MQTT)."""
+
+    seq: int = Field(examples=[4711])
+    alert_id: str = Field(examples=["spindle-hot.CNC-01"])
+    occurrence: str | None = Field(examples=[OCCURRENCE])
+    rule: str = Field(examples=["spindle-hot"])
+    line: str | None = Field(examples=["line1"])
+    device_id: str | None = Field(examples=["CNC-01"])
+    priority: str | None = Field(examples=["high"])
+    from_state: str = Field(examples=["UNACK"])
+    to_state: str = Field(examples=["ACKED"])
+    cause: str = Field(description="such as condition, clear, ack, shelve, shelf_expired, reset, comment", examples=["ack"])
+    actor: str | None = Field(examples=["anna"])
+    via: str | None = Field(description="name of the API token", examples=["mes"])
+    value: float | str | None = Field(examples=[86.4])
+    comment: str | None = Field(examples=["coolant pump restarted"])
+    source_timestamp: str = Field(description="event time of the cause", examples=[NOW])
+    timestamp: str = Field(description="when it was recorded", examples=[NOW])
+
+
+class EventList(BaseModel):
+    """Events in order. Ask again with `after` = the last seq that you have."""
+
+    items: list[EventResource]
+    last_seq: int = Field(description="the newest seq there is", examples=[4711])
+
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+
+
+class ActionBody(BaseModel):
+    """Who acts, and what they have to say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    actor: Name = Field(description="the person, or the system that acts", examples=["anna"])
+    comment: Text | None = Field(default=None, examples=["coolant pump restarted"])
+
+
+class CommentBody(ActionBody):
+    comment: Text = Field(examples=["coolant pump restarted"])
+
+
+class ShelveBody(ActionBody):
+    """Hide an alert for a while; evaluation and recording go on."""
+
+    reason: Text = Field(description="why; shown with the shelved alert", examples=["sensor is being replaced"])
+    until: str | None = Field(default=None, description="when the shelf ends", examples=[NOW])
+    for_s: float | None = Field(default=None, gt=0, description="or: how long from now, seconds", examples=[3600])
+    one_shot: bool = Field(default=False, description="the shelf ends with the next return to normal too")
+
+    @model_validator(mode="after")
+    def _one_end(self) -> "ShelveBody":
+        if (self.until is None) == (self.for_s is None):
+            raise ValueError("give one of until and for_s")
+        return self
+
+
+class LatestReading(BaseModel):
+    value: float | str | None = Field(description="null where the quality is bad", examples=[68.7])
+    quality: str = Field(examples=["good"])
+    timestamp: str = Field(examples=[NOW])
+    stale: bool = Field(description="older than three poll intervals", examples=[False])
+    unit: str | None = Field(examples=["Cel"])
+
+
+class CommsResource(BaseModel):
+    state: str = Field(description="online, degraded, offline or unknown", examples=["online"])
+    since: str | None = Field(examples=[NOW])
+    reason: str | None = Field(examples=[None])
+    round_trip_ms: float | None = Field(examples=[3.2])
+    gateway: str = Field(examples=["edge-1"])
+
+
+class DeviceResource(BaseModel):
+    """A device of the plant, and what was last heard of it."""
+
+    device_id: str = Field(examples=["CNC-01"])
+    line: str = Field(examples=["line1"])
+    title: str = Field(examples=["5-axis mill"])
+    profile: str = Field(examples=["demo-cnc"])
+    comms: CommsResource
+    machine_state: str | None = Field(description="PackML name; null where nothing says it", examples=["execute"])
+    open_alerts: int = Field(examples=[0])
+    heard_at: str | None = Field(description="event time of the newest reading", examples=[NOW])
+    readings: dict[str, LatestReading]
+
+
+class DeviceList(BaseModel):
+    items: list[DeviceResource]
+
+
+class OeeResource(BaseModel):
+    """The figures of one window of a device, or of a line where `device_id` is null. Ratios are 0..1."""
+
+    device_id: str | None = Field(default=None, examples=["CNC-01"])
+    line: str = Field(examples=["line1"])
+    timestamp: str = Field(examples=[NOW])
+    availability: float | None = Field(examples=[0.888])
+    performance: float | None = Field(examples=[0.861])
+    quality: float | None = Field(examples=[0.978])
+    oee: float | None = Field(examples=[0.748])
+    teep: float | None = Field(examples=[0.249])
+    reason: str | None = Field(description="why a ratio is null", examples=[None])
+    window: dict[str, str] = Field(
+        examples=[
+            {"kind": "shift", "id": "2025-10-15/early", "start": "2025-10-15T04:00:00.000Z", "end": "2025-10-15T12:00:00.000Z"}
+        ]
+    )
+    revision: int = Field(examples=[3])
+    final: bool = Field(examples=[False])
+    cause: str | None = Field(examples=["late_data"])
+    ms: dict[str, int] = Field(description="the leaves of the time model and `all`, their sum", examples=[{"all": 28_800_000}])
+    parts: dict[str, int] = Field(examples=[{"total": 812, "good": 794, "scrap": 18, "rework": 0}])
+    ideal_ms: int = Field(examples=[21100000])
+    good_ms: int = Field(examples=[20600000])
+    coverage: float | None = Field(examples=[0.97])
+    flags: list[str] = Field(examples=[[]])
+
+
+class OeeList(BaseModel):
+    items: list[OeeResource]
+
+
+class OeeWindows(OeeList):
+    complete: bool = Field(description="false: the database is away, these are the windows of the last weeks that we hold")
+
+
+class Point(BaseModel):
+    """A raw reading, or a bucket of `every` that starts at `time`."""
+
+    time: str = Field(examples=[NOW])
+    value: float | str | None = Field(default=None, examples=[68.7])
+    quality: str | None = Field(default=None, examples=["good"])
+    mean: float | None = Field(default=None, examples=[68.7])
+    min: float | None = Field(default=None, examples=[66.1])
+    max: float | None = Field(default=None, examples=[70.2])
+    last: float | None = Field(default=None, examples=[68.9])
+    count: int | None = Field(default=None, examples=[60])
+
+
+class Readings(BaseModel):
+    """Readings of one signal in order of time."""
+
+    device: str = Field(examples=["CNC-01"])
+    signal: str = Field(examples=["spindle_temperature"])
+    unit: str | None = Field(examples=["Cel"])
+    every: str | None = Field(examples=["1m"])
+    points: list[Point]
+
+
+def alert_resource(alert: Alert, watched: Watched) -> AlertResource:
+    about = watched.description
+    state = msgspec.to_builtins(state_message(alert, about))
+    return AlertResource(
+        **state,
+        realarms=alert.facts.realarms,
+        evaluation=alert.evaluation,
+        consequence=about.consequence or None,
+        cause=about.cause or None,
+        action=about.action or None,
+        response_s=about.response_s,
+    )
+
+
+def etag_of(alert: Alert) -> str:
+    """Names the version and, because it is shown too, whether the rule can be evaluated. If-Match looks at the version only."""
+    return f'"{alert.version}-{alert.evaluation}"'
+
+
+def event_resource(stored: StoredEvent) -> EventResource:
+    fields: dict[str, Any] = msgspec.to_builtins(stored.event)
+    seq = fields.pop("event_seq")
+    return EventResource(**{**fields, "seq": seq}, via=stored.via)
+
+
+def oee_resource(document: OeeDocument) -> OeeResource:
+    return OeeResource(**msgspec.to_builtins(document))

@@ -1,0 +1,97 @@
+"""OEE: the shift in progress, and windows that have ended."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import APIRouter, Query
+
+from millrace_contract.assets import LINE_ITSELF
+from millrace_contract.errors import Unavailable
+from millrace_contract.messages import OeeDocument
+from millrace_contract.points import PRODUCTION_BUCKET
+from millrace_contract.runtime.influx import QueryFailed, Refused, literal
+from millrace_contract.runtime.logs import get_logger
+
+from .access import Reads
+from .context import Context, Ctx
+from .devices import check_line, find_device
+from .models import OeeList, OeeWindows, oee_resource
+from .paging import time_parameter
+from .problems import answers, invalid
+
+router = APIRouter(prefix="/v1/oee", tags=["oee"], responses=answers("unauthorized", "forbidden", "not-found", "invalid"))
+
+DEFAULT_SPAN_MS = 7 * 86_400_000
+MAX_WINDOWS = 1000
+
+_log = get_logger(__name__)
+_document = msgspec.json.Decoder(OeeDocument)
+Name = Annotated[str | None, Query(max_length=63)]
+
+
+@router.get("")
+def oee_now(*, context: Ctx, _client: Reads, line: Name = None, device: Name = None) -> OeeList:
+    """The shift in progress of each line and device."""
+    if line is not None:
+        check_line(context, line)
+    if device is not None:
+        find_device(context, device)
+    documents = [
+        document for document in context.reader.oee() if line in {None, document.line} and device in {None, document.device_id}
+    ]
+    return OeeList(items=[oee_resource(document) for document in documents])
+
+
+@router.get("/windows")
+def oee_windows(
+    *,
+    context: Ctx,
+    _client: Reads,
+    line: Annotated[str | None, Query(max_length=63, description="the line's own figures; either this or device")] = None,
+    device: Annotated[str | None, Query(max_length=63)] = None,
+    kind: Literal["shift", "hour", "day", "order"] = "shift",
+    from_: Annotated[str | None, Query(alias="from", description="windows that begin at or after; default: 7 days ago")] = None,
+    to: Annotated[str | None, Query(description="windows that begin before; default: now")] = None,
+) -> OeeWindows:
+    """Ended windows in order, each in its newest revision; at most 1000."""
+    line = _line(context, line, device)
+    now_ms = context.clock.now_ms()
+    to_ms = now_ms if to is None else time_parameter("to", to)
+    from_ms = to_ms - DEFAULT_SPAN_MS if from_ is None else time_parameter("from", from_)
+    if from_ms >= to_ms:
+        raise invalid("from", "must lie before to")
+    starts_ms = range(from_ms, to_ms)
+    newest = {each.window.id: each for each in context.reader.oee_windows(line, device, kind, starts_ms, MAX_WINDOWS)}
+    complete = True
+    try:
+        stored = _from_database(context, line, device, kind, starts_ms)
+    except (Unavailable, Refused, QueryFailed) as error:
+        _log.warning("oee_windows_from_store_only", reason=str(error))
+        complete, stored = False, []
+    for document in stored:
+        known = newest.get(document.window.id)
+        if known is None or document.revision > known.revision:
+            newest[document.window.id] = document
+    ordered = sorted(newest.values(), key=lambda each: each.window.start)[:MAX_WINDOWS]
+    return OeeWindows(items=[oee_resource(document) for document in ordered], complete=complete)
+
+
+def _line(context: Context, line: str | None, device: str | None) -> str:
+    if device is None:
+        if line is None:
+            raise invalid("line", "give one of line and device")
+        check_line(context, line)
+        return line
+    found = find_device(context, device)
+    if line not in {None, found.line}:
+        raise invalid("line", f"device {device} is in line {found.line}; leave line out")
+    return found.line
+
+
+def _from_database(context: Context, line: str, device: str | None, kind: str, starts_ms: range) -> list[OeeDocument]:
+    query = (
+        f"SELECT document_text FROM oee_window WHERE line = {literal(line)} AND device = {literal(device or LINE_ITSELF)} "  # noqa: S608
+        f"AND kind = {literal(kind)} AND time >= {starts_ms.start}ms AND time < {starts_ms.stop}ms LIMIT {MAX_WINDOWS}"
+    )
+    found = context.influx.query(PRODUCTION_BUCKET, query)
+    return [_document.decode(row[1]) for series in found for row in series.rows]

@@ -1,0 +1,87 @@
+"""How a device is, put together from what its gateway said, its readings and its profile. Pure."""
+
+from collections.abc import Mapping
+
+from millrace_contract.plant import Device, PlantModel
+from millrace_contract.times import format_timestamp
+
+from ..rules import fresh_for_ms
+from ..watch import DeviceRecord, Gateway, Latest
+from .models import CommsResource, DeviceResource, LatestReading
+
+
+def comms_of(device: Device, record: DeviceRecord, gateways: Mapping[str, Gateway]) -> CommsResource:
+    """A device whose gateway is not alive is offline, whatever its own comms say (design 2.1)."""
+    gateway = gateways.get(device.gateway)
+    comms = record.comms
+    if gateway is not None and not gateway.alive:
+        return CommsResource(
+            state="offline",
+            since=format_timestamp(gateway.changed_ms),
+            reason=f"gateway {device.gateway} is not alive",
+            round_trip_ms=None,
+            gateway=device.gateway,
+        )
+    if comms is None:
+        reason = f"gateway {device.gateway} has said nothing yet"
+        return CommsResource(state="unknown", since=None, reason=reason, round_trip_ms=None, gateway=device.gateway)
+    return CommsResource(
+        state=comms.state,
+        since=comms.since,
+        reason=comms.reason,
+        round_trip_ms=comms.round_trip_ms,
+        gateway=comms.gateway,
+    )
+
+
+def machine_state_of(plant: PlantModel, device: Device, record: DeviceRecord) -> tuple[str, Latest] | None:
+    """The PackML name of the machine's state and the reading that says so; None where nothing says it."""
+    oee = plant.profile_of(device.id).oee
+    latest = record.readings.get(oee.state) if oee is not None else None
+    if oee is None or latest is None or latest.value is None:
+        return None
+    if isinstance(latest.value, str):
+        return latest.value, latest
+    names = plant.profile_of(device.id).signals[oee.state].values
+    number = latest.value
+    return names.get(round(number), f"{number:g}"), latest
+
+
+def device_resource(
+    plant: PlantModel,
+    device: Device,
+    record: DeviceRecord,
+    gateways: Mapping[str, Gateway],
+    *,
+    now_ms: int,
+    open_alerts: int,
+) -> DeviceResource:
+    state = machine_state_of(plant, device, record)
+    return DeviceResource(
+        device_id=device.id,
+        line=device.line,
+        title=device.title or device.id,
+        profile=device.profile,
+        comms=comms_of(device, record, gateways),
+        machine_state=None if state is None else state[0],
+        open_alerts=open_alerts,
+        heard_at=format_timestamp(record.heard_ms) if record.heard_ms else None,
+        readings={name: _reading(plant, device, name, latest, now_ms) for name, latest in sorted(record.readings.items())},
+    )
+
+
+def is_stale(plant: PlantModel, device: Device, signal: str, latest: Latest, now_ms: int) -> bool:
+    """Older than three poll intervals; a signal that the profile does not know has no interval and never is."""
+    profile = plant.profile_of(device.id)
+    return signal in profile.signals and now_ms - latest.at_ms > fresh_for_ms(profile, signal)
+
+
+def _reading(plant: PlantModel, device: Device, signal: str, latest: Latest, now_ms: int) -> LatestReading:
+    known = plant.profile_of(device.id).signals.get(signal)
+    return LatestReading(
+        value=latest.value,
+        quality=latest.quality,
+        timestamp=format_timestamp(latest.at_ms),
+        stale=is_stale(plant, device, signal, latest, now_ms),
+        unit=None if known is None else known.unit or None,
+    )

@@ -1,0 +1,163 @@
+"""Past readings of one signal from the database, raw or in buckets, as JSON or CSV."""
+
+import csv
+import io
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from millrace_contract.errors import Unavailable
+from millrace_contract.plant import Device, Signal
+from millrace_contract.points import TELEMETRY_BUCKET, quality_field, text_field
+from millrace_contract.runtime.influx import QueryFailed, Refused, Series, literal, quoted
+from millrace_contract.runtime.logs import get_logger
+from millrace_contract.times import format_timestamp
+
+from .access import Reads
+from .context import Context, Ctx
+from .devices import find_device
+from .models import Point, Readings
+from .paging import next_link, time_parameter
+from .problems import Problem, answers, invalid
+
+router = APIRouter(tags=["readings"])
+
+MAX_POINTS = 20_000
+DEFAULT_SPAN_MS = 3_600_000
+QUERIES_AT_ONCE = 4
+_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+_log = get_logger(__name__)
+_turns = threading.BoundedSemaphore(QUERIES_AT_ONCE)
+
+
+@router.get(
+    "/v1/readings",
+    response_model=Readings,
+    response_model_exclude_unset=True,
+    responses={
+        200: {"content": {"text/csv": {"example": "time,value,quality\r\n2025-10-15T13:45:02.123Z,68.7,good\r\n"}}},
+        **answers("unauthorized", "forbidden", "not-found", "invalid", "unavailable"),
+    },
+)
+def read_readings(
+    *,
+    request: Request,
+    response: Response,
+    context: Ctx,
+    _client: Reads,
+    device: Annotated[str, Query(max_length=63)],
+    signal: Annotated[str, Query(max_length=63)],
+    from_: Annotated[str | None, Query(alias="from", description="event time, inclusive; default: an hour before to")] = None,
+    to: Annotated[str | None, Query(description="event time, exclusive; default: now")] = None,
+    every: Annotated[str | None, Query(description="bucket: 10s, 1m, 1h, 1d; without it raw readings", max_length=12)] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_POINTS, description="raw readings a page")] = 5000,
+    format: Annotated[Literal["json", "csv"] | None, Query()] = None,  # noqa: A002 - the name of the parameter
+    accept: Annotated[str, Header()] = "",
+) -> Any:
+    """Readings in [from, to), in order of time. Raw ones come in pages (header Link); buckets with min, max, mean, last, count."""
+    found = find_device(context, device)
+    known = context.plant.profile_of(device).signals.get(signal)
+    if known is None:
+        profile = context.plant.profile_of(device)
+        raise Problem("not-found", f"device {device} has no signal {signal!r}; it has {', '.join(profile.signals)}")
+    to_ms = context.clock.now_ms() if to is None else time_parameter("to", to)
+    from_ms = to_ms - DEFAULT_SPAN_MS if from_ is None else time_parameter("from", from_)
+    if from_ms >= to_ms:
+        raise invalid("from", "must lie before to")
+    span = range(from_ms, to_ms)
+    if every is None:
+        points = _raw(context, found, signal, span, limit + 1)
+        if len(points) > limit:
+            response.headers.update(next_link(request, **{"from": points[limit].time}))
+        points = points[:limit]
+    else:
+        points = _buckets(context, found, known, span, _every_ms(every, known, len(span)))
+    if format == "csv" or (format is None and "text/csv" in accept):
+        return _csv(points, bucketed=every is not None, name=f"{device}-{signal}", headers=dict(response.headers))
+    return Readings(device=device, signal=signal, unit=known.unit or None, every=every, points=points)
+
+
+def _every_ms(every: str, signal: Signal, span_ms: int) -> int:
+    match = re.fullmatch(r"([1-9]\d{0,6})(ms|s|m|h|d)", every)
+    if match is None:
+        raise invalid("every", "write a number and a unit: 500ms, 10s, 1m, 1h, 1d")
+    if signal.type == "string":
+        raise invalid("every", f"{signal.name} is a text; only raw readings can be had")
+    every_ms = int(match[1]) * _UNITS_MS[match[2]]
+    if span_ms // every_ms > MAX_POINTS:
+        raise invalid(
+            "every", f"gives more than {MAX_POINTS} buckets; take at least {-(-span_ms // MAX_POINTS // 1000)}s or less time"
+        )
+    return every_ms
+
+
+def _raw(context: Context, device: Device, signal: str, span: range, limit: int) -> list[Point]:
+    names = (signal, text_field(signal), quality_field(signal))
+    query = (
+        f"SELECT {', '.join(quoted(name) for name in names)} FROM {quoted(device.profile)} "  # noqa: S608 - names are quoted
+        f"WHERE line = {literal(device.line)} AND device = {literal(device.id)} "
+        f"AND time >= {span.start}ms AND time < {span.stop}ms LIMIT {limit}"
+    )
+    points: list[Point] = []
+    for row in _rows(_ask(context, query), len(names)):
+        number, text, quality = row[1:4]
+        points.append(
+            Point(time=format_timestamp(int(row[0])), value=number if number is not None else text, quality=quality or "good")
+        )
+    return points
+
+
+def _buckets(context: Context, device: Device, signal: Signal, span: range, every_ms: int) -> list[Point]:
+    field = quoted(signal.name)
+    query = (
+        f"SELECT mean({field}), min({field}), max({field}), last({field}), count({field}) "  # noqa: S608 - names are quoted
+        f"FROM {quoted(device.profile)} WHERE line = {literal(device.line)} AND device = {literal(device.id)} "
+        f"AND time >= {span.start}ms AND time < {span.stop}ms GROUP BY time({every_ms}ms) fill(none)"
+    )
+    return [
+        Point(time=format_timestamp(int(row[0])), mean=row[1], min=row[2], max=row[3], last=row[4], count=row[5])
+        for row in _rows(_ask(context, query), 5)
+        if row[5]
+    ]
+
+
+def _rows(found: list[Series], width: int) -> Iterator[list[Any]]:
+    for series in found:
+        for row in series.rows:
+            yield [*row, *[None] * (1 + width - len(row))]
+
+
+def _ask(context: Context, query: str) -> list[Series]:
+    """Raises Problem 503: the database is away, refuses us, or has enough to do."""
+    try:
+        with _turn():
+            return context.influx.query(TELEMETRY_BUCKET, query)
+    except (Refused, QueryFailed) as error:
+        _log.error("readings_query_failed", reason=str(error))
+        raise Unavailable("the database does not answer this service; its log says why", 60.0) from error
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    # A hanging database must not take the threads that acknowledge alerts.
+    if not _turns.acquire(blocking=False):
+        raise Unavailable(f"{QUERIES_AT_ONCE} queries are running already", 1.0)
+    try:
+        yield
+    finally:
+        _turns.release()
+
+
+def _csv(points: list[Point], *, bucketed: bool, name: str, headers: dict[str, str]) -> Response:
+    columns = ["time", "mean", "min", "max", "last", "count"] if bucketed else ["time", "value", "quality"]
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(columns)
+    writer.writerows([getattr(point, column) for column in columns] for point in points)
+    headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
+    return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

@@ -1,0 +1,75 @@
+"""API tokens: who may do what. The file holds only hashes and is read again when it changes."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from millrace_contract.runtime.clock import Clock
+from millrace_contract.runtime.logs import get_logger
+
+Scope = Literal["read", "ack", "shelve", "configure"]
+LOOK_EVERY_S = 1.0
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The holder of a token."""
+
+    name: str
+    scopes: frozenset[str]
+
+
+class _Token(msgspec.Struct, frozen=True):
+    name: str
+    sha256: str
+    scopes: list[Scope]
+
+
+class _File(msgspec.Struct, frozen=True):
+    tokens: list[_Token] = []
+
+
+class ApiTokens:
+    """Used from any thread of the API. A file that cannot be read leaves the last good list in force; `problem` says why."""
+
+    def __init__(self, path: Path | None, clock: Clock) -> None:
+        self.problem: str | None = None
+        self._path = path
+        self._clock = clock
+        self._looked_s = float("-inf")
+        self._seen: tuple[int, int, int] | None = None
+        self._clients: dict[str, Client] = {}
+
+    def client(self, token: str) -> Client | None:
+        """The holder, None for a token that is not (or no longer) known."""
+        self._look()
+        return self._clients.get(hashlib.sha256(token.encode()).hexdigest())
+
+    def _look(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if self._path is None or now_s - self._looked_s < LOOK_EVERY_S:
+            return
+        self._looked_s = now_s
+        try:
+            stat = self._path.stat()
+            seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if seen == self._seen:
+                return
+            self._seen = seen
+            file = msgspec.json.decode(self._path.read_bytes(), type=_File)
+        except (OSError, msgspec.MsgspecError) as error:
+            self._note(f"the API tokens cannot be read: {error}")
+            return
+        self._note(None)
+        self._clients = {token.sha256.lower(): Client(token.name, frozenset(token.scopes)) for token in file.tokens}
+        _log.info("api_tokens_loaded", count=len(self._clients))
+
+    def _note(self, problem: str | None) -> None:
+        if problem != self.problem and problem is not None:
+            _log.error("api_tokens_unreadable", reason=problem)
+        self.problem = problem

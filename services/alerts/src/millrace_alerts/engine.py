@@ -1,0 +1,351 @@
+"""The engine: one thread that owns the alerts, the store and the outbox.
+
+Each turn takes a batch, applies it, and commits state, events and outgoing messages in one transaction. Only then are the
+messages acknowledged to the broker, the commands answered, and the changes published: a kill at any instant repeats work,
+and loses none.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from millrace_contract.database import DiskRefused
+from millrace_contract.errors import Unavailable
+from millrace_contract.forwarder import Forwarder, Now
+from millrace_contract.messages import encode, numbered
+from millrace_contract.numbering import Draft, Row
+from millrace_contract.outbox import Outbox
+from millrace_contract.plant import PlantModel
+from millrace_contract.runtime.clock import Clock
+from millrace_contract.runtime.health import Heartbeats
+from millrace_contract.runtime.logs import get_logger
+from millrace_contract.runtime.mqtt import MqttSession
+from millrace_contract.topics import Topics
+
+from . import metrics
+from .alert import Alert, Evaluation, Transition, event_message, state_message
+from .commands import Command, Comment, StaleVersion, UnknownAlert
+from .inbox import Batch, Inbox
+from .lifecycle import Facts, IllegalTransition, State
+from .receiver import Receiver
+from .rules import Watched
+from .store import Store, StoredAnswer
+from .watch import Watch
+
+TICK_S = 0.25
+TICK_LAG_MS = 1_000
+"""Timers look this far back, so that a reading that is on its way is seen before its delay runs out."""
+SETTLE_S = 3.0
+"""After a connect, time for what the broker kept for us."""
+OBSERVED_EVERY_S = 5.0
+HOUSEKEEPING_S = 60.0
+BACKLOG_WINDOW = 200
+LIVE_LIMIT = 1_000
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxLimits:
+    max_bytes: int
+    max_age_ms: int
+
+
+@dataclass
+class _Outcome:
+    """What is to be done after the commit."""
+
+    rows: list[Row] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
+    done: list[tuple[Command, Alert]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How the engine is, for status and readiness; replaced as a whole, so any thread may read it."""
+
+    observing: bool = False
+    open_alerts: int = 0
+    unevaluable: int = 0
+    late_readings: int = 0
+    outbox_messages: int = 0
+    queue_messages: int = 0
+    disk_problem: str | None = None
+
+
+class Engine:
+    """Constructed and stopped by the main thread; everything else happens on its own. `changed` is called after a commit."""
+
+    def __init__(
+        self,
+        *,
+        plant: PlantModel,
+        watched: dict[str, Watched],
+        store: Store,
+        outbox: Outbox,
+        limits: OutboxLimits,
+        session: MqttSession,
+        inbox: Inbox,
+        clock: Clock,
+        heartbeats: Heartbeats,
+        changed: Callable[[], None],
+    ) -> None:
+        self.figures = Figures()
+        self._plant = plant
+        self._watched = watched
+        self._store = store
+        self._outbox = outbox
+        self._limits = limits
+        self._session = session
+        self._inbox = inbox
+        self._clock = clock
+        self._heartbeats = heartbeats
+        self._changed = changed
+        self._topics = Topics(plant.root)
+        self._forwarder = Forwarder(outbox, session.publish, window=BACKLOG_WINDOW, live_limit=LIVE_LIMIT)
+        self._watch = Watch(plant, watched, store.load())
+        self._receiver = Receiver(plant, self._topics, store, self._forwarder, session.publish)
+        self._event_seq = store.last_event_seq()
+        self._observed_ms = store.observed_ms()
+        self._observing = False
+        self._settled_s: float | None = None
+        self._ticked_s = 0.0
+        self._saved_observed_s = 0.0
+        self._kept_house_s = 0.0
+        self._disk_problem: str | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Brings the store in line with the rules, then runs. Raises DiskRefused."""
+        self._adopt_rules()
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        self._stopping.set()
+        self._inbox.wake()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._heartbeats.beat("engine")
+                self._turn(self._inbox.take(TICK_S))
+        except BaseException:  # noqa: BLE001 - a dead engine behind a living API would hide every alarm
+            _log.critical("engine_failed", exc_info=True)
+            os._exit(70)
+        self._heartbeats.retire("engine")
+
+    def _turn(self, batch: Batch) -> None:
+        now = self._now()
+        self._hear_of_connection(batch, now)
+        for token, taken in batch.published:
+            self._forwarder.published(token, taken, now)
+        outcome = self._commit(batch, now)
+        if outcome is None:
+            return
+        # The order of these is the guarantee: nothing is acknowledged or answered before it is on disk.
+        for received in batch.messages:
+            self._session.acknowledge(received)
+        for command, alert in outcome.done:
+            command.answer.set_result(alert)
+        self._forwarder.committed(outcome.rows, now)
+        for alert_id in outcome.changed:
+            self._publish_state(alert_id)
+        if outcome.changed or batch.messages or outcome.rows:
+            self._changed()
+        self._forwarder.pump(now)
+
+    def _commit(self, batch: Batch, now: Now) -> _Outcome | None:
+        """Apply and commit, again and again while the disk refuses; None when told to stop meanwhile."""
+        running = [command for command in batch.commands if command.answer.set_running_or_notify_cancel()]
+        while True:
+            outcome = _Outcome()
+            try:
+                with metrics.COMMITS.time(), self._store.transaction():
+                    self._apply(batch, running, now, outcome)
+            except DiskRefused as error:
+                for command in running:
+                    if not command.answer.done():
+                        command.answer.set_exception(Unavailable(f"the store cannot be written: {error}", 5.0))
+                running = []
+                self._start_over(error)
+                if self._stopping.wait(1.0):
+                    return None
+                now = self._now()
+                continue
+            if self._disk_problem is not None:
+                _log.info("store_writable_again")
+                self._disk_problem = None
+            return outcome
+
+    def _apply(self, batch: Batch, commands: list[Command], now: Now, outcome: _Outcome) -> None:
+        transitions: list[Transition] = []
+        for received in batch.messages:
+            transitions += self._receiver.receive(received, self._watch, now)
+        transitions += self._watch_time(now, outcome)
+        self._record(transitions, now, outcome)
+        for command in commands:
+            self._carry_out(command, now, outcome)
+        self._save(now)
+        self._forwarder.settle()
+
+    def _watch_time(self, now: Now, outcome: _Outcome) -> list[Transition]:
+        transitions: list[Transition] = []
+        if self._settled_s is not None and now.monotonic_s >= self._settled_s and not len(self._inbox):
+            gap_ms = 0 if self._observed_ms is None else max(now.epoch_ms - self._observed_ms, 0)
+            transitions += self._watch.resume(gap_ms, now.epoch_ms)
+            self._settled_s = None
+            self._observing = True
+            outcome.changed.update(self._watch.alerts)  # Every retained state is published anew.
+            _log.info("watching", gap_s=gap_ms / 1000, alerts=len(self._watch.alerts))
+        if now.monotonic_s - self._ticked_s >= TICK_S:
+            self._ticked_s = now.monotonic_s
+            transitions += self._watch.tick(now.epoch_ms - TICK_LAG_MS, blind=not self._observing)
+            self._heed_time(now)
+        return transitions
+
+    def _heed_time(self, now: Now) -> None:
+        if self._observing:
+            self._observed_ms = now.epoch_ms
+            if now.monotonic_s - self._saved_observed_s >= OBSERVED_EVERY_S:
+                self._saved_observed_s = now.monotonic_s
+                self._store.save_observed(now.epoch_ms)
+        if now.monotonic_s - self._kept_house_s >= HOUSEKEEPING_S:
+            self._kept_house_s = now.monotonic_s
+            self._store.forget_old(now.epoch_ms)
+            limits = self._limits
+            if self._outbox.prune(max_bytes=limits.max_bytes, max_age_ms=limits.max_age_ms, now_ms=now.epoch_ms):
+                self._forwarder.look_again()
+        self._show_figures()
+
+    def _record(self, transitions: list[Transition], now: Now, outcome: _Outcome) -> None:
+        drafts = []
+        for transition in transitions:
+            self._event_seq += 1
+            alert = transition.alert
+            watched = self._watched.get(alert.id)
+            priority = None if watched is None else watched.description.priority
+            event = event_message(transition, self._event_seq, now.epoch_ms, priority)
+            self._store.append_event(event, now.epoch_ms, transition.via)
+            topic = self._topics.alert_event(alert.line, alert.device_id, alert.rule)
+            drafts.append(Draft(topic, alert.device_id, now.epoch_ms, numbered(event)))
+            outcome.changed.add(alert.id)
+            metrics.EVENTS.labels(transition.cause).inc()
+            _log.info("alert", alert=alert.id, state=alert.state, was=transition.from_state, cause=transition.cause)
+        if drafts:
+            outcome.rows += self._outbox.append(drafts)
+
+    def _carry_out(self, command: Command, now: Now, outcome: _Outcome) -> None:
+        alert = self._watch.alerts.get(command.alert_id)
+        if alert is None:
+            command.answer.set_exception(UnknownAlert(command.alert_id))
+            return
+        if alert.version != command.version:
+            command.answer.set_exception(StaleVersion(command.version, alert.version))
+            return
+        who = {"actor": command.actor, "comment": command.comment, "via": command.via}
+        if isinstance(command.action, Comment):
+            transitions = [Transition(alert, alert.state, command.action.cause, now.epoch_ms, **who)]
+        else:
+            try:
+                transitions = self._watch.command(alert.id, command.action, now.epoch_ms, **who)
+            except IllegalTransition as error:
+                command.answer.set_exception(error)
+                return
+        self._record(transitions, now, outcome)
+        alert = self._watch.alerts[alert.id]
+        if command.remember is not None:
+            remember = command.remember
+            etag, body = remember.render(alert)
+            answer = StoredAnswer(remember.fingerprint, etag, body)
+            self._store.save_answer(remember.client, remember.key, answer, now.epoch_ms)
+        outcome.done.append((command, alert))
+
+    def _save(self, now: Now) -> None:
+        watch = self._watch
+        for alert_id in watch.changed_alerts:
+            self._store.save_alert(watch.alerts[alert_id], self._watched[alert_id].description)
+        for device_id in watch.changed_devices:
+            self._store.save_device(device_id, watch.devices[device_id])
+        for instance, gateway in watch.gateways.items():
+            if gateway.changed_ms == now.epoch_ms:
+                self._store.save_gateway(instance, gateway)
+        watch.changed_alerts.clear()
+        watch.changed_devices.clear()
+
+    def _start_over(self, error: DiskRefused) -> None:
+        """The transaction was rolled back: what is in memory goes back to what is stored."""
+        if self._disk_problem is None:
+            _log.error("store_not_writable", reason=str(error))
+        self._disk_problem = str(error)
+        self._show_figures()
+        self._watch = Watch(self._plant, self._watched, self._store.load())
+        self._event_seq = self._store.last_event_seq()
+        if self._observing:
+            self._observing = False
+            self._settled_s = self._clock.monotonic_s() + SETTLE_S
+        self._heartbeats.beat("engine")
+
+    def _adopt_rules(self) -> None:
+        """Alerts of rules that are gone end, with an event; new ones get their row."""
+        now = self._now()
+        outcome = _Outcome()
+        with self._store.transaction():
+            for alert in self._store.load().alerts.values():
+                if alert.id in self._watched:
+                    continue
+                if alert.state is not State.NORM:
+                    facts = Facts(occurrence=alert.facts.occurrence)
+                    ended = msgspec.structs.replace(
+                        alert, facts=facts, version=alert.version + 1, changed_ms=now.epoch_ms, cleared_ms=now.epoch_ms
+                    )
+                    self._record([Transition(ended, alert.state, "rule_removed", now.epoch_ms)], now, outcome)
+                self._store.delete_alert(alert.id)
+            self._watch.changed_alerts.update(self._watched)
+            self._save(now)
+        if outcome.rows:
+            self._forwarder.look_again()
+
+    def _hear_of_connection(self, batch: Batch, now: Now) -> None:
+        if batch.connected is False or batch.reconnected:
+            self._observing = False
+            self._settled_s = None
+            self._forwarder.disconnected()
+        if batch.connected:
+            self._forwarder.connected()
+            self._settled_s = now.monotonic_s + SETTLE_S
+
+    def _publish_state(self, alert_id: str) -> None:
+        """The retained state; one that never happened needs none. While disconnected, the next connect publishes it."""
+        alert = self._watch.alerts.get(alert_id)
+        if alert is None or not alert.version:
+            return
+        message = state_message(alert, self._watched[alert_id].description)
+        topic = self._topics.alert(alert.line, alert.device_id, alert.rule)
+        self._session.publish(topic, encode(message), retain=True)
+
+    def _show_figures(self) -> None:
+        alerts = self._watch.alerts.values()
+        unable = {Evaluation.STALE, Evaluation.BAD, Evaluation.NEVER_SEEN, Evaluation.NOT_A_NUMBER}
+        self.figures = Figures(
+            observing=self._observing,
+            open_alerts=sum(alert.is_shown for alert in alerts),
+            unevaluable=sum(alert.evaluation in unable for alert in alerts),
+            late_readings=self._watch.late_readings,
+            outbox_messages=self._outbox.depth,
+            queue_messages=len(self._inbox),
+            disk_problem=self._disk_problem,
+        )
+        metrics.OPEN_ALERTS.set(self.figures.open_alerts)
+        metrics.UNEVALUABLE.set(self.figures.unevaluable)
+        metrics.LATE_READINGS.set(self.figures.late_readings)
+        metrics.OUTBOX_DEPTH.set(self.figures.outbox_messages)
+        metrics.QUEUE_DEPTH.set(self.figures.queue_messages)
+
+    def _now(self) -> Now:
+        return Now(self._clock.monotonic_s(), self._clock.now_ms())

@@ -1,0 +1,204 @@
+"""The running service: constructs the parts, starts them in order, stops them in reverse."""
+
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import uvicorn
+
+from millrace_contract.losses import ledger_encoder
+from millrace_contract.messages import Status
+from millrace_contract.outbox import Outbox
+from millrace_contract.plant import AlertRule, PlantModel, load_alert_rules, load_plant
+from millrace_contract.plant.accepted import Accepted
+from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.health import Heartbeats, Watchdog
+from millrace_contract.runtime.influx import Influx
+from millrace_contract.runtime.logs import get_logger
+from millrace_contract.runtime.mqtt import Callbacks, MqttSession
+from millrace_contract.runtime.status import StatusReporter, last_will
+from millrace_contract.times import format_timestamp
+from millrace_contract.topics import Topics
+
+from .api.app import create_app
+from .api.bell import Bell
+from .api.context import Context
+from .api.tokens import ApiTokens
+from .engine import Engine, OutboxLimits
+from .inbox import RECEIVE_MAXIMUM, Inbox
+from .receiver import subscriptions
+from .rules import watched_rules
+from .settings import AlertsSettings
+from .store import Reader, Store
+
+SERVICE = "alerts"
+GRACEFUL_STOP_S = 3
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the service reads of the plant's folder."""
+
+    plant: PlantModel
+    rules: dict[str, AlertRule]
+
+
+def load_configuration(folder: Path) -> Configuration:
+    """Raises ConfigurationProblems."""
+    plant = load_plant(folder)
+    return Configuration(plant, load_alert_rules(folder, plant))
+
+
+class Service:
+    """Start and stop once. `start` raises OSError for a port in use, DiskRefused or InUse for the store's file."""
+
+    def __init__(self, settings: AlertsSettings, accepted: Accepted[Configuration], clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._accepted = accepted
+        self._clock = clock or SystemClock()
+        self._plant = accepted.model.plant
+        self._topics = Topics(self._plant.root)
+        self._heartbeats = Heartbeats()
+        self._watchdog = Watchdog(self._heartbeats)
+        self._socket = socket.socket()
+        self._server: uvicorn.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """Where the API listens, once started."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        settings = self._settings
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind((settings.http_host, settings.http_port))
+        now_text = format_timestamp(self._clock.now_ms()).replace(":", "")
+        self._store = Store(settings.data / "alerts.db", now_text)
+        if self._store.set_aside is not None:
+            _log.error("store_set_aside", path=str(self._store.set_aside.path), reason=self._store.set_aside.reason)
+        self._tokens = ApiTokens(settings.api_tokens_file, self._clock)
+        bell = Bell()
+        self._engine = self._new_engine(bell)
+        self._influx = Influx(settings)
+        self._reporter = StatusReporter(
+            self._session,
+            self._topics,
+            Status(service=SERVICE, instance=settings.instance, alive=True),
+            self._collect,
+            self._clock,
+        )
+        self._engine.start()
+        self._session.start()
+        self._reporter.start()
+        self._start_api(bell)
+        self._watchdog.start()
+        _log.info("started", port=self.port, rules=len(self._accepted.model.rules), devices=len(self._plant.devices))
+
+    def stop(self) -> None:
+        """Bounded: streams are closed after a few seconds, what was received and not committed comes again."""
+        self._watchdog.stop()
+        if self._server is not None:
+            self._server.should_exit = True
+            self._api_thread.join(GRACEFUL_STOP_S + 5)
+        self._engine.stop()
+        self._reporter.stop()
+        self._session.stop()
+        self._influx.close()
+        self._store.close()
+        self._socket.close()
+
+    def _new_engine(self, bell: Bell) -> Engine:
+        settings = self._settings
+        sender = f"{SERVICE}-{settings.instance}"
+        inbox = Inbox()
+        self._session = MqttSession(
+            settings,
+            sender,
+            Callbacks(
+                message=inbox.put,
+                connected=lambda: inbox.connection(connected=True),
+                disconnected=lambda: inbox.connection(connected=False),
+                published=inbox.published,
+            ),
+            filters=subscriptions(self._topics, sender),
+            will=last_will(self._topics, SERVICE, settings.instance),
+            persistent=True,
+            manual_ack=True,
+            receive_maximum=RECEIVE_MAXIMUM,
+        )
+        self._inbox = inbox
+        self._watched = watched_rules(self._plant, self._accepted.model.rules)
+        outbox = Outbox(
+            self._store.connection,
+            sender,
+            ledger_topic=self._topics.ledger(SERVICE, settings.instance),
+            encode_loss=ledger_encoder(SERVICE, settings.instance),
+        )
+        return Engine(
+            plant=self._plant,
+            watched=self._watched,
+            store=self._store,
+            outbox=outbox,
+            limits=OutboxLimits(settings.outbox_max_mb * 1024 * 1024, round(settings.outbox_max_days * 86_400_000)),
+            session=self._session,
+            inbox=inbox,
+            clock=self._clock,
+            heartbeats=self._heartbeats,
+            changed=bell.ring,
+        )
+
+    def _start_api(self, bell: Bell) -> None:
+        context = Context(
+            settings=self._settings,
+            plant=self._plant,
+            watched=self._watched,
+            reader=Reader(self._store.path),
+            submit=self._inbox.submit,
+            bell=bell,
+            tokens=self._tokens,
+            influx=self._influx,
+            clock=self._clock,
+            heartbeats=self._heartbeats,
+            readiness=self._readiness,
+        )
+        config = uvicorn.Config(
+            create_app(context),
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACEFUL_STOP_S,
+            server_header=False,
+            lifespan="on",
+        )
+        self._server = uvicorn.Server(config)
+        self._api_thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, name="api", daemon=True)
+        self._api_thread.start()
+
+    def _readiness(self) -> dict[str, bool]:
+        figures = self._engine.figures
+        return {"broker": self._session.is_connected, "store": figures.disk_problem is None, "watching": figures.observing}
+
+    def _collect(self, base: Status) -> Status:
+        figures = self._engine.figures
+        problems = [str(problem) for problem in self._accepted.problems]
+        others = (self._session.problem, figures.disk_problem, self._tokens.problem)
+        problems += [problem for problem in others if problem is not None]
+        if self._store.set_aside is not None:
+            problems.append(f"the store was damaged and is kept as {self._store.set_aside.path.name}")
+        return msgspec.structs.replace(
+            base,
+            configuration=self._accepted.configuration,
+            problems=problems,
+            figures={
+                "alerts_open": figures.open_alerts,
+                "alerts_unevaluable": figures.unevaluable,
+                "late_readings": figures.late_readings,
+                "outbox_messages": figures.outbox_messages,
+                "queue_messages": figures.queue_messages,
+                "dropped": self._inbox.dropped,
+            },
+        )

@@ -1,0 +1,281 @@
+"""The store: one SQLite file with the alerts, their events, what was last heard, and the outbox. The only use of sqlite3.
+
+The engine's thread writes through `Store`; the API reads through `Reader`, with connections of its own. An event, the
+state that it led to and the message that tells of it are committed together, or not at all.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from millrace_contract.database import open_database, transaction
+from millrace_contract.messages import AlertEvent, OeeDocument
+from millrace_contract.times import parse_timestamp
+
+from .alert import PRIORITIES, Alert, Description
+from .watch import DeviceRecord, Gateway, Saved
+
+SCHEMA_VERSION = 1
+WINDOWS_KEPT_MS = 40 * 86_400_000
+"""Windows of OEE stay this long, for when the database is away; the database has them for good."""
+ANSWERS_KEPT_MS = 2 * 86_400_000
+
+_SCHEMA = """
+CREATE TABLE alert (
+    id TEXT PRIMARY KEY, rule TEXT NOT NULL, line TEXT NOT NULL, device TEXT NOT NULL, title TEXT NOT NULL,
+    class TEXT NOT NULL, priority INTEGER NOT NULL, state TEXT NOT NULL, activated_ms INTEGER NOT NULL, body BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX alert_activated ON alert (activated_ms DESC, id);
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY, alert TEXT NOT NULL, recorded_ms INTEGER NOT NULL, via TEXT, body BLOB NOT NULL
+);
+CREATE INDEX event_alert ON event (alert, seq);
+CREATE TRIGGER event_is_immutable BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
+CREATE TRIGGER event_is_kept BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
+CREATE TABLE device (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE gateway (instance TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE oee (line TEXT, device TEXT, body BLOB NOT NULL, PRIMARY KEY (line, device)) WITHOUT ROWID;
+CREATE TABLE oee_window (
+    line TEXT, device TEXT, kind TEXT, id TEXT, start_ms INTEGER NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (line, device, kind, id)
+) WITHOUT ROWID;
+CREATE INDEX oee_window_start ON oee_window (start_ms);
+CREATE TABLE answer (
+    client TEXT, key TEXT, fingerprint TEXT NOT NULL, created_ms INTEGER NOT NULL,
+    etag TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (client, key)
+) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+_alert = msgspec.json.Decoder(Alert)
+_device = msgspec.json.Decoder(DeviceRecord)
+_gateway = msgspec.json.Decoder(Gateway)
+_event = msgspec.json.Decoder(AlertEvent)
+_document = msgspec.json.Decoder(OeeDocument)
+_encode = msgspec.json.Encoder().encode
+
+
+class StoredEvent(msgspec.Struct, frozen=True):
+    """An event, and the name of the API token through which a person's action came."""
+
+    event: AlertEvent
+    via: str | None = None
+
+
+class StoredAnswer(msgspec.Struct, frozen=True):
+    """What a command was answered, for the client that repeats it (Idempotency-Key)."""
+
+    fingerprint: str
+    etag: str
+    body: bytes
+
+
+class ForeignStore(Exception):
+    """The file is of a newer version of this program; the text says which."""
+
+
+class Store:
+    """The writing side, for one thread; the file is this process's alone.
+
+    Raises ForeignStore, and InUse or DiskRefused of the contract's `database`. A damaged file is set aside, `set_aside`
+    says where, and a new one begun: alarms go on.
+    """
+
+    def __init__(self, path: Path, now_text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._database = open_database(path, now_text)
+        self.set_aside = self._database.set_aside
+        self.connection = self._database.connection
+        try:
+            self._create()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _create(self) -> None:
+        version = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == SCHEMA_VERSION:
+            return
+        if version:
+            raise ForeignStore(f"{self.path} has version {version}; this program knows version {SCHEMA_VERSION}")
+        self.connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+    def close(self) -> None:
+        self._database.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside is kept together, or none of it. Raises DiskRefused (try again later) and Damaged."""
+        with transaction(self.connection):
+            yield
+
+    def load(self) -> Saved:
+        rows = self.connection.execute
+        return Saved(
+            alerts={name: _alert.decode(body) for name, body in rows("SELECT id, body FROM alert")},
+            devices={name: _device.decode(body) for name, body in rows("SELECT id, body FROM device")},
+            gateways={name: _gateway.decode(body) for name, body in rows("SELECT instance, body FROM gateway")},
+        )
+
+    def save_alert(self, alert: Alert, description: Description) -> None:
+        self.connection.execute(
+            "INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                alert.id,
+                alert.rule,
+                alert.line,
+                alert.device_id,
+                description.title,
+                description.alert_class,
+                PRIORITIES.index(description.priority),
+                alert.state,
+                alert.activated_ms or 0,
+                _encode(alert),
+            ),
+        )
+
+    def delete_alert(self, alert_id: str) -> None:
+        """Forget an alert that no rule knows any more; its events stay."""
+        self.connection.execute("DELETE FROM alert WHERE id = ?", (alert_id,))
+
+    def last_event_seq(self) -> int:
+        return int(self.connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
+
+    def append_event(self, event: AlertEvent, recorded_ms: int, via: str | None) -> None:
+        row = (event.event_seq, event.alert_id, recorded_ms, via, _encode(event))
+        self.connection.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?)", row)
+
+    def save_device(self, device_id: str, record: DeviceRecord) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO device VALUES (?, ?)", (device_id, _encode(record)))
+
+    def save_gateway(self, instance: str, gateway: Gateway) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO gateway VALUES (?, ?)", (instance, _encode(gateway)))
+
+    def save_oee(self, document: OeeDocument) -> None:
+        row = (document.line, _device_of(document), _encode(document))
+        self.connection.execute("INSERT OR REPLACE INTO oee VALUES (?, ?, ?)", row)
+
+    def save_oee_window(self, document: OeeDocument) -> None:
+        """Keep a window; a later revision replaces an earlier one, never the other way round."""
+        window = document.window
+        self.connection.execute(
+            """INSERT INTO oee_window VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (line, device, kind, id) DO UPDATE
+            SET start_ms = excluded.start_ms, revision = excluded.revision, body = excluded.body
+            WHERE excluded.revision >= oee_window.revision""",
+            (
+                document.line,
+                _device_of(document),
+                window.kind,
+                window.id,
+                parse_timestamp(window.start),
+                document.revision,
+                _encode(document),
+            ),
+        )
+
+    def save_answer(self, client: str, key: str, answer: StoredAnswer, now_ms: int) -> None:
+        row = (client, key, answer.fingerprint, now_ms, answer.etag, answer.body)
+        self.connection.execute("INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def observed_ms(self) -> int | None:
+        """Until when the plant was observed, before a stop or a lost connection; None at the very first start."""
+        row = self.connection.execute("SELECT value FROM meta WHERE key = 'observed_ms'").fetchone()
+        return None if row is None else int(row[0])
+
+    def save_observed(self, now_ms: int) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('observed_ms', ?)", (now_ms,))
+
+    def forget_old(self, now_ms: int) -> None:
+        """Drop windows and answers that are past their time."""
+        self.connection.execute("DELETE FROM oee_window WHERE start_ms < ?", (now_ms - WINDOWS_KEPT_MS,))
+        self.connection.execute("DELETE FROM answer WHERE created_ms < ?", (now_ms - ANSWERS_KEPT_MS,))
+
+
+class Reader:
+    """The reading side: one read-only connection a thread. It sees what is committed, and never waits for the writer."""
+
+    def __init__(self, path: Path) -> None:
+        self._uri = f"{path.absolute().as_uri()}?mode=ro"
+        self._local = threading.local()
+
+    def alert(self, alert_id: str) -> Alert | None:
+        row = self._one("SELECT body FROM alert WHERE id = ?", (alert_id,))
+        return None if row is None else _alert.decode(row[0])
+
+    def alerts(self, where: str, values: Iterable[Any], limit: int) -> list[Alert]:
+        """Alerts, the newest activation first. `where` is SQL over the table's columns, with a placeholder for each value."""
+        sql = f"SELECT body FROM alert WHERE {where} ORDER BY activated_ms DESC, id LIMIT ?"  # noqa: S608 - built from our own words
+        return [_alert.decode(body) for (body,) in self._all(sql, (*values, limit))]
+
+    def open_alert_count(self) -> int:
+        row = self._one("SELECT count(*) FROM alert WHERE state NOT IN ('NORM', 'SHLVD', 'DSUPR', 'OOSRV')")
+        return 0 if row is None else int(row[0])
+
+    def open_alert_devices(self) -> list[str]:
+        """The device of each alert that is shown, one name an alert."""
+        rows = self._all("SELECT device FROM alert WHERE state NOT IN ('NORM', 'SHLVD', 'DSUPR', 'OOSRV')")
+        return [device for (device,) in rows]
+
+    def last_event_seq(self) -> int:
+        row = self._one("SELECT coalesce(max(seq), 0) FROM event")
+        return 0 if row is None else int(row[0])
+
+    def events(self, after: int, limit: int, alert_id: str | None = None) -> list[StoredEvent]:
+        """Events with a seq above `after`, in order."""
+        if alert_id is None:
+            rows = self._all("SELECT body, via FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
+        else:
+            sql = "SELECT body, via FROM event WHERE alert = ? AND seq > ? ORDER BY seq LIMIT ?"
+            rows = self._all(sql, (alert_id, after, limit))
+        return [StoredEvent(_event.decode(body), via) for body, via in rows]
+
+    def devices(self) -> dict[str, DeviceRecord]:
+        return {name: _device.decode(body) for name, body in self._all("SELECT id, body FROM device")}
+
+    def device(self, device_id: str) -> DeviceRecord | None:
+        row = self._one("SELECT body FROM device WHERE id = ?", (device_id,))
+        return None if row is None else _device.decode(row[0])
+
+    def gateways(self) -> dict[str, Gateway]:
+        return {name: _gateway.decode(body) for name, body in self._all("SELECT instance, body FROM gateway")}
+
+    def oee(self) -> list[OeeDocument]:
+        """The window in progress of each line and device, lines first."""
+        return [_document.decode(body) for (body,) in self._all("SELECT body FROM oee ORDER BY line, device")]
+
+    def oee_windows(self, line: str, device: str | None, kind: str, starts_ms: range, limit: int) -> list[OeeDocument]:
+        """Ended windows that begin in `starts_ms`, in order."""
+        rows = self._all(
+            """SELECT body FROM oee_window WHERE line = ? AND device = ? AND kind = ? AND start_ms >= ? AND start_ms < ?
+            ORDER BY start_ms LIMIT ?""",
+            (line, device or "", kind, starts_ms.start, starts_ms.stop, limit),
+        )
+        return [_document.decode(body) for (body,) in rows]
+
+    def answer(self, client: str, key: str) -> StoredAnswer | None:
+        sql = "SELECT fingerprint, etag, body FROM answer WHERE client = ? AND key = ?"
+        row = self._one(sql, (client, key))
+        return None if row is None else StoredAnswer(*row)
+
+    def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        return self._connection().execute(sql, values).fetchall()
+
+    def _one(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
+        return self._connection().execute(sql, values).fetchone()
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._uri, uri=True, timeout=5.0, check_same_thread=False)
+            self._local.connection = connection
+        return connection
+
+
+def _device_of(document: OeeDocument) -> str:
+    return document.device_id if isinstance(document.device_id, str) else ""
