@@ -1,0 +1,190 @@
+"""The platform as a plant starts it: one command, then what a person would look at."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.publish
+import pytest
+from paho.mqtt.client import MQTTv5
+
+from millrace_contract.runtime.clock import SystemClock
+from millrace_contract.testing import wait_until
+from millrace_contract.times import format_timestamp
+
+from .conftest import Stack
+
+pytestmark = pytest.mark.stack
+READY_LIMIT_S = 120
+FLOW_LIMIT_S = 90
+
+
+def get(url: str, token: str | None = None) -> tuple[int, Any]:
+    """Status and decoded body."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as refused:
+        return refused.code, None
+
+
+@pytest.fixture(scope="module")
+def token(stack: Stack) -> str:
+    return stack.access("add-token", "mes", "--scope", "read,ack")["token"]
+
+
+@pytest.fixture(scope="module")
+def authority(stack: Stack) -> Path:
+    path = stack.folder / "ca.crt"
+    path.write_text(stack.access("ca")["ca"])
+    return path
+
+
+def test_everything_is_healthy_within_two_minutes(stack: Stack) -> None:
+    assert stack.started_in_s < READY_LIMIT_S
+    states = {each["Config"]["Labels"]["com.docker.compose.service"]: each["State"] for each in stack.containers()}
+    assert {name: state["Health"]["Status"] for name, state in states.items() if "Health" in state} == dict.fromkeys(
+        ("simulator", "gateway", "mosquitto", "influxdb", "ingest", "oee", "alerts", "grafana"), "healthy"
+    )
+    assert {name: state["ExitCode"] for name, state in states.items() if "Health" not in state} == {
+        "bootstrap": 0,
+        "bootstrap-influxdb": 0,
+    }
+
+
+def test_readings_of_every_machine_arrive_in_the_database(stack: Stack) -> None:
+    def machines() -> set[str]:
+        return {series[1]["device"] for series in stack.query("telemetry", "SELECT last(_seq) FROM /.*/ GROUP BY device")}
+
+    wait_until(lambda: len(machines()) >= 12, "readings of at least twelve machines", FLOW_LIMIT_S)
+
+
+def test_oee_figures_of_machines_and_lines_are_there(stack: Stack) -> None:
+    def assets() -> set[str]:
+        return {
+            series[1]["device"] for series in stack.query("telemetry", "SELECT last(availability) FROM oee_live GROUP BY device")
+        }
+
+    wait_until(lambda: {"_line", "CNC-01"} <= assets(), "OEE of a line and of a machine", FLOW_LIMIT_S)
+
+
+def test_api_answers_a_token_and_nobody_else(stack: Stack, token: str) -> None:
+    url = f"http://127.0.0.1:{stack.api_port}/v1/alerts"
+    assert get(url)[0] == 401
+    assert get(url, "mr_wrong")[0] == 401
+    status, alerts = get(url, token)
+    assert status == 200
+    assert alerts is not None
+
+
+def test_revoked_token_is_refused(stack: Stack) -> None:
+    url = f"http://127.0.0.1:{stack.api_port}/v1/alerts"
+    token = stack.access("add-token", "guest", "--scope", "read")["token"]
+    wait_until(lambda: get(url, token)[0] == 200, "the API knowing the new token")
+    stack.access("revoke", "guest")
+    wait_until(lambda: get(url, token)[0] == 401, "the API refusing the revoked token")
+
+
+def test_screens_answer_without_an_account(stack: Stack) -> None:
+    status, health = get(f"http://127.0.0.1:{stack.grafana_port}/api/health")
+    assert (status, health["database"]) == (200, "ok")
+    status, board = get(f"http://127.0.0.1:{stack.grafana_port}/api/dashboards/home")
+    assert status == 200
+    assert board["dashboard"]["panels"]
+
+
+def test_only_the_promised_ports_are_reached_from_outside(stack: Stack) -> None:
+    published = {
+        each["Config"]["Labels"]["com.docker.compose.service"]: sorted(
+            port for port, bound in each["NetworkSettings"]["Ports"].items() if bound
+        )
+        for each in stack.containers()
+    }
+    assert {name: ports for name, ports in published.items() if ports} == {
+        "mosquitto": ["8883/tcp"],
+        "alerts": ["8080/tcp"],
+        "grafana": ["3000/tcp"],
+    }
+
+
+def send(stack: Stack, authority: Path, user: str, password: str, topic: str, payload: bytes) -> None:
+    paho.mqtt.publish.single(
+        topic,
+        payload,
+        qos=1,
+        hostname="localhost",
+        port=stack.mqtt_port,
+        auth={"username": user, "password": password},
+        tls={"ca_certs": str(authority), "tls_version": ssl.PROTOCOL_TLS_CLIENT},
+        protocol=MQTTv5,
+    )
+
+
+def test_a_sensor_with_an_account_is_stored_and_one_without_is_refused(stack: Stack, authority: Path) -> None:
+    password = stack.access("add-publisher", "scale", "--device", "SCALE-01")["password"]
+    message = {"timestamp": format_timestamp(SystemClock().now_ms()), "readings": {"weight": 12.5}}
+    payload, topic = json.dumps(message).encode(), "factory/line1/SCALE-01/telemetry"
+
+    def accepted() -> bool:
+        try:
+            send(stack, authority, "scale", password, topic, payload)
+        except paho.mqtt.MQTTException:
+            return False
+        return True
+
+    wait_until(accepted, "the broker knowing the new account")
+    stored = "SELECT last(weight) FROM undeclared WHERE device = 'SCALE-01'"
+    wait_until(lambda: stack.query("telemetry", stored), "the sensor's reading in the database", FLOW_LIMIT_S)
+    with pytest.raises(paho.mqtt.MQTTException):
+        send(stack, authority, "scale", "wrong", topic, payload)
+
+
+def test_no_secret_shows_in_logs_or_in_the_description_of_a_container(stack: Stack) -> None:
+    read_all = "import json, pathlib; print(json.dumps({str(p): p.read_text() for p in pathlib.Path('/secrets').rglob('*') if p.is_file()}))"
+    files = json.loads(stack.compose("run", "--rm", "-T", "--entrypoint", "python", "admin", "-c", read_all))
+    secrets = {
+        name: text.strip().rpartition(" ")[2]
+        for name, text in files.items()
+        if re.search(r"password|token$|secret_key|mosquitto_sub", name) and "accepted-config" not in name
+    }
+    assert len(secrets) >= 15
+    shown = stack.compose("logs", "--no-color") + json.dumps(stack.containers())
+    assert [name for name, secret in secrets.items() if secret in shown] == []
+
+
+@pytest.mark.parametrize("service", ["gateway", "ingest", "mosquitto", "influxdb"])
+def test_a_killed_part_comes_back_and_readings_go_on(stack: Stack, service: str) -> None:
+    stack.kill(service)
+    since = format_timestamp(SystemClock().now_ms())
+    newer = f"SELECT count(_seq) FROM /.*/ WHERE time > '{since}' AND device = 'CNC-01'"
+    wait_until(lambda: stack.query("telemetry", newer), f"new readings after {service} was killed", FLOW_LIMIT_S)
+
+
+def test_nothing_is_lost_duplicated_or_wrong_after_the_kills(stack: Stack) -> None:
+    def score() -> dict[str, Any]:
+        done = stack.compose("exec", "-T", "simulator", "entrypoint", "score", "--json")
+        answer: dict[str, Any] = json.loads(done.strip().splitlines()[-1])
+        return answer
+
+    figures = score()
+    assert (figures["lost"], figures["duplicated"], figures["wrong"]) == (0, 0, 0), figures
+
+
+def test_down_keeps_all_data_and_up_goes_on(stack: Stack, token: str) -> None:
+    total = "SELECT count(_seq) FROM /.*/ WHERE device = 'CNC-01'"
+    password = stack.access("show")["password"]
+    before = stack.count("telemetry", total)
+    assert before > 0
+    stack.down()
+    stack.up()
+    assert stack.count("telemetry", total) >= before
+    assert stack.access("show")["password"] == password
+    wait_until(lambda: stack.count("telemetry", total) > before, "more readings than before", FLOW_LIMIT_S)
+    assert get(f"http://127.0.0.1:{stack.api_port}/v1/alerts", token)[0] == 200
