@@ -7,12 +7,13 @@ stream is believed only from the gateway that the plant model names for the devi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from millrace_contract import points
-from millrace_contract.assets import segment_problem
+from millrace_contract.assets import SEGMENT_PATTERN, segment_problem
 from millrace_contract.errors import Malformed
 from millrace_contract.messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeInterval, Status, decode
 from millrace_contract.plant import Device, PlantModel
@@ -33,6 +34,7 @@ STORED_KINDS = (
     Kind.LEDGER,
     Kind.STATUS,
 )
+_NAME = re.compile(SEGMENT_PATTERN)
 _RETAINED_KINDS = frozenset({Kind.OEE, Kind.STATUS})
 _SALVAGE_BYTES = 1024 * 1024
 """Larger payloads are not searched for the identity of their message."""
@@ -167,9 +169,12 @@ def _parser(topics: Topics) -> Callable[[str], Topic | str]:
         topic = topics.parse(text)
         if topic is None or topic.kind not in STORED_KINDS:
             return "is none that is stored"
-        for name in (topic.line, topic.device, topic.rule, topic.service, topic.instance):
-            if name is not None and (problem := segment_problem(name)):
-                return f"{name[:80]!r} {problem}"
+        for asset in (topic.line, topic.device):
+            if asset is not None and (problem := segment_problem(asset)):
+                return f"{asset[:80]!r} {problem}"
+        for name in (topic.rule, topic.service, topic.instance):  # a service may be called like an asset's topic: oee
+            if name is not None and not _NAME.fullmatch(name):
+                return f"{name[:80]!r} is no name of a rule, service or instance"
         return topic
 
     return parse

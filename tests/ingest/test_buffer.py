@@ -1,0 +1,56 @@
+import threading
+
+from millrace_contract.testing import wait_until
+from millrace_ingest.buffer import Buffer
+
+
+def test_a_batch_ends_at_its_size() -> None:
+    buffer: Buffer[int] = Buffer(10, 10_000)
+    for number in range(5):
+        assert buffer.put(number, 1, 0)
+    assert buffer.take(3, 0, 5.0) == [0, 1, 2]
+    assert buffer.take(3, 0, 0.05) == [3, 4]
+    assert buffer.take(3, 0, 0) == []
+
+
+def test_full_by_number_or_by_bytes_the_producer_waits_and_nothing_is_dropped() -> None:
+    for buffer in (Buffer[int](3, 10_000), Buffer[int](100, 30)):
+        put: list[bool] = []
+
+        def produce(into: Buffer[int] = buffer, done: list[bool] = put) -> None:
+            done.extend(into.put(number, 10, 10.0) for number in range(20))
+
+        thread = threading.Thread(target=produce)
+        thread.start()
+        wait_until(lambda full=buffer: full.depth == 3, "a full buffer")
+        assert not buffer.put(99, 10, 0.01)
+        taken: list[int] = []
+        while len(taken) < 20:
+            taken += buffer.take(2, 5.0, 0)
+        thread.join(5)
+        assert taken == list(range(20))
+        assert all(put)
+        assert buffer.bytes == 0
+
+
+def test_close_wakes_both_sides() -> None:
+    buffer: Buffer[int] = Buffer(1, 100)
+    buffer.put(1, 1, 0)
+    results: list[object] = []
+    producer = threading.Thread(target=lambda: results.append(buffer.put(2, 1, 30.0)))
+    producer.start()
+    buffer.close()
+    producer.join(5)
+    assert results == [False]
+    assert buffer.take(5, 30.0, 30.0) == [1]
+    assert buffer.take(5, 30.0, 30.0) == []
+
+
+def test_a_batch_does_not_wait_for_more_when_nothing_comes_any_more() -> None:
+    buffer: Buffer[int] = Buffer(100, 10_000)
+    buffer.put(1, 1, 0)
+    taken: list[list[int]] = []
+    consumer = threading.Thread(target=lambda: taken.append(buffer.take(50, 1.0, 500.0 / 50)))
+    consumer.start()
+    consumer.join(5)  # a fifth of ten seconds, not ten
+    assert taken == [[1]]

@@ -1,0 +1,187 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace_contract.messages import AlertEvent, Ledger, OeeDocument, Parts, Status, Window, encode
+from millrace_contract.plant import PlantModel, load_plant
+from millrace_contract.topics import Kind
+from millrace_ingest.confirmations import Identity
+from millrace_ingest.decoder import Accepted, Decoder, Ignored, Rejected
+
+NOW_MS = 1_760_000_000_000
+TOPIC = "plant/line1/D-0/telemetry"
+GOOD: dict[str, Any] = {"timestamp": "2025-10-09T08:53:20Z", "readings": {"temperature": 20.5}}
+Message = Callable[..., bytes]
+
+
+@pytest.fixture
+def decoder(plant: PlantModel) -> Decoder:
+    return Decoder(plant)
+
+
+def payload(**changes: Any) -> bytes:
+    return json.dumps({**GOOD, **changes}).encode()
+
+
+def test_a_message_becomes_one_line_with_its_identity(decoder: Decoder, message: Message) -> None:
+    found = decoder.decode(TOPIC, message(seq=7, prev=5), NOW_MS)
+    assert isinstance(found, Accepted)
+    assert found.line == (
+        b'acme-mill,line=line1,device=D-0,station=ST3 run_status=1.0,temperature=20.5,_stream="edge-1.aa",_seq=7,_prev=5'
+        b" 1760000000000000000"
+    )
+    assert found.identity == Identity("edge-1.aa", 7)
+    assert (found.bucket, found.prev, found.time_ms, found.declared) == ("telemetry", 5, NOW_MS, True)
+
+
+def test_the_articles_form_of_a_sensor_is_stored(decoder: Decoder) -> None:
+    body = b'{"timestamp":"2025-10-09T10:53:20+02:00","signal_name":"temperature","value":68.7,"quality":"uncertain"}'
+    found = decoder.decode("plant/line1/sensor-9/telemetry", body, NOW_MS)
+    assert isinstance(found, Accepted)
+    assert found.line.startswith(b"undeclared,line=line1,device=sensor-9 temperature=68.7,")
+    assert found.identity is None
+    assert not found.declared
+
+
+BAD = {
+    "not JSON": (b"hello", "not_json"),
+    "cut off": (b'{"timestamp": "2025-10-09T08:53:20Z", "readings": {', "not_json"),
+    "empty": (b"", "not_json"),
+    "not UTF-8": (b"\xff\xfe\x00", "not_json"),
+    "NaN": (b'{"timestamp":"2025-10-09T08:53:20Z","readings":{"t":NaN},"stream":"edge-1.aa","seq":4}', "not_json"),
+    "infinite": (b'{"timestamp":"2025-10-09T08:53:20Z","readings":{"t":1e999}}', "schema"),
+    "nested without end": (b'{"timestamp":"2025-10-09T08:53:20Z","x":' + b"[" * 100_000, "not_json"),
+    "1 MB": (payload(padding="x" * 1_000_000), "too_large"),
+    "a list": (b"[1, 2]", "schema"),
+    "no readings": (b'{"timestamp":"2025-10-09T08:53:20Z"}', "schema"),
+    "null reading": (payload(readings={"t": None}), "schema"),
+    "future": (payload(timestamp="2025-10-09T08:54:21Z"), "future"),
+    "before 2000": (payload(timestamp="1999-12-31T23:59:59Z"), "past"),
+    "no zone": (payload(timestamp="2025-10-09T08:53:20"), "timestamp"),
+    "no date": (payload(timestamp="yesterday"), "timestamp"),
+    "another device": (payload(device_id="D-1"), "device"),
+    "taken signal name": (payload(readings={"t_quality": 1}), "signal"),
+    "tag that ends in a backslash": (payload(tags={"station": "a\\"}), "tags"),
+    "negative seq": (payload(stream="edge-1.aa", seq=-1), "identity"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_rejected_with_its_reason(what: str, decoder: Decoder) -> None:
+    body, code = BAD[what]
+    found = decoder.decode(TOPIC, body, NOW_MS)
+    assert isinstance(found, Rejected)
+    assert found.code == code
+    assert found.reason
+
+
+def test_a_rejected_message_of_the_devices_gateway_keeps_its_identity(decoder: Decoder) -> None:
+    assert decoder.decode(TOPIC, BAD["NaN"][0], NOW_MS) == Rejected(
+        "not_json", "not JSON: JSON is malformed: invalid character (byte 52)", "D-0", Identity("edge-1.aa", 4)
+    )
+    forged = payload(timestamp="no", stream="edge-2.aa", seq=4)
+    found = decoder.decode(TOPIC, forged, NOW_MS)
+    assert isinstance(found, Rejected)
+    assert found.identity is None
+
+
+def test_a_stream_is_believed_only_from_the_devices_gateway(decoder: Decoder, message: Message) -> None:
+    found = decoder.decode(TOPIC, message(stream="edge-2.aa", seq=7), NOW_MS)
+    assert isinstance(found, Accepted)
+    assert found.identity is None
+    assert found.doubted
+    assert b"_seq" not in found.line
+    stranger = decoder.decode("plant/line1/sensor-9/telemetry", message("sensor-9", stream="edge-1.aa", seq=7), NOW_MS)
+    assert isinstance(stranger, Accepted)
+    assert stranger.identity is None
+    assert stranger.doubted
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["other/line1/D-0/telemetry", "plant/line1/D 0/telemetry", "plant/line1/oee/telemetry", "plant/line1/D-0/comms", "plant", ""],
+)
+def test_topics_that_are_none_of_ours_are_rejected(topic: str, decoder: Decoder, message: Message) -> None:
+    found = decoder.decode(topic, message(), NOW_MS)
+    assert isinstance(found, Rejected)
+    assert found.code == "topic"
+
+
+def test_undeclared_devices_are_handled_as_the_plant_says(tmp_path: Path, write_plant: Callable[..., Path]) -> None:
+    verdicts = {}
+    for choice in ("store", "park", "refuse"):
+        decoder = Decoder(load_plant(write_plant(tmp_path / choice, undeclared=choice)))
+        verdicts[choice] = decoder.decode("plant/line1/sensor-9/telemetry", payload(), NOW_MS)
+    assert isinstance(verdicts["store"], Accepted)
+    assert isinstance(verdicts["park"], Rejected)
+    assert verdicts["park"].code == "undeclared"
+    assert verdicts["refuse"] == Ignored("refused", "sensor-9")
+
+
+def oee(**changes: Any) -> OeeDocument:
+    window = Window(kind="hour", id="2025-10-09T08", start="2025-10-09T08:00:00.000Z", end="2025-10-09T09:00:00.000Z")
+    fields: dict[str, Any] = {
+        "line": "line1", "device_id": "D-0", "timestamp": "2025-10-09T08:53:20.000Z", "window": window,
+        "ms": {"all": 3_600_000, "run": 3_600_000}, "parts": Parts(), "availability": 1.0, "stream": "oee-1.ab", "seq": 3,
+    }  # fmt: skip
+    return OeeDocument(**{**fields, **changes})
+
+
+def test_documents_of_our_services_go_to_their_buckets(decoder: Decoder) -> None:
+    live = decoder.decode("plant/line1/D-0/oee", encode(oee()), NOW_MS)
+    window = decoder.decode("plant/line1/D-0/oee/window", encode(oee()), NOW_MS)
+    assert isinstance(live, Accepted)
+    assert isinstance(window, Accepted)
+    assert (live.bucket, live.kind) == ("telemetry", Kind.OEE)
+    assert (window.bucket, window.kind, window.identity) == ("production", Kind.OEE_WINDOW, Identity("oee-1.ab", 3))
+
+
+def test_a_document_must_agree_with_its_topic(decoder: Decoder) -> None:
+    for topic in ("plant/line1/D-1/oee/window", "plant/line1/oee/window", "plant/line2/D-0/oee/window"):
+        found = decoder.decode(topic, encode(oee()), NOW_MS)
+        assert isinstance(found, Rejected)
+        assert found.code == "device"
+        assert found.identity == Identity("oee-1.ab", 3)
+
+
+def test_a_document_from_the_future_is_rejected(decoder: Decoder) -> None:
+    found = decoder.decode("plant/line1/D-0/oee/window", encode(oee(timestamp="2025-10-09T09:00:00Z")), NOW_MS)
+    assert isinstance(found, Rejected)
+    assert found.code == "future"
+
+
+def test_a_document_with_an_unreadable_time_is_rejected(decoder: Decoder) -> None:
+    found = decoder.decode("plant/line1/D-0/oee", encode(oee(timestamp="soon")), NOW_MS)
+    assert isinstance(found, Rejected)
+
+
+def test_alerts_ledger_and_status_of_the_platform_are_stored(decoder: Decoder) -> None:
+    event = AlertEvent(
+        event_seq=1, alert_id="a", rule="no-ingest", line=None, from_state="NORM", to_state="UNACK", cause="condition",
+        timestamp="2025-10-09T08:53:20Z", source_timestamp="2025-10-09T08:53:20Z",
+    )  # fmt: skip
+    ledger = Ledger(timestamp="2025-10-09T08:53:20Z", service="gateway", instance="edge-1", count=3, cause="outbox_full")
+    status = Status(service="oee", instance="1", alive=False)
+    for topic, body in [
+        ("plant/_platform/alert/no-ingest/event", encode(event)),
+        ("plant/_platform/gateway/edge-1/ledger", encode(ledger)),
+        ("plant/_platform/oee/1/status", encode(status)),
+    ]:
+        found = decoder.decode(topic, body, NOW_MS)
+        assert isinstance(found, Accepted), (topic, found)
+        assert found.bucket == "production"
+    assert isinstance(decoder.decode("plant/_platform/gateway/edge-2/ledger", encode(ledger), NOW_MS), Rejected)
+
+
+def test_cleared_retained_topics_are_no_dead_letters(decoder: Decoder) -> None:
+    assert decoder.decode("plant/line1/D-0/oee", b"", NOW_MS) == Ignored("cleared", "D-0")
+    assert decoder.decode("plant/_platform/oee/1/status", b"", NOW_MS) == Ignored("cleared", None)
+
+
+def test_unknown_keys_are_counted(decoder: Decoder) -> None:
+    found = decoder.decode(TOPIC, payload(firmware="1.2", operator="me"), NOW_MS)
+    assert isinstance(found, Accepted)
+    assert found.unknown_keys == 2

@@ -1,0 +1,317 @@
+"""The writer against a database that follows InfluxDB's rules, on a real disk, with a clock that moves when told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from millrace_contract.errors import Unavailable
+from millrace_contract.messages import Status, encode
+from millrace_contract.plant import PlantModel, load_plant
+from millrace_contract.runtime.influx import BadLines, PartialWrite, Refused
+from millrace_contract.testing import ManualClock
+from millrace_ingest.confirmations import Confirmation
+from millrace_ingest.dead_letters import Selection
+from millrace_ingest.decoder import Decoder
+from millrace_ingest.keeping import Limits, open_keeping
+from millrace_ingest.storage import Storage
+from millrace_ingest.taking import Backoff, Taking
+from millrace_ingest.writer import Arrival, Writer
+
+Message = Callable[..., bytes]
+
+
+class ScriptedDatabase:
+    """Keeps lines by bucket; `trouble` is raised instead while it is set; temperatures of 13 conflict, of 14 can't be read."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, list[bytes]] = {"telemetry": [], "production": []}
+        self.trouble: Exception | None = None
+        self.requests = 0
+
+    def write(self, bucket: str, body: bytes) -> None:
+        self.requests += 1
+        if self.trouble is not None:
+            raise self.trouble
+        lines = body.split(b"\n")
+        if any(b"temperature=14.0" in line for line in lines):
+            raise BadLines("unable to parse")
+        good = [line for line in lines if b"temperature=13.0" not in line]
+        self.lines[bucket] += good
+        if len(good) < len(lines):
+            raise PartialWrite("field type conflict", len(lines) - len(good))
+
+    def seqs(self) -> list[int]:
+        lines = [line for line in self.lines["telemetry"] if b"_seq=" in line]
+        return sorted(int(line.split(b"_seq=")[1].split(b",")[0].split(b" ")[0]) for line in lines)
+
+
+class Bench:
+    """A writer with everything around it, and what it did."""
+
+    def __init__(self, folder: Path, plant: PlantModel, limits: Limits) -> None:
+        self.clock = ManualClock()
+        self.database = ScriptedDatabase()
+        self.decoder = Decoder(plant)
+        self.keeping, _ = open_keeping(folder, limits, self.clock.now_ms())
+        self.confirmed: list[Confirmation] = []
+        self.acknowledged: list[int] = []
+        self.reports: list[bool] = []
+        self.arrived = 0
+        storage = Storage(
+            self.database, self.clock, patience_s=3.0, wait=self.clock.advance, beat=lambda: None
+        )
+        self.writer = Writer(
+            storage,
+            self.keeping,
+            Taking(Backoff(random.Random(1))),
+            self.clock,
+            service="ingest",
+            instance="1",
+            confirm=self.confirmed.append,
+            status_changed=lambda: self.reports.append(self.writer.taking.taking),
+            decoder=lambda: self.decoder,
+        )
+
+    def arrive(self, body: bytes, device: str = "D-0", topic: str | None = None) -> Arrival:
+        topic = topic or f"plant/line1/{device}/telemetry"
+        number, self.arrived = self.arrived, self.arrived + 1
+        now_ms = self.clock.now_ms()
+        return Arrival(
+            topic, body, now_ms, self.decoder.decode(topic, body, now_ms), lambda: self.acknowledged.append(number)
+        )
+
+    def confirmed_seqs(self) -> list[int]:
+        return sorted(seq for one in self.confirmed for first, last in one.seqs for seq in range(first, last + 1))
+
+    def letters(self) -> list[tuple[str | None, str]]:
+        return sorted((one.device, one.code) for one in self.keeping.dead_letters.select(Selection(), 100_000))
+
+    def ledger(self) -> list[tuple[str, int]]:
+        return [(loss.cause, loss.count) for _, loss in self.keeping.losses.entries(100)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, plant: PlantModel) -> Iterator[Bench]:
+    made = Bench(tmp_path / "data", plant, Limits(10**8, 10**8))
+    yield made
+    made.keeping.close()
+
+
+def test_stored_messages_are_confirmed_and_acknowledged_in_order(bench: Bench, message: Message) -> None:
+    bench.writer.turn([bench.arrive(message(seq=seq)) for seq in (3, 4, 6)])
+    assert bench.database.seqs() == [3, 4, 6]
+    assert bench.confirmed == [Confirmation("edge-1", "edge-1.aa", [(3, 4), (6, 6)])]
+    assert bench.acknowledged == [0, 1, 2]
+    assert bench.reports == [True]
+
+
+def test_the_sender_is_told_before_the_broker_and_after_the_database(tmp_path: Path, plant: PlantModel, message: Message) -> None:
+    bench = Bench(tmp_path / "order", plant, Limits(10**8, 10**8))
+    steps: list[str] = []
+    arrival = bench.arrive(message(seq=1))
+    arrival = Arrival(arrival.topic, arrival.payload, 0, arrival.verdict, lambda: steps.append("acknowledged"))
+    bench.writer._confirm = lambda _: steps.append(f"confirmed with {len(bench.database.lines['telemetry'])} lines")
+    bench.writer.turn([arrival])
+    assert steps == ["confirmed with 2 lines", "acknowledged"]  # one line is the first probe's
+
+
+def test_a_dead_letter_is_kept_confirmed_and_costs_its_neighbours_nothing(bench: Bench, message: Message) -> None:
+    bodies = [message(seq=1), message(seq=2, timestamp_ms=bench.clock.now_ms() + 61_000), b"hello", message(seq=4)]
+    bench.writer.turn([bench.arrive(body) for body in bodies])
+    assert bench.database.seqs() == [1, 4]
+    assert bench.letters() == [("D-0", "future"), ("D-0", "not_json")]
+    assert bench.confirmed_seqs() == [1, 2, 4]
+    assert bench.acknowledged == [0, 1, 2, 3]
+
+
+def test_lines_that_the_database_refuses_become_dead_letters(bench: Bench, message: Message) -> None:
+    temperatures = [1.0, 13.0, 2.0, 14.0, 3.0]
+    bench.writer.turn([bench.arrive(message(seq=seq, temperature=value)) for seq, value in enumerate(temperatures)])
+    assert bench.database.seqs().count(0) >= 1
+    assert set(bench.database.seqs()) == {0, 2, 4}
+    assert bench.letters() == [("D-0", "conflict"), ("D-0", "refused_line")]
+    assert bench.confirmed_seqs() == [0, 1, 2, 3, 4]
+
+
+def test_a_device_under_suspicion_no_longer_slows_the_others(bench: Bench, message: Message) -> None:
+    def batch() -> list[Arrival]:
+        good = [bench.arrive(message("D-1", seq=seq), "D-1") for seq in range(1_000)]
+        return [*good, bench.arrive(message("D-2", seq=5_000, temperature=14.0), "D-2")]
+
+    bench.writer.turn(batch())
+    before = bench.database.requests
+    bench.writer.turn(batch())
+    assert bench.database.requests - before == 2  # the good ones in one body, the suspect in another
+
+
+def test_while_the_database_is_away_what_an_outbox_holds_is_forgotten_and_the_rest_is_spooled(
+    bench: Bench, message: Message
+) -> None:
+    bench.writer.turn([])
+    bench.database.trouble = Unavailable("no route")
+    bench.writer.turn([bench.arrive(message(seq=1)), bench.arrive(message("S-1", seq=None), "S-1"), bench.arrive(b"rubbish")])
+    assert bench.reports == [True, False]
+    assert bench.confirmed == []
+    assert bench.acknowledged == [0, 1, 2]
+    assert bench.keeping.spool.count == 1
+    assert bench.letters() == [("D-0", "not_json")]
+    assert "no route" in bench.writer.problems[0]
+
+    bench.database.trouble = None
+    bench.clock.advance(10)
+    bench.writer.turn([bench.arrive(message(seq=2))])
+    assert bench.reports == [True, False, True]
+    assert bench.keeping.spool.count == 0
+    assert any(b"device=S-1" in line for line in bench.database.lines["telemetry"])
+    assert bench.database.seqs() == [2]
+    assert bench.writer.problems == []
+
+
+def test_ten_minutes_away_need_no_memory_and_no_disk(bench: Bench, message: Message) -> None:
+    bench.writer.turn([])
+    bench.database.trouble = Unavailable("away")
+    for second in range(600):
+        bench.clock.advance(1)
+        bench.writer.turn([bench.arrive(message(seq=second, timestamp_ms=bench.clock.now_ms()))])
+    assert bench.keeping.spool.count == 0
+    assert bench.acknowledged == list(range(600))
+    assert bench.database.requests < 350  # small probes, at most about one in three seconds
+
+
+def test_a_short_hiccup_is_waited_out(bench: Bench, message: Message) -> None:
+    bench.writer.turn([])
+    failures = iter([Unavailable("busy", 0.5), Unavailable("busy")])
+    real = bench.database.write
+
+    def write(bucket: str, body: bytes) -> None:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        real(bucket, body)
+
+    bench.database.write = write  # type: ignore[method-assign]
+    bench.writer.turn([bench.arrive(message(seq=1))])
+    assert bench.database.seqs() == [1]
+    assert bench.confirmed_seqs() == [1]
+    assert bench.reports == [True]
+
+
+def test_a_wrong_token_keeps_everything_and_says_so(bench: Bench, message: Message) -> None:
+    bench.database.trouble = Refused("InfluxDB answers 401: unauthorized")
+    bench.writer.turn([bench.arrive(message(seq=1)), bench.arrive(message("S-1", seq=None), "S-1")])
+    assert bench.letters() == []
+    assert bench.confirmed == []
+    assert bench.keeping.spool.count == 1
+    assert bench.writer.problems == ["the database takes no data: InfluxDB answers 401: unauthorized"]
+
+
+def test_a_full_spool_is_told_in_the_ledger_of_the_database(tmp_path: Path, plant: PlantModel, message: Message) -> None:
+    bench = Bench(tmp_path / "small", plant, Limits(10**8, 20_000))
+    bench.database.trouble = Unavailable("away")
+    for number in range(200):
+        bench.writer.turn([bench.arrive(message("S-1", seq=None, timestamp_ms=bench.clock.now_ms() - number), "S-1")])
+    spooled = bench.keeping.spool.count
+    assert 0 < spooled < 200
+    assert bench.ledger() == [("spool_full", 200 - spooled)]
+    bench.database.trouble = None
+    bench.clock.advance(10)
+    bench.writer.turn([])
+    [entry] = [line for line in bench.database.lines["production"] if line.startswith(b"ledger,")]
+    assert b"cause=spool_full" in entry
+    assert f"count={float(200 - spooled)}".encode() in entry
+    assert bench.ledger() == []
+    assert sum(b"device=S-1" in line for line in bench.database.lines["telemetry"]) == spooled
+
+
+def test_the_fuse_stops_parking_what_an_outbox_holds_and_the_good_goes_on(bench: Bench, message: Message) -> None:
+    def batch(bad: int, good: int) -> list[Arrival]:
+        late = [bench.arrive(message(seq=seq, temperature=13.0)) for seq in range(bad)]
+        return [*late, *[bench.arrive(message("D-1", seq=10_000 + seq), "D-1") for seq in range(good)]]
+
+    bench.writer.turn(batch(300, 100))
+    assert bench.keeping.dead_letters.count == 0
+    assert bench.confirmed_seqs() == list(range(10_000, 10_100))
+    assert len(bench.acknowledged) == 400
+    assert "75% of the gateways' messages" in bench.writer.problems[0]
+    bench.writer.turn([bench.arrive(b"a stranger's rubbish", "S-1")])
+    assert bench.letters() == [("S-1", "not_json")]  # nobody else holds it
+
+    bench.clock.advance(61)
+    bench.writer.turn(batch(0, 300))
+    assert bench.writer.problems == []
+    bench.writer.turn(batch(3, 0))
+    assert bench.keeping.dead_letters.count == 4
+
+
+def test_a_full_disk_confirms_nothing_and_the_ledger_tells_what_nobody_held(bench: Bench, message: Message) -> None:
+    disk = bench.keeping._disk
+    [(pages,)] = disk.execute("PRAGMA page_count")
+    disk.execute(f"PRAGMA max_page_count = {pages}")
+    future = bench.clock.now_ms() + 100_000
+    bodies = [message(seq=1, timestamp_ms=future), b"x" * 20_000, message(seq=3)]
+    bench.writer.turn([bench.arrive(body) for body in bodies])
+    assert bench.confirmed_seqs() == [3]
+    assert "disk" in bench.writer.problems[0]
+    disk.execute("PRAGMA max_page_count = 1000000")
+    bench.clock.advance(10)
+    bench.writer.turn([])
+    assert any(b"cause=disk_refused" in line and b"count=1.0" in line for line in bench.database.lines["production"])
+    assert bench.writer.problems == []
+
+
+def test_replayed_letters_are_stored_after_the_cause_is_mended(
+    tmp_path: Path, write_plant: Callable[..., Path], message: Message
+) -> None:
+    parking = load_plant(write_plant(tmp_path / "parking", undeclared="park"))
+    bench = Bench(tmp_path / "data", parking, Limits(10**8, 10**8))
+    bench.writer.turn([bench.arrive(message("S-1", seq=None), "S-1"), bench.arrive(b"rubbish", "S-1")])
+    assert bench.letters() == [("S-1", "not_json"), ("S-1", "undeclared")]
+
+    bench.decoder = Decoder(load_plant(write_plant(tmp_path / "storing", undeclared="store")))
+    bench.keeping.dead_letters.request_replay(Selection(device="S-1"), bench.clock.now_ms())
+    bench.clock.advance(2)
+    bench.writer.turn([])
+    assert any(b"device=S-1" in line for line in bench.database.lines["telemetry"])
+    [left] = bench.keeping.dead_letters.select(Selection(), 10)
+    assert (left.code, left.attempts, left.replay_ms) == ("not_json", 1, None)
+
+
+def test_a_replay_waits_for_the_database(bench: Bench, message: Message) -> None:
+    bench.writer.turn([bench.arrive(message(seq=1, timestamp_ms=bench.clock.now_ms() + 100_000))])
+    bench.database.trouble = Unavailable("away")
+    bench.clock.advance(200)
+    bench.writer.turn([bench.arrive(message(seq=2))])
+    bench.keeping.dead_letters.request_replay(Selection(), bench.clock.now_ms())
+    bench.writer.turn([])
+    assert bench.keeping.dead_letters.count == 1
+    bench.database.trouble = None
+    bench.clock.advance(10)
+    bench.writer.turn([])
+    assert bench.keeping.dead_letters.count == 0
+    assert bench.database.seqs() == [1]
+
+
+def test_refused_devices_are_counted_in_the_ledger(tmp_path: Path, write_plant: Callable[..., Path], message: Message) -> None:
+    plant = load_plant(write_plant(tmp_path / "config", undeclared="refuse"))
+    bench = Bench(tmp_path / "data", plant, Limits(10**8, 10**8))
+    bench.writer.turn([bench.arrive(message("S-1", seq=None), "S-1") for _ in range(3)])
+    assert not any(b"S-1" in line for line in bench.database.lines["telemetry"])
+    assert any(b"cause=undeclared_refused" in line for line in bench.database.lines["production"])
+    assert bench.acknowledged == [0, 1, 2]
+
+
+def test_gaps_repeats_and_conflicts_are_counted(bench: Bench, message: Message) -> None:
+    sent = [(1, None, 1.0), (2, 1, 2.0), (4, 3, 4.0), (2, 1, 2.0), (4, 3, 5.0), (3, 2, 3.0)]
+    bench.writer.turn([bench.arrive(message(seq=seq, prev=prev, temperature=value)) for seq, prev, value in sent])
+    steps = bench.writer.figures.steps
+    assert (steps["gap"], steps["repeat"], steps["conflict"], steps["late"]) == (1, 1, 1, 1)
+    assert bench.writer.sequences.open_gaps == 0
+
+
+def test_status_of_services_is_platform_health(bench: Bench) -> None:
+    body = encode(Status(service="oee", instance="1", alive=True, timestamp="2025-10-09T08:53:20Z", figures={"windows": 3}))
+    bench.writer.turn([bench.arrive(body, topic="plant/_platform/oee/1/status")])
+    assert any(line.startswith(b"platform,service=oee,instance=1 alive=1.0") for line in bench.database.lines["production"])
