@@ -51,11 +51,9 @@ class Stack:
 
     def compose(self, *arguments: str, timeout_s: float = 120) -> str:
         """Run docker compose; its output. Fails the test with what it said."""
-        command = ["docker", "compose", "-p", self.project, "--env-file", str(self.environment), *arguments]
-        done = run(command, timeout_s)
-        assert done.returncode == 0, (
-            f"{' '.join(command[2:])} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-        )
+        done = run([*self._command(), *arguments], timeout_s)
+        said = f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        assert done.returncode == 0, f"docker compose {' '.join(arguments)} ended with {done.returncode}:\n{said}"
         return done.stdout
 
     def build(self) -> None:
@@ -71,9 +69,8 @@ class Stack:
         self.started_in_s = time.monotonic() - start_s
 
     def down(self, *, with_data: bool = False) -> None:
-        run(
-            [*self._command(), "--profile", "*", "down", "--remove-orphans", "--timeout", "20", *(["-v"] if with_data else [])], 180
-        )
+        arguments = ["--profile", "*", "down", "--remove-orphans", *(["--volumes"] if with_data else [])]
+        run([*self._command(), *arguments], 180)
 
     def access(self, *arguments: str) -> dict[str, str]:
         answer: dict[str, str] = json.loads(self.compose("run", "--rm", "-T", "admin", "access", *arguments, "--json"))
