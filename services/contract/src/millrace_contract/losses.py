@@ -13,8 +13,8 @@ from .times import format_timestamp
 class Loss(msgspec.Struct, frozen=True):
     """One entry of the ledger: `count` messages of `device`, of event times first_ms to last_ms, are gone because of `cause`.
 
-    seqs: everything between the device's first and last lost message that this outbox dropped in the same moment,
-    messages of other devices included: each number in it is lost, and of this device's numbers there none was kept. The
+    seqs: what this outbox dropped of the stream in the same moments, messages of other devices included, because a device's own
+    numbers would be thousands of ranges. So each number in it is lost, and none of this device's numbers there was kept. The
     union over all entries is exactly what is lost, and so is the sum of the counts. Empty where the messages never had a number.
     """
 

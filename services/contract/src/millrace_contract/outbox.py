@@ -357,19 +357,19 @@ class Outbox:
 
     def _losses(self, doomed: list["_Doomed"], runs: list[Range], cause: str) -> list[Loss]:
         """One loss a stream and device, in the order of their first message."""
-        groups: dict[tuple[int, str, str | None], list[_Doomed]] = {}
+        streams: dict[tuple[int, str], list[_Doomed]] = {}
         for message in doomed:
-            groups.setdefault((*self._stream_of(message.id), message.device), []).append(message)
+            streams.setdefault(self._stream_of(message.id), []).append(message)
         losses: list[Loss] = []
-        for (first_id, stream, device), messages in groups.items():
+        for (first_id, stream), messages in streams.items():
             lowest, highest = messages[0].id, messages[-1].id
             seqs = [
                 (max(first, lowest) - first_id + 1, min(last, highest) - first_id + 1)
                 for first, last in runs
                 if first <= highest and last >= lowest
             ]
-            times = [message.created_ms for message in messages]
-            losses.append(Loss(stream, device, seqs, min(times), max(times), len(messages), cause))
+            for device, times in _times_by_device(messages).items():
+                losses.append(Loss(stream, device, seqs, min(times), max(times), len(times), cause))
         return losses
 
 
@@ -386,6 +386,13 @@ class _Doomed(NamedTuple):
     device: str | None
     created_ms: int
     bytes: int
+
+
+def _times_by_device(messages: Iterable[_Doomed]) -> dict[str | None, list[int]]:
+    times: dict[str | None, list[int]] = {}
+    for message in messages:
+        times.setdefault(message.device, []).append(message.created_ms)
+    return times
 
 
 def _size(topic: str, payload: bytes) -> int:

@@ -1,0 +1,492 @@
+"""The outbox: numbers without gaps, exact deletes, exact ledger, and files that cannot be used."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millrace_contract.database import Damaged, DiskRefused, InUse, transaction
+from millrace_contract.losses import Loss, ledger_encoder
+from millrace_contract.messages import ContextEvent, Ledger, decode, numbered
+from millrace_contract.numbering import Chain, Draft, Row, Stamp, SteppedBack, next_timestamp, spliced
+from millrace_contract.outbox import Outbox, OutboxFile, WrongSender
+from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, lost_numbers, numbers, open_at, telemetry
+
+DAY_MS = 86_400_000
+
+
+class _Undo(Exception):
+    """Makes a transaction roll back."""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[OutboxFile]:
+    opened = open_at(tmp_path / "outbox.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def outbox(file: OutboxFile) -> Outbox:
+    return file.outbox
+
+
+def append(outbox: Outbox, *drafts: Draft) -> list[Row]:
+    with transaction(outbox.connection):
+        return outbox.append(drafts)
+
+
+def stamps(rows: list[Row]) -> list[dict[str, Any]]:
+    return [json.loads(row.payload) for row in rows]
+
+
+def prune(outbox: Outbox, *, max_bytes: int = 10**9, max_age_ms: int = DAY_MS, now_ms: int = EPOCH_MS) -> list[Loss]:
+    with transaction(outbox.connection):
+        return outbox.prune(max_bytes=max_bytes, max_age_ms=max_age_ms, now_ms=now_ms)
+
+
+def ledger(outbox: Outbox) -> list[Ledger]:
+    return [decode(Ledger, row.payload) for row in outbox.peek(0, 100_000) if row.is_ledger]
+
+
+def test_sequence_has_no_gaps_and_prev_chains_each_device(outbox: Outbox) -> None:
+    first = append(outbox, telemetry("A"), telemetry("B"), telemetry("A", EPOCH_MS + 5))
+    second = append(outbox, telemetry(None), telemetry("B", EPOCH_MS + 5))
+    got = [(stamp["seq"], stamp["prev"]) for stamp in stamps(first + second)]
+    assert got == [(1, None), (2, None), (3, 1), (4, None), (5, 2)]
+    assert {row.stream for row in first + second} == {outbox.stream}
+    assert outbox.stream.startswith(f"{SENDER}.")
+
+
+def test_chains_and_stream_go_on_after_reopening(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    file = open_at(path)
+    rows = append(file.outbox, telemetry("A"), telemetry("A", EPOCH_MS + 1))
+    with transaction(file.outbox.connection):
+        file.outbox.confirm(rows[0].stream, [(1, 2)])
+    file.close()
+    file = open_at(path)
+    after = append(file.outbox, telemetry("A", EPOCH_MS + 1))[0]
+    file.close()
+    assert (after.stream, after.seq) == (rows[0].stream, 3)
+    assert json.loads(after.payload)["prev"] == 2
+    assert json.loads(after.payload)["timestamp_ms"] == EPOCH_MS + 2  # a tie with what was confirmed and deleted
+
+
+def test_rolled_back_numbers_are_given_again(outbox: Outbox) -> None:
+    append(outbox, telemetry("A"))
+    with suppress(_Undo), transaction(outbox.connection):
+        outbox.append([telemetry("A", EPOCH_MS + 1), telemetry("A", EPOCH_MS + 2)])
+        raise _Undo
+    assert outbox.depth == 1
+    again = stamps(append(outbox, telemetry("A", EPOCH_MS + 3)))[0]
+    assert (again["seq"], again["prev"], again["timestamp_ms"]) == (2, 1, EPOCH_MS + 3)
+
+
+def test_encoder_that_fails_leaves_nothing_behind(outbox: Outbox) -> None:
+    def broken(_stamp: Stamp) -> bytes:
+        raise KeyError("signal")
+
+    with pytest.raises(KeyError), transaction(outbox.connection):
+        outbox.append([telemetry("A"), Draft("t", "A", EPOCH_MS, broken)])
+    assert outbox.depth == 0
+    assert append(outbox, telemetry("A"))[0].seq == 1
+
+
+def test_outbox_shares_the_transaction_of_its_owners_store(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "oee.db")  # with Python's own, older way of transactions
+    connection.execute("CREATE TABLE state (value INTEGER)")
+    outbox = Outbox(connection, "oee-1", ledger_topic=LEDGER, encode_loss=ledger_encoder("oee", "1"))
+    assert not connection.in_transaction
+    with connection:
+        connection.execute("INSERT INTO state VALUES (1)")
+        outbox.append([telemetry(None)])
+    with suppress(_Undo), connection:
+        connection.execute("INSERT INTO state VALUES (2)")
+        outbox.append([telemetry(None)])
+        raise _Undo
+    assert connection.execute("SELECT count(*) FROM state").fetchone() == (1,)
+    assert [row.seq for row in outbox.peek(0, 10)] == [1]
+    connection.close()
+
+
+def test_confirmation_deletes_exactly_what_it_names(outbox: Outbox) -> None:
+    rows = append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(10)))
+    with transaction(outbox.connection):
+        count = outbox.confirm(rows[0].stream, [(2, 4), (4, 5), (9, 9), (9, 9), (8, 7)])
+    assert count == 5
+    assert [row.seq for row in outbox.peek(0, 100)] == [1, 6, 7, 8, 10]
+    assert outbox.depth == 5
+
+
+@pytest.mark.parametrize("seqs", [[(-5, 0)], [(11, 10**18)], [(0, 0)], []])
+def test_confirmation_of_unknown_numbers_does_no_harm(outbox: Outbox, seqs: list[tuple[int, int]]) -> None:
+    stream = append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(10)))[0].stream
+    with transaction(outbox.connection):
+        assert outbox.confirm(stream, seqs) == 0
+        assert outbox.confirm("gateway-1.00000000", [(1, 10)]) == 0
+
+
+def test_confirmation_reaches_a_former_stream_and_never_the_next(outbox: Outbox) -> None:
+    old = append(outbox, telemetry("A"), telemetry("A", EPOCH_MS + 1))[0].stream
+    with transaction(outbox.connection):
+        new = outbox.new_stream()
+    append(outbox, telemetry("A"))
+    with transaction(outbox.connection):
+        assert outbox.confirm(old, [(1, 10**18)]) == 2
+    assert [(row.stream, row.seq) for row in outbox.peek(0, 10)] == [(new, 1)]
+    with transaction(outbox.connection):
+        outbox.new_stream()
+        assert outbox.ids(old, [(1, 2)]) == []
+        assert outbox.ids(new, [(1, 2)]) != []
+
+
+def test_depth_bytes_and_age_follow_every_change(outbox: Outbox) -> None:
+    assert (outbox.depth, outbox.bytes, outbox.oldest_created_ms()) == (0, 0, None)
+    rows = append(outbox, telemetry("A", EPOCH_MS + 7), telemetry("B", EPOCH_MS + 9))
+    assert outbox.oldest_created_ms() == EPOCH_MS + 7
+    assert outbox.bytes > sum(len(row.payload) for row in rows)
+    with transaction(outbox.connection):
+        outbox.delete([(1, 1)])
+    assert (outbox.depth, outbox.oldest_created_ms()) == (1, EPOCH_MS + 9)
+    with transaction(outbox.connection):
+        outbox.delete([(1, 2)])
+    assert (outbox.depth, outbox.bytes) == (0, 0)
+
+
+# Timestamps
+
+
+@pytest.mark.parametrize(
+    ("created_ms", "expected"),
+    [
+        (1_001_000, (1_001_000, False)),
+        (1_000_000, (1_000_001, False)),  # a tie
+        (999_999, (1_000_001, True)),
+        (940_000, (1_000_001, True)),
+    ],
+)
+def test_timestamp_after_a_million(created_ms: int, expected: tuple[int, bool]) -> None:
+    assert next_timestamp(Chain(1, 1_000_000, 1_000_000), created_ms) == expected
+
+
+def test_step_back_by_more_than_a_minute_is_refused() -> None:
+    with pytest.raises(SteppedBack):
+        next_timestamp(Chain(1, 1_000_000, 1_000_000), 939_999)
+
+
+def test_ties_in_a_row_are_no_step_of_the_clock() -> None:
+    chain = Chain(3, 1_000_002, 1_000_000)
+    assert next_timestamp(chain, 1_000_000) == (1_000_003, False)
+
+
+@given(st.lists(st.integers(-90_000, 200_000), min_size=1, max_size=40))
+def test_timestamps_of_a_device_strictly_increase_within_a_stream(steps: list[int]) -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    outbox = Outbox(connection, SENDER, ledger_topic=LEDGER, encode_loss=ledger_encoder("gateway", "1"))
+    now_ms, rows = EPOCH_MS, list[Row]()
+    for step_ms in steps:
+        now_ms += step_ms
+        rows += append(outbox, telemetry("A", now_ms))
+    last: dict[str, int] = {}
+    for row in rows:
+        if not row.is_ledger:
+            stamp = json.loads(row.payload)
+            assert stamp["timestamp_ms"] > last.get(row.stream, 0)
+            last[row.stream] = stamp["timestamp_ms"]
+    assert [row.seq for row in rows if row.stream == rows[-1].stream][-1] == rows[-1].seq
+    connection.close()
+
+
+def test_clock_far_back_begins_a_stream_and_tells_the_ledger(outbox: Outbox) -> None:
+    old = append(outbox, telemetry("A"), telemetry("B"))[0].stream
+    rows = append(outbox, telemetry("B", EPOCH_MS + 1), telemetry("A", EPOCH_MS - 3_600_000), telemetry("B", EPOCH_MS - 3_600_000))
+    before, entry, *after = rows
+    assert (before.stream, before.seq) == (old, 3)
+    assert entry.is_ledger
+    told = decode(Ledger, entry.payload)
+    assert (told.cause, told.count, told.lost_stream, told.device_id) == ("clock_step", 0, old, "A")
+    assert [(row.stream, row.seq, json.loads(row.payload)["prev"]) for row in after] == [
+        (outbox.stream, 2, None),
+        (outbox.stream, 3, None),
+    ]
+    assert outbox.stream != old
+
+
+def test_clock_step_is_seen_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    file = open_at(path)
+    old = append(file.outbox, telemetry("A"))[0]
+    with transaction(file.outbox.connection):
+        file.outbox.confirm(old.stream, [(1, 1)])
+    file.close()
+    file = open_at(path)
+    entry, row = append(file.outbox, telemetry("A", EPOCH_MS - 61_000))
+    file.close()
+    assert decode(Ledger, entry.payload).cause == "clock_step"
+    assert row.stream != old.stream
+
+
+def test_message_without_device_has_no_clock(outbox: Outbox) -> None:
+    rows = append(outbox, telemetry(None, EPOCH_MS), telemetry(None, EPOCH_MS - DAY_MS))
+    assert [stamp["timestamp_ms"] for stamp in stamps(rows)] == [EPOCH_MS, EPOCH_MS - DAY_MS]
+
+
+# Encoding
+
+
+@pytest.mark.parametrize("payload", [b"{}", b'{"a":1}'])
+@pytest.mark.parametrize("prev", [None, 3])
+def test_number_is_spliced_into_json(payload: bytes, prev: int | None) -> None:
+    message = json.loads(spliced(payload)(Stamp("g.1", 7, prev, 0, is_uncertain=False)))
+    assert message == {**json.loads(payload), "stream": "g.1", "seq": 7, **({} if prev is None else {"prev": prev})}
+
+
+def test_numbered_message_carries_its_stamp(outbox: Outbox) -> None:
+    event = ContextEvent(id="e1", kind="scrap", timestamp="2025-10-15T13:45:02.123Z")
+    row = append(outbox, Draft("factory/line1/A/context/event", None, EPOCH_MS, numbered(event)))[0]
+    assert decode(ContextEvent, row.payload).seq == 1
+    assert decode(ContextEvent, row.payload).stream == outbox.stream
+
+
+def test_message_too_large_to_be_sent_goes_to_the_ledger(outbox: Outbox) -> None:
+    rows = append(outbox, telemetry("A"), telemetry("A", EPOCH_MS + 1, "x" * 300_000), telemetry("A", EPOCH_MS + 2))
+    assert [(row.seq, row.is_ledger) for row in rows] == [(1, False), (3, True), (4, False)]
+    told = decode(Ledger, rows[1].payload)
+    assert (told.cause, told.count, told.lost_seqs, told.device_id) == ("too_large", 1, [(2, 2)], "A")
+    assert outbox.depth == 3
+
+
+# Limits and ledger
+
+
+def test_nothing_is_dropped_within_the_limits(outbox: Outbox) -> None:
+    append(outbox, telemetry("A"))
+    assert prune(outbox) == []
+    assert ledger(outbox) == []
+
+
+def test_limit_in_bytes_drops_the_oldest_and_tells_each_device(outbox: Outbox) -> None:
+    drafts = [telemetry("AB"[n % 2], EPOCH_MS + n, "x" * 1000) for n in range(100)]
+    rows = append(outbox, *drafts)
+    losses = prune(outbox, max_bytes=outbox.bytes // 2, now_ms=EPOCH_MS + 5_000)
+    kept = [row.seq for row in outbox.peek(0, 1000) if not row.is_ledger]
+    assert kept == list(range(kept[0], 101))
+    assert outbox.bytes <= sum(len(row.payload) + 200 for row in rows) // 2
+    gone = kept[0] - 1
+    assert lost_numbers(losses) == {outbox.stream: set(range(1, gone + 1))}
+    told = {entry.device_id: entry for entry in ledger(outbox)}
+    assert {device: entry.count for device, entry in told.items()} == {"A": (gone + 1) // 2, "B": gone // 2}
+    assert {entry.cause for entry in told.values()} == {"limit_bytes"}
+    assert told["A"].lost_seqs == told["B"].lost_seqs == [(1, gone)]
+    assert told["A"].first == "2025-10-09T08:53:20.000Z"
+
+
+def test_limit_in_age_drops_what_is_older(outbox: Outbox) -> None:
+    append(outbox, *(telemetry("A", EPOCH_MS + n * 1000) for n in range(10)))
+    losses = prune(outbox, max_age_ms=5_000, now_ms=EPOCH_MS + 9_000)
+    assert [(loss.seqs, loss.count, loss.cause) for loss in losses] == [([(1, 4)], 4, "limit_age")]
+    assert [row.seq for row in outbox.peek(0, 100)] == [5, 6, 7, 8, 9, 10, 11]
+
+
+def test_ledger_tells_only_what_was_still_held(outbox: Outbox) -> None:
+    stream = append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(10)))[0].stream
+    with transaction(outbox.connection):
+        outbox.confirm(stream, [(3, 5)])
+    losses = prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 8)
+    assert [(loss.seqs, loss.count) for loss in losses] == [([(1, 2), (6, 8)], 5)]
+
+
+def test_losses_of_two_streams_are_told_apart(outbox: Outbox) -> None:
+    one = append(outbox, telemetry("A"), telemetry("A", EPOCH_MS + 1))[0].stream
+    with transaction(outbox.connection):
+        outbox.new_stream()
+    two = append(outbox, telemetry("A", EPOCH_MS + 2))[0].stream
+    losses = prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 10)
+    assert [(loss.stream, loss.seqs) for loss in losses] == [(one, [(1, 2)]), (two, [(1, 1)])]
+
+
+def test_long_outage_ends_with_one_entry_a_device(outbox: Outbox) -> None:
+    told: list[Loss] = []
+    for n in range(200):
+        append(outbox, telemetry("A", EPOCH_MS + 2 * n, "x" * 100), telemetry("B", EPOCH_MS + 2 * n, "x" * 100))
+        told += prune(outbox, max_bytes=4_000, now_ms=EPOCH_MS + 2 * n)
+    entries = ledger(outbox)
+    assert sorted(entry.device_id or "" for entry in entries) == ["A", "B"]
+    kept = {row.seq for row in outbox.peek(0, 1000)}
+    lost = set().union(*(numbers(entry.lost_seqs) for entry in entries))
+    assert len(kept) > 4
+    assert lost == lost_numbers(told)[outbox.stream]
+    assert lost | kept == set(range(1, max(kept) + 1))
+    assert not lost & kept
+    assert sum(entry.count for entry in entries) == len(lost)
+
+
+def test_entry_that_was_sent_is_not_changed_any_more(outbox: Outbox) -> None:
+    append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(4)))
+    prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 2)
+    outbox.seal(outbox.peek(0, 100)[-1].id)
+    prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 4)
+    assert [(entry.lost_seqs, entry.count) for entry in ledger(outbox)] == [([(1, 2)], 2), ([(3, 4)], 2)]
+
+
+def test_widened_entry_survives_a_rollback_unchanged(outbox: Outbox) -> None:
+    append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(4)))
+    prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 2)
+    with suppress(_Undo), transaction(outbox.connection):
+        outbox.prune(max_bytes=10**9, max_age_ms=0, now_ms=EPOCH_MS + 4)
+        raise _Undo
+    assert [entry.lost_seqs for entry in ledger(outbox)] == [[(1, 2)]]
+    prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 4)
+    assert sorted(numbers(pair for entry in ledger(outbox) for pair in entry.lost_seqs)) == [1, 2, 3, 4]
+    assert sum(entry.count for entry in ledger(outbox)) == 4
+
+
+def test_ledger_entries_go_last_and_then_are_told_themselves(outbox: Outbox) -> None:
+    for n in range(50):
+        losses = [Loss("gone.1", f"D{n}", [(1, 5)], EPOCH_MS, EPOCH_MS, 5, "memory_full")]
+        with transaction(outbox.connection):
+            outbox.append_losses(losses, EPOCH_MS + n)
+    append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(50)))
+    first = prune(outbox, max_bytes=outbox.bytes - 1_000)
+    assert {loss.cause for loss in first} == {"limit_bytes"}
+    assert len(ledger(outbox)) == 51
+    causes: list[str] = []
+    while outbox.bytes > 3_000:
+        causes += [loss.cause for loss in prune(outbox, max_bytes=3_000)]
+    assert causes[-1] == "limit_bytes_ledger"
+    assert not [row for row in outbox.peek(0, 1000) if not row.is_ledger]
+
+
+# Files
+
+
+def test_second_process_is_kept_out(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    file = open_at(path)
+    with pytest.raises(InUse, match="in use by another process"):
+        open_at(path)
+    file.close()
+    open_at(path).close()
+
+
+def test_file_of_another_sender_is_refused(tmp_path: Path) -> None:
+    open_at(tmp_path / "outbox.db").close()
+    with pytest.raises(WrongSender, match=r"gateway-1.*gateway-2"):
+        open_at(tmp_path / "outbox.db", sender="gateway-2")
+    open_at(tmp_path / "outbox.db").close()
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"not a database at all" * 1000)
+
+
+def _foreign(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE diary (entry TEXT)")
+    connection.close()
+
+
+def _broken_page(path: Path) -> None:
+    file = open_at(path)
+    append(file.outbox, *(telemetry("A", EPOCH_MS + n, "x" * 3000) for n in range(200)))
+    file.close()
+    with path.open("r+b") as raw:
+        raw.seek(8192 * 10)
+        raw.write(b"\xff" * 8192 * 40)
+
+
+def _cut_short(path: Path) -> None:
+    _broken_page(path)
+    with path.open("r+b") as raw:
+        raw.truncate(8192 * 20)
+
+
+@pytest.mark.parametrize("spoil", [_garbage, _foreign, _broken_page, _cut_short])
+def test_unusable_file_is_set_aside_and_work_goes_on(tmp_path: Path, spoil: Any) -> None:
+    path = tmp_path / "outbox.db"
+    spoil(path)
+    spoiled = path.read_bytes()
+    file = open_at(path)
+    assert file.set_aside is not None
+    assert file.set_aside.path.name == "outbox.db.set-aside-20251009T085320Z"
+    assert file.set_aside.path.read_bytes() == spoiled
+    assert file.set_aside.reason
+    assert append(file.outbox, telemetry("A"))[0].seq == 2
+    assert [entry.cause for entry in ledger(file.outbox)] == ["outbox_set_aside"]
+    file.close()
+    again = open_at(path)
+    assert again.set_aside is None
+    again.close()
+
+
+def test_two_files_set_aside_in_one_second_are_both_kept(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    names = set()
+    for _ in range(3):
+        open_at(path).close()
+        file = open_at(path, distrust="a page failed")
+        assert file.set_aside is not None
+        names.add(file.set_aside.path.name)
+        file.close()
+    assert len(names) == 3
+    assert names <= {entry.name for entry in tmp_path.iterdir()}
+
+
+def test_damage_found_while_working_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    file = open_at(path)
+    append(file.outbox, *(telemetry("A", EPOCH_MS + n, "x" * 3000) for n in range(200)))
+    file.outbox.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as raw:
+        raw.seek(8192 * 10)
+        raw.write(b"\xff" * 8192 * 40)
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA user_version = 1")  # so that this connection forgets its pages
+    other.commit()
+    other.close()
+    with pytest.raises(Damaged), transaction(file.outbox.connection):
+        file.outbox.delete([(1, 200)])
+    file.close()
+
+
+def test_directory_that_is_missing_refuses(tmp_path: Path) -> None:
+    with pytest.raises(DiskRefused, match="No such file"):
+        open_at(tmp_path / "absent" / "outbox.db")
+
+
+def test_full_disk_writes_nothing_and_works_again_when_there_is_room(outbox: Outbox) -> None:
+    append(outbox, telemetry("A"))
+    pages = outbox.connection.execute("PRAGMA page_count").fetchone()[0]
+    outbox.connection.execute(f"PRAGMA max_page_count = {pages + 5}")
+    with pytest.raises(DiskRefused, match="full"):
+        append(outbox, *(telemetry("A", EPOCH_MS + n, "x" * 4000) for n in range(100)))
+    assert outbox.depth == 1
+    outbox.connection.execute("PRAGMA max_page_count = 1000000")
+    rows = append(outbox, *(telemetry("A", EPOCH_MS + n, "x" * 4000) for n in range(1, 101)))
+    assert [row.seq for row in rows] == list(range(2, 102))
+
+
+def test_every_commit_is_synced_and_logged_ahead(outbox: Outbox) -> None:
+    assert outbox.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert outbox.connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_outbox_of_a_killed_process_can_be_opened(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    program = (
+        "import os, signal, sys; from pathlib import Path; from millrace_contract.outbox import open_outbox;"
+        "from millrace_contract.losses import ledger_encoder;"
+        "file = open_outbox(Path(sys.argv[1]), 'gateway-1', ledger_topic='l', encode_loss=ledger_encoder('g', '1'), now_ms=0);"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == -9
+    open_at(path).close()
