@@ -68,9 +68,8 @@ def test_readings_of_every_machine_arrive_in_the_database(stack: Stack) -> None:
 
 def test_oee_figures_of_machines_and_lines_are_there(stack: Stack) -> None:
     def assets() -> set[str]:
-        return {
-            series[1]["device"] for series in stack.query("telemetry", "SELECT last(availability) FROM oee_live GROUP BY device")
-        }
+        series = stack.query("telemetry", "SELECT last(availability) FROM oee_live GROUP BY device")
+        return {each[1]["device"] for each in series}
 
     wait_until(lambda: {"_line", "CNC-01"} <= assets(), "OEE of a line and of a machine", FLOW_LIMIT_S)
 
@@ -114,14 +113,14 @@ def test_only_the_promised_ports_are_reached_from_outside(stack: Stack) -> None:
     }
 
 
-def send(stack: Stack, authority: Path, user: str, password: str, topic: str, payload: bytes) -> None:
+def send(stack: Stack, authority: Path, account: tuple[str, str], topic: str, payload: bytes) -> None:
     paho.mqtt.publish.single(
         topic,
         payload,
         qos=1,
         hostname="localhost",
         port=stack.mqtt_port,
-        auth={"username": user, "password": password},
+        auth={"username": account[0], "password": account[1]},
         tls={"ca_certs": str(authority), "tls_version": ssl.PROTOCOL_TLS_CLIENT},
         protocol=MQTTv5,
     )
@@ -134,7 +133,7 @@ def test_a_sensor_with_an_account_is_stored_and_one_without_is_refused(stack: St
 
     def accepted() -> bool:
         try:
-            send(stack, authority, "scale", password, topic, payload)
+            send(stack, authority, ("scale", password), topic, payload)
         except paho.mqtt.MQTTException:
             return False
         return True
@@ -143,11 +142,15 @@ def test_a_sensor_with_an_account_is_stored_and_one_without_is_refused(stack: St
     stored = "SELECT last(weight) FROM undeclared WHERE device = 'SCALE-01'"
     wait_until(lambda: stack.query("telemetry", stored), "the sensor's reading in the database", FLOW_LIMIT_S)
     with pytest.raises(paho.mqtt.MQTTException):
-        send(stack, authority, "scale", "wrong", topic, payload)
+        send(stack, authority, ("scale", "wrong"), topic, payload)
 
 
 def test_no_secret_shows_in_logs_or_in_the_description_of_a_container(stack: Stack) -> None:
-    read_all = "import json, pathlib; print(json.dumps({str(p): p.read_text() for p in pathlib.Path('/secrets').rglob('*') if p.is_file()}))"
+    read_all = (
+        "import json, pathlib\n"
+        "paths = [path for path in pathlib.Path('/secrets').rglob('*') if path.is_file()]\n"
+        "print(json.dumps({str(path): path.read_text() for path in paths}))"
+    )
     files = json.loads(stack.compose("run", "--rm", "-T", "--entrypoint", "python", "admin", "-c", read_all))
     secrets = {
         name: text.strip().rpartition(" ")[2]
@@ -163,13 +166,13 @@ def test_no_secret_shows_in_logs_or_in_the_description_of_a_container(stack: Sta
 def test_a_killed_part_comes_back_and_readings_go_on(stack: Stack, service: str) -> None:
     stack.kill(service)
     since = format_timestamp(SystemClock().now_ms())
-    newer = f"SELECT count(_seq) FROM /.*/ WHERE time > '{since}' AND device = 'CNC-01'"
+    newer = f"SELECT count(_seq) FROM \"demo-cnc\" WHERE time > '{since}' AND device = 'CNC-01'"
     wait_until(lambda: stack.query("telemetry", newer), f"new readings after {service} was killed", FLOW_LIMIT_S)
 
 
 def test_nothing_is_lost_duplicated_or_wrong_after_the_kills(stack: Stack) -> None:
     def score() -> dict[str, Any]:
-        done = stack.compose("exec", "-T", "simulator", "entrypoint", "score", "--json")
+        done = stack.compose("exec", "-T", "simulator", "millrace-sim", "score", "--json")
         answer: dict[str, Any] = json.loads(done.strip().splitlines()[-1])
         return answer
 
@@ -178,7 +181,7 @@ def test_nothing_is_lost_duplicated_or_wrong_after_the_kills(stack: Stack) -> No
 
 
 def test_down_keeps_all_data_and_up_goes_on(stack: Stack, token: str) -> None:
-    total = "SELECT count(_seq) FROM /.*/ WHERE device = 'CNC-01'"
+    total = "SELECT count(_seq) FROM \"demo-cnc\" WHERE device = 'CNC-01'"
     password = stack.access("show")["password"]
     before = stack.count("telemetry", total)
     assert before > 0
