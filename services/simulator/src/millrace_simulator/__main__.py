@@ -12,15 +12,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from millrace_contract.errors import ConfigurationProblems, Problem
+from rich.console import Console
+
+from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
+from millrace_contract.plant import load_plant
+from millrace_contract.runtime.clock import SystemClock
+from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
 from millrace_contract.runtime.logs import configure_logs
 from millrace_contract.runtime.settings import load_settings
+from millrace_contract.times import parse_timestamp
 
 from .control import NotControlled, send
 from .faults import MEANINGS, Fault, FaultKind
-from .run import Simulator
-from .settings import SimulatorSettings
+from .run import TRUTH_FOLDER, Simulator
+from .score import Score
+from .scoring import as_json, show, take_score, wait_for_clean
+from .settings import ScoreSettings, SimulatorSettings
 
 SERVICE = "simulator"
 
@@ -56,7 +64,18 @@ def _parser() -> argparse.ArgumentParser:
     fault.add_argument("--clear", action="store_true", help="end all faults of connections")
     fault.set_defaults(command=_fault)
 
-    for command in (run, fault):
+    score = commands.add_parser("score", help="compare what the plant served with what the database holds")
+    score.add_argument("--since", metavar="TIME", help="begin here, like 2025-10-15T13:45:00Z (default: where the truth begins)")
+    score.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="while something is missing, look again for so many seconds (default: 0)",
+    )
+    score.set_defaults(command=_score)
+
+    for command in (run, fault, score):
         add_common_arguments(command)
     return parser
 
@@ -111,6 +130,31 @@ def _fault(parsed: argparse.Namespace) -> int:
     else:
         print(f"{answer['device']} {answer['kind']}: {MEANINGS[FaultKind(answer['kind'])]}")
     return EXIT_WELL
+
+
+def _score(parsed: argparse.Namespace) -> int:
+    settings = load_settings(ScoreSettings, os.environ, config=parsed.config)
+    plant = load_plant(settings.config)
+    clock = SystemClock()
+    try:
+        since_ms = parse_timestamp(parsed.since) if parsed.since else None
+        with Influx(settings, timeout_s=60.0) as influx:
+
+            def take() -> Score:
+                return take_score(influx, plant, settings.data / TRUTH_FOLDER, since_ms, clock.now_ms())
+
+            score = wait_for_clean(take, parsed.wait, clock.monotonic_s)
+    except (ValueError, FileNotFoundError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_MISTAKE
+    except (Unavailable, Refused, QueryFailed) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_NOT_WELL
+    if parsed.json:
+        print(json.dumps(as_json(score)))
+    else:
+        show(score, Console())
+    return EXIT_WELL if score.is_clean else EXIT_NOT_WELL
 
 
 def _fault_of(parsed: argparse.Namespace) -> Fault:

@@ -1,0 +1,105 @@
+"""Reads from InfluxDB what the score compares: telemetry points slice by slice, numbers of streams, and the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from millrace_contract.plant import PlantModel
+from millrace_contract.points import (
+    PRODUCTION_BUCKET,
+    QUALITY_SUFFIX,
+    SEQ_FIELD,
+    STREAM_FIELD,
+    TELEMETRY_BUCKET,
+    TEXT_SUFFIX,
+    UNDECLARED,
+)
+from millrace_contract.ranges import RangeSet
+from millrace_contract.runtime.influx import Influx, literal, quoted
+
+from .score import Point
+
+MARGIN_MS = 3_600_000
+"""Numbers of messages from this long before the score's beginning are read, too: two devices' messages may overtake each other."""
+SLICE_MS = 600_000
+
+
+class Stored:
+    """What the database holds of a plant. Raises Unavailable, Refused or QueryFailed."""
+
+    def __init__(self, influx: Influx, plant: PlantModel) -> None:
+        self._influx = influx
+        self._measurements = [*sorted({device.profile for device in plant.devices.values()}), UNDECLARED]
+        self.seqs: dict[str, RangeSet] = {}
+        """Numbers that were seen, by stream: of telemetry from `points` and `note_numbers`, and of ledger entries."""
+        self.ledger: dict[str, RangeSet] = {}
+
+    def points(self, from_ms: int, to_ms: int) -> Iterator[Point]:
+        """Telemetry points with from_ms <= time < to_ms, in order of time within a measurement and device."""
+        for measurement in self._measurements:
+            query = f'SELECT *::field FROM {quoted(measurement)} WHERE {_between(from_ms, to_ms)} GROUP BY "device"'  # noqa: S608
+            for series in self._influx.query(TELEMETRY_BUCKET, query):
+                for row in series.rows:
+                    point = _point(series.tags.get("device", ""), series.columns, row)
+                    self._note(point.stream, point.seq)
+                    yield point
+
+    def note_numbers(self, from_ms: int, to_ms: int) -> None:
+        """Take note of the numbers of points in this time without looking at them."""
+        for start_ms in range(from_ms, to_ms, SLICE_MS):
+            end_ms = min(start_ms + SLICE_MS, to_ms)
+            for measurement in self._measurements:
+                self._note_series(TELEMETRY_BUCKET, measurement, _between(start_ms, end_ms))
+
+    def note_ledger(self, from_ms: int) -> None:
+        """Take note of what ledger entries say is lost, and of the entries' own numbers: they travel in the same streams."""
+        condition = f"time >= {from_ms}ms"
+        self._note_series(PRODUCTION_BUCKET, "ledger", condition)
+        query = f'SELECT "lost_stream_text","lost_seqs_text" FROM "ledger" WHERE {condition}'  # noqa: S608
+        for series in self._influx.query(PRODUCTION_BUCKET, query):
+            for _, stream, seqs in series.rows:
+                lost = self.ledger.setdefault(stream or "", RangeSet())
+                for first, last in json.loads(seqs or "[]"):
+                    lost.add(int(first), int(last))
+
+    def has_older(self, stream: str, before_ms: int) -> bool:
+        """Whether the stream has points before this instant. Reads everything that is older: ask only when it matters."""
+        names = ",".join(quoted(measurement) for measurement in self._measurements)
+        condition = f"time < {before_ms}ms AND {quoted(STREAM_FIELD)} = {literal(stream)}"
+        query = f"SELECT {quoted(SEQ_FIELD)},{quoted(STREAM_FIELD)} FROM {names} WHERE {condition} LIMIT 1"  # noqa: S608
+        return any(series.rows for series in self._influx.query(TELEMETRY_BUCKET, query))
+
+    def _note_series(self, bucket: str, measurement: str, condition: str) -> None:
+        fields = f"{quoted(STREAM_FIELD)},{quoted(SEQ_FIELD)}"
+        query = f"SELECT {fields} FROM {quoted(measurement)} WHERE {condition}"  # noqa: S608
+        for series in self._influx.query(bucket, query):
+            for _, stream, seq in series.rows:
+                self._note(stream, None if seq is None else int(seq))
+
+    def _note(self, stream: str | None, seq: int | None) -> None:
+        if stream is not None and seq is not None:
+            self.seqs.setdefault(stream, RangeSet()).add(seq, seq)
+
+
+def _between(from_ms: int, to_ms: int) -> str:
+    return f"time >= {from_ms}ms AND time < {to_ms}ms"
+
+
+def _point(device: str, columns: tuple[str, ...], row: list[Any]) -> Point:
+    stream: str | None = None
+    seq: int | None = None
+    readings: dict[str, float | str] = {}
+    for column, value in zip(columns[1:], row[1:], strict=True):
+        if value is None:
+            continue
+        if column == STREAM_FIELD:
+            stream = str(value)
+        elif column == SEQ_FIELD:
+            seq = int(value)
+        elif column.endswith(TEXT_SUFFIX):
+            readings[column.removesuffix(TEXT_SUFFIX)] = str(value)
+        elif not column.startswith("_") and not column.endswith(QUALITY_SUFFIX):
+            readings[column] = float(value)
+    return Point(int(row[0]), device, stream, seq, readings)

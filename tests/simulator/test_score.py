@@ -1,0 +1,223 @@
+"""The score finds what is injected, against a real database: a loss, a duplicate, a wrong value; and is clean without them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from pymodbus.client import ModbusTcpClient
+from pymodbus.exceptions import ModbusException
+
+from millrace_contract import points
+from millrace_contract.messages import Ledger
+from millrace_contract.plant import Signal
+from millrace_contract.ranges import RangeSet
+from millrace_contract.runtime.influx import Influx
+from millrace_contract.telemetry import Telemetry, canonical
+from millrace_contract.testing import Influxd
+from millrace_contract.times import format_timestamp
+from millrace_simulator.__main__ import main
+from millrace_simulator.control import send
+from millrace_simulator.faults import Fault, FaultKind
+from millrace_simulator.score import Score, score_stream
+from millrace_simulator.scoring import LAG_MS, take_score
+from millrace_simulator.testing import RunningSimulator
+
+pytestmark = pytest.mark.influx
+
+STREAM = "edge-1.0a1b2c3d"
+LATER_MS = LAG_MS
+"""The score is taken as if this much later, so that nothing is too young to be judged."""
+
+
+@dataclass
+class Recorder:
+    """A gateway in thirty lines: reads devices over Modbus, numbers the messages, hands out their points."""
+
+    simulator: RunningSimulator
+    seq: int = 0
+    last_ms: dict[str, int] = field(default_factory=dict)
+
+    def poll(self, name: str) -> Telemetry:
+        device, profile = self.simulator.plant.devices[name], self.simulator.plant.profile_of(name)
+        client = ModbusTcpClient("127.0.0.1", port=device.connection.port, timeout=2, retries=0)
+        assert client.connect()
+        readings: dict[str, float | str] = {}
+        for table in ("input", "holding"):
+            for signal in profile.signals.values():
+                if signal.table == table:
+                    readings[signal.name] = self._reading(client, signal, device.connection.unit)
+        client.close()
+        self.seq += 1
+        time_ms = max(time.time_ns() // 1_000_000, self.last_ms.get(name, 0) + 1)
+        self.last_ms[name] = time_ms
+        return Telemetry(timestamp_ms=time_ms, readings=readings, quality={}, tags={}, stream=STREAM, seq=self.seq)
+
+    def _reading(self, client: ModbusTcpClient, signal: Signal, unit: int) -> float | str:
+        call = client.read_input_registers if signal.table == "input" else client.read_holding_registers
+        answer = call(signal.address, count=signal.registers, device_id=unit)
+        assert not answer.isError()
+        if signal.bit is not None:
+            return canonical(answer.registers[0] >> signal.bit & 1)
+        words = "little" if signal.order == "CDAB" and signal.type != "string" else "big"
+        value = client.convert_from_registers(answer.registers, client.DATATYPE[signal.type.upper()], word_order=words)
+        if isinstance(value, str):
+            return value
+        assert isinstance(value, int | float)
+        return canonical(value if signal.scale == 1 and signal.offset == 0 else value * signal.scale + signal.offset)
+
+
+@pytest.fixture
+def recorder(simulator: RunningSimulator) -> Recorder:
+    return Recorder(simulator)
+
+
+def store(influxd: Influxd, recorder: Recorder, polls: Iterable[tuple[str, Telemetry]]) -> None:
+    plant = recorder.simulator.plant
+    lines = [points.telemetry_line(plant.devices[name].profile, plant.devices[name].line, name, message) for name, message in polls]
+    with Influx(influxd.settings()) as influx:
+        influx.write(points.TELEMETRY_BUCKET, b"\n".join(lines))
+
+
+def score(influxd: Influxd, recorder: Recorder) -> Score:
+    truth = recorder.simulator.settings.data / "truth"
+    with Influx(influxd.settings()) as influx:
+        return take_score(influx, recorder.simulator.plant, truth, None, time.time_ns() // 1_000_000 + LATER_MS)
+
+
+def polled(recorder: Recorder, rounds: int = 5) -> list[tuple[str, Telemetry]]:
+    return [(name, recorder.poll(name)) for _ in range(rounds) for name in ("CNC-01", "PRESS-01", "METER-01")]
+
+
+def test_a_faithful_record_is_clean(influxd: Influxd, recorder: Recorder) -> None:
+    store(influxd, recorder, polled(recorder))
+    found = score(influxd, recorder)
+    assert found.examples == []
+    assert found.is_clean
+    assert [(found.devices[name].served, found.devices[name].stored) for name in ("CNC-01", "PRESS-01")] == [(5, 5)] * 2
+    assert found.devices["CNC-01"].values == 5 * 12
+    assert found.streams[STREAM].stored == 15
+
+
+def test_a_lost_number_is_found_and_a_ledger_explains_it(influxd: Influxd, recorder: Recorder) -> None:
+    polls = polled(recorder)
+    store(influxd, recorder, polls[:6] + polls[8:])
+    found = score(influxd, recorder)
+    assert (found.lost, found.duplicated, found.wrong) == (2, 0, 0)
+    assert found.streams[STREAM].lost_ranges == [(7, 8)]
+    assert found.devices["CNC-01"].never_committed == {"unexplained": 1}
+    assert [burst.reads for burst in found.bursts] == [2]
+    entry = Ledger(
+        timestamp=format_timestamp(polls[-1][1].timestamp_ms),
+        service="gateway",
+        instance="edge-1",
+        count=2,
+        cause="limit_bytes",
+        device_id="CNC-01",
+        lost_stream=STREAM,
+        lost_seqs=[(7, 8)],
+        stream=STREAM,
+        seq=16,
+    )
+    with Influx(influxd.settings()) as influx:
+        influx.write(points.PRODUCTION_BUCKET, points.ledger_line(entry))
+    found = score(influxd, recorder)
+    assert (found.lost, found.streams[STREAM].in_ledger, found.streams[STREAM].last) == (0, 2, 16)
+
+
+def test_the_first_number_of_a_stream_may_not_be_missing(influxd: Influxd, recorder: Recorder) -> None:
+    store(influxd, recorder, polled(recorder)[1:])
+    assert score(influxd, recorder).streams[STREAM].lost_ranges == [(1, 1)]
+
+
+def test_a_duplicate_is_found(influxd: Influxd, recorder: Recorder) -> None:
+    polls = polled(recorder)
+    name, message = polls[-1]
+    again = Telemetry(
+        timestamp_ms=message.timestamp_ms + 1, readings=message.readings, quality={}, tags={}, stream=STREAM, seq=recorder.seq + 1
+    )
+    store(influxd, recorder, [*polls, (name, again)])
+    found = score(influxd, recorder)
+    assert (found.lost, found.duplicated, found.wrong) == (0, 1, 0)
+    assert found.examples[0].startswith(f"duplicated: {name} reads_served")
+
+
+@pytest.mark.parametrize("signal", ["spindle_temperature", "cycle_count", "program", "run_status"])
+def test_a_wrong_value_is_found_to_the_last_bit(influxd: Influxd, recorder: Recorder, signal: str) -> None:
+    polls = polled(recorder)
+    name, message = polls[3]
+    value = message.readings[signal]
+    wrong = value * (1 + 2**-50) + 1e-300 if isinstance(value, float) and value else "O9999" if isinstance(value, str) else 1.0
+    polls[3] = (name, Telemetry(**{**as_fields(message), "readings": {**message.readings, signal: wrong}}))  # type: ignore[arg-type]
+    store(influxd, recorder, polls)
+    found = score(influxd, recorder)
+    assert (found.lost, found.duplicated, found.wrong) == (0, 0, 1)
+    assert found.examples[0].startswith(f"wrong: {name} {signal} is")
+
+
+def as_fields(message: Telemetry) -> dict[str, object]:
+    return {name: getattr(message, name) for name in message.__struct_fields__}
+
+
+def test_a_counter_that_was_never_served_is_wrong(influxd: Influxd, recorder: Recorder) -> None:
+    polls = polled(recorder)
+    name, message = polls[0]
+    invented = {**message.readings, "reads_served": 99_999_999.0}
+    polls[0] = (name, Telemetry(**{**as_fields(message), "readings": invented}))  # type: ignore[arg-type]
+    store(influxd, recorder, polls)
+    found = score(influxd, recorder)
+    assert found.wrong == 1
+    assert found.examples[0] == f"wrong: {name} reads_served is 99999999, which was never served"
+
+
+def test_an_answer_that_a_fault_spoiled_has_a_cause(influxd: Influxd, recorder: Recorder) -> None:
+    """The client refuses the spoiled answer, so it is served and never committed, and the column says why."""
+    polls = polled(recorder)
+    send(recorder.simulator.url, "POST", Fault(device="CNC-01", kind=FaultKind.DROP))
+    device = recorder.simulator.plant.devices["CNC-01"]
+    client = ModbusTcpClient("127.0.0.1", port=device.connection.port, timeout=1, retries=0)
+    assert client.connect()
+    with pytest.raises(ModbusException):
+        client.read_holding_registers(0, count=2, device_id=1)
+    client.close()
+    store(influxd, recorder, polls)
+    found = score(influxd, recorder)
+    assert found.is_clean
+    assert found.devices["CNC-01"].never_committed == {"drop": 1}
+    assert found.bursts == []
+
+
+def test_the_command_says_it_and_exits_with_it(
+    influxd: Influxd, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = recorder.simulator.settings
+    environ = {"CONFIG": settings.config, "DATA": settings.data, "INFLUX_URL": influxd.url, "INFLUX_TOKEN": influxd.TOKEN}
+    for name, value in environ.items():
+        monkeypatch.setenv(f"MILLRACE_{name}", str(value))
+    with pytest.raises(SystemExit) as nothing_stored:
+        main(["score", "--json"])
+    assert nothing_stored.value.code == 1
+    assert json.loads(capsys.readouterr().out)["clean"] is False
+    with pytest.raises(SystemExit) as mistake:
+        main(["score", "--since", "yesterday"])
+    assert mistake.value.code == 2
+    assert "yesterday" in capsys.readouterr().err
+    monkeypatch.setenv("MILLRACE_DATA", str(Path(settings.data) / "elsewhere"))
+    with pytest.raises(SystemExit) as no_truth:
+        main(["score"])
+    assert no_truth.value.code == 2
+    assert "holds no truth" in capsys.readouterr().err
+
+
+def test_a_streams_numbers_are_judged_over_stored_and_ledger_together() -> None:
+    stored, ledger = RangeSet(), RangeSet()
+    for first, last in ((5, 9), (12, 20), (25, 25)):
+        stored.add(first, last)
+    ledger.add(10, 11)
+    found = score_stream(5, stored, ledger)
+    assert (found.lost, found.lost_ranges, found.stored, found.in_ledger) == (4, [(21, 24)], 15, 2)
+    assert replace(found, lost=0) != found
