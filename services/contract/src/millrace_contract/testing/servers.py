@@ -59,17 +59,18 @@ class _Server:
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        command = self.command()  # once: it writes the configuration, which the server must not read half-written
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(self.command(), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         process = self._process
 
         def ready() -> bool:
             if process.poll() is not None:
                 text = (self.folder / "server.log").read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"{self.command()[0]} ended with {process.returncode}: {text}")
+                raise RuntimeError(f"{command[0]} ended with {process.returncode}: {text}")
             return self.answers()
 
-        wait_until(ready, f"{Path(self.command()[0]).name} on port {self.port}", START_LIMIT_S)
+        wait_until(ready, f"{Path(command[0]).name} on port {self.port}", START_LIMIT_S)
 
     def kill(self) -> None:
         """kill -9."""
