@@ -14,9 +14,9 @@ class Endpoint:
     transport: str
     host: str
     port: int = 0
-    baudrate: int = 19_200
+    baud_rate: int = 19_200
     parity: str = "E"
-    stopbits: int = 1
+    stop_bits: int = 1
     ca_file: str | None = None
     certificate_file: str | None = None
     key_file: str | None = None
@@ -36,14 +36,15 @@ class Endpoint:
             return cls(
                 transport="serial",
                 host=connection.serial_port,
-                baudrate=connection.baud_rate,
+                baud_rate=connection.baud_rate,
                 parity=connection.parity,
-                stopbits=connection.stop_bits,
+                stop_bits=connection.stop_bits,
             )
         return cls(
             transport=connection.transport,
             host=connection.host,
             port=connection.port,
+            baud_rate=connection.baud_rate,
             ca_file=connection.ca_file or None,
             certificate_file=connection.certificate_file or None,
             key_file=connection.key_file or None,

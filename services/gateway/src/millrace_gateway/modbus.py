@@ -226,9 +226,9 @@ class ModbusConnection:
             case "serial":
                 return AsyncModbusSerialClient(
                     end.host,
-                    baudrate=end.baudrate,
+                    baudrate=end.baud_rate,
                     parity=end.parity,
-                    stopbits=end.stopbits,
+                    stopbits=end.stop_bits,
                     timeout=timeout_s,
                     retries=0,
                     reconnect_delay=0,

@@ -10,7 +10,8 @@ from millrace_contract.plant import Device, Profile
 from .comms import CommsState, CommsTracker
 from .decoder import Snapshot
 from .faults import ReadFault
-from .poll_plan import PollPlan, full_plan, group_plan
+from .fleet import plans_of
+from .poll_plan import PollPlan, full_plan
 from .reader import ReadResult
 from .schedule import Breaker, Slot
 
@@ -26,7 +27,7 @@ class PolledDevice:
         self.comms = CommsTracker(device.id, device.gateway)
         self.breaker = Breaker()
         self.slots = {name: Slot(start_s, group.interval_s, fraction) for name, group in profile.groups.items()}
-        self._plans = {name: group_plan(profile, name) for name in profile.groups}
+        self._plans = plans_of(profile)
         self._full = full_plan(profile)
         self._faults: dict[str, ReadFault] = {}
         self._needs_every_signal = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from millrace_contract.runtime.clock import Clock
@@ -31,6 +32,15 @@ OnComms = Callable[[PolledDevice], None]
 _log = get_logger(__name__)
 
 
+@dataclass(slots=True)
+class CycleCounts:
+    """Reads of poll groups since the start: all, those that began late, and turns that were passed over."""
+
+    cycles: int = 0
+    late: int = 0
+    missed: int = 0
+
+
 class ConnectionPoller:
     """Reads the devices behind one endpoint, each on its own grid, until it is stopped."""
 
@@ -40,6 +50,7 @@ class ConnectionPoller:
         """The callbacks are called on the event loop and only hand over."""
         self.endpoint = endpoint
         self.devices = tuple(devices)
+        self.counts = CycleCounts()
         self._clock = clock
         self._on_snapshot = on_snapshot
         self._on_comms = on_comms
@@ -101,12 +112,7 @@ class ConnectionPoller:
         missed = slot.advance(began_s)
         if not device.breaker.allows(began_s):
             return
-        CYCLES.inc()
-        LATENESS.observe(lateness_s)
-        if lateness_s > LATE_SHARE * slot.interval_s:
-            LATE_CYCLES.inc()
-        if missed:
-            MISSED_CYCLES.inc(missed)
+        self._count(lateness_s, slot.interval_s, missed)
         what, plan = device.plan_for(group)
         connection = device.device.connection
         result = await read_plan(self._wire, connection.unit, connection.timeout_s, plan, self._clock)
@@ -118,6 +124,17 @@ class ConnectionPoller:
         if has_news:
             _log_transition(device, state_before)
             self._on_comms(device)
+
+    def _count(self, lateness_s: float, interval_s: float, missed: int) -> None:
+        CYCLES.inc()
+        LATENESS.observe(lateness_s)
+        self.counts.cycles += 1
+        if lateness_s > LATE_SHARE * interval_s:
+            LATE_CYCLES.inc()
+            self.counts.late += 1
+        if missed:
+            MISSED_CYCLES.inc(missed)
+            self.counts.missed += missed
 
 
 def _log_transition(device: PolledDevice, before: CommsState) -> None:

@@ -1,0 +1,234 @@
+"""The command line: run, plan, read, probe."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.plant import PlantModel, load_plant
+from millrace_contract.plant.document import nearest
+from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
+from millrace_contract.runtime.settings import load_settings
+
+from .blocks import FUNCTION_CODES
+from .commission import read_around, read_device
+from .endpoint import Endpoint
+from .faults import ReadFault
+from .fleet import select_fleet
+from .polling_cost import DeviceCost, fleet_costs
+from .probe import Candidate, candidates
+from .service import serve
+from .settings import GatewaySettings
+from .tables import aligned
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `millrace-gateway`; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    return answer_mistakes(lambda: int(options.command(options)), as_json=options.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="millrace-gateway", description="Reads Modbus devices; never writes to one.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="serve: read the devices that name this gateway, keep and send what they say")
+    run.set_defaults(command=_run)
+
+    plan = commands.add_parser("plan", help="the requests, registers and time that polling costs, before anything runs")
+    plan.add_argument("devices", nargs="*", metavar="DEVICE", help="only these, each request listed (default: all)")
+    plan.set_defaults(command=_plan)
+
+    read = commands.add_parser("read", help="read one device once: values beside raw registers")
+    read.add_argument("device", metavar="DEVICE")
+    read.set_defaults(command=_read)
+
+    probe = commands.add_parser("probe", help="decode one address in every type and order")
+    probe.add_argument("host", metavar="HOST[:PORT]", help="port 502 unless given")
+    probe.add_argument("--unit", type=int, default=1, metavar="N", help="unit id (default 1)")
+    probe.add_argument(
+        "--address", type=int, required=True, metavar="A", help="zero-based protocol address: a manual's 40011 is 10"
+    )
+    probe.add_argument("--table", choices=list(FUNCTION_CODES), default="holding")
+    probe.add_argument("--expect", metavar="X", help="the value that the machine shows now")
+    probe.add_argument("--transport", choices=["tcp", "rtu_over_tcp"], default="tcp")
+    probe.add_argument("--timeout-s", type=float, default=1.0, metavar="S")
+    probe.set_defaults(command=_probe)
+
+    for each in (run, plan, read, probe):
+        add_common_arguments(each)
+    return parser
+
+
+def _settings(options: argparse.Namespace, **given: Any) -> GatewaySettings:
+    return load_settings(GatewaySettings, os.environ, config=options.config, **given)
+
+
+def _run(options: argparse.Namespace) -> int:
+    return serve(_settings(options, log_format="json" if options.json else None))
+
+
+def _plan(options: argparse.Namespace) -> int:
+    plant = load_plant(_settings(options).config)
+    for name in options.devices:
+        _require_device(plant, name)
+    gateways = dict.fromkeys(device.gateway for device in plant.devices.values())
+    costs = [cost for gateway in gateways for cost in fleet_costs(select_fleet(plant, gateway))]
+    costs = [cost for cost in costs if not options.devices or cost.device in options.devices]
+    warnings = [cost.warning for cost in costs if cost.warning]
+    if options.json:
+        for cost in costs:
+            print(json.dumps(_cost_object(cost)))
+    else:
+        _print_costs(costs, with_blocks=bool(options.devices))
+        print("\n".join(["", *warnings] if warnings else ["", "Every device can keep its intervals."]))
+    return EXIT_NOT_WELL if warnings else EXIT_WELL
+
+
+def _print_costs(costs: Sequence[DeviceCost], *, with_blocks: bool) -> None:
+    rows = [
+        (
+            cost.device,
+            cost.connection,
+            cost.unit,
+            group.group,
+            group.requests,
+            group.registers,
+            group.cycle_ms,
+            group.interval_ms,
+            group.is_late,
+        )
+        for cost in costs
+        for group in cost.groups
+    ]
+    print(aligned(("device", "connection", "unit", "group", "requests", "registers", "cycle ms", "interval ms", "late"), rows))
+    loads = {cost.connection: cost.load for cost in costs}
+    print("\nCycle times are estimates.\n")
+    print(aligned(("connection", "busy %"), [(connection, 100 * load) for connection, load in loads.items()]))
+    if with_blocks:
+        requests = [(cost.device, group.group, block) for cost in costs for group in cost.groups for block in group.blocks]
+        print(f"\n{aligned(('device', 'group', 'request'), requests)}")
+
+
+def _cost_object(cost: DeviceCost) -> dict[str, object]:
+    return {
+        "device": cost.device,
+        "requests": cost.requests,
+        "registers": cost.registers,
+        "cycle_ms": cost.cycle_ms,
+        "interval_ms": cost.interval_ms,
+        "late": cost.warning is not None,
+        "connection": cost.connection,
+        "unit": cost.unit,
+        "load": round(cost.load, 4),
+        "groups": [{**dataclasses.asdict(group), "late": group.is_late} for group in cost.groups],
+    }
+
+
+def _read(options: argparse.Namespace) -> int:
+    plant = load_plant(_settings(options).config)
+    _require_device(plant, options.device)
+    device = plant.devices[options.device]
+    readings, fault = read_device(device, plant.profile_of(device.id))
+    if options.json:
+        for reading in readings:
+            print(json.dumps(dataclasses.asdict(reading)))
+    else:
+        rows = [
+            (
+                reading.signal,
+                "-" if reading.value is None else repr(reading.value),
+                reading.unit,
+                reading.quality,
+                f"{reading.table} {reading.address}",
+                f"{reading.type} {reading.order}",
+                " ".join(f"{word:04x}" for word in reading.raw),
+            )
+            for reading in readings
+        ]
+        print(aligned(("signal", "value", "unit", "quality", "place", "type", "registers (hex)"), rows))
+        for reason in dict.fromkeys(reading.reason for reading in readings if reading.reason):
+            print(reason)
+    if fault is not None:
+        sys.stderr.write(f"{device.id}: {fault.reason}\n")
+    return EXIT_WELL if all(reading.quality == "good" for reading in readings) else EXIT_NOT_WELL
+
+
+def _probe(options: argparse.Namespace) -> int:
+    host, port = _host_and_port(options.host)
+    for key, value, highest in (("--unit", options.unit, 255), ("--address", options.address, 0xFFFF)):
+        if not 0 <= value <= highest:
+            raise _mistake(key, f"{value} is not allowed: 0 to {highest}")
+    if options.timeout_s <= 0:
+        raise _mistake("--timeout-s", f"{options.timeout_s:g} is not allowed: more than 0")
+    endpoint = Endpoint(options.transport, host, port)
+    try:
+        payloads = read_around(endpoint, options.unit, options.table, options.address, options.timeout_s)
+    except ReadFault as fault:
+        sys.stderr.write(f"{options.table} {options.address} of unit {options.unit} at {endpoint}: {fault.reason}\n")
+        return EXIT_NOT_WELL
+    found = candidates(options.table, payloads, options.expect)
+    if options.json:
+        for each in found:
+            print(json.dumps(_candidate_object(each)))
+    else:
+        _print_candidates(found, options)
+    return EXIT_WELL if options.expect is None or any(each.matches for each in found) else EXIT_NOT_WELL
+
+
+def _candidate_object(candidate: Candidate) -> dict[str, object]:
+    shown: dict[str, object] = {key: getattr(candidate, key) for key in ("address", "type", "order", "value", "matches")}
+    return shown if candidate.scale == 1 else {**shown, "scale": candidate.scale}
+
+
+def _print_candidates(found: Sequence[Candidate], options: argparse.Namespace) -> None:
+    matching = [each for each in found if each.matches]
+    here = [each for each in found if each.matches or each.address == options.address]
+    rows = [
+        (
+            each.address,
+            each.type,
+            each.order,
+            "no number" if each.value is None else repr(each.value),
+            "<--" if each.matches else "",
+        )
+        for each in here
+    ]
+    print(aligned(("address", "type", "order", "value", "matches" if options.expect else ""), rows))
+    if options.expect is None:
+        print("\nGive --expect with the value that the machine shows, and what fits is marked.")
+    elif not matching:
+        print(f"\nNothing here reads {options.expect}, nor one address lower or higher. Wrong address, table or unit?")
+    else:
+        print("\nFor the profile:")
+        for each in matching:
+            off = "" if each.address == options.address else f"    # one off: you asked for {options.address}"
+            print(f"  {each.profile_line}{off}")
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]") or (":" in host and not host.endswith("]")):
+        host, port = text, "502"
+    if not host or not port.isdigit() or not 1 <= int(port) <= 0xFFFF:
+        raise _mistake("HOST[:PORT]", f"{text!r} is not a host, or a host and a port from 1 to 65535")
+    return host.strip("[]"), int(port)
+
+
+def _require_device(plant: PlantModel, name: str) -> None:
+    if name not in plant.devices:
+        raise _mistake("DEVICE", f"there is no device {name!r} in plant.yaml{nearest(name, plant.devices)}")
+
+
+def _mistake(key: str, message: str) -> ConfigurationProblems:
+    return ConfigurationProblems([Problem("command line", 0, key, message)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Reading one device once, for a person at a terminal: `read` and `probe`. The I/O of these commands; no MQTT, no outbox."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from millrace_contract.plant import Device, Profile
+from millrace_contract.runtime.clock import SystemClock
+
+from .blocks import FUNCTION_CODES, Block
+from .decoder import BIT_TABLES
+from .endpoint import Endpoint
+from .faults import ReadFault, Refused
+from .modbus import ModbusConnection
+from .poll_plan import full_plan
+from .reader import ReadResult, Wire, read_plan
+from .registers import Value, decode_bits, register_words
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReading:
+    """One signal beside the registers (or the bit) that it came from; `raw` is empty where nothing was read."""
+
+    signal: str
+    value: Value | None
+    unit: str
+    quality: str
+    reason: str | None
+    table: str
+    address: int
+    type: str
+    order: str
+    raw: tuple[int, ...]
+
+
+class _RecordingWire(Wire):
+    """Remembers the bytes of each block on their way to the decoder."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(ModbusConnection(endpoint), SystemClock())
+        self.payloads: dict[Block, bytes] = {}
+
+    async def request(self, unit: int, block: Block, timeout_s: float) -> bytes:
+        payload = await super().request(unit, block, timeout_s)
+        self.payloads[block] = payload
+        return payload
+
+
+def read_device(device: Device, profile: Profile) -> tuple[list[SignalReading], ReadFault | None]:
+    """Every signal of the device, read once, in the order of the profile; and the fault that was met, if any."""
+    wire = _RecordingWire(Endpoint.of(device.connection))
+
+    async def run() -> ReadResult:
+        try:
+            plan = full_plan(profile)
+            return await read_plan(wire, device.connection.unit, device.connection.timeout_s, plan, SystemClock())
+        finally:
+            wire.close()
+            await asyncio.sleep(0)  # Lets the closed socket leave the loop.
+
+    result = asyncio.run(run())
+    raw = _raw_registers(wire.payloads)
+    snapshot = result.snapshot
+    readings = [
+        SignalReading(
+            signal=signal.name,
+            value=snapshot.readings.get(signal.name),
+            unit=signal.unit,
+            quality=snapshot.quality.get(signal.name, "good"),
+            reason=snapshot.reasons.get(signal.name),
+            table=signal.table,
+            address=signal.address,
+            type=signal.type,
+            order=signal.order,
+            raw=tuple(
+                raw[signal.table, address]
+                for address in range(signal.address, signal.address + signal.registers)
+                if (signal.table, address) in raw
+            ),
+        )
+        for signal in profile.signals.values()
+    ]
+    return readings, result.fault
+
+
+def read_around(endpoint: Endpoint, unit: int, table: str, address: int, timeout_s: float) -> dict[int, bytes]:
+    """The bytes from the address, and from its two neighbours, on: as many of four registers as exist, or one bit.
+
+    Raises ReadFault when the device does not answer, or has not even the address itself.
+    """
+
+    async def run() -> dict[int, bytes]:
+        connection = ModbusConnection(endpoint)
+        try:
+            await connection.connect(timeout_s)
+            found: dict[int, bytes] = {}
+            for start in (address, address - 1, address + 1):
+                if not 0 <= start <= 0xFFFF:
+                    continue
+                try:
+                    found[start] = await _widest(connection, unit, table, start, timeout_s)
+                except Refused:
+                    if start == address:
+                        raise
+            return found
+        finally:
+            connection.close()
+            await asyncio.sleep(0)
+
+    return asyncio.run(run())
+
+
+async def _widest(connection: ModbusConnection, unit: int, table: str, start: int, timeout_s: float) -> bytes:
+    widths = [1] if table in BIT_TABLES else [count for count in (4, 2, 1) if start + count <= 0x10000]
+    for count in widths[:-1]:
+        try:
+            return await connection.read(unit, FUNCTION_CODES[table], start, count, timeout_s)
+        except Refused as fault:
+            if not fault.is_about_addresses:
+                raise
+    return await connection.read(unit, FUNCTION_CODES[table], start, widths[-1], timeout_s)
+
+
+def _raw_registers(payloads: dict[Block, bytes]) -> dict[tuple[str, int], int]:
+    raw: dict[tuple[str, int], int] = {}
+    for block, payload in payloads.items():
+        values = decode_bits(payload, block.count) if block.table in BIT_TABLES else register_words(payload)
+        raw.update({(block.table, block.address + index): value for index, value in enumerate(values)})
+    return raw

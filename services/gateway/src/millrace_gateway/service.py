@@ -1,0 +1,206 @@
+"""The running gateway: starts its parts, watches them, and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+
+import msgspec
+
+from millrace_contract.database import InUse
+from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.messages import Status
+from millrace_contract.outbox import WrongSender
+from millrace_contract.plant.accepted import Accepted, load_accepted
+from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
+from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
+from millrace_contract.runtime.logs import configure_logs, get_logger
+from millrace_contract.runtime.status import StatusReporter
+
+from .comms import CommsState
+from .fleet import Fleet, load_fleet
+from .metrics import BROKER_CONNECTED, DEVICES, OUTBOX_BYTES, OUTBOX_DROPPED, OUTBOX_MESSAGES, OUTBOX_OLDEST
+from .polled_device import PolledDevice
+from .poller import ConnectionPoller
+from .schedule import phase
+from .settings import GatewaySettings
+from .uplink import SERVICE, Uplink
+
+HOUSEKEEPING_S = 2.0
+COMMS_REFRESH_S = 60.0
+OUTBOX_STOP_S = 4.0
+
+_log = get_logger(__name__)
+
+
+def serve(settings: GatewaySettings) -> int:
+    """Run until SIGTERM or SIGINT; return the exit status. Raises ConfigurationProblems for what a person must put right."""
+    configure_logs(settings, SERVICE)
+    accepted = _load(settings)
+    for problem in accepted.problems:
+        _log.error("configuration_refused", problem=str(problem), running_on="last accepted copy")
+    return asyncio.run(Gateway(settings, accepted, SystemClock()).run())
+
+
+def _load(settings: GatewaySettings) -> Accepted[Fleet]:
+    try:
+        return load_accepted(settings.config, settings.data, lambda folder: load_fleet(folder, settings.instance))
+    except OSError as error:
+        # A disk that takes no copy is no reason to stop reading machines; the outbox tells the same trouble in the status.
+        _log.error("configuration_not_kept", reason=str(error), path=str(settings.data))
+        return Accepted(load_fleet(settings.config, settings.instance))
+
+
+class Gateway:
+    """Pollers on the event loop, the outbox on its thread, the broker session on its own; they meet in queues."""
+
+    def __init__(self, settings: GatewaySettings, accepted: Accepted[Fleet], clock: Clock) -> None:
+        self._settings = settings
+        self._accepted = accepted
+        self._clock = clock
+        self._heartbeats = Heartbeats(clock)
+        self._watchdog = Watchdog(self._heartbeats)
+        self._uplink = Uplink(settings, accepted.model, clock, lambda: self._heartbeats.beat("outbox"))
+        self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
+        self._status = StatusReporter(
+            self._uplink.session,
+            self._uplink.topics,
+            Status(service=SERVICE, instance=settings.instance, alive=True),
+            self._collect,
+            clock,
+        )
+        self._pollers: list[ConnectionPoller] = []
+
+    async def run(self) -> int:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        self._start()
+        try:
+            await self._keep_house(stopping)
+        finally:
+            is_complete = await self._stop()
+        return EXIT_WELL if is_complete else EXIT_NOT_WELL
+
+    def _start(self) -> None:
+        try:
+            self._settings.data.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _mistake("MILLRACE_DATA", f"{self._settings.data} cannot be made: {error.strerror}") from error
+        try:
+            self._health.start()
+        except OSError as error:
+            message = (
+                f"{self._settings.http_host}:{self._settings.http_port} cannot be used for health and metrics: {error.strerror}"
+            )
+            raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_HTTP_PORT", message)]) from error
+        try:
+            self._uplink.start()
+        except (WrongSender, InUse) as error:
+            self._health.stop()
+            raise _mistake("MILLRACE_DATA", str(error)) from error
+        self._heartbeats.beat("poller")
+        self._watchdog.start()
+        self._status.start()
+        self._pollers = self._build_pollers()
+        for poller in self._pollers:
+            poller.start()
+        fleet = self._accepted.model
+        _log.info("gateway_started", devices=len(fleet.devices), connections=len(self._pollers))
+        if problem := fleet.problem():
+            _log.warning("nothing_to_read", problem=problem)
+
+    async def _stop(self) -> bool:
+        """Stop reading, commit what was read, say good-bye; return whether everything was committed."""
+        await asyncio.gather(*(poller.stop() for poller in self._pollers))
+        self._heartbeats.retire("poller")
+        self._watchdog.stop()
+        self._status.stop()
+        is_complete = self._uplink.stop(OUTBOX_STOP_S)
+        self._health.stop()
+        _log.info("gateway_stopped", committed=is_complete)
+        return is_complete
+
+    async def _keep_house(self, stopping: asyncio.Event) -> None:
+        refreshed_s = self._clock.monotonic_s()
+        while not stopping.is_set():
+            self._heartbeats.beat("poller")
+            self._show_metrics()
+            if self._clock.monotonic_s() - refreshed_s >= COMMS_REFRESH_S:
+                refreshed_s = self._clock.monotonic_s()
+                self._uplink.publish_all_comms()
+            try:
+                await asyncio.wait_for(stopping.wait(), HOUSEKEEPING_S)
+            except TimeoutError:
+                continue
+
+    def _build_pollers(self) -> list[ConnectionPoller]:
+        fleet = self._accepted.model
+        start_s = self._clock.monotonic_s()
+        pollers = []
+        for index, (endpoint, members) in enumerate(fleet.endpoints.items()):
+            devices = [
+                PolledDevice(device, fleet.plant.profile_of(device.id), start_s=start_s, fraction=phase(index, place, len(members)))
+                for place, device in enumerate(members)
+            ]
+            pollers.append(
+                ConnectionPoller(
+                    endpoint, devices, self._clock, on_snapshot=self._uplink.take_snapshot, on_comms=self._uplink.take_comms
+                )
+            )
+        return pollers
+
+    def _states(self) -> Counter[CommsState]:
+        return Counter(device.comms.state for poller in self._pollers for device in poller.devices)
+
+    def _readiness(self) -> dict[str, bool]:
+        return {"broker": self._uplink.session.is_connected, "outbox": self._uplink.outbox.stats().disk_problem is None}
+
+    def _show_metrics(self) -> None:
+        states = self._states()
+        for state in CommsState:
+            DEVICES.labels(state.value).set(states[state])
+        stats = self._uplink.outbox.stats()
+        OUTBOX_MESSAGES.set(stats.depth)
+        OUTBOX_BYTES.set(stats.bytes)
+        OUTBOX_OLDEST.set(stats.oldest_age_s)
+        OUTBOX_DROPPED.set(stats.dropped)
+        BROKER_CONNECTED.set(self._uplink.session.is_connected)
+
+    def _collect(self, base: Status) -> Status:
+        """What only the gateway knows of itself; called on the status thread."""
+        stats, states = self._uplink.outbox.stats(), self._states()
+        fleet_problem = self._accepted.model.problem()
+        problems = [str(problem) for problem in self._accepted.problems]
+        problems += [fleet_problem] if fleet_problem else []
+        problems += [f"the disk refuses the outbox: {stats.disk_problem}"] if stats.disk_problem else []
+        problems += [f"the broker refuses {topic}" for topic in stats.refused_topics[:5]]
+        figures: dict[str, float | None] = {
+            "devices": sum(states.values()),
+            **{f"devices_{state.value}": states[state] for state in CommsState},
+            "cycles": sum(poller.counts.cycles for poller in self._pollers),
+            "late_cycles": sum(poller.counts.late for poller in self._pollers),
+            "missed_cycles": sum(poller.counts.missed for poller in self._pollers),
+            "messages_per_s": round(stats.messages_per_s, 3),
+            "outbox_messages": stats.depth,
+            "outbox_bytes": stats.bytes,
+            "outbox_oldest_s": round(stats.oldest_age_s, 1),
+            "outbox_holds_h": stats.holds_h,
+            "outbox_drain_s": stats.drain_s,
+            "outbox_dropped": stats.dropped,
+            "outbox_set_aside": stats.set_aside,
+            "held_in_memory": stats.held,
+        }
+        return msgspec.structs.replace(
+            base,
+            configuration=self._accepted.configuration,
+            problems=problems,
+            figures={name: float(value) for name, value in figures.items() if value is not None},
+        )
+
+
+def _mistake(variable: str, message: str) -> ConfigurationProblems:
+    return ConfigurationProblems([Problem("environment", 0, variable, message)])

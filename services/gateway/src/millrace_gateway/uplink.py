@@ -1,0 +1,147 @@
+"""The way up: outbox and broker session, wired together, and the retained `comms` topics. Callbacks only hand over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from millrace_contract.errors import Malformed
+from millrace_contract.losses import ledger_encoder
+from millrace_contract.messages import Comms, Stored, decode, encode
+from millrace_contract.outbox_stats import Limits
+from millrace_contract.runtime.clock import Clock
+from millrace_contract.runtime.logs import get_logger
+from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.runtime.status import Platform, last_will
+from millrace_contract.sender import OutboxSender
+from millrace_contract.topics import Kind, Topic, Topics
+
+from .comms import CommsTracker
+from .decoder import Snapshot
+from .fleet import Fleet
+from .messages import telemetry_draft
+from .metrics import BAD_SIGNALS, MESSAGES
+from .polled_device import PolledDevice
+from .settings import GatewaySettings
+
+SERVICE = "gateway"
+_MB = 1_000_000
+_HOUR_MS = 3_600_000
+
+_log = get_logger(__name__)
+
+
+class Uplink:
+    """Takes snapshots and comms news from the event loop; gives telemetry to the outbox and comms to the broker.
+
+    start() raises WrongSender and InUse of the outbox. Neither broker nor disk need be there.
+    """
+
+    def __init__(self, settings: GatewaySettings, fleet: Fleet, clock: Clock, heartbeat: Callable[[], None]) -> None:
+        self.topics = Topics(fleet.plant.root)
+        self._instance = settings.instance
+        self._clock = clock
+        self._platform = Platform()
+        self._telemetry_topics = {device.id: self.topics.telemetry(device.line, device.id) for device in fleet.devices}
+        self._comms_topics = {device.id: self.topics.comms(device.line, device.id) for device in fleet.devices}
+        self._trackers: dict[str, CommsTracker] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        name = f"{SERVICE}-{settings.instance}"
+        waits_for_ingest = settings.confirm == "stored"
+        filters = [*self.topics.filters(Kind.COMMS)]
+        if waits_for_ingest:
+            filters += [self.topics.stored(name), self.topics.status("ingest", "+")]
+        self.session = MqttSession(
+            settings,
+            name,
+            Callbacks(
+                message=self._on_message,
+                connected=self._on_connected,
+                disconnected=self._on_disconnected,
+                published=self._on_published,
+            ),
+            filters=filters,
+            will=last_will(self.topics, SERVICE, settings.instance),
+        )
+        self.outbox = OutboxSender(
+            settings.data / "outbox.sqlite",
+            name,
+            self.session.publish,
+            ledger_topic=self.topics.ledger(SERVICE, settings.instance),
+            encode_loss=ledger_encoder(SERVICE, settings.instance),
+            clock=clock,
+            limits=Limits(max_bytes=settings.outbox_max_mb * _MB, max_age_ms=int(settings.outbox_max_age_h * _HOUR_MS)),
+            confirm=settings.confirm,
+            heartbeat=heartbeat,
+        )
+
+    def start(self) -> None:
+        """Begin to take messages and to look for the broker. Call on the event loop."""
+        self._loop = asyncio.get_running_loop()
+        self.outbox.start()
+        self.session.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Commit what waits and leave the broker; return whether everything was committed."""
+        is_complete = self.outbox.stop(timeout_s)
+        self.session.stop()
+        return is_complete
+
+    def take_snapshot(self, device: PolledDevice, snapshot: Snapshot, arrived_ms: int) -> None:
+        """One message of a device. Never blocks."""
+        MESSAGES.inc()
+        if snapshot.quality:
+            BAD_SIGNALS.inc(len(snapshot.quality))
+        self.outbox.append([telemetry_draft(self._telemetry_topics[device.device.id], device.device, snapshot, arrived_ms)])
+
+    def take_comms(self, device: PolledDevice) -> None:
+        """Publish what is new about a device; without a broker that happens when it is back."""
+        self._trackers[device.device.id] = device.comms
+        self._publish_comms(device.comms)
+
+    def publish_all_comms(self) -> None:
+        """Every device's state anew: after a reconnect, and now and then for its round-trip time. On the event loop."""
+        for tracker in self._trackers.values():
+            self._publish_comms(tracker)
+
+    def _publish_comms(self, tracker: CommsTracker) -> None:
+        document = tracker.document(self._clock.now_ms())
+        if document is not None:
+            self.session.publish(self._comms_topics[tracker.device_id], encode(document), retain=True)
+
+    def _on_connected(self) -> None:
+        self.outbox.connected()
+        self._on_loop(self.publish_all_comms)
+
+    def _on_disconnected(self) -> None:
+        self.outbox.disconnected()
+
+    def _on_published(self, token: int, is_taken: bool) -> None:
+        self.outbox.published(token, is_taken)
+
+    def _on_message(self, received: Received) -> None:
+        topic = self.topics.parse(received.topic)
+        if topic is None:
+            return
+        try:
+            if topic.kind is Kind.STORED:
+                stored = decode(Stored, received.payload)
+                self.outbox.confirmed(stored.stream, stored.seqs)
+            elif topic.kind is Kind.STATUS:
+                self._platform.apply(topic, received.payload)
+                self.outbox.taking(self._platform.is_taking())
+            elif topic.kind is Kind.COMMS and received.retained and received.payload:
+                self._clear_if_gone(topic, received.topic, decode(Comms, received.payload))
+        except Malformed as error:
+            _log.warning("message_malformed", topic=received.topic, reason=error.reason)
+
+    def _clear_if_gone(self, topic: Topic, name: str, comms: Comms) -> None:
+        """A comms topic that this gateway once published for a device that it reads no more."""
+        if comms.gateway == self._instance and self._comms_topics.get(topic.device or "") != name:
+            _log.info("comms_cleared", topic=name)
+            self._on_loop(partial(self.session.publish, name, b"", retain=True))
+
+    def _on_loop(self, call: Callable[[], object]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call)
