@@ -8,7 +8,7 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,10 @@ class Stack:
         arguments = ["--profile", "*", "down", "--remove-orphans", *(["--volumes"] if with_data else [])]
         run([*self._command(), *arguments], 180)
 
+    def script(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of scripts/ on this copy of the platform."""
+        return run([str(REPOSITORY / "scripts" / name), *arguments], 300, os.environ | {"COMPOSE": " ".join(self._command())})
+
     def access(self, *arguments: str) -> dict[str, str]:
         answer: dict[str, str] = json.loads(self.compose("run", "--rm", "-T", "admin", "access", *arguments, "--json"))
         return answer
@@ -108,8 +112,8 @@ class Stack:
         return ["docker", "compose", "-p", self.project, "--env-file", str(self.environment)]
 
 
-def run(command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout_s, cwd=REPOSITORY)
+def run(command: Sequence[str], timeout_s: float, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout_s, cwd=REPOSITORY, env=environ)
 
 
 @pytest.fixture(scope="session")

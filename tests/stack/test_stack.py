@@ -191,3 +191,21 @@ def test_down_keeps_all_data_and_up_goes_on(stack: Stack, token: str) -> None:
     assert stack.access("show")["password"] == password
     wait_until(lambda: stack.count("telemetry", total) > before, "more readings than before", FLOW_LIMIT_S)
     assert get(f"http://127.0.0.1:{stack.api_port}/v1/alerts", token)[0] == 200
+
+
+def test_a_backup_brings_everything_back(stack: Stack, token: str, tmp_path: Path) -> None:
+    total = "SELECT count(_seq) FROM \"demo-cnc\" WHERE device = 'CNC-01'"
+    backup = tmp_path / "backup.tar.gz"
+    stored = stack.count("telemetry", total)
+    stack.script("backup", str(backup))
+    assert stack.script("restore", str(backup), "--yes").returncode == 2  # not over a running platform
+    stack.access("revoke", "mes")
+    stack.down(with_data=True)
+    assert stack.script("restore", str(backup), "--yes").returncode == 0
+    stack.up()
+    assert stack.count("telemetry", total) >= stored
+    assert get(f"http://127.0.0.1:{stack.api_port}/v1/alerts", token)[0] == 200
+
+
+def test_doctor_finds_nothing_wrong(stack: Stack) -> None:
+    wait_until(lambda: stack.script("doctor").returncode == 0, "a platform without complaints", FLOW_LIMIT_S)
