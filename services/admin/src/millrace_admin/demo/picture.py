@@ -79,8 +79,8 @@ def in_words(flow: Flow, messages_per_s: float) -> str:
     """One line for where there is no terminal."""
     with flow.lock:
         online = sum(comms.state == "online" for comms in flow.comms.values())
-        stored = _figure(flow, "ingest", "stored_readings", "stored_messages")
-        waiting = _figure(flow, "gateway", "queued", "outbox_messages")
+        stored = _figure(flow, "ingest", "stored")
+        waiting = _figure(flow, "gateway", "outbox_messages")
         lines = ", ".join(
             f"{key.rstrip('/')} {_percent(document.oee)}" for key, document in sorted(flow.oee.items()) if key.endswith("/")
         )
@@ -137,9 +137,9 @@ def _addresses(addresses: dict[str, str]) -> Table:
     return table
 
 
-def _figure(flow: Flow, service: str, *names: str) -> str:
+def _figure(flow: Flow, service: str, name: str) -> str:
     status = flow.statuses.get(service)
-    value = next((status.figures[name] for name in names if name in status.figures), None) if status else None
+    value = status.figures.get(name) if status else None
     return f"{value:,.0f}" if value is not None else "?"
 
 
