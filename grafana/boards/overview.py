@@ -120,11 +120,11 @@ def _bottom() -> list[AnyPanel]:
             Place(18, 19, 6, 8),
             Query(
                 Source.PRODUCTION,
-                'SELECT max("oldest_s") FROM "platform" WHERE $timeFilter AND "service" != \'ingest\' '
+                'SELECT max("outbox_oldest_s") FROM "platform" WHERE $timeFilter '
                 'GROUP BY time($__interval), "service", "instance" fill(null)',
                 "$tag_service $tag_instance",
             ),
-            about="How long the oldest unconfirmed message has waited in each outbox. It grows while the database takes no data; "
+            about="How long the oldest unconfirmed message has waited in each gateway's outbox. It grows while the database takes no data; "
             "nothing is lost by that.",
             unit="s",
             minimum=0,

@@ -235,7 +235,7 @@ def _platform(end_ms: int) -> Iterator[bytes]:
                 service=service, instance=instance, alive=instance != "2",
                 timestamp=format_timestamp(end_ms - ago_ms), version="0.1.0",
                 taking=not database_is_away if service == "ingest" else None,
-                figures={"stored_per_s": 12.0 + ago_ms % 7} if service == "ingest" else {"oldest_s": waiting},
+                figures={"stored_per_s": 12.0 + ago_ms % 7} if service == "ingest" else {"outbox_oldest_s": waiting},
             )  # fmt: skip
             yield points.platform_line(status, end_ms - ago_ms)
 

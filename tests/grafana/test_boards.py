@@ -17,7 +17,8 @@ from millrace_contract.testing import Influxd
 GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
 BOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
 BUCKETS = {Source.TELEMETRY: points.TELEMETRY_BUCKET, Source.PRODUCTION: points.PRODUCTION_BUCKET}
-FIGURES = {"oldest_s", "stored_per_s"}  # of senders and of ingest: Status.figures
+FIGURES = {"outbox_oldest_s": "gateway", "stored_per_s": "ingest"}
+"""Fields of `platform` that boards use beside the fixed ones -> the service that has the figure in its status."""
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -73,6 +74,12 @@ def test_every_measurement_tag_and_field_is_one_that_services_write(where: str, 
         fields = {*known.tags, *known.fields, *(FIGURES if name == "platform" else ())}
         unknown = names - fields - measurements - set(re.findall(r'AS "([^"]+)"', query))
         assert not unknown, f"{where}: {name} has no {sorted(unknown)}"
+
+
+@pytest.mark.parametrize(("figure", "service"), FIGURES.items())
+def test_every_figure_of_the_platform_is_in_its_services_status(figure: str, service: str) -> None:
+    modules = (GRAFANA.parent / "services" / service / "src").rglob("*.py")
+    assert any(f'"{figure}"' in module.read_text() for module in modules), f"{service} has no figure {figure}; adapt the board"
 
 
 @pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)

@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = sorted(path for path in ROOT.glob("services/*/src/millrace_*") if path.is_dir())
 CONTRACT = "millrace_contract"
 
-OUR_TYPES = {"pydantic", "msgspec", "fastapi", "starlette"}
-"""Libraries whose types are ours: models are written in them, so they are everywhere."""
+OUR_TYPES = {"pydantic", "msgspec", "fastapi", "starlette", "anyio"}
+"""Libraries that a package is written in, as it is in Python: models and the API, with what FastAPI stands on."""
 
 LONGEST_MODULE = 500
 VAGUE_NAMES = {"utils", "helpers", "common", "manager", "base", "types", "misc"}
