@@ -1,9 +1,10 @@
 """What a person or an MES does to an alert. The request names the version that was seen, so nobody acts on a newer one."""
 
 import concurrent.futures
+from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 
 from millrace_contract.errors import Unavailable
 
@@ -12,7 +13,7 @@ from ..commands import Command, Comment, Remember, StaleVersion, UnknownAlert
 from ..lifecycle import Acknowledge, Action, IllegalTransition, Reset, Shelf, Shelve, Unacknowledge, Unshelve
 from .access import Acknowledges, Shelves
 from .alerts import no_such_alert
-from .context import Context, Ctx
+from .context import Ctx
 from .idempotency import MAX_KEY_CHARACTERS, fingerprint_of, stored_answer
 from .models import ActionBody, AlertResource, CommentBody, ShelveBody, alert_resource, etag_of
 from .paging import time_parameter
@@ -46,138 +47,38 @@ Key = Annotated[
 ]
 
 
-@router.post("/ack", response_model=AlertResource)
-def acknowledge(
-    *,
-    alert_id: str,
-    body: ActionBody,
-    request: Request,
-    context: Ctx,
-    client: Acknowledges,
-    if_match: IfMatch = None,
-    key: Key = None,
-) -> Response:
-    """Somebody has seen it: UNACK becomes ACKED, RTNUN becomes NORM, LATCH_UNACK becomes LATCH_ACK."""
-    return _Request(context=context, request=request, client=client, alert_id=alert_id, if_match=if_match, key=key).perform(
-        Acknowledge(), body
-    )
+class Incoming:
+    """One command on its way to the engine and back: what every action's request has."""
 
-
-@router.post("/unack", response_model=AlertResource)
-def unacknowledge(
-    *,
-    alert_id: str,
-    body: ActionBody,
-    request: Request,
-    context: Ctx,
-    client: Acknowledges,
-    if_match: IfMatch = None,
-    key: Key = None,
-) -> Response:
-    """Take an acknowledgement back: ACKED becomes UNACK."""
-    return _Request(context=context, request=request, client=client, alert_id=alert_id, if_match=if_match, key=key).perform(
-        Unacknowledge(), body
-    )
-
-
-@router.post("/reset", response_model=AlertResource)
-def reset(
-    *,
-    alert_id: str,
-    body: ActionBody,
-    request: Request,
-    context: Ctx,
-    client: Acknowledges,
-    if_match: IfMatch = None,
-    key: Key = None,
-) -> Response:
-    """Release a latch after the condition is gone: LATCH_ACK becomes NORM, LATCH_UNACK becomes RTNUN."""
-    return _Request(context=context, request=request, client=client, alert_id=alert_id, if_match=if_match, key=key).perform(
-        Reset(), body
-    )
-
-
-@router.post("/comment", response_model=AlertResource)
-def comment(
-    *,
-    alert_id: str,
-    body: CommentBody,
-    request: Request,
-    context: Ctx,
-    client: Acknowledges,
-    if_match: IfMatch = None,
-    key: Key = None,
-) -> Response:
-    """Add a remark to the alert's events."""
-    return _Request(context=context, request=request, client=client, alert_id=alert_id, if_match=if_match, key=key).perform(
-        Comment(), body
-    )
-
-
-@router.post("/shelve", response_model=AlertResource)
-def shelve(
-    *, alert_id: str, body: ShelveBody, request: Request, context: Ctx, client: Shelves, if_match: IfMatch = None, key: Key = None
-) -> Response:
-    """Hide the alert until a time, with a reason. It is still evaluated and recorded."""
-    now_ms = context.clock.now_ms()
-    until_ms = time_parameter("until", body.until) if body.until else now_ms + round((body.for_s or 0) * 1000)
-    longest_ms = round(context.settings.shelve_max_h * 3_600_000)
-    if not now_ms < until_ms <= now_ms + longest_ms:
-        raise invalid("body.until", f"must lie in the future, and at most {context.settings.shelve_max_h:g} h from now")
-    shelf = Shelf(by=body.actor, reason=body.reason, since_ms=now_ms, until_ms=until_ms, one_shot=body.one_shot)
-    return _Request(context=context, request=request, client=client, alert_id=alert_id, if_match=if_match, key=key).perform(
-        Shelve(shelf), body, remark=body.reason
-    )
-
-
-@router.post("/unshelve", response_model=AlertResource)
-def unshelve(
-    *, alert_id: str, body: ActionBody, request: Request, context: Ctx, client: Shelves, if_match: IfMatch = None, key: Key = None
-) -> Response:
-    """Show the alert again: NORM when all is well, else UNACK."""
-    return _Request(context=context, request=request, client=client, alert_id=alert_id, if_match=if_match, key=key).perform(
-        Unshelve(), body
-    )
-
-
-class _Request:
-    """One command on its way to the engine and back."""
-
-    def __init__(
-        self, *, context: Context, request: Request, client: Client, alert_id: str, if_match: str | None, key: str | None
-    ) -> None:
+    def __init__(self, alert_id: str, request: Request, context: Ctx, if_match: IfMatch = None, key: Key = None) -> None:
         self._context = context
         self._path = request.url.path
-        self._client = client
         self._alert_id = alert_id
         self._if_match = if_match
         self._key = key
 
-    def perform(self, action: Action | Comment, body: ActionBody, remark: str | None = None) -> Response:
-        version = _version(self._if_match)
-        if self._key is None:
-            return _answer(*self._execute(action, body, version, remark, None))
-        fingerprint = fingerprint_of(self._path, str(version), body.model_dump_json())
-        with self._context.idempotency.claim(self._client.name, self._key):
-            earlier = stored_answer(self._context.reader, self._client.name, self._key, fingerprint)
-            if earlier is not None:
-                return _answer(earlier.etag, earlier.body)
-            remember = Remember(self._client.name, self._key, fingerprint, self._render)
-            return _answer(*self._execute(action, body, version, remark, remember))
-
-    def _execute(
-        self, action: Action | Comment, body: ActionBody, version: int, remark: str | None, remember: Remember | None
-    ) -> tuple[str, bytes]:
+    def perform(self, client: Client, action: Action | Comment, body: ActionBody, remark: str | None = None) -> Response:
+        """Carries out, once, and answers with the alert as it is afterwards; raises Problem."""
         said = [text for text in (remark, body.comment) if text]
         command = Command(
             alert_id=self._alert_id,
             action=action,
-            version=version,
+            version=_version(self._if_match),
             actor=body.actor,
             comment=" - ".join(said) or None,
-            via=self._client.name,
-            remember=remember,
+            via=client.name,
         )
+        if self._key is None:
+            return _answer(*self._execute(command))
+        fingerprint = fingerprint_of(self._path, str(command.version), body.model_dump_json())
+        with self._context.idempotency.claim(client.name, self._key):
+            earlier = stored_answer(self._context.reader, client.name, self._key, fingerprint)
+            if earlier is not None:
+                return _answer(earlier.etag, earlier.body)
+            remember = Remember(client.name, self._key, fingerprint, self._render)
+            return _answer(*self._execute(replace(command, remember=remember)))
+
+    def _execute(self, command: Command) -> tuple[str, bytes]:
         if not self._context.submit(command):
             raise unavailable(Unavailable("too many commands are waiting", 1.0))
         try:
@@ -196,6 +97,51 @@ class _Request:
     def _render(self, alert: Alert) -> tuple[str, bytes]:
         resource = alert_resource(alert, self._context.watched[alert.id])
         return etag_of(alert), resource.model_dump_json().encode()
+
+
+Asked = Annotated[Incoming, Depends(Incoming)]
+
+
+@router.post("/ack", response_model=AlertResource)
+def acknowledge(client: Acknowledges, asked: Asked, body: ActionBody) -> Response:
+    """Somebody has seen it: UNACK becomes ACKED, RTNUN becomes NORM, LATCH_UNACK becomes LATCH_ACK."""
+    return asked.perform(client, Acknowledge(), body)
+
+
+@router.post("/unack", response_model=AlertResource)
+def unacknowledge(client: Acknowledges, asked: Asked, body: ActionBody) -> Response:
+    """Take an acknowledgement back: ACKED becomes UNACK."""
+    return asked.perform(client, Unacknowledge(), body)
+
+
+@router.post("/reset", response_model=AlertResource)
+def reset(client: Acknowledges, asked: Asked, body: ActionBody) -> Response:
+    """Release a latch after the condition is gone: LATCH_ACK becomes NORM, LATCH_UNACK becomes RTNUN."""
+    return asked.perform(client, Reset(), body)
+
+
+@router.post("/comment", response_model=AlertResource)
+def comment(client: Acknowledges, asked: Asked, body: CommentBody) -> Response:
+    """Add a remark to the alert's events."""
+    return asked.perform(client, Comment(), body)
+
+
+@router.post("/shelve", response_model=AlertResource)
+def shelve(client: Shelves, asked: Asked, context: Ctx, body: ShelveBody) -> Response:
+    """Hide the alert until a time, with a reason. It is still evaluated and recorded."""
+    now_ms = context.clock.now_ms()
+    until_ms = time_parameter("body.until", body.until) if body.until else now_ms + round((body.for_s or 0) * 1000)
+    longest_ms = round(context.settings.shelve_max_h * 3_600_000)
+    if not now_ms < until_ms <= now_ms + longest_ms:
+        raise invalid("body.until", f"must lie in the future, and at most {context.settings.shelve_max_h:g} h from now")
+    shelf = Shelf(by=body.actor, reason=body.reason, since_ms=now_ms, until_ms=until_ms, one_shot=body.one_shot)
+    return asked.perform(client, Shelve(shelf), body, remark=body.reason)
+
+
+@router.post("/unshelve", response_model=AlertResource)
+def unshelve(client: Shelves, asked: Asked, body: ActionBody) -> Response:
+    """Show the alert again: NORM when all is well, else UNACK."""
+    return asked.perform(client, Unshelve(), body)
 
 
 def _answer(etag: str, body: bytes) -> Response:

@@ -1,0 +1,133 @@
+"""millrace-alerts: serve, replay an event file, compare deadbands and delays."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+
+from millrace_contract.database import DiskRefused, InUse
+from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.messages import AlertEvent
+from millrace_contract.outbox import WrongSender
+from millrace_contract.plant.accepted import load_accepted
+from millrace_contract.runtime.clock import SystemClock
+from millrace_contract.runtime.lifecycle import EXIT_WELL, add_common_arguments, answer_mistakes, stop_event
+from millrace_contract.runtime.logs import configure_logs, get_logger
+from millrace_contract.runtime.settings import load_settings
+
+from .event_file import read_event_file
+from .replay import Replay
+from .rules import Limit, watched_rules
+from .service import SERVICE, Service, load_configuration
+from .settings import AlertsSettings
+from .store import ForeignStore
+from .tune import Verdict, candidates, judge, recorded_readings, span_ms
+
+_log = get_logger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    commands = {"run": _run, "replay": _replay, "tune": _tune}
+    return answer_mistakes(lambda: commands[given.command](given), as_json=given.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="millrace-alerts", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="serve: evaluate the rules, answer the API and the page")
+    add_common_arguments(run)
+    replay = commands.add_parser("replay", help="say what the rules would have raised on an event file")
+    add_common_arguments(replay)
+    replay.add_argument("file", type=Path, metavar="FILE", help="JSON Lines of topic and payload, in order of arrival")
+    tune = commands.add_parser("tune", help="compare deadbands and delays of a threshold rule on an event file")
+    add_common_arguments(tune)
+    tune.add_argument("file", type=Path, metavar="FILE", help="JSON Lines of topic and payload, in order of arrival")
+    tune.add_argument("--rule", required=True, metavar="ID", help="a rule of alerts.yaml with a threshold")
+    tune.add_argument("--device", metavar="ID", help="only this device; default: every device of the rule")
+    for name, help_text in (("deadband", "unit of the signal"), ("on-delay", "seconds"), ("off-delay", "seconds")):
+        tune.add_argument(f"--{name}", type=float, action="append", default=[], metavar="N", help=f"{help_text}; repeatable")
+    return parser
+
+
+def _settings(given: argparse.Namespace) -> AlertsSettings:
+    return load_settings(AlertsSettings, os.environ, config=given.config)
+
+
+def _run(given: argparse.Namespace) -> int:
+    settings = _settings(given)
+    configure_logs(settings, SERVICE)
+    accepted = load_accepted(settings.config, settings.data, load_configuration)
+    for problem in accepted.problems:
+        _log.error("configuration_refused", problem=str(problem), running_on="last accepted copy")
+    stop = stop_event()
+    service = Service(settings, accepted)
+    try:
+        service.start()
+    except (OSError, DiskRefused, InUse, ForeignStore, WrongSender) as error:
+        where = f"MILLRACE_HTTP_HOST and MILLRACE_HTTP_PORT ({settings.http_host}:{settings.http_port})"
+        place = where if isinstance(error, OSError) else f"MILLRACE_DATA ({settings.data})"
+        raise ConfigurationProblems([Problem("environment", 0, place, str(error))]) from error
+    stop.wait()
+    _log.info("stopping")
+    service.stop()
+    return EXIT_WELL
+
+
+def _replay(given: argparse.Namespace) -> int:
+    configuration = load_configuration(_settings(given).config)
+    watched = watched_rules(configuration.plant, configuration.rules)
+    replay = Replay(configuration.plant, watched, SystemClock().now_ms())
+    for event in replay.events(read_event_file(given.file)):
+        print(msgspec.json.encode(event).decode() if given.json else _line(event))
+    if replay.ignored and not given.json:
+        print(f"{replay.ignored} messages say nothing about alerts or break the contract", file=sys.stderr)
+    return EXIT_WELL
+
+
+def _line(event: AlertEvent) -> str:
+    value = "" if event.value is None else f"  value {event.value:g}" if isinstance(event.value, float) else f"  {event.value}"
+    change = f"{event.from_state} -> {event.to_state}"
+    return f"{event.source_timestamp}  {event.alert_id:<36} {change:<26} {event.cause}{value}"
+
+
+def _tune(given: argparse.Namespace) -> int:
+    configuration = load_configuration(_settings(given).config)
+    watched = watched_rules(configuration.plant, configuration.rules).values()
+    rule = [each for each in watched if each.rule == given.rule and given.device in {None, each.device_id}]
+    thresholds = sorted({each.rule for each in watched if isinstance(each.condition, Limit)})
+    if not rule or given.rule not in thresholds:
+        wanted = f"rule {given.rule}" + (f" for device {given.device}" if given.device else "")
+        message = f"there is no threshold of {wanted}; rules with a threshold: {', '.join(thresholds) or 'none'}"
+        raise ConfigurationProblems([Problem("alerts.yaml", 0, "rules", message)])
+    recording = recorded_readings(configuration.plant, rule, read_event_file(given.file), SystemClock().now_ms())
+    chosen = (given.deadband, given.on_delay, given.off_delay)
+    verdicts = [judge(rule, recording, candidate) for candidate in candidates(rule[0], chosen)]
+    if given.json:
+        for verdict in verdicts:
+            print(json.dumps({"rule": given.rule, **asdict(verdict.candidate), **_figures(verdict)}))
+        return EXIT_WELL
+    count = sum(len(readings) for readings in recording.values())
+    print(f"{given.rule}: {count} readings of {len(rule)} devices over {span_ms(recording) / 3_600_000:.1f} h\n")
+    print(f"{'deadband':>10} {'on s':>6} {'off s':>6} {'alerts':>8} {'per h':>8} {'chattering':>11} {'in alarm s':>11}")
+    for verdict in verdicts:
+        numbers = verdict.candidate
+        print(
+            f"{numbers.deadband:>10g} {numbers.on_delay_s:>6g} {numbers.off_delay_s:>6g} {verdict.alerts:>8} "
+            f"{verdict.per_hour:>8g} {verdict.chattering:>11} {verdict.in_alarm_s:>11g}"
+        )
+    return EXIT_WELL
+
+
+def _figures(verdict: Verdict) -> dict[str, float]:
+    return {name: value for name, value in asdict(verdict).items() if name != "candidate"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,332 @@
+// The operator page: open alerts, machine states and OEE, live. It shows what the stream says and says plainly when
+// there is no stream. Reading needs no token where the plant allows that; acting on an alert does.
+
+const SILENT_MS = 12_000;   // The stream has a pulse every 5 s.
+const RETRY_MS = 2_000;
+
+const parts = {};
+let lastHeard = null;
+let lostSince = null;
+let whyLost = "";
+let serverOffset = 0;       // The server's clock counts, so that "since" is right on a tablet with a wrong one.
+
+const byId = (id) => document.getElementById(id);
+const storage = window.sessionStorage;
+
+// ---- the stream
+
+async function listen() {
+  for (;;) {
+    try {
+      await readStream();
+      lost("the server closed the connection");
+    } catch (error) {
+      lost(error.message);
+    }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+}
+
+async function readStream() {
+  const stopper = new AbortController();
+  const headers = storage.token ? { Authorization: `Bearer ${storage.token}` } : {};
+  let pulse = Date.now();
+  const watchdog = setInterval(() => {
+    if (Date.now() - pulse > SILENT_MS) stopper.abort(new Error("the server is silent"));
+  }, 1_000);
+  try {
+    const response = await fetch("page/stream", { headers, cache: "no-store", signal: stopper.signal });
+    if (response.status === 401 || response.status === 403) {
+      await askForToken("This page is for holders of a token with the scope read.");
+      throw new Error("a token is needed");
+    }
+    if (!response.ok) throw new Error(`the server answers ${response.status}`);
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let buffer = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      pulse = Date.now();
+      buffer += value.replaceAll("\r\n", "\n");
+      let end;
+      while ((end = buffer.indexOf("\n\n")) >= 0) {
+        const data = buffer.slice(0, end).split("\n").filter((line) => line.startsWith("data:"));
+        buffer = buffer.slice(end + 2);
+        if (data.length) take(JSON.parse(data.map((line) => line.slice(5)).join("\n")));
+      }
+    }
+  } finally {
+    clearInterval(watchdog);
+    stopper.abort();
+  }
+}
+
+function take(message) {
+  lastHeard = new Date();
+  serverOffset = Date.parse(message.now) - Date.now();
+  if (lostSince) {
+    lostSince = null;
+    showConnection();
+  }
+  Object.assign(parts, message.parts);
+  if ("alerts" in message.parts) showAlerts();
+  const lines = Object.keys(message.parts).filter((name) => name.startsWith("line/"));
+  if (lines.length) showLines();
+  tick();
+}
+
+function lost(reason) {
+  lostSince ??= lastHeard ?? new Date();
+  whyLost = reason;
+  showConnection();
+}
+
+function showConnection() {
+  const bar = byId("connection");
+  document.body.classList.toggle("lost", lostSince !== null);
+  bar.hidden = lostSince === null;
+  if (lostSince) {
+    const known = lastHeard ? "What you see is old." : "Nothing could be read yet.";
+    bar.textContent = `Connection lost since ${clockTime(lostSince)} (${whyLost}). ${known} Trying again.`;
+  }
+}
+
+// ---- alerts
+
+const STATES = {
+  UNACK: "in alarm", ACKED: "in alarm, acknowledged", RTNUN: "gone, not acknowledged",
+  LATCH_UNACK: "gone, held until reset", LATCH_ACK: "gone, held until reset, acknowledged",
+  SHLVD: "shelved", DSUPR: "hidden by a rule", OOSRV: "out of service",
+};
+const RESPONSES = {
+  UNACK: ["ack", "Acknowledge"], RTNUN: ["ack", "Acknowledge"], LATCH_UNACK: ["ack", "Acknowledge"],
+  LATCH_ACK: ["reset", "Reset"], SHLVD: ["unshelve", "Show again"],
+};
+
+function showAlerts() {
+  const { shown, hidden, total } = parts.alerts;
+  byId("alerts").replaceChildren(...(shown.length ? shown.map(alertItem) : [noAlerts()]));
+  byId("more").hidden = total <= shown.length;
+  byId("more").textContent = `${total - shown.length} more are not shown here.`;
+  const box = byId("hidden");
+  box.hidden = hidden.length === 0;
+  box.querySelector("summary").textContent = `Shelved or suppressed: ${hidden.length}`;
+  box.querySelector("ol").replaceChildren(...hidden.map(alertItem));
+  const unacked = shown.filter((alert) => ["UNACK", "RTNUN", "LATCH_UNACK"].includes(alert.state)).length;
+  byId("summary").textContent = total === 0 ? "No open alerts" : `${total} open, ${unacked} to acknowledge`;
+  document.title = unacked ? `(${unacked}) Millrace` : "Millrace";
+}
+
+function noAlerts() {
+  const item = document.createElement("li");
+  item.className = "none quiet";
+  item.textContent = "No open alerts.";
+  return item;
+}
+
+function alertItem(alert) {
+  const item = byId("alert-template").content.firstElementChild.cloneNode(true);
+  item.classList.add(`p-${alert.priority}`);
+  item.classList.toggle("unacked", ["UNACK", "RTNUN", "LATCH_UNACK"].includes(alert.state));
+  const set = (name, text) => { item.querySelector(`.${name}`).textContent = text; };
+  set("priority", alert.priority);
+  set("state", STATES[alert.state] ?? alert.state);
+  const since = item.querySelector(".since");
+  since.dataset.since = alert.activated_at ?? alert.timestamp;
+  set("title", alert.title);
+  set("about", [`${alert.device_id} · ${alert.line}`, measured(alert), evaluation(alert)].filter(Boolean).join(" · "));
+  set("action", hiddenText(alert) || alert.action || "");
+  if (alert.state === "ACKED" || alert.state === "LATCH_ACK") set("action", `Acknowledged by ${alert.acked_by}, ${clockTime(new Date(alert.acked_at))}`);
+  const button = item.querySelector(".respond");
+  const response = RESPONSES[alert.state];
+  button.hidden = !response;
+  if (response) {
+    button.textContent = response[1];
+    button.addEventListener("click", () => respond(alert, ...response));
+  }
+  return item;
+}
+
+function measured(alert) {
+  if (alert.value === null || alert.limit === null) return "";
+  const unit = alert.unit ? ` ${alert.unit}` : "";
+  return `${number(alert.value)}${unit}, limit ${number(alert.limit)}${unit}`;
+}
+
+function evaluation(alert) {
+  const words = { stale: "no fresh data", bad: "bad readings", never_seen: "no data yet", not_a_number: "reading is no number" };
+  return words[alert.evaluation] ?? "";
+}
+
+function hiddenText(alert) {
+  if (alert.state === "SHLVD") return `${alert.reason} - until ${clockTime(new Date(alert.shelved_until))}`;
+  return ["DSUPR", "OOSRV"].includes(alert.state) ? alert.reason : "";
+}
+
+const number = (value) => (typeof value === "number" ? Number(value.toPrecision(4)).toString() : value);
+
+// ---- machines
+
+const LOOKS = {
+  execute: "run", completing: "run", starting: "run", setup: "wait", held: "stop", aborted: "stop", stopped: "stop",
+  aborting: "stop", stopping: "stop", clearing: "stop", suspended: "wait", holding: "stop", idle: "idle", complete: "idle",
+};
+
+function showLines() {
+  const names = Object.keys(parts).filter((name) => name.startsWith("line/"));
+  byId("lines").replaceChildren(...names.map((name) => lineCard(parts[name])));
+}
+
+function lineCard(line) {
+  const card = byId("line-template").content.firstElementChild.cloneNode(true);
+  card.querySelector("h3").textContent = line.title;
+  const oee = card.querySelector(".line-oee");
+  const bold = document.createElement("b");
+  bold.textContent = percent(line.oee);
+  oee.append("OEE ", bold);
+  if (line.oee !== null) {
+    oee.append(`  A ${percent(line.availability)} · P ${percent(line.performance)} · Q ${percent(line.quality)}`);
+  }
+  if (line.window) oee.title = `shift ${line.window}`;
+  card.querySelector("ul").replaceChildren(...line.machines.map(machineTile));
+  return card;
+}
+
+function machineTile(machine) {
+  const [word, look] = machineWord(machine);
+  const tile = document.createElement("li");
+  tile.className = `machine m-${look}`;
+  tile.title = machine.reason ?? "";
+  const what = element("p", "what");
+  what.append(element("span", "word", word), element("span", "quiet", machine.oee === null ? "" : percent(machine.oee)));
+  tile.append(element("p", "name", machine.id), what, element("p", "title", machine.title));
+  return tile;
+}
+
+function machineWord(machine) {
+  if (machine.comms === "offline") return ["offline", "unknown"];
+  if (!machine.has_state) return machine.comms === "unknown" ? ["not heard yet", "unknown"] : [machine.comms, machine.comms === "online" ? "idle" : "wait"];
+  if (machine.state === null) return ["not heard yet", "unknown"];
+  if (machine.stale) return [`${machine.state}?`, "unknown"];
+  return [machine.state, LOOKS[machine.state] ?? "idle"];
+}
+
+function element(name, className, text = "") {
+  const made = document.createElement(name);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+const percent = (ratio) => (ratio === null || ratio === undefined ? "–" : `${(ratio * 100).toFixed(1)} %`);
+
+// ---- acting
+
+let pending = null;
+
+function respond(alert, action, label) {
+  pending = { alert, action, key: crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` };
+  openDialog(`${label}: ${alert.title}`, `${alert.device_id} · ${alert.line} · since ${clockTime(new Date(alert.activated_at ?? alert.timestamp))}`, label);
+}
+
+function openDialog(title, about, label) {
+  byId("act-title").textContent = title;
+  byId("act-about").textContent = about;
+  byId("act-confirm").textContent = label;
+  byId("token-row").hidden = Boolean(storage.token);
+  byId("actor").value = storage.actor ?? "";
+  byId("comment").value = "";
+  problem("");
+  byId("act").showModal();
+}
+
+let tokenWaiter = null;
+
+function askForToken(why) {
+  if (!byId("act").open) {
+    pending = null;
+    openDialog("Token needed", why, "Continue");
+    byId("token-row").hidden = false;
+  }
+  return new Promise((resolve) => { tokenWaiter = resolve; });
+}
+
+async function confirmAct(event) {
+  event.preventDefault();
+  if (byId("token").value) storage.token = byId("token").value.trim();
+  storage.actor = byId("actor").value.trim();
+  byId("token").value = "";
+  if (!pending) {
+    byId("act").close();
+    return;
+  }
+  byId("act-confirm").disabled = true;
+  try {
+    await send(pending);
+    byId("act").close();
+  } catch (error) {
+    problem(error.message);
+  } finally {
+    byId("act-confirm").disabled = false;
+  }
+}
+
+async function send({ alert, action, key }) {
+  const body = { actor: storage.actor };
+  if (byId("comment").value.trim()) body.comment = byId("comment").value.trim();
+  let response;
+  try {
+    response = await fetch(`v1/alerts/${encodeURIComponent(alert.id)}/${action}`, {
+      method: "POST",
+      headers: {
+        "Content-Type": "application/json", Authorization: `Bearer ${storage.token ?? ""}`,
+        "If-Match": `"${alert.version}"`, "Idempotency-Key": key,
+      },
+      body: JSON.stringify(body),
+    });
+  } catch {
+    throw new Error("The server cannot be reached; nothing is known to have been done. Try again.");
+  }
+  if (response.ok) return;
+  const told = await response.json().catch(() => ({ detail: `the server answers ${response.status}` }));
+  if (response.status === 401) {
+    delete storage.token;
+    byId("token-row").hidden = false;
+  }
+  if (response.status === 412) throw new Error("This alert has changed since you opened it. Close this and look at it again.");
+  throw new Error(told.detail);
+}
+
+function problem(text) {
+  byId("act-problem").hidden = !text;
+  byId("act-problem").textContent = text;
+}
+
+// ---- time
+
+const clockTime = (moment) => {
+  const day = moment.toDateString() === new Date().toDateString() ? "" : `${moment.toLocaleDateString()} `;
+  return day + moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+};
+
+function duration(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return `${s} s`;
+  if (s < 3_600) return `${Math.floor(s / 60)} min`;
+  if (s < 86_400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return `${Math.floor(s / 86_400)} d ${Math.floor((s % 86_400) / 3600)} h`;
+}
+
+function tick() {
+  const now = Date.now() + serverOffset;
+  for (const since of document.querySelectorAll(".since[data-since]")) {
+    since.textContent = `for ${duration(now - Date.parse(since.dataset.since))}`;
+  }
+  byId("clock").textContent = clockTime(new Date(now));
+}
+
+byId("act").addEventListener("submit", confirmAct);
+byId("act").addEventListener("close", () => { tokenWaiter?.(); tokenWaiter = null; });
+byId("act-cancel").addEventListener("click", () => byId("act").close());
+setInterval(tick, 1_000);
+listen();
