@@ -25,10 +25,11 @@ from millrace_contract.times import parse_timestamp
 
 from .control import NotControlled, send
 from .faults import MEANINGS, Fault, FaultKind
+from .history import present_ms, send_history
 from .run import TRUTH_FOLDER, Simulator
 from .score import Score
 from .scoring import as_json, show, take_score, wait_for_clean
-from .settings import ScoreSettings, SimulatorSettings
+from .settings import HistorySettings, ScoreSettings, SimulatorSettings
 
 SERVICE = "simulator"
 
@@ -75,7 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     score.set_defaults(command=_score)
 
-    for command in (run, fault, score):
+    history = commands.add_parser("history", help="send a past of the plant through the normal path, as backfill")
+    history.add_argument("--days", type=float, required=True, metavar="N", help="how many days before the end")
+    history.add_argument("--until", metavar="TIME", help="end here (default: where the truth begins, or now)")
+    history.add_argument("--step", type=float, default=60.0, metavar="S", help="seconds between two readings (default: 60)")
+    history.add_argument("--seed", type=int, help="the seed of the running plant (default: MILLRACE_SIM_SEED, or 1)")
+    history.set_defaults(command=_history)
+
+    for command in (run, fault, score, history):
         add_common_arguments(command)
     return parser
 
@@ -155,6 +163,26 @@ def _score(parsed: argparse.Namespace) -> int:
     else:
         show(score, Console())
     return EXIT_WELL if score.is_clean else EXIT_NOT_WELL
+
+
+def _history(parsed: argparse.Namespace) -> int:
+    settings = load_settings(HistorySettings, os.environ, config=parsed.config, sim_seed=parsed.seed)
+    configure_logs(settings, SERVICE)
+    if not 0 < parsed.days <= 365 or not 1 <= parsed.step <= 3600:
+        sys.stderr.write("--days: above 0, at most 365; --step: 1 to 3600 seconds\n")
+        return EXIT_MISTAKE
+    try:
+        until_ms = parse_timestamp(parsed.until) if parsed.until else present_ms(settings.data / TRUTH_FOLDER, SystemClock())
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_MISTAKE
+    span = (until_ms - round(parsed.days * 86_400_000), until_ms)
+    try:
+        send_history(settings, span, parsed.step, print if parsed.json else None)
+    except Unavailable as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_NOT_WELL
+    return EXIT_WELL
 
 
 def _fault_of(parsed: argparse.Namespace) -> Fault:

@@ -154,6 +154,11 @@ class Machine:
         return self.life.stretch.state
 
     @property
+    def next_change_ms(self) -> int:
+        """When the present stretch ends; until then the state stays as it is, unless a fault is commanded."""
+        return self._boundary()
+
+    @property
     def is_hot(self) -> bool:
         return self.life.hot_until_ms > 0
 
