@@ -104,13 +104,17 @@ class Signal(Strict):
 
 
 class OeeSignals(Strict):
-    """Which signals tell state and parts. `leaves` overrides what a state means for the time model (oee.md A2, A6)."""
+    """Which signals tell state and parts. `leaves` overrides what a state means for the time model (oee.md A2, A6).
+
+    `stale_s`: how long a state is believed without a new reading; None: three polls. For devices that report seldom.
+    """
 
     state: str
     total: str | None = None
     good: str | None = None
     reject: str | None = None
     leaves: dict[str, str] = {}
+    stale_s: float | None = Field(default=None, gt=0, le=86_400)
 
 
 class Profile(Strict):
