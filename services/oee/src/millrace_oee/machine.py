@@ -105,6 +105,7 @@ def _machine(plant: PlantModel, device_id: str) -> Machine | None:
         if counter is not None:
             counters[role] = CounterSettings(name, counter.modulus, counter.max_rate_per_s)
     interval_s = min(profile.groups[group].interval_s for group in state.groups(profile))
+    stale_s = profile.oee.stale_s or max(MIN_STALE_MS / 1000, STALE_POLLS * interval_s)
     return Machine(
         id=device.id,
         line=device.line,
@@ -116,5 +117,5 @@ def _machine(plant: PlantModel, device_id: str) -> Machine | None:
         counters=counters,
         ideal_ns=round(device.ideal_cycle_s * 1_000_000_000) if device.ideal_cycle_s else None,
         micro_ms=round(device.micro_stop_s * 1000),
-        stale_ms=max(MIN_STALE_MS, round(STALE_POLLS * interval_s * 1000)),
+        stale_ms=round(stale_s * 1000),
     )
