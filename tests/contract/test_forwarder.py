@@ -1,0 +1,591 @@
+"""The forwarder: scenarios of design 2.4, and a model of a lossy broker and ingest that finds the others."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from millrace_contract.database import transaction
+from millrace_contract.forwarder import Forwarder, Now
+from millrace_contract.losses import Loss
+from millrace_contract.numbering import Row
+from millrace_contract.outbox import Outbox, OutboxFile
+from millrace_contract.ranges import merge_ranges
+from millrace_contract.testing.outboxes import EPOCH_MS, lost_numbers, numbers, open_at, telemetry
+
+WINDOW = 3
+LIVE_LIMIT = 4
+
+
+class Plant:
+    """An outbox, its forwarder and a wire that remembers what was published, in order."""
+
+    def __init__(
+        self, path: Path, confirm: Literal["stored", "broker"] = "stored", window: int = WINDOW, live_limit: int = LIVE_LIMIT
+    ) -> None:
+        self.path = path
+        self.window = window
+        self.live_limit = live_limit
+        self.now = Now(1_000.0, EPOCH_MS)
+        self.confirm = confirm
+        self.wire: list[tuple[int, int, bytes]] = []  # token, seq, payload
+        self.room = 10**9
+        self.refused: set[int] = set()
+        self._tokens = 0
+        self.file: OutboxFile
+        self.forwarder: Forwarder
+        self.open()
+
+    @property
+    def outbox(self) -> Outbox:
+        return self.file.outbox
+
+    def open(self) -> None:
+        self.file = open_at(self.path)
+        self.forwarder = Forwarder(
+            self.file.outbox, self._publish, window=self.window, live_limit=self.live_limit, confirm=self.confirm
+        )
+
+    def _publish(self, _topic: str, payload: bytes) -> int | None:
+        if len(self.wire) >= self.room:
+            return None
+        self._tokens += 1
+        self.wire.append((self._tokens, json.loads(payload)["seq"], payload))
+        return self._tokens
+
+    def append(self, count: int = 1, *, age_s: float = 0.0, device: str = "A") -> list[Row]:
+        created_ms = self.now.epoch_ms - int(age_s * 1000)
+        with transaction(self.outbox.connection):
+            rows = self.outbox.append([telemetry(device, created_ms) for _ in range(count)])
+        self.forwarder.committed(rows, self.now)
+        return rows
+
+    def pass_time(self, seconds: float) -> None:
+        self.now = Now(self.now.monotonic_s + seconds, self.now.epoch_ms + int(seconds * 1000))
+
+    def pump(self) -> list[int]:
+        """Pump, and return the seqs that this published."""
+        before = len(self.wire)
+        self.forwarder.pump(self.now)
+        return [seq for _, seq, _ in self.wire[before:]]
+
+    def acknowledge(self, *seqs: int, ok: bool = True) -> None:
+        for token, seq, _ in list(self.wire):
+            if seq in seqs:
+                self.forwarder.published(token, ok, self.now)
+
+    def store(self, *seqs: int) -> None:
+        """ingest confirms these, and the rows go."""
+        self.forwarder.confirmed(self.outbox.stream, merge_ranges((seq, seq) for seq in seqs), self.now)
+        with transaction(self.outbox.connection):
+            self.forwarder.settle()
+
+    def sent(self) -> list[int]:
+        return [seq for _, seq, _ in self.wire]
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Iterator[Plant]:
+    made = Plant(tmp_path / "outbox.db")
+    yield made
+    made.file.close()
+
+
+@pytest.fixture
+def online(plant: Plant) -> Plant:
+    plant.forwarder.connected()
+    return plant
+
+
+def test_live_message_is_published_when_committed_and_goes_when_stored(online: Plant) -> None:
+    online.append(2)
+    assert online.sent() == [1, 2]
+    online.store(1, 2)
+    assert online.outbox.depth == 0
+    assert online.pump() == []
+
+
+def test_nothing_is_published_while_disconnected(plant: Plant) -> None:
+    plant.append(2)
+    assert plant.pump() == []
+    plant.forwarder.connected()
+    assert plant.pump() == [1, 2]
+
+
+def test_row_stays_when_only_the_broker_has_it(online: Plant) -> None:
+    online.append()
+    online.acknowledge(1)
+    with transaction(online.outbox.connection):
+        online.forwarder.settle()
+    assert online.outbox.depth == 1
+
+
+def test_live_goes_before_the_backlog(plant: Plant) -> None:
+    plant.append(10)
+    plant.forwarder.connected()
+    plant.append()
+    assert plant.sent() == [11]
+    assert plant.pump() == [1, 2, 3]
+
+
+def test_backlog_keeps_to_its_window(plant: Plant) -> None:
+    plant.append(10)
+    plant.forwarder.connected()
+    assert plant.pump() == [1, 2, 3]
+    plant.acknowledge(1, 2, 3)
+    assert plant.pump() == []
+    plant.store(1, 3)
+    assert plant.pump() == [4, 5]
+    plant.store(2, 4, 5)
+    assert plant.pump() == [6, 7, 8]
+
+
+def test_pump_publishes_no_more_than_asked(plant: Plant) -> None:
+    plant.append(10)
+    plant.forwarder.connected()
+    assert plant.forwarder.pump(plant.now, limit=2) == 2
+    assert plant.sent() == [1, 2]
+
+
+def test_all_unconfirmed_is_sent_again_after_reconnect(online: Plant) -> None:
+    online.append(2)
+    online.store(1)
+    online.forwarder.disconnected()
+    online.append()
+    online.forwarder.connected()
+    assert online.pump() == [2, 3]
+    assert online.forwarder.counts.resent == 1
+
+
+def test_confirmation_from_before_the_reconnect_counts(online: Plant) -> None:
+    online.append(3)
+    online.forwarder.disconnected()
+    online.forwarder.connected()
+    online.store(1, 2)
+    assert online.pump() == [3]
+
+
+def test_old_tokens_mean_nothing_after_a_reconnect(online: Plant) -> None:
+    online.append(1)
+    online.forwarder.disconnected()
+    online.forwarder.connected()
+    online.acknowledge(1, ok=False)
+    assert online.forwarder.counts.refused == 0
+
+
+def test_lost_confirmation_is_healed_by_a_later_one(online: Plant) -> None:
+    online.append(2)
+    online.pass_time(9.9)
+    online.append()
+    online.store(3)
+    assert online.pump() == []
+    online.pass_time(0.1)
+    online.append()
+    online.store(4)
+    assert online.pump() == [1, 2]
+
+
+def test_what_is_on_its_way_is_not_sent_twice_when_something_older_is(plant: Plant) -> None:
+    plant.append(4)
+    plant.forwarder.connected()
+    assert plant.pump() == [1, 2, 3]
+    plant.pass_time(10)
+    plant.store(2)
+    assert plant.pump() == [4]
+    plant.append()
+    plant.store(5)
+    assert plant.pump() == [1, 3]
+
+
+def test_confirmation_of_something_older_heals_nothing(online: Plant) -> None:
+    online.append(2)
+    online.pass_time(30)
+    online.store(1)
+    assert online.pump() == []
+
+
+def test_when_nothing_is_confirmed_all_is_sent_again_at_growing_intervals(online: Plant) -> None:
+    online.append(2)
+    times = list[int]()
+    for second in range(1, 500):
+        online.pass_time(1)
+        if online.pump():
+            times.append(second)
+    assert times == [60, 180, 420]
+
+
+def test_live_goes_on_while_nothing_is_taken_and_the_backlog_waits(plant: Plant) -> None:
+    plant.append(5)
+    plant.forwarder.connected()
+    plant.forwarder.taking(False)
+    for n in range(20):
+        plant.append()
+        plant.acknowledge(6 + n)
+        assert plant.pump() == []
+    assert plant.sent() == list(range(6, 26))
+    assert plant.forwarder.live_in_flight == 0
+    plant.forwarder.taking(True)
+    assert plant.pump() == [1, 2, 3]
+
+
+def test_live_goes_on_when_nothing_is_confirmed_for_a_while(online: Plant) -> None:
+    for n in range(20):
+        online.append()
+        online.acknowledge(n + 1)
+        assert online.forwarder.live_in_flight <= LIVE_LIMIT
+    assert online.sent() == list(range(1, 21))
+    online.store(*range(1, 21))
+    assert online.outbox.depth == 0
+
+
+def test_live_stays_backlog_while_the_broker_acknowledges_nothing(online: Plant) -> None:
+    online.append(10)
+    assert online.sent() == [1, 2, 3, 4]
+    assert online.pump() == [5, 6, 7]
+    assert online.pump() == []
+
+
+def test_session_that_takes_nothing_is_asked_again(online: Plant) -> None:
+    online.room = 1
+    online.append(3)
+    assert online.sent() == [1]
+    assert online.pump() == []
+    online.room = 10
+    assert online.pump() == [2, 3]
+
+
+@pytest.mark.parametrize(("age_s", "is_marked"), [(10.0, False), (10.001, True)])
+def test_backfill_marks_what_is_first_sent_late(plant: Plant, age_s: float, *, is_marked: bool) -> None:
+    plant.append()
+    plant.pass_time(age_s)
+    plant.forwarder.connected()
+    plant.pump()
+    message = json.loads(plant.wire[0][2])
+    assert message.get("backfill", False) is is_marked
+
+
+def test_message_sent_live_is_no_backfill_when_sent_again(online: Plant) -> None:
+    online.append(2)
+    online.acknowledge(1)
+    online.pass_time(100)
+    online.forwarder.disconnected()
+    online.forwarder.connected()
+    online.pump()
+    marked = {seq: b"backfill" in payload for _, seq, payload in online.wire}
+    assert marked == {1: False, 2: True}  # nobody knows whether 2 ever arrived
+
+
+def test_broker_mode_is_content_with_the_acknowledgement(tmp_path: Path) -> None:
+    plant = Plant(tmp_path / "outbox.db", confirm="broker")
+    plant.append(5)
+    plant.forwarder.connected()
+    plant.forwarder.taking(False)
+    assert plant.pump() == [1, 2, 3]
+    plant.acknowledge(1, 2)
+    assert plant.pump() == [4, 5]
+    with transaction(plant.outbox.connection):
+        plant.forwarder.settle()
+    assert [row.seq for row in plant.outbox.peek(0, 10)] == [3, 4, 5]
+    plant.file.close()
+
+
+def test_refused_message_is_not_delivered_and_does_not_spin(online: Plant) -> None:
+    online.append()
+    attempts = list[int]()
+    online.acknowledge(1, ok=False)
+    for second in range(1, 100):
+        online.pass_time(1)
+        if online.pump():
+            attempts.append(second)
+            online.acknowledge(1, ok=False)
+    assert attempts == [5, 15, 35, 75]
+    assert online.forwarder.counts.refused == 5
+    assert online.outbox.depth == 1
+    assert online.forwarder.refused_topics == ["factory/line1/A/telemetry"]
+
+
+def test_refused_message_holds_up_no_other(online: Plant) -> None:
+    online.append()
+    online.acknowledge(1, ok=False)
+    online.append(2)
+    online.store(2, 3)
+    online.append()
+    assert online.sent() == [1, 2, 3, 4]
+    online.pass_time(5)
+    assert online.pump() == [1]
+    online.acknowledge(1)
+    assert online.forwarder.refused_topics == []
+
+
+def test_refused_topic_holds_up_no_other_and_flows_once_allowed(online: Plant) -> None:
+    refused: set[int] = set()
+    for n in range(40):
+        online.append(device="AB"[n % 2])
+        for seq in list(online.sent()):
+            if seq % 2:
+                refused.add(seq)
+                online.acknowledge(seq, ok=False)
+            else:
+                online.acknowledge(seq)
+                online.store(seq)
+        online.pump()
+    assert set(range(2, 41, 2)) <= set(online.sent())
+    assert len(refused) == 8
+    assert online.outbox.depth == 20
+    for _ in range(400):
+        online.pass_time(1)
+        for seq in online.pump():
+            online.acknowledge(seq)
+            online.store(seq)
+    assert online.outbox.depth == 0
+
+
+def test_all_that_waited_for_a_refused_topic_follows_its_first_acceptance(tmp_path: Path) -> None:
+    plant = Plant(tmp_path / "outbox.db", window=100, live_limit=8)
+    plant.forwarder.connected()
+    plant.append(8)
+    plant.acknowledge(*range(1, 9), ok=False)
+    plant.append(50)
+    assert plant.pump() == []
+    plant.pass_time(5)
+    assert plant.pump() == list(range(1, 9))
+    plant.acknowledge(*range(1, 9))
+    assert plant.pump() == list(range(9, 59))
+    plant.file.close()
+
+
+def test_refused_message_that_was_dropped_is_forgotten(online: Plant) -> None:
+    online.append()
+    online.acknowledge(1, ok=False)
+    with transaction(online.outbox.connection):
+        online.outbox.prune(max_bytes=10**9, max_age_ms=0, now_ms=online.now.epoch_ms + 1)
+    online.forwarder.look_again()
+    online.pass_time(5)
+    assert online.pump() == [2]
+    assert online.forwarder.refused_topics == []
+
+
+def test_ledger_entry_is_forwarded_and_not_changed_after_that(online: Plant) -> None:
+    online.append(3)
+    for _ in range(2):
+        with transaction(online.outbox.connection):
+            online.outbox.prune(max_bytes=10**9, max_age_ms=0, now_ms=online.now.epoch_ms + 2)
+        online.forwarder.look_again()
+        online.pump()
+    assert [json.loads(p)["lost_seqs"] for _, seq, p in online.wire if seq > 3] == [[[1, 2]]]
+    with transaction(online.outbox.connection):
+        online.outbox.prune(max_bytes=10**9, max_age_ms=0, now_ms=online.now.epoch_ms + 9)
+    online.forwarder.look_again()
+    online.pump()
+    assert [json.loads(p)["lost_seqs"] for _, seq, p in online.wire if seq > 3] == [[[1, 2]], [[3, 3]]]
+
+
+def test_window_below_one_is_refused(plant: Plant) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        Forwarder(plant.outbox, lambda _t, _p: None, window=0, live_limit=1)
+
+
+class LossyPlant(RuleBasedStateMachine):
+    """Anything may be lost, repeated or delayed, and the process may die; in the end every number is stored or in a ledger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="forwarder"))
+        self.plant = Plant(self.folder / "outbox.db")
+        self.connected = False
+        self.taking = True
+        self.published: list[tuple[int, str, int]] = []  # the broker holds: token, stream, seq
+        self.unanswered: list[int] = []
+        self.received: list[tuple[str, int]] = []  # ingest holds, not stored yet
+        self.stored: dict[str, set[int]] = {}
+        self.confirmations: list[tuple[str, list[tuple[int, int]]]] = []
+        self.told: list[Loss] = []
+        self.last: dict[str, int] = {}
+
+    def teardown(self) -> None:
+        try:
+            self.drain()
+        finally:
+            self.plant.file.close()
+            shutil.rmtree(self.folder)
+
+    def _collect(self) -> None:
+        """Move what was published to the broker."""
+        for token, _, payload in self.plant.wire:
+            message = json.loads(payload)
+            self.published.append((token, message["stream"], message["seq"]))
+            self.unanswered.append(token)
+        self.plant.wire.clear()
+
+    def _note(self, rows: list[Row]) -> None:
+        for row in rows:
+            assert row.seq == self.last.get(row.stream, 0) + 1
+            self.last[row.stream] = row.seq
+
+    @initialize()
+    def begin(self) -> None:
+        self._note(self.plant.append(2))
+
+    @rule(count=st.integers(1, 6), age_s=st.sampled_from([0.0, 0.0, 5.0, 20.0]), device=st.sampled_from("AB"))
+    def append(self, count: int, age_s: float, device: str) -> None:
+        self._note(self.plant.append(count, age_s=age_s, device=device))
+        self._collect()
+
+    @rule()
+    def clock_steps_back(self) -> None:
+        self.plant.now = Now(self.plant.now.monotonic_s, self.plant.now.epoch_ms - 120_000)
+
+    @rule(seconds=st.sampled_from([0.5, 11.0, 70.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.plant.pass_time(seconds)
+
+    @rule(limit=st.integers(1, 8))
+    def pump(self, limit: int) -> None:
+        self.plant.forwarder.pump(self.plant.now, limit)
+        self._collect()
+
+    @rule(data=st.data(), ok=st.sampled_from([True, True, True, False]))
+    def answer(self, data: st.DataObject, *, ok: bool) -> None:
+        if self.unanswered:
+            token = self.unanswered.pop(data.draw(st.integers(0, len(self.unanswered) - 1)))
+            if not ok:
+                self.published = [message for message in self.published if message[0] != token]
+            self.plant.forwarder.published(token, ok, self.plant.now)
+
+    @rule(data=st.data(), fate=st.sampled_from(["deliver", "deliver", "drop", "repeat"]))
+    def broker_handles(self, data: st.DataObject, fate: str) -> None:
+        if self.published:
+            at = data.draw(st.integers(0, len(self.published) - 1))
+            _, stream, seq = self.published[at]
+            if fate != "repeat":
+                del self.published[at]
+            if fate != "drop":
+                self.received.append((stream, seq))
+
+    @rule(data=st.data())
+    def ingest_writes(self, data: st.DataObject) -> None:
+        """What ingest holds is stored, or forgotten while the database takes nothing; the confirmation is on its way."""
+        held, self.received = self.received, []
+        if self.taking:
+            for stream, seq in held:
+                self.stored.setdefault(stream, set()).add(seq)
+            for stream in sorted({stream for stream, _ in held}):
+                seqs = merge_ranges((seq, seq) for name, seq in held if name == stream)
+                self.confirmations += [(stream, seqs)] * data.draw(st.integers(0, 2))
+
+    @rule(data=st.data())
+    def confirmation_arrives(self, data: st.DataObject) -> None:
+        if self.confirmations:
+            at = data.draw(st.integers(0, len(self.confirmations) - 1))
+            stream, seqs = self.confirmations.pop(at)
+            self.plant.forwarder.confirmed(stream, seqs, self.plant.now)
+
+    @rule(stream=st.sampled_from(["gateway-1.ffffffff", ""]), seqs=st.lists(st.tuples(st.integers(-9, 9), st.integers())))
+    def nonsense_arrives(self, stream: str, seqs: list[tuple[int, int]]) -> None:
+        self.plant.forwarder.confirmed(stream, seqs, self.plant.now)
+        self.plant.forwarder.published(10**9, False, self.plant.now)
+
+    @rule()
+    def settle(self) -> None:
+        with transaction(self.plant.outbox.connection):
+            self.plant.forwarder.settle()
+
+    @rule(is_connected=st.booleans(), is_broker_amnesic=st.booleans())
+    def connection(self, *, is_connected: bool, is_broker_amnesic: bool) -> None:
+        if is_connected:
+            self.plant.forwarder.connected()
+        else:
+            self.plant.forwarder.disconnected()
+        self.connected = is_connected
+        self.unanswered.clear()
+        if is_broker_amnesic:
+            self.published.clear()
+
+    @rule(is_taking=st.booleans())
+    def ingest_says(self, *, is_taking: bool) -> None:
+        self.taking = is_taking
+        self.plant.forwarder.taking(is_taking)
+
+    @rule()
+    def ingest_dies(self) -> None:
+        self.received.clear()
+
+    @rule(room=st.sampled_from([0, 1, 10**9]))
+    def session_queue(self, room: int) -> None:
+        self.plant.room = room
+
+    @rule(share=st.floats(0.2, 1.0))
+    def prune(self, share: float) -> None:
+        outbox = self.plant.outbox
+        with transaction(outbox.connection):
+            self.told += outbox.prune(max_bytes=int(outbox.bytes * share), max_age_ms=10**9, now_ms=self.plant.now.epoch_ms)
+        self.last[outbox.stream] = self._last_seq(outbox.stream)
+        self.plant.forwarder.look_again()
+
+    @rule()
+    def crash(self) -> None:
+        """The process dies and comes back; what the broker held goes its way."""
+        self.plant.file.close()
+        self.plant.open()
+        self.unanswered.clear()
+        if self.connected:
+            self.plant.forwarder.connected()
+        self.plant.forwarder.taking(self.taking)
+
+    @invariant()
+    def in_flight_is_bounded(self) -> None:
+        assert self.plant.forwarder.backlog_in_flight <= WINDOW
+        assert self.plant.forwarder.live_in_flight <= LIVE_LIMIT
+
+    @invariant()
+    def nothing_has_vanished(self) -> None:
+        held: dict[str, set[int]] = {}
+        for row in self.plant.outbox.peek(0, 100_000):
+            held.setdefault(row.stream, set()).add(row.seq)
+        lost = lost_numbers(self.told)
+        for stream, last in self.last.items():
+            known = held.get(stream, set()) | self.stored.get(stream, set()) | lost.get(stream, set())
+            assert set(range(1, last + 1)) <= known
+
+    def _last_seq(self, stream: str) -> int:
+        return max(numbers(self.plant.outbox.ids(stream, [(1, 10**9)])), default=0) - (
+            min(numbers(self.plant.outbox.ids(stream, [(1, 1)])), default=1) - 1
+        )
+
+    def drain(self) -> None:
+        """With everything well again, the outbox empties in bounded time."""
+        self.plant.room = 10**9
+        self.plant.forwarder.disconnected()
+        self.plant.forwarder.connected()
+        self.plant.forwarder.taking(True)
+        self.unanswered.clear()
+        for _ in range(500):
+            self.plant.pass_time(1)
+            self.plant.forwarder.pump(self.plant.now)
+            self._collect()
+            for token in self.unanswered:
+                self.plant.forwarder.published(token, True, self.plant.now)
+            self.unanswered.clear()
+            for _, stream, seq in self.published:
+                self.stored.setdefault(stream, set()).add(seq)
+                self.plant.forwarder.confirmed(stream, [(seq, seq)], self.plant.now)
+            self.published.clear()
+            with transaction(self.plant.outbox.connection):
+                self.plant.forwarder.settle()
+            if not self.plant.outbox.depth:
+                break
+        assert self.plant.outbox.depth == 0
+        lost = lost_numbers(self.told)
+        for stream, last in self.last.items():
+            assert set(range(1, last + 1)) == self.stored.get(stream, set()) | lost.get(stream, set())
+
+
+TestLossyPlant: Any = LossyPlant.TestCase
+TestLossyPlant.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
