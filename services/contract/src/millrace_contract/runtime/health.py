@@ -5,6 +5,7 @@ Healthy means that a service's own loops turn; broker, database and devices belo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -153,8 +154,9 @@ class HealthServer:
                 self.send_response(code)
                 self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(ConnectionError):  # who asked has gone: its own business
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
                 """A health check every few seconds is no news."""
