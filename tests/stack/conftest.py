@@ -64,8 +64,8 @@ class Stack:
         try:
             self.compose("up", "-d", "--wait", "--wait-timeout", "180", timeout_s=300)
         except AssertionError as failed:
-            logs = run([*self._command(), "logs", "--no-color", "--tail", "40"], 60).stdout
-            raise AssertionError(f"{failed}\n{logs}") from None
+            lines = run([*self._command(), "logs", "--no-color", "--tail", "20"], 60).stdout.splitlines()
+            raise AssertionError("\n".join([str(failed), *(line[:1500] for line in lines)])) from None
         self.started_in_s = time.monotonic() - start_s
 
     def down(self, *, with_data: bool = False) -> None:
