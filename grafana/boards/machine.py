@@ -5,7 +5,7 @@ from __future__ import annotations
 from .line import losses, parts, ratio_gauges, stop_table
 from .looks import PLAIN, STATES
 from .panels import AnyPanel, Board, Place, Variable, graph, stat, timeline
-from .queries import OF_DEVICE, WITH_STATE_BEFORE, Query, Source, states
+from .queries import OF_DEVICE, Query, Source, newest_state, states
 
 # Both buckets' lists would do; telemetry knows the machines without an OEE too.
 LINE = Variable("line", "Line", Source.TELEMETRY, 'SHOW TAG VALUES WITH KEY = "line"')
@@ -50,15 +50,12 @@ def board() -> Board:
 
 def _figures() -> list[AnyPanel]:
     # A compressor or an energy meter has signals, but neither states nor OEE.
-    state = (
-        f'SELECT last("state_code") AS "state" FROM "oee_interval" WHERE "kind" = \'state\' AND {OF_DEVICE} AND {WITH_STATE_BEFORE}'
-    )
     return [
         *ratio_gauges(OF_DEVICE, 3, 6, may_be_empty=True),
         stat(
             "State",
             Place(12, 0, 4, 6),
-            Query(Source.PRODUCTION, state, "$col"),
+            Query(Source.PRODUCTION, newest_state(f" AND {OF_DEVICE}"), "$tag_device"),
             about="The machine's state now.",
             values=STATES,
             steps=PLAIN,

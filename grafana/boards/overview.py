@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from millrace_contract.points import PACKML_CODES
+
 from .looks import ALERT_STATES, NONE_IS_GOOD, PRIORITIES, STATES, Look, Step
 from .panels import AnyPanel, Board, Column, Place, graph, stat, table, timeline
-from .queries import LAST_DAY, THE_LINE, WITH_STATE_BEFORE, Query, Source, alert_counts, latest, open_alerts, states
+from .queries import LAST_DAY, THE_LINE, Query, Source, alert_counts, latest, newest_state, open_alerts, states
 
 ALIVE = {"1": Look("up", "green"), "0": Look("down", "red")}
 
@@ -63,11 +65,8 @@ def _top() -> list[AnyPanel]:
 
 
 def _machines(name: str, comparison: str) -> Query:
-    newest = (
-        'SELECT last("state_code") AS "code" FROM "oee_interval" '
-        f'WHERE "kind" = \'state\' AND {WITH_STATE_BEFORE} GROUP BY "line", "device"'
-    )
-    text = f'SELECT count("code") AS "{name}" FROM ({newest}) WHERE "code" {comparison} 4'
+    running = PACKML_CODES["execute"]
+    text = f'SELECT count("state") AS "{name}" FROM ({newest_state()}) WHERE "state" {comparison} {running}'
     return Query(Source.PRODUCTION, text, "$col")
 
 
@@ -76,7 +75,7 @@ def _middle() -> list[AnyPanel]:
         timeline(
             "Machine states",
             Place(0, 7, 24, 12),
-            states(""),
+            states(),
             about="What each machine did. Held is the machine's own trouble, suspended comes from outside: starved or blocked.",
             states=STATES,
         )
@@ -124,8 +123,8 @@ def _bottom() -> list[AnyPanel]:
                 'GROUP BY time($__interval), "service", "instance" fill(null)',
                 "$tag_service $tag_instance",
             ),
-            about="How long the oldest unconfirmed message has waited in each gateway's outbox. It grows while the database takes no data; "
-            "nothing is lost by that.",
+            about="How long the oldest unconfirmed message has waited in each gateway's outbox. It grows while the database "
+            "takes no data; nothing is lost by that.",
             unit="s",
             minimum=0,
             interval="30s",

@@ -37,6 +37,9 @@ STILL_OPEN = "time > ${__to}ms - 90d AND time <= ${__to}ms"
 THE_LINE = "\"device\" = '_line'"
 """A line's own figures, beside those of its devices (contract: LINE_ITSELF)."""
 
+IN_FORCE = '"withdrawn" = 0'
+"""Leaves out intervals that late data did away with."""
+
 OF_LINE = "\"line\" = '$line'"
 OF_DEVICE = "\"line\" = '$line' AND \"device\" = '$device'"
 
@@ -48,18 +51,24 @@ def latest(fields: dict[str, str], where: str, group_by: str = "", alias: str = 
     return Query(Source.TELEMETRY, f'SELECT {columns} FROM "oee_live" WHERE {where} AND {RECENT}{grouped}', alias or "$col")
 
 
-def states(where: str) -> Query:
-    """One row a machine: the number of each state at the time it began."""
-    text = (
-        f'SELECT "state_code" FROM "oee_interval" WHERE "kind" = \'state\'{where} AND {WITH_STATE_BEFORE} GROUP BY "line", "device"'
-    )
+_STATES = f'FROM "oee_interval" WHERE "kind" = \'state\' AND {IN_FORCE}'
+
+
+def states(where: str = "") -> Query:
+    """One series a machine: the number of each state at the time it began. `where` continues the condition."""
+    text = f'SELECT "state_code" {_STATES}{where} AND {WITH_STATE_BEFORE} GROUP BY "line", "device"'
     return Query(Source.PRODUCTION, text, "$tag_device")
+
+
+def newest_state(where: str = "") -> str:
+    """InfluxQL for the state of each machine now, as field `state`."""
+    return f'SELECT last("state_code") AS "state" {_STATES}{where} AND {WITH_STATE_BEFORE} GROUP BY "line", "device"'
 
 
 def stops(where: str) -> Query:
     text = (
         'SELECT "duration_ms", "leaf_text", "reason_text", "pending" FROM "oee_interval" '
-        f'WHERE "kind" = \'stop\' AND {where} AND $timeFilter GROUP BY "device" ORDER BY time DESC LIMIT 50'
+        f'WHERE "kind" = \'stop\' AND {IN_FORCE} AND {where} AND $timeFilter GROUP BY "device" ORDER BY time DESC LIMIT 50'
     )
     return Query(Source.PRODUCTION, text, table=True)
 

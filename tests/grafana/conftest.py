@@ -174,6 +174,8 @@ def _intervals(end_ms: int) -> Iterator[bytes]:
                 at_ms = until_ms
                 others = chance.choices(list(LEAVES)[1:], weights=[5, 6, 1, 2, 1, 1])
                 state = others[0] if state == "execute" else "execute"
+    # Late data did away with this state: no board may show it.
+    yield from _interval("line2", "COMP-01", "held", end_ms - 6 * MINUTE_MS, end_ms - 6 * MINUTE_MS)
     # Whatever the dice say: one machine stands now, because of its own fault.
     yield from _interval("line2", "PACK-01", "aborted", end_ms - 4 * MINUTE_MS, None)
 

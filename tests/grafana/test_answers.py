@@ -51,3 +51,8 @@ def test_machine_without_oee_still_has_its_signals(ask: Ask) -> None:
 
 def test_a_wrong_token_is_an_error_in_every_panel(ask: Ask) -> None:
     assert all(answer.error and "401" in answer.error for answer in ask("CNC-01", token="wrong"))
+
+
+def test_a_state_that_late_data_did_away_with_is_not_shown(ask: Ask) -> None:
+    rows = {answer.panel: answer.rows for answer in ask("COMP-01", line="line2") if answer.board == "Machine"}
+    assert (rows["State"], rows["States"], rows["Stops"]) == (0, 0, 0)

@@ -57,8 +57,8 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "oee_interval": Measurement(
         PRODUCTION_BUCKET,
         ("line", "device", "kind"),
-        ("id_text", "state_text", "state_code", "leaf_text", "reason_text", "end_ms", "duration_ms", "pending", "revision",
-         STREAM_FIELD, SEQ_FIELD),
+        ("id_text", "state_text", "state_code", "leaf_text", "reason_text", "end_ms", "duration_ms", "pending", "withdrawn",
+         "revision", STREAM_FIELD, SEQ_FIELD),
     ),
     "alert_event": Measurement(
         PRODUCTION_BUCKET,
@@ -135,6 +135,8 @@ def oee_interval_line(interval: OeeInterval) -> bytes:
         "end_ms": end_ms,
         "duration_ms": end_ms - start_ms if end_ms is not None else None,
         "pending": float(interval.pending),
+        # Better knowledge did away with it: it ends where it starts. Readers leave it out.
+        "withdrawn": float(end_ms == start_ms),
         "revision": float(interval.revision),
     }
     tags = (("line", interval.line), ("device", interval.device_id), ("kind", interval.kind))
