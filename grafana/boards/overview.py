@@ -92,7 +92,7 @@ def _bottom() -> list[AnyPanel]:
             columns=[
                 Column("Time", "Last change", width=170),
                 Column("priority", "Priority", looks=PRIORITIES, width=90),
-                Column("line", "Line", width=100),
+                Column("line", "Line", looks={"_line": Look("(platform)", "text")}, width=110),
                 Column("device", "Machine", looks={"_line": Look("(line)", "text")}, width=140),
                 Column("rule", "Rule"),
                 Column("state", "State", looks=ALERT_STATES),
