@@ -26,6 +26,8 @@ class Timeline:
     """A fold over one machine's state samples in order of event time. Samples must not go back in time."""
 
     def __init__(self, stale_ms: int) -> None:
+        self.changes = 0
+        """Grows with each change of state."""
         self._stale_ms = stale_ms
         self._starts: list[int] = []
         self._closed: list[Run] = []
@@ -111,6 +113,7 @@ class Timeline:
             self._closed.append(Run(seed.start_ms, ts_ms, seed.state))
 
     def _close(self, end_ms: int) -> None:
+        self.changes += 1
         if self._state is not None and end_ms > self._since_ms:
             self._starts.append(self._since_ms)
             self._closed.append(Run(self._since_ms, end_ms, self._state))

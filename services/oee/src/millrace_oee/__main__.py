@@ -1,0 +1,124 @@
+"""millrace-oee: serve, replay a recorded event file, compute windows again from the database (design 7)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from millrace_contract.database import Connection, Damaged, InUse, open_database
+from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
+from millrace_contract.messages import OeeDocument, encode
+from millrace_contract.runtime.clock import SystemClock
+from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
+from millrace_contract.runtime.settings import load_settings
+from millrace_contract.times import format_timestamp, parse_timestamp
+
+from .plan import load_plan
+from .recompute import recompute
+from .replay import Replay
+from .service import serve
+from .settings import OeeSettings
+from .store import connect_in_memory
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Exit status: 0 well, 1 the examined thing is not, 2 a mistake of the user."""
+    options = _parser().parse_args(arguments)
+    commands = {"run": _run, "replay": _replay, "recompute": _recompute}
+    return answer_mistakes(lambda: commands[options.command](options), as_json=options.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="millrace-oee", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="serve: telemetry in, OEE out")
+    replay = commands.add_parser("replay", help="compute the windows of a recorded event file")
+    replay.add_argument("file", type=Path, metavar="FILE", help='JSON Lines of {"topic": ..., "payload": ...} as they arrived')
+    replay.add_argument("--revisions", action="store_true", help="print every revision, as messages arrive")
+    replay.add_argument("--store", type=Path, metavar="PATH", help="keep state here, go on where the last run stopped")
+    replay.add_argument("--now", type=_timestamp, metavar="TIME", help="what is later is refused (default: the present)")
+    again = commands.add_parser("recompute", help="compute ended windows again from the database")
+    again.add_argument("--device", required=True, help="device id")
+    again.add_argument("--from", dest="from_ms", type=_timestamp, required=True, metavar="TIME", help="2025-10-15T06:00:00Z")
+    again.add_argument("--to", dest="to_ms", type=_timestamp, required=True, metavar="TIME", help="windows between the two")
+    for command in (run, replay, again):
+        add_common_arguments(command)
+    return parser
+
+
+def _timestamp(text: str) -> int:
+    try:
+        return parse_timestamp(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _run(options: argparse.Namespace) -> int:
+    return serve(load_settings(OeeSettings, os.environ, config=options.config))
+
+
+def _replay(options: argparse.Namespace) -> int:
+    settings = load_settings(OeeSettings, os.environ, config=options.config)
+    plan = load_plan(settings.config)
+    now_ms = SystemClock().now_ms() if options.now is None else options.now
+    replay = Replay(
+        plan,
+        _connection(options.store, now_ms),
+        now_ms,
+        by_arrival=options.revisions or options.store is not None,
+        publish=_print if options.revisions else None,
+    )
+    try:
+        replay.run(options.file)
+    except OSError as error:
+        return _mistake(str(options.file), f"cannot be read: {error.strerror}")
+    if not options.revisions:
+        for document in replay.documents():
+            _print(document)
+    for problem in replay.problems:
+        sys.stderr.write(f"{options.file}: {problem}\n")
+    for code, count in sorted(replay.refused.items()):
+        sys.stderr.write(f"{options.file}: {count} message{'s' if count != 1 else ''} refused: {code}\n")
+    return EXIT_NOT_WELL if replay.problems else EXIT_WELL
+
+
+def _recompute(options: argparse.Namespace) -> int:
+    settings = load_settings(OeeSettings, os.environ, config=options.config)
+    plan = load_plan(settings.config)
+    if options.device not in plan.machines:
+        known = ", ".join(plan.machines) or "none"
+        return _mistake("--device", f"no device {options.device!r} with OEE in the plant model; there are: {known}")
+    if options.from_ms >= options.to_ms:
+        return _mistake("--from", "is not before --to")
+    try:
+        for document in recompute(plan, settings, options.device, options.from_ms, options.to_ms):
+            _print(document)
+    except Unavailable as error:
+        sys.stderr.write(f"{error.reason}\n")
+        return EXIT_NOT_WELL
+    return EXIT_WELL
+
+
+def _connection(path: Path | None, now_ms: int) -> Connection:
+    if path is None:
+        return connect_in_memory()
+    try:
+        return open_database(path, format_timestamp(now_ms).replace(":", "")).connection
+    except (InUse, Unavailable, Damaged) as error:
+        raise ConfigurationProblems([Problem(str(path), 0, "--store", str(error))]) from error
+
+
+def _print(document: OeeDocument) -> None:
+    sys.stdout.write(encode(document).decode() + "\n")
+
+
+def _mistake(key: str, message: str) -> int:
+    sys.stderr.write(f"{key}: {message}\n")
+    return EXIT_MISTAKE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Samples of a machine read back from InfluxDB: for gaps and for recomputing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from millrace_contract.points import PREV_FIELD, SEQ_FIELD, STREAM_FIELD, TELEMETRY_BUCKET, quality_field, text_field
+from millrace_contract.runtime.influx import Influx, literal, quoted
+from millrace_contract.telemetry import Telemetry, Value
+
+from .machine import Machine
+
+PAGE_MS = 6 * 3_600_000
+BASELINE_STEPS_MS = (3_600_000, 24 * 3_600_000, 30 * 24 * 3_600_000, 3650 * 24 * 3_600_000)
+
+
+def read_messages(influx: Influx, machine: Machine, from_ms: int, to_ms: int) -> Iterator[Telemetry]:
+    """The machine's messages of [from, to], with the readings that OEE needs, in order of time.
+
+    Raises Unavailable, Refused or QueryFailed.
+    """
+    for page_ms in range(from_ms, to_ms + 1, PAGE_MS):
+        page_to_ms = min(page_ms + PAGE_MS - 1, to_ms)
+        where = f"time >= {page_ms}ms AND time <= {page_to_ms}ms"
+        yield from _messages(influx, machine, where, "ASC")
+
+
+def read_baseline_messages(influx: Influx, machine: Machine, before_ms: int) -> list[Telemetry]:
+    """Messages before an instant, newest last, reaching back until every counter has a good reading, or nothing is left."""
+    found: list[Telemetry] = []
+    upper_ms = before_ms
+    for step_ms in BASELINE_STEPS_MS:
+        lower_ms = before_ms - step_ms
+        while upper_ms > lower_ms:
+            page = list(_messages(influx, machine, f"time >= {lower_ms}ms AND time < {upper_ms}ms", "DESC LIMIT 1000"))
+            found += page
+            if all(_is_known(found, machine.counters[role].signal) for role in machine.counters):
+                return found[::-1]
+            upper_ms = page[-1].timestamp_ms if len(page) == 1000 else lower_ms
+    return found[::-1]
+
+
+def _is_known(messages: Sequence[Telemetry], signal: str) -> bool:
+    return any(signal in message.readings and signal not in message.quality for message in messages)
+
+
+def _messages(influx: Influx, machine: Machine, where: str, order: str) -> Iterator[Telemetry]:
+    signals = [machine.state_signal, *(counter.signal for counter in machine.counters.values())]
+    fields = [field for signal in signals for field in (signal, text_field(signal), quality_field(signal))]
+    columns = [*fields, STREAM_FIELD, SEQ_FIELD, PREV_FIELD]
+    query = (
+        f"SELECT {', '.join(map(quoted, columns))} FROM {quoted(machine.measurement)} "  # noqa: S608 - quoted
+        f"WHERE device = {literal(machine.id)} AND {where} ORDER BY time {order}"
+    )
+    for series in influx.query(TELEMETRY_BUCKET, query):
+        for row in series.rows:
+            yield _message(signals, dict(zip(series.columns, row, strict=True)))
+
+
+def _message(signals: Sequence[str], row: dict[str, Any]) -> Telemetry:
+    readings: dict[str, Value] = {}
+    quality: dict[str, str] = {}
+    for signal in signals:
+        if (number := row[signal]) is not None:
+            readings[signal] = float(number)
+        if (text := row[text_field(signal)]) is not None:
+            readings[signal] = str(text)
+        if (word := row[quality_field(signal)]) is not None:
+            quality[signal] = str(word)
+    stream, seq, prev = row[STREAM_FIELD], row[SEQ_FIELD], row[PREV_FIELD]
+    return Telemetry(
+        timestamp_ms=int(row["time"]),
+        readings=readings,
+        quality=quality,
+        tags={},
+        stream=stream,
+        seq=None if seq is None else int(seq),
+        prev=None if prev is None else int(prev),
+    )

@@ -1,0 +1,310 @@
+"""The engine: accepted messages in, results out. No clock, thread or socket; every call comes from one thread, in a transaction.
+
+result = f(set of accepted messages, configuration): the order of arrival and repeats change nothing in the last revisions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from millrace_contract.messages import Ledger, OeeDocument
+from millrace_contract.telemetry import Telemetry
+
+from .calendar import TimeWindow
+from .documents import MODEL_VERSION, device_document, line_document
+from .gaps import Gap, Link, cover, fill, follow
+from .lines import LinePlan, LineSums, line_sums
+from .machine import Machine, fingerprint
+from .plan import Plan
+from .results import Place, Results
+from .samples import sample_of
+from .store import Store
+from .track import Track
+from .windows import Sums, nothing_known
+
+LATENESS_MS = 7 * 86_400_000
+"""How late a message may be and still change a published figure."""
+KEEP_MS = LATENESS_MS + 2 * 86_400_000
+PACK_AFTER_MS = 2 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The shift in progress of a machine, as last computed."""
+
+    window: TimeWindow
+    as_of_ms: int
+    sums: Sums
+
+
+class Engine:
+    """All machines and lines of a plan over one store."""
+
+    def __init__(self, plan: Plan, store: Store, results: Results) -> None:
+        self.plan = plan
+        self.counts: Counter[str] = Counter()
+        """messages, repeated, refused_late: what came and what became of it."""
+        self._store = store
+        self._results = results
+        self._versions = {machine.id: _version(plan, machine) for machine in plan.machines.values()}
+        self.reload()
+
+    def reload(self) -> None:
+        """Take everything from the store again: at the start, and after a transaction was rolled back."""
+        self._store.discard_buffer()
+        known = self._store.devices()
+        self.tracks = {
+            machine.id: Track(machine, self.plan.calendars[machine.line], self._store, known.get(machine.id))
+            for machine in self.plan.machines.values()
+        }
+        self._chains = self._store.chains()
+        self._gaps: dict[str, list[Gap]] = {}
+        for gap in self._store.gaps():
+            self._gaps.setdefault(gap.device, []).append(gap)
+        self._live: dict[str, Live] = {}
+        self._changed: set[str] = set()
+        self._moved_chains: set[tuple[str, str]] = set()
+
+    # What comes in
+
+    def accept(self, device: str, message: Telemetry, now_ms: int) -> None:
+        """A checked telemetry message of a device; `now_ms` decides what is too late."""
+        machine = self.plan.machines.get(device)
+        if machine is None:
+            return
+        self.counts["messages"] += 1
+        track = self.tracks[device]
+        if message.stream is not None and message.seq is not None:
+            known_until_ms = track.known.last_ms if track.known else None
+            self._follow(Link(device, message.stream, message.seq, message.prev, message.timestamp_ms), known_until_ms)
+        if message.timestamp_ms < now_ms - LATENESS_MS:
+            self.counts["refused_late"] += 1
+            return
+        sample = sample_of(machine, message)
+        if sample.empty:
+            return
+        if track.add(sample, self._versions[device]):
+            self._changed.add(device)
+        else:
+            self.counts["repeated"] += 1
+
+    def accept_ledger(self, entry: Ledger) -> None:
+        """Somebody lost messages and says so: gaps that they leave will not be filled."""
+        if entry.lost_stream is None:
+            return
+        for device in [entry.device_id] if entry.device_id else list(self._gaps):
+            gaps = self._gaps.get(device, [])
+            left = [cover(gap, entry.lost_stream, entry.lost_seqs) for gap in gaps]
+            for gap, rest in zip(gaps, left, strict=True):
+                self._replace_gap(gap, [] if rest is None else [rest])
+
+    def gaps(self) -> list[Gap]:
+        """What is missing now."""
+        return [gap for gaps in self._gaps.values() for gap in gaps]
+
+    def close_gap(self, gap: Gap) -> None:
+        """Nothing more will come for it."""
+        self._replace_gap(gap, [])
+
+    def save(self) -> None:
+        """Write what is buffered; call before each commit."""
+        self._store.flush()
+        for device in self._changed:
+            if (known := self.tracks[device].known) is not None:
+                self._store.save_device(device, known)
+        for device, stream in self._moved_chains:
+            self._store.save_chain(device, stream, self._chains[(device, stream)])
+        self._changed.clear()
+        self._moved_chains.clear()
+
+    # What goes out
+
+    def evaluate(self, device: str, *, as_of_ms: int, ended_ms: int, is_last: bool = False) -> None:
+        """Bring the results of a device and its line up to date. Windows that end up to `ended_ms` are closed.
+
+        `is_last`: nothing will follow, so a window need not wait for the end of a stop that lasts.
+        """
+        track, machine = self.tracks[device], self.plan.machines[device]
+        if track.known is None:
+            return
+        cause = self._cause(device, track)
+        windows = track.unsettled(ended_ms)
+        history = track.history(windows, as_of_ms, self._results)
+        told: list[TimeWindow] = []
+        for window in windows:
+            sums = track.sums(window, max(as_of_ms, window.end_ms))
+            if sums.pending and not is_last and not self._results.holds(device, window.kind, window.id):
+                continue
+            self._offer_window(machine, window, sums, cause)
+            told.append(window)
+        for interval, start_ms, end_ms in track.changed_intervals(history, as_of_ms, self._results):
+            topic = self.plan.topics.oee_interval(machine.line, device)
+            self._results.offer(Place(device, interval.kind, interval.id, start_ms, end_ms, topic), interval)
+        if current := track.current(as_of_ms):
+            self._live[device] = Live(current, as_of_ms, track.sums(current, max(as_of_ms, current.start_ms)))
+        track.settle(ended_ms, self._versions[device])
+        self._changed.add(device)
+        for window in told:
+            self._evaluate_line(machine.line, window, cause)
+
+    def live_documents(self, offline: set[str]) -> Iterator[tuple[str, str | None, OeeDocument]]:
+        """(line, device or None, document) of every shift in progress that has been computed."""
+        for device, live in self._live.items():
+            machine = self.plan.machines[device]
+            yield (
+                machine.line,
+                device,
+                device_document(
+                    machine,
+                    live.sums,
+                    live.window,
+                    as_of_ms=live.as_of_ms,
+                    coverage_min=self.plan.coverage_min(machine),
+                    versions=self.plan.versions_of(machine),
+                    flags=self._live_flags(device, offline),
+                ),
+            )
+        for line in self.plan.lines.values():
+            document = self._live_line(line, offline)
+            if document is not None:
+                yield line.name, None, document
+
+    def in_progress(self, as_of_ms: int) -> Iterator[OeeDocument]:
+        """Documents of every shift and hour in progress at `as_of_ms`, for all devices and lines that were evaluated there."""
+        for name, calendar in self.plan.calendars.items():
+            devices = [m for m in self.plan.machines.values() if m.line == name and self.tracks[m.id].known is not None]
+            for window in calendar.windows(as_of_ms - 1, as_of_ms) if devices else []:
+                if window.end_ms <= as_of_ms:
+                    continue
+                by_machine = {m.id: self.tracks[m.id].sums(window, as_of_ms) for m in devices}
+                for machine in devices:
+                    yield self._document(machine, by_machine[machine.id], window, as_of_ms)
+                line = self.plan.lines.get(name)
+                if line is not None:
+                    silent = nothing_known(calendar.slots(window.start_ms, as_of_ms))
+                    sums = line_sums(line, {m.id: by_machine.get(m.id, silent) for m in line.machines})
+                    yield line_document(line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line))
+
+    def tidy(self, device: str, now_ms: int) -> None:
+        """Pack what is old and forget what can change no more. Bounded work."""
+        self._store.pack(device, now_ms - PACK_AFTER_MS)
+        self._store.prune(device, now_ms - KEEP_MS)
+
+    def tidy_all(self, now_ms: int) -> None:
+        """The same for what belongs to no device."""
+        self._results.prune(now_ms - KEEP_MS)
+        self._store.drop_chains(now_ms - KEEP_MS)
+        for gap in self.gaps():
+            if gap.before_ms < now_ms - LATENESS_MS:
+                self.close_gap(gap)
+
+    def _cause(self, device: str, track: Track) -> str:
+        """Why a published window would change now. A new configuration makes every window that can still change open again."""
+        known = track.known
+        if known is None or known.version == self._versions[device]:
+            return "late_data"
+        known.settled_ms = min(known.settled_ms, max(known.first_ms, known.last_ms - LATENESS_MS))
+        track.forget_history()
+        return "config" if known.version.endswith(f"/{self.plan.calendar_version}") else "calendar"
+
+    def _document(self, machine: Machine, sums: Sums, window: TimeWindow, as_of_ms: int, flags: Iterable[str] = ()) -> OeeDocument:
+        return device_document(
+            machine,
+            sums,
+            window,
+            as_of_ms=as_of_ms,
+            coverage_min=self.plan.coverage_min(machine),
+            versions=self.plan.versions_of(machine),
+            flags=flags,
+        )
+
+    def _offer_window(self, machine: Machine, window: TimeWindow, sums: Sums, cause: str) -> None:
+        document = self._document(machine, sums, window, window.end_ms)
+        topic = self.plan.topics.oee_window(machine.line, machine.id)
+        place = Place(machine.id, window.kind, window.id, window.start_ms, window.end_ms, topic)
+        self._results.offer(place, document, sums=sums, cause=cause)
+
+    def _evaluate_line(self, name: str, window: TimeWindow, cause: str) -> None:
+        """The line's figures of a window that one of its machines has told, once all of them have."""
+        line = self.plan.lines.get(name)
+        if line is None:
+            return
+        by_machine: dict[str, Sums] = {}
+        for machine in line.machines:
+            known = self.tracks[machine.id].known
+            sums = self._results.sums(machine.id, window.kind, window.id)
+            if sums is None:
+                if known is not None and window.end_ms > known.first_ms:
+                    return  # it will be told soon
+                sums = nothing_known(self.plan.calendars[name].slots(window.start_ms, window.end_ms))
+            by_machine[machine.id] = sums
+        document = line_document(
+            line, line_sums(line, by_machine), window, as_of_ms=window.end_ms, versions=self.plan.versions_of_line(line)
+        )
+        place = Place(
+            _line_scope(name), window.kind, window.id, window.start_ms, window.end_ms, self.plan.topics.oee_window(name, None)
+        )
+        self._results.offer(place, document, cause=cause)
+
+    def _live_line(self, line: LinePlan, offline: set[str]) -> OeeDocument | None:
+        lives = [live for machine in line.machines if (live := self._live.get(machine.id))]
+        if not lives:
+            return None
+        window = max(live.window for live in lives)
+        same = {m.id: live for m in line.machines if (live := self._live.get(m.id)) and live.window == window}
+        as_of_ms = min(live.as_of_ms for live in same.values())
+        silent = nothing_known(self.plan.calendars[line.name].slots(window.start_ms, max(as_of_ms, window.start_ms)))
+        sums: LineSums = line_sums(line, {m.id: same[m.id].sums if m.id in same else silent for m in line.machines})
+        flags = {flag for machine in line.machines for flag in self._live_flags(machine.id, offline)}
+        return line_document(line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line), flags=flags)
+
+    def _live_flags(self, device: str, offline: set[str]) -> set[str]:
+        flags = {"gap_open"} if self._gaps.get(device) else set()
+        return flags | {"device_offline"} if device in offline else flags
+
+    # Gaps
+
+    def _follow(self, link: Link, known_until_ms: int | None) -> None:
+        key = (link.device, link.stream)
+        end = self._chains.get(key)
+        if end is None or link.seq > end.seq:
+            self._chains[key], gap = follow(end, link, known_until_ms)
+            self._moved_chains.add(key)
+            if gap is not None:
+                self._gaps.setdefault(link.device, []).append(gap)
+                self._store.save_gap(gap)
+                self.counts["gaps"] += 1
+            return
+        for gap in self._gaps.get(link.device, []):
+            left = fill(gap, link)
+            if left != [gap]:
+                self._replace_gap(gap, left)
+                return
+
+    def _replace_gap(self, gap: Gap, left: list[Gap]) -> None:
+        gaps = self._gaps.get(gap.device, [])
+        if left == [gap] or gap not in gaps:
+            return
+        self._store.drop_gap(gap)
+        gaps.remove(gap)
+        for rest in left:
+            self._store.save_gap(rest)
+            gaps.append(rest)
+        if not gaps:
+            self._gaps.pop(gap.device, None)
+
+
+def _version(plan: Plan, machine: Machine) -> str:
+    """Of everything that a machine's figures, and its line's, depend on; the calendar's own version comes last."""
+    line = plan.lines.get(machine.line)
+    configs = [plan.versions_of(machine)["config"], plan.coverage_min(machine)]
+    if line is not None:
+        configs += [plan.versions_of_line(line)["config"], line.coverage_min]
+    return f"{fingerprint([MODEL_VERSION, *configs])}/{plan.calendar_version}"
+
+
+def _line_scope(name: str) -> str:
+    """A scope that no device can have."""
+    return f"line:{name}"

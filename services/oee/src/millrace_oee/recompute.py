@@ -1,0 +1,38 @@
+"""Ended windows of a device computed again from what the database holds: equal to the live result, to the digit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from millrace_contract.database import transaction
+from millrace_contract.messages import OeeDocument
+from millrace_contract.runtime.influx import Influx
+from millrace_contract.runtime.settings import DatabaseSettings
+from millrace_contract.times import parse_timestamp
+
+from .database import read_baseline_messages, read_messages
+from .engine import Engine
+from .plan import Plan
+from .results import Results
+from .samples import sample_of
+from .store import Store, connect_in_memory
+
+
+def recompute(plan: Plan, settings: DatabaseSettings, device: str, from_ms: int, to_ms: int) -> Iterator[OeeDocument]:
+    """Documents of the device's windows that lie inside [from, to]. Raises Unavailable, Refused or QueryFailed."""
+    machine = plan.machines[device]
+    connection = connect_in_memory()
+    store = Store(connection)
+    results = Results(connection, lambda _topic, _message: None)
+    engine = Engine(plan, store, results)
+    first_ms, last_ms = from_ms - machine.lookback_ms, to_ms + machine.lookahead_ms
+    with Influx(settings) as influx, transaction(connection):
+        for message in read_baseline_messages(influx, machine, first_ms):
+            store.keep_baseline(device, sample_of(machine, message))
+        for message in read_messages(influx, machine, first_ms, last_ms):
+            engine.accept(device, message, 0)
+        engine.evaluate(device, as_of_ms=last_ms, ended_ms=to_ms, is_last=True)
+    for document in results.windows():
+        starts_ms, ends_ms = parse_timestamp(document.window.start), parse_timestamp(document.window.end)
+        if isinstance(document.device_id, str) and starts_ms >= from_ms and ends_ms <= to_ms:
+            yield document

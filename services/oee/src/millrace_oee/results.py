@@ -1,0 +1,192 @@
+"""Published results and their revisions: windows and intervals, each kept with its last revision.
+
+A result that changes while its last revision is not confirmed waits: revision n + 1 goes out after n is safe (design 2.5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from millrace_contract.database import Connection
+from millrace_contract.messages import Kept, OeeDocument, OeeInterval, decode, encode
+
+from .windows import Sums
+
+STATE, STOP = "state", "stop"
+INTERVAL_KINDS = (STATE, STOP)
+FOREVER_MS = 1 << 60
+"""End of an interval that lasts."""
+
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS result (
+        scope TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+        topic TEXT NOT NULL, revision INTEGER NOT NULL, digest BLOB NOT NULL, message BLOB NOT NULL, sums BLOB,
+        outstanding INTEGER, waiting BLOB, waiting_cause TEXT, PRIMARY KEY (scope, kind, id)) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS result_outstanding ON result (outstanding) WHERE outstanding IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS result_time ON result (scope, end_ms)",
+)
+
+Result = OeeDocument | OeeInterval
+Publish = Callable[[str, Kept], int | None]
+"""Hand (topic, message) over for good; returns what names it in `confirmed`, or None where it is safe at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a result belongs. `scope`: a device, or a line."""
+
+    scope: str
+    kind: str
+    id: str
+    start_ms: int
+    end_ms: int
+    topic: str
+
+
+_sums_encoder = msgspec.msgpack.Encoder()
+_sums_decoder = msgspec.msgpack.Decoder(Sums)
+
+
+class Results:
+    """One thread's view of the results; writes inside the caller's transaction."""
+
+    def __init__(self, connection: Connection, publish: Publish) -> None:
+        self.connection = connection
+        self._publish = publish
+        for statement in _SCHEMA:
+            connection.execute(statement)
+
+    def offer(self, place: Place, message: Result, *, sums: Sums | None = None, cause: str | None = None) -> bool:
+        """The present state of a result. Published if it says something new; returns whether it did."""
+        digest = _digest(message)
+        row = self.connection.execute(
+            "SELECT revision, digest, outstanding, waiting IS NOT NULL FROM result WHERE scope = ? AND kind = ? AND id = ?",
+            (place.scope, place.kind, place.id),
+        ).fetchone()
+        packed = None if sums is None else _sums_encoder.encode(sums)
+        if row is None:
+            self._insert(place, _numbered(message, 1, None), digest, packed)
+            return True
+        revision, old_digest, outstanding, is_waiting = row
+        if packed is not None:
+            self._update(place, "sums = ?", packed)
+        if digest == old_digest:
+            if is_waiting:  # It changed and changed back before anybody saw it.
+                self._update(place, "waiting = NULL, waiting_cause = NULL")
+            return False
+        if outstanding is not None:
+            self._update(place, "waiting = ?, waiting_cause = ?, end_ms = ?", encode(message), cause, place.end_ms)
+        else:
+            self._next_revision(place, _numbered(message, revision + 1, cause), digest)
+        return True
+
+    def holds(self, scope: str, kind: str, result_id: str) -> bool:
+        """Was any revision of it ever published?"""
+        found = self.connection.execute(
+            "SELECT 1 FROM result WHERE scope = ? AND kind = ? AND id = ?", (scope, kind, result_id)
+        ).fetchone()
+        return found is not None
+
+    def sums(self, scope: str, kind: str, window_id: str) -> Sums | None:
+        """The sums behind a window."""
+        row = self.connection.execute(
+            "SELECT sums FROM result WHERE scope = ? AND kind = ? AND id = ?", (scope, kind, window_id)
+        ).fetchone()
+        return None if row is None or row[0] is None else _sums_decoder.decode(row[0])
+
+    def confirmed(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Messages named by these inclusive ranges are safe, or given up: what waited for them goes out."""
+        for first, last in ranges:
+            freed = self.connection.execute(
+                """SELECT scope, kind, id, start_ms, end_ms, topic, revision, waiting, waiting_cause FROM result
+                WHERE outstanding BETWEEN ? AND ?""",
+                (first, last),
+            ).fetchall()
+            self.connection.execute("UPDATE result SET outstanding = NULL WHERE outstanding BETWEEN ? AND ?", (first, last))
+            for *place, revision, waiting, cause in freed:
+                if waiting is not None:
+                    message = _decode(place[1], waiting)
+                    self._next_revision(Place(*place), _numbered(message, revision + 1, cause), _digest(message))
+
+    def release_missing(self, holds: Callable[[int], bool]) -> None:
+        """Give up waiting for messages that are no longer held: their confirmation was processed, or they were dropped."""
+        rows = self.connection.execute("SELECT outstanding FROM result WHERE outstanding IS NOT NULL").fetchall()
+        self.confirmed((row[0], row[0]) for row in rows if not holds(row[0]))
+
+    def intervals(self, scope: str, from_ms: int) -> list[OeeInterval]:
+        """Intervals that lasted at some time from then on, as last offered."""
+        rows = self.connection.execute(
+            "SELECT coalesce(waiting, message) FROM result WHERE scope = ? AND end_ms >= ? AND kind IN ('state', 'stop')",
+            (scope, from_ms),
+        )
+        return [decode(OeeInterval, row[0]) for row in rows.fetchall()]
+
+    def states_before(self, scope: str, before_ms: int) -> Iterator[OeeInterval]:
+        """State intervals that began before then, the latest first; withdrawn ones left out."""
+        rows = self.connection.execute(
+            """SELECT coalesce(waiting, message) FROM result
+            WHERE scope = ? AND kind = 'state' AND start_ms < ? AND end_ms > start_ms ORDER BY start_ms DESC LIMIT 64""",
+            (scope, before_ms),
+        )
+        return (decode(OeeInterval, row[0]) for row in rows.fetchall())
+
+    def windows(self) -> Iterator[OeeDocument]:
+        """The last revision of every window, by time."""
+        rows = self.connection.execute(
+            "SELECT message FROM result WHERE kind NOT IN ('state', 'stop') ORDER BY start_ms, end_ms, scope, kind, id"
+        )
+        return (decode(OeeDocument, row[0]) for row in rows.fetchall())
+
+    def prune(self, before_ms: int) -> None:
+        """Forget what ended before then and is safe; it can change no more."""
+        self.connection.execute("DELETE FROM result WHERE end_ms < ? AND outstanding IS NULL", (before_ms,))
+
+    def _insert(self, place: Place, message: Result, digest: bytes, sums: bytes | None) -> None:
+        outstanding = self._publish(place.topic, message)
+        self.connection.execute(
+            "INSERT INTO result VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, NULL, NULL)",
+            (
+                place.scope, place.kind, place.id, place.start_ms, place.end_ms, place.topic, digest, encode(message), sums,
+                outstanding,
+            ),
+        )  # fmt: skip
+
+    def _next_revision(self, place: Place, message: Result, digest: bytes) -> None:
+        outstanding = self._publish(place.topic, message)
+        self._update(
+            place,
+            "revision = ?, digest = ?, message = ?, end_ms = ?, outstanding = ?, waiting = NULL, waiting_cause = NULL",
+            message.revision,
+            digest,
+            encode(message),
+            place.end_ms,
+            outstanding,
+        )
+
+    def _update(self, place: Place, assignments: str, *values: object) -> None:
+        self.connection.execute(
+            f"UPDATE result SET {assignments} WHERE scope = ? AND kind = ? AND id = ?",  # noqa: S608 - our words only
+            (*values, place.scope, place.kind, place.id),
+        )
+
+
+def _decode(kind: str, payload: bytes) -> Result:
+    return decode(OeeInterval, payload) if kind in INTERVAL_KINDS else decode(OeeDocument, payload)
+
+
+def _numbered(message: Result, revision: int, cause: str | None) -> Result:
+    if isinstance(message, OeeDocument):
+        return msgspec.structs.replace(message, revision=revision, cause=cause)
+    return msgspec.structs.replace(message, revision=revision)
+
+
+def _digest(message: Result) -> bytes:
+    """Of what a result says: neither its revision nor the versions of the configuration make it a new one."""
+    plain = _numbered(message, 0, None)
+    if isinstance(plain, OeeDocument):
+        plain = msgspec.structs.replace(plain, versions={})
+    return hashlib.blake2b(encode(plain), digest_size=16).digest()

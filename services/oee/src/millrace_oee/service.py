@@ -1,0 +1,149 @@
+"""The running service: constructs the parts, starts them in order, stops them in reverse."""
+
+from __future__ import annotations
+
+import msgspec
+
+from millrace_contract.database import open_database
+from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
+from millrace_contract.losses import ledger_encoder
+from millrace_contract.messages import Status
+from millrace_contract.outbox import Outbox
+from millrace_contract.plant.accepted import Accepted, load_accepted
+from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
+from millrace_contract.runtime.influx import Influx
+from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_WELL, stop_event
+from millrace_contract.runtime.logs import configure_logs, get_logger
+from millrace_contract.runtime.mqtt import Callbacks, MqttSession
+from millrace_contract.runtime.status import StatusReporter, last_will
+from millrace_contract.times import format_timestamp
+
+from .inbox import RECEIVE_MAXIMUM, Inbox
+from .plan import Plan, load_plan
+from .receiver import subscriptions
+from .settings import OeeSettings
+from .worker import OutboxLimits, Worker
+
+SERVICE = "oee"
+STORE = "oee.db"
+
+_log = get_logger(__name__)
+
+
+class Service:
+    """Start and stop once. The constructor opens the store and raises DiskRefused, InUse or WrongSender."""
+
+    def __init__(self, settings: OeeSettings, accepted: Accepted[Plan], clock: Clock | None = None) -> None:
+        self._accepted = accepted
+        clock = clock or SystemClock()
+        plan = accepted.model
+        sender = f"{SERVICE}-{settings.instance}"
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self._database = open_database(settings.data / STORE, format_timestamp(clock.now_ms()).replace(":", ""))
+        if self._database.set_aside is not None:
+            _log.error("store_set_aside", path=str(self._database.set_aside.path), reason=self._database.set_aside.reason)
+        self._heartbeats = Heartbeats()
+        self._watchdog = Watchdog(self._heartbeats)
+        self._influx = Influx(settings)
+        inbox = Inbox()
+        self._session = MqttSession(
+            settings,
+            sender,
+            Callbacks(
+                message=inbox.put,
+                connected=lambda: inbox.connection(connected=True),
+                disconnected=lambda: inbox.connection(connected=False),
+                published=inbox.published,
+            ),
+            filters=subscriptions(plan.topics, sender),
+            will=last_will(plan.topics, SERVICE, settings.instance),
+            persistent=True,
+            manual_ack=True,
+            receive_maximum=RECEIVE_MAXIMUM,
+        )
+        self._worker = Worker(
+            plan=plan,
+            connection=self._database.connection,
+            outbox=Outbox(
+                self._database.connection,
+                sender,
+                ledger_topic=plan.topics.ledger(SERVICE, settings.instance),
+                encode_loss=ledger_encoder(SERVICE, settings.instance),
+            ),
+            limits=OutboxLimits(settings.outbox_max_mb * 1024 * 1024, round(settings.outbox_max_days * 86_400_000)),
+            session=self._session,
+            influx=self._influx,
+            inbox=inbox,
+            clock=clock,
+            heartbeats=self._heartbeats,
+        )
+        status = Status(service=SERVICE, instance=settings.instance, alive=True)
+        self._reporter = StatusReporter(self._session, plan.topics, status, self._collect, clock)
+        self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
+
+    def start(self) -> None:
+        """Raises OSError when the health port is in use."""
+        self._health.start()
+        self._worker.start()
+        self._session.start()
+        self._reporter.start()
+        self._watchdog.start()
+        plan = self._accepted.model
+        _log.info("started", machines=len(plan.machines), lines=len(plan.lines))
+
+    def stop(self) -> None:
+        """Bounded in time; what was received and not committed comes again."""
+        self._watchdog.stop()
+        self._worker.stop()
+        self._reporter.stop()
+        self._session.stop()
+        self._health.stop()
+        self._influx.close()
+        self._database.close()
+
+    def _readiness(self) -> dict[str, bool]:
+        return {"broker": self._session.is_connected, "store": self._worker.figures.disk_problem is None}
+
+    def _collect(self, base: Status) -> Status:
+        figures = self._worker.figures
+        problems = [str(problem) for problem in self._accepted.problems]
+        problems += [problem for problem in (self._session.problem, figures.disk_problem) if problem is not None]
+        if self._database.set_aside is not None:
+            problems.append(f"the store was damaged and is kept as {self._database.set_aside.path.name}")
+        return msgspec.structs.replace(
+            base,
+            configuration=self._accepted.configuration,
+            problems=problems,
+            figures={
+                "machines": figures.devices,
+                "gaps_open": figures.gaps_open,
+                "refused_late": figures.refused_late,
+                "outbox_messages": figures.outbox_messages,
+                "queue_messages": figures.queue_messages,
+            },
+        )
+
+
+def serve(settings: OeeSettings) -> int:
+    """Run until a signal. Raises ConfigurationProblems; returns the exit status."""
+    configure_logs(settings, SERVICE)
+    accepted = load_accepted(settings.config, settings.data, load_plan)
+    for problem in accepted.problems:
+        _log.error("configuration_refused", problem=str(problem), running_on="the last accepted copy")
+    stopping = stop_event()
+    try:
+        service = Service(settings, accepted)
+    except (Unavailable, OSError) as error:
+        raise ConfigurationProblems([Problem(str(settings.data), 0, "MILLRACE_DATA", f"cannot be used: {error}")]) from error
+    try:
+        service.start()
+    except OSError as error:
+        place = f"{settings.http_host}:{settings.http_port}"
+        _log.error("port_in_use", address=place, problem=str(error))
+        service.stop()
+        return EXIT_MISTAKE
+    stopping.wait()
+    service.stop()
+    _log.info("stopped")
+    return EXIT_WELL

@@ -1,0 +1,264 @@
+"""The service's SQLite tables: accepted samples, what is known of each device, chains and gaps. The only use of sqlite3.
+
+Samples of finished hours are packed into blobs of a few bytes a sample; late ones lie beside them as rows until the next
+packing. Nothing here begins or commits a transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from heapq import merge
+from itertools import groupby
+
+from millrace_contract.database import Connection
+
+from .counts import Baseline
+from .gaps import ChainEnd, Gap
+from .machine import ROLES
+from .samples import Sample, merged, pack, unpack
+
+HOUR_MS = 3_600_000
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS device (
+        id TEXT PRIMARY KEY, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, settled_ms INTEGER NOT NULL,
+        version TEXT NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS sample (
+        device TEXT NOT NULL, ts_ms INTEGER NOT NULL, state, total INTEGER, good INTEGER, reject INTEGER,
+        PRIMARY KEY (device, ts_ms)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS sample_hour (
+        device TEXT NOT NULL, hour_ms INTEGER NOT NULL, samples BLOB NOT NULL, PRIMARY KEY (device, hour_ms)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS baseline (
+        device TEXT NOT NULL, role TEXT NOT NULL, value INTEGER NOT NULL, ts_ms INTEGER NOT NULL,
+        PRIMARY KEY (device, role)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS chain (
+        device TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, ts_ms INTEGER NOT NULL,
+        PRIMARY KEY (device, stream)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS gap (
+        device TEXT NOT NULL, stream TEXT NOT NULL, after_seq INTEGER NOT NULL, after_ms INTEGER NOT NULL,
+        before_seq INTEGER NOT NULL, before_ms INTEGER NOT NULL, missing_seq INTEGER,
+        PRIMARY KEY (device, stream, before_seq)) WITHOUT ROWID""",
+)
+_SAMPLES = "SELECT ts_ms, state, total, good, reject FROM sample WHERE device = ? "
+_LAST_GOOD = {
+    "total": "SELECT total, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND total IS NOT NULL ORDER BY ts_ms DESC LIMIT 1",
+    "good": "SELECT good, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND good IS NOT NULL ORDER BY ts_ms DESC LIMIT 1",
+    "reject": "SELECT reject, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND reject IS NOT NULL ORDER BY ts_ms DESC LIMIT 1",
+}
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of a device. Every figure and interval before `settled_ms` is up to date with the samples, computed
+    under configuration `version`."""
+
+    first_ms: int
+    last_ms: int
+    settled_ms: int
+    version: str
+
+
+def connect_in_memory() -> Connection:
+    """A database that ends with the process: for replay and recompute."""
+    return sqlite3.connect(":memory:", isolation_level=None)
+
+
+class Store:
+    """One thread's view of the tables. New samples are buffered until `flush`, which every read does by itself."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._new: dict[str, list[Sample]] = {}
+        for statement in _SCHEMA:
+            connection.execute(statement)
+
+    # Samples
+
+    def append(self, device: str, sample: Sample) -> None:
+        """A sample later than all of its device."""
+        self._new.setdefault(device, []).append(sample)
+
+    def insert(self, device: str, sample: Sample) -> bool:
+        """A sample anywhere in time; returns whether it changed anything (a repeated message does not)."""
+        self.flush()
+        old = self._at(device, sample.ts_ms)
+        new = sample if old is None else merged(old, sample)
+        if new == old:
+            return False
+        self.connection.execute("INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?, ?, ?)", (device, *_row(new)))
+        return True
+
+    def flush(self) -> None:
+        """Write what `append` buffered."""
+        for device, samples in self._new.items():
+            self.connection.executemany(
+                "INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?, ?, ?)", [(device, *_row(sample)) for sample in samples]
+            )
+        self._new.clear()
+
+    def discard_buffer(self) -> None:
+        """The transaction was rolled back."""
+        self._new.clear()
+
+    def samples(self, device: str, from_ms: int) -> Iterator[Sample]:
+        """All samples from then on, in order of event time."""
+        self.flush()
+        rows = self.connection.execute(_SAMPLES + "AND ts_ms >= ? ORDER BY ts_ms", (device, from_ms))
+        packed = (sample for sample in self._packed(device, from_ms) if sample.ts_ms >= from_ms)
+        return _merged_in_order(packed, (Sample(*row) for row in rows))
+
+    def baselines(self, device: str, before_ms: int) -> dict[str, Baseline]:
+        """The last good reading of each counter before then, however long ago."""
+        self.flush()
+        found = {
+            role: Baseline(value, ts_ms)
+            for role, value, ts_ms in self.connection.execute("SELECT role, value, ts_ms FROM baseline WHERE device = ?", (device,))
+            if ts_ms < before_ms
+        }
+        for role in ROLES:
+            row = self.connection.execute(_LAST_GOOD[role], (device, before_ms)).fetchone()
+            if row is not None and (role not in found or row[1] > found[role].ts_ms):
+                found[role] = Baseline(*row)
+        self._look_into_hours(device, before_ms, found)
+        return found
+
+    def pack(self, device: str, before_ms: int, limit: int = 4) -> int:
+        """Pack the samples of at most `limit` whole hours before then; returns how many hours were packed."""
+        self.flush()
+        count = 0
+        for _ in range(limit):
+            row = self.connection.execute("SELECT min(ts_ms) FROM sample WHERE device = ?", (device,)).fetchone()
+            if row[0] is None or (hour_ms := row[0] - row[0] % HOUR_MS) + HOUR_MS > before_ms:
+                break
+            self._pack_hour(device, hour_ms)
+            count += 1
+        return count
+
+    def prune(self, device: str, before_ms: int) -> None:
+        """Forget packed hours before then; the last good counter readings among them stay as baselines."""
+        hours = self.connection.execute(
+            "SELECT hour_ms, samples FROM sample_hour WHERE device = ? AND hour_ms + ? <= ? ORDER BY hour_ms",
+            (device, HOUR_MS, before_ms),
+        ).fetchall()
+        for hour_ms, blob in hours:
+            for sample in unpack(blob):
+                self.keep_baseline(device, sample)
+            self.connection.execute("DELETE FROM sample_hour WHERE device = ? AND hour_ms = ?", (device, hour_ms))
+
+    def keep_baseline(self, device: str, sample: Sample) -> None:
+        """Remember the counters of a sample that is not kept itself; a later one replaces an earlier one."""
+        for role in ROLES:
+            if (value := getattr(sample, role)) is not None:
+                self.connection.execute(
+                    """INSERT INTO baseline VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
+                    SET value = excluded.value, ts_ms = excluded.ts_ms WHERE excluded.ts_ms >= ts_ms""",
+                    (device, role, value, sample.ts_ms),
+                )
+
+    def _at(self, device: str, ts_ms: int) -> Sample | None:
+        row = self.connection.execute(_SAMPLES + "AND ts_ms = ?", (device, ts_ms)).fetchone()
+        if row is not None:
+            return Sample(*row)
+        hour = self.connection.execute(
+            "SELECT samples FROM sample_hour WHERE device = ? AND hour_ms = ?", (device, ts_ms - ts_ms % HOUR_MS)
+        ).fetchone()
+        return next((sample for sample in unpack(hour[0]) if sample.ts_ms == ts_ms), None) if hour else None
+
+    def _packed(self, device: str, from_ms: int) -> Iterator[Sample]:
+        for (blob,) in self.connection.execute(
+            "SELECT samples FROM sample_hour WHERE device = ? AND hour_ms > ? ORDER BY hour_ms", (device, from_ms - HOUR_MS)
+        ).fetchall():
+            yield from unpack(blob)
+
+    def _look_into_hours(self, device: str, before_ms: int, found: dict[str, Baseline]) -> None:
+        """Improve `found` by what the packed hours before know, the newest hour first, as long as it can be later."""
+        hours = self.connection.execute(
+            "SELECT hour_ms, samples FROM sample_hour WHERE device = ? AND hour_ms < ? ORDER BY hour_ms DESC", (device, before_ms)
+        )
+        counted = {role for role in ROLES if role in found}
+        for number, (hour_ms, blob) in enumerate(hours):
+            if number and counted and all(found[role].ts_ms >= hour_ms + HOUR_MS for role in counted):
+                break
+            for sample in unpack(blob):
+                if sample.ts_ms >= before_ms:
+                    break
+                for role in ROLES:
+                    value = getattr(sample, role)
+                    if value is not None and (role not in found or sample.ts_ms > found[role].ts_ms):
+                        found[role] = Baseline(value, sample.ts_ms)
+                        counted.add(role)
+
+    def _pack_hour(self, device: str, hour_ms: int) -> None:
+        where = (device, hour_ms, hour_ms + HOUR_MS)
+        rows = self.connection.execute(_SAMPLES + "AND ts_ms >= ? AND ts_ms < ? ORDER BY ts_ms", where).fetchall()
+        old = self.connection.execute(
+            "SELECT samples FROM sample_hour WHERE device = ? AND hour_ms = ?", (device, hour_ms)
+        ).fetchone()
+        samples = _merged_in_order(unpack(old[0]) if old else [], (Sample(*row) for row in rows))
+        self.connection.execute("INSERT OR REPLACE INTO sample_hour VALUES (?, ?, ?)", (device, hour_ms, pack(samples)))
+        self.connection.execute("DELETE FROM sample WHERE device = ? AND ts_ms >= ? AND ts_ms < ?", where)
+
+    # Devices, chains, gaps, facts
+
+    def devices(self) -> dict[str, Known]:
+        rows = self.connection.execute("SELECT id, first_ms, last_ms, settled_ms, version FROM device")
+        return {row[0]: Known(*row[1:]) for row in rows}
+
+    def save_device(self, device: str, known: Known) -> None:
+        self.connection.execute(
+            "INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?)",
+            (device, known.first_ms, known.last_ms, known.settled_ms, known.version),
+        )
+
+    def chains(self) -> dict[tuple[str, str], ChainEnd]:
+        rows = self.connection.execute("SELECT device, stream, seq, ts_ms FROM chain")
+        return {(device, stream): ChainEnd(seq, ts_ms) for device, stream, seq, ts_ms in rows}
+
+    def save_chain(self, device: str, stream: str, end: ChainEnd) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO chain VALUES (?, ?, ?, ?)", (device, stream, end.seq, end.ts_ms))
+
+    def drop_chains(self, before_ms: int) -> None:
+        """Forget streams of which nothing came since."""
+        self.connection.execute("DELETE FROM chain WHERE ts_ms < ?", (before_ms,))
+
+    def gaps(self) -> list[Gap]:
+        rows = self.connection.execute(
+            "SELECT device, stream, after_seq, after_ms, before_seq, before_ms, missing_seq FROM gap ORDER BY before_ms"
+        )
+        return [Gap(*row) for row in rows]
+
+    def save_gap(self, gap: Gap) -> None:
+        self.connection.execute(
+            "INSERT OR REPLACE INTO gap VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (gap.device, gap.stream, gap.after_seq, gap.after_ms, gap.before_seq, gap.before_ms, gap.missing_seq),
+        )
+
+    def drop_gap(self, gap: Gap) -> None:
+        self.connection.execute(
+            "DELETE FROM gap WHERE device = ? AND stream = ? AND before_seq = ?", (gap.device, gap.stream, gap.before_seq)
+        )
+
+    def fact(self, name: str) -> str | None:
+        row = self.connection.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_fact(self, name: str, value: str) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+
+def _row(sample: Sample) -> tuple[int, float | str | None, int | None, int | None, int | None]:
+    return sample.ts_ms, sample.state, sample.total, sample.good, sample.reject
+
+
+def _merged_in_order(packed: Iterable[Sample], rows: Iterable[Sample]) -> Iterator[Sample]:
+    """Both in order of time; of one instant the row, which is later, wins signal by signal."""
+    for _, same in groupby(merge(packed, rows, key=_ts_ms), key=_ts_ms):
+        yield reduce(merged, same)
+
+
+def _ts_ms(sample: Sample) -> int:
+    return sample.ts_ms

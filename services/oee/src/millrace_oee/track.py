@@ -1,0 +1,166 @@
+"""One machine as the engine follows it: its samples in the store, its history in memory, and which results they call for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from millrace_contract.messages import OeeInterval
+from millrace_contract.times import parse_timestamp
+
+from .calendar import LineCalendar, TimeWindow
+from .documents import state_interval, stop_interval, withdrawn
+from .history import History, Seed
+from .machine import Machine
+from .results import FOREVER_MS, Results
+from .samples import Sample
+from .states import UNPLANNED_STOP
+from .stops import find_stops
+from .store import Known, Store
+from .timeline import Run
+from .windows import Sums, sums_of
+
+OUT_OF_ORDER_MS = 5_000
+"""How long an ended window waits for messages that overtook each other."""
+
+
+class Track:
+    """Samples in, sums and intervals out. The store is the truth; the history is a fold over it that may be thrown away."""
+
+    def __init__(self, machine: Machine, calendar: LineCalendar, store: Store, known: Known | None) -> None:
+        self.machine = machine
+        self.calendar = calendar
+        self.known = known
+        self.late_samples = 0
+        """How many samples came that the history does not have."""
+        self._store = store
+        self._history: History | None = None
+        self._told: tuple[object, ...] = ()
+
+    def add(self, sample: Sample, version: str) -> bool:
+        """Take a sample; returns whether it said anything new."""
+        known = self.known
+        if known is None:
+            self.known = Known(sample.ts_ms, sample.ts_ms, sample.ts_ms, version)
+            self._store.append(self.machine.id, sample)
+            return True
+        if sample.ts_ms > known.last_ms:
+            self._store.append(self.machine.id, sample)
+            known.last_ms = sample.ts_ms
+            if self._history is not None and not self.late_samples:
+                self._history.add(sample)
+        elif not self._store.insert(self.machine.id, sample):
+            return False
+        else:
+            self.late_samples += 1
+            known.first_ms = min(known.first_ms, sample.ts_ms)
+        known.settled_ms = min(known.settled_ms, sample.ts_ms)
+        return True
+
+    def as_of_ms(self, now_ms: int) -> int:
+        """The event time up to which something can be said: the newest sample's, or, in silence, a little before now."""
+        return max(self._known.last_ms, now_ms - self.machine.stale_ms - OUT_OF_ORDER_MS)
+
+    def ended_ms(self, now_ms: int) -> int:
+        """Windows that end up to here are closed: later samples, or silence, say that nothing in order can come any more."""
+        return max(self._known.last_ms - OUT_OF_ORDER_MS, now_ms - self.machine.stale_ms - OUT_OF_ORDER_MS)
+
+    def unsettled(self, ended_ms: int) -> list[TimeWindow]:
+        """Ended windows whose figures may not be what they were."""
+        known, ahead_ms = self._known, self.machine.lookahead_ms
+        from_ms = max(known.first_ms, known.settled_ms - ahead_ms)
+        return [
+            w for w in self.calendar.windows(from_ms, ended_ms) if w.end_ms <= ended_ms and w.end_ms + ahead_ms > known.settled_ms
+        ]
+
+    def current(self, as_of_ms: int) -> TimeWindow | None:
+        """The shift in progress, or the last one of the past day."""
+        shifts = self.calendar.shifts(as_of_ms - 24 * 3_600_000, as_of_ms)
+        return TimeWindow(shifts[-1].start_ms, shifts[-1].end_ms, "shift", shifts[-1].id) if shifts else None
+
+    def history(self, windows: list[TimeWindow], as_of_ms: int, results: Results) -> History:
+        """A history that is exact for these windows, for the shift in progress, and from `settled_ms` on."""
+        current = self.current(as_of_ms)
+        starts = [w.start_ms for w in windows] + ([current.start_ms] if current else [])
+        from_ms = min([*starts, self._known.settled_ms, as_of_ms]) - self.machine.lookback_ms
+        history = self._history
+        if history is None or self.late_samples or history.from_ms > from_ms:
+            history = self._rebuild(from_ms, results)
+        else:
+            history.forget(from_ms)
+        return history
+
+    def sums(self, window: TimeWindow, as_of_ms: int) -> Sums:
+        """The sums of a window that `history` was asked for, up to `as_of_ms`."""
+        if self._history is None:
+            raise RuntimeError(f"{self.machine.id}: sums were asked for before a history")
+        return sums_of(self._history, window.start_ms, min(window.end_ms, as_of_ms), as_of_ms)
+
+    def changed_intervals(self, history: History, as_of_ms: int, results: Results) -> Iterator[tuple[OeeInterval, int, int]]:
+        """Intervals that may differ from what was published, each with its start and end."""
+        machine, from_ms = self.machine, self._known.settled_ms
+        runs = history.timeline.runs(history.from_ms, as_of_ms, as_of_ms)
+        stops = find_stops(runs, machine.leaves, machine.micro_ms)
+        if not self._is_news(history, runs, pending=bool(stops) and stops[-1].pending):
+            return
+        present: set[str] = set()
+        for run in runs:
+            if run.open or run.end_ms >= from_ms:
+                interval = state_interval(machine, run)
+                present.add(interval.id)
+                yield interval, run.start_ms, FOREVER_MS if run.open else run.end_ms
+        for stop in stops:
+            end_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
+            if end_ms >= from_ms:
+                interval = stop_interval(machine, stop)
+                present.add(interval.id)
+                yield interval, stop.start_ms, end_ms
+        for interval in results.intervals(machine.id, from_ms):
+            if interval.id not in present:
+                start_ms = parse_timestamp(interval.start)
+                yield withdrawn(interval), start_ms, start_ms
+
+    def settle(self, ended_ms: int, version: str) -> None:
+        """Everything up to here is told."""
+        self._known.settled_ms = max(self._known.settled_ms, ended_ms)
+        self._known.version = version
+
+    def forget_history(self) -> None:
+        """Fold anew from the store at the next need."""
+        self._history = None
+        self._told = ()
+
+    @property
+    def _known(self) -> Known:
+        if self.known is None:
+            raise RuntimeError(f"{self.machine.id}: asked for figures before its first sample")
+        return self.known
+
+    def _rebuild(self, from_ms: int, results: Results) -> History:
+        seed = Seed(self._store.baselines(self.machine.id, from_ms), tuple(self._leading_runs(from_ms, results)))
+        history = History(self.machine, self.calendar, from_ms, seed)
+        for sample in self._store.samples(self.machine.id, from_ms):
+            history.add(sample)
+        self._history, self.late_samples, self._told = history, 0, ()
+        return history
+
+    def _leading_runs(self, before_ms: int, results: Results) -> list[Run]:
+        """The published run in force at `before_ms`, and if it is part of a stop, those of the same stop before it."""
+        runs: list[Run] = []
+        for interval in results.states_before(self.machine.id, before_ms):
+            end_ms = FOREVER_MS if interval.end is None else parse_timestamp(interval.end)
+            run = Run(parse_timestamp(interval.start), end_ms, interval.state)
+            if runs and (run.end_ms != runs[0].start_ms or self.machine.leaves.get(run.state) != UNPLANNED_STOP):
+                break
+            runs.insert(0, run)
+            if self.machine.leaves.get(run.state) != UNPLANNED_STOP:
+                break
+        return runs
+
+    def _is_news(self, history: History, runs: list[Run], *, pending: bool) -> bool:
+        """Time going by in the same state is no news; a change of state, or a stop that outgrew a micro-stop, is."""
+        last = runs[-1] if runs else None
+        told = (history.timeline.changes, last and (last.start_ms, last.open), pending)
+        if told == self._told:
+            return False
+        self._told = told
+        return True
