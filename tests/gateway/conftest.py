@@ -7,7 +7,8 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -149,43 +150,48 @@ class DeviceServer:
         return (frame := bytes([request.unit]) + pdu) + crc16(frame)
 
     async def _answer(self, request: Request, fault: str, writer: asyncio.StreamWriter) -> None:
-        pdu = self._pdu(request)
-        frame = self._frame(request, pdu)
         kind, _, argument = fault.partition(":")
-        match kind:
-            case "silent":
-                return
-            case "exception":
-                frame = self._frame(request, bytes([request.function | 0x80, int(argument)]))
-            case "wrong_function":
-                frame = self._frame(request, bytes([int(argument or 4)]) + pdu[1:])
-            case "wrong_unit":
-                frame = self._frame(Request(request.transaction, request.unit + 1, 3, 0, 0), pdu)
-            case "wrong_transaction":
-                frame = self._frame(Request(request.transaction + 7, request.unit, 3, 0, 0), pdu)
-            case "fewer":  # a well-formed answer with one register less than asked
-                frame = self._frame(request, bytes([pdu[0], pdu[1] - 2]) + pdu[2:-2])
-            case "lying":  # announces more than it holds
-                frame = self._frame(request, bytes([pdu[0], pdu[1] + 2]) + pdu[2:])
-            case "truncated":
-                frame = frame[:-3]
-            case "garbage":
-                frame = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-            case "dribbled":
-                for index in range(len(frame)):
-                    writer.write(frame[index : index + 1])
-                    await writer.drain()
-                    await asyncio.sleep(0.001)
-                return
-            case "duplicated":
-                frame *= 2
-            case "close":
-                writer.transport.abort()
-                raise ConnectionResetError
-            case "late":
-                await asyncio.sleep(float(argument))
-        writer.write(frame)
+        frame = self._frame(request, self._pdu(request))
+        if kind == "silent":
+            return
+        if kind == "close":
+            writer.transport.abort()
+            raise ConnectionResetError
+        if kind == "late":
+            await asyncio.sleep(float(argument))
+        if kind == "dribbled":
+            for index in range(len(frame)):
+                writer.write(frame[index : index + 1])
+                await writer.drain()
+                await asyncio.sleep(0.001)
+            return
+        writer.write(self._spoiled(request, frame, kind, argument))
         await writer.drain()
+
+    def _spoiled(self, request: Request, frame: bytes, kind: str, argument: str) -> bytes:
+        """The answer as this fault leaves it."""
+        pdu = self._pdu(request)
+        match kind:
+            case "exception":
+                return self._frame(request, bytes([request.function | 0x80, int(argument)]))
+            case "wrong_function":
+                return self._frame(request, bytes([int(argument or 4)]) + pdu[1:])
+            case "wrong_unit":
+                return self._frame(replace(request, unit=request.unit + 1), pdu)
+            case "wrong_transaction":
+                return self._frame(replace(request, transaction=request.transaction + 7), pdu)
+            case "fewer":  # a well-formed answer with one register less than asked
+                return self._frame(request, bytes([pdu[0], pdu[1] - 2]) + pdu[2:-2])
+            case "lying":  # announces more than it holds
+                return self._frame(request, bytes([pdu[0], pdu[1] + 2]) + pdu[2:])
+            case "truncated":
+                return frame[:-3]
+            case "garbage":
+                return b"HTTP/1.1 400 Bad Request\r\n\r\n"
+            case "duplicated":
+                return frame * 2
+            case _:
+                return frame
 
 
 @pytest.fixture
@@ -240,3 +246,44 @@ def make_device() -> Callable[..., Device]:
         return Device.model_validate({"id": device_id, "line": "line1", "profile": "test-device", "connection": connection})
 
     return make
+
+
+PLANT = """
+root: factory
+time_zone: UTC
+lines:
+  line1:
+    devices:
+{devices}
+"""
+DEVICE = """
+      {id}:
+        profile: test-device
+        connection: {{host: 127.0.0.1, port: {port}, unit: {unit}, timeout_s: 0.5}}
+        tags: {{station: ST1}}
+"""
+PROFILE = """
+title: Test device
+source: test
+verified: no
+groups: {fast: {interval_s: 0.05}, slow: {interval_s: 0.5}}
+signals:
+  counter: {address: 10, type: uint16}
+  temperature: {table: input, address: 100, type: float32, unit: Cel, group: slow}
+  door_open: {table: discrete, address: 3, type: bit}
+"""
+
+
+@pytest.fixture
+def plant_folder(tmp_path: Path) -> Callable[..., Path]:
+    """A configuration folder with these devices, each (id, port, unit), all of one small profile."""
+
+    def write(*devices: tuple[str, int, int], profile: str = PROFILE) -> Path:
+        folder = tmp_path / "config"
+        (folder / "profiles").mkdir(parents=True, exist_ok=True)
+        entries = "".join(DEVICE.format(id=name, port=port, unit=unit) for name, port, unit in devices)
+        (folder / "plant.yaml").write_text(PLANT.format(devices=entries))
+        (folder / "profiles" / "test-device.yaml").write_text(profile)
+        return folder
+
+    return write

@@ -217,7 +217,7 @@ def test_reading_without_a_connection_says_so() -> None:
     async def run() -> None:
         await ModbusConnection(Endpoint("tcp", "127.0.0.1", 1)).read(1, 3, 0, 1, 0.1)
 
-    with pytest.raises(NotConnected, match="no connection to 127.0.0.1:1"):
+    with pytest.raises(NotConnected, match=r"no connection to 127\.0\.0\.1:1"):
         asyncio.run(run())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -171,7 +172,7 @@ def test_a_dead_device_does_not_delay_another_connection(
         lambda: len(watch.of("ALIVE")) >= 40,
     )
     times = [arrived_ms for device, _, arrived_ms in watch.snapshots if device == "ALIVE"]
-    assert max(later - earlier for earlier, later in zip(times[1:], times[2:], strict=False)) < 1000
+    assert max(later - earlier for earlier, later in itertools.pairwise(times[1:])) < 1000
 
 
 def test_a_silent_unit_costs_its_neighbours_one_time_limit_a_probe(

@@ -39,11 +39,11 @@ class _RecordingWire(Wire):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(ModbusConnection(endpoint), SystemClock())
-        self.payloads: dict[Block, bytes] = {}
+        self.payloads: list[tuple[Block, bytes]] = []
 
     async def request(self, unit: int, block: Block, timeout_s: float) -> bytes:
         payload = await super().request(unit, block, timeout_s)
-        self.payloads[block] = payload
+        self.payloads.append((block, payload))
         return payload
 
 
@@ -122,9 +122,9 @@ async def _widest(connection: ModbusConnection, unit: int, table: str, start: in
     return await connection.read(unit, FUNCTION_CODES[table], start, widths[-1], timeout_s)
 
 
-def _raw_registers(payloads: dict[Block, bytes]) -> dict[tuple[str, int], int]:
+def _raw_registers(payloads: list[tuple[Block, bytes]]) -> dict[tuple[str, int], int]:
     raw: dict[tuple[str, int], int] = {}
-    for block, payload in payloads.items():
+    for block, payload in payloads:
         values = decode_bits(payload, block.count) if block.table in BIT_TABLES else register_words(payload)
         raw.update({(block.table, block.address + index): value for index, value in enumerate(values)})
     return raw

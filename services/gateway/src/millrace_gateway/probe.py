@@ -11,6 +11,8 @@ from .registers import NUMBER_TYPES, ORDERS, NotText, Value, decode_number, deco
 
 OTHER_SCALES: Final = (0.1, 0.01, 0.001, 10.0, 100.0)
 TEXT_REGISTERS: Final = 4
+SHORTEST_TEXT: Final = 3
+"""Fewer characters than this are more often a number that happens to look like text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def _readings(table: str, payload: bytes) -> Iterator[tuple[str, str, Value | No
             text = decode_text(order, payload[: 2 * TEXT_REGISTERS])
         except NotText:
             continue
-        if text:
+        if len(text) >= SHORTEST_TEXT:
             yield "string", order, text
 
 

@@ -1,0 +1,191 @@
+"""plan, read and probe as a person and a script use them."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace_gateway.__main__ import main
+
+Make = Callable[..., Any]
+SHARED_LINE = """
+title: Test device
+source: test
+verified: no
+groups: {fast: {interval_s: 0.1}}
+signals:
+  one: {address: 0, type: uint16}
+"""
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line; exit status, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = main(list(arguments))
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def objects(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_plan_says_what_polling_costs(plant_folder: Make, call: Make) -> None:
+    config = plant_folder(("M-1", 502, 1), ("M-2", 502, 2))
+    status, out, _ = call("plan", "--config", str(config), "--json")
+    assert status == 0
+    first, second = objects(out)
+    assert {key: first[key] for key in ("device", "requests", "registers", "interval_ms", "late")} == {
+        "device": "M-1",
+        "requests": 3,
+        "registers": 4,
+        "interval_ms": 50.0,
+        "late": False,
+    }
+    assert first["cycle_ms"] == 30.0
+    assert second["device"] == "M-2"
+    status, out, _ = call("plan", "--config", str(config))
+    assert status == 0
+    assert "Every device can keep its intervals." in out
+
+
+def test_plan_says_who_will_be_late(plant_folder: Make, call: Make) -> None:
+    config = plant_folder(*((f"M-{i}", 502, i) for i in range(1, 13)), profile=SHARED_LINE)
+    status, out, _ = call("plan", "--config", str(config), "--json")
+    assert status == 1
+    assert all(each["late"] and each["load"] == 1.2 for each in objects(out))
+    _, out, _ = call("plan", "--config", str(config))
+    assert "127.0.0.1:502 would be busy 120% of the time" in out
+
+
+def test_plan_of_a_slow_serial_line(plant_folder: Make, call: Make, tmp_path: Path) -> None:
+    config = plant_folder(("M-1", 502, 7), profile=SHARED_LINE.replace("0.1", "0.02"))
+    plant = (config / "plant.yaml").read_text()
+    serial = "{transport: serial, serial_port: /dev/ttyUSB0, baud_rate: 9600, unit: 7}"
+    (config / "plant.yaml").write_text(plant.replace("{host: 127.0.0.1, port: 502, unit: 7, timeout_s: 0.5}", serial))
+    status, out, _ = call("plan", "--config", str(config))
+    assert status == 1
+    assert "M-1: unit 7 at 20 ms needs 30.208 ms: will be late" in out
+
+
+def test_plan_lists_the_requests_of_a_named_device(plant_folder: Make, call: Make) -> None:
+    status, out, _ = call("plan", "M-1", "--config", str(plant_folder(("M-1", 502, 1), ("M-2", 502, 2))))
+    assert status == 0
+    assert "input 100 to 101" in out
+    assert "M-2" not in out
+
+
+def test_read_shows_values_beside_raw_registers(device_server: Make, plant_folder: Make, call: Make) -> None:
+    server = device_server()
+    high, low = struct.unpack(">HH", struct.pack(">f", 68.5))
+    server.registers = {("input", 100): high, ("input", 101): low}
+    config = plant_folder(("M-1", server.port, 1))
+    status, out, err = call("read", "M-1", "--config", str(config), "--json")
+    assert (status, err) == (0, "")
+    counter, temperature, door = objects(out)
+    assert (counter["value"], counter["raw"], counter["quality"]) == (10, [10], "good")
+    assert (temperature["value"], temperature["raw"], temperature["unit"]) == (68.5, [high, low], "Cel")
+    assert (door["value"], door["raw"]) == (1, [1])
+    status, out, _ = call("read", "M-1", "--config", str(config))
+    assert status == 0
+    assert "68.5" in out
+    assert f"{high:04x} {low:04x}" in out
+
+
+def test_read_says_why_a_signal_is_bad(device_server: Make, plant_folder: Make, call: Make) -> None:
+    server = device_server()
+    server.undefined = {("input", 101)}
+    config = plant_folder(("M-1", server.port, 1))
+    status, out, err = call("read", "M-1", "--config", str(config), "--json")
+    assert status == 1
+    assert [each["quality"] for each in objects(out)] == ["good", "bad", "good"]
+    assert objects(out)[1]["reason"] == "input 100 to 101: Modbus exception 2: the device has no such address"
+    assert err == "M-1: Modbus exception 2: the device has no such address\n"
+
+
+def test_read_of_a_device_that_is_not_there(plant_folder: Make, call: Make) -> None:
+    status, _, err = call("read", "M-1", "--config", str(plant_folder(("M-1", 1, 1))))
+    assert status == 1
+    assert err == "M-1: nothing listens at 127.0.0.1:1 (connection refused)\n"
+
+
+def test_probe_finds_swapped_words(device_server: Make, call: Make) -> None:
+    server = device_server()
+    high, low = struct.unpack(">HH", struct.pack(">f", 68.7))
+    server.registers = {("holding", 100): low, ("holding", 101): high}
+    host = f"127.0.0.1:{server.port}"
+    status, out, _ = call("probe", host, "--unit", "3", "--address", "100", "--expect", "68.7", "--json")
+    assert status == 0
+    found = objects(out)
+    assert {each["address"] for each in found} == {99, 100, 101}
+    assert [(each["address"], each["type"], each["order"]) for each in found if each["matches"]] == [(100, "float32", "CDAB")]
+    assert all(each.keys() >= {"address", "type", "order", "value", "matches"} for each in found)
+    _, out, _ = call("probe", host, "--unit", "3", "--address", "101", "--expect", "68.7")
+    assert "my_signal: {table: holding, address: 100, type: float32, order: CDAB}    # one off: you asked for 101" in out
+    status, out, _ = call("probe", host, "--address", "100", "--expect", "-4711.5")
+    assert status == 1
+    assert "Wrong address, table or unit?" in out
+
+
+def test_probe_at_the_edge_of_a_device(device_server: Make, call: Make) -> None:
+    server = device_server()
+    server.undefined = {("holding", address) for address in (9, 12, 13, 14)}
+    status, out, _ = call("probe", f"127.0.0.1:{server.port}", "--address", "10", "--expect", "10", "--json")
+    assert status == 0
+    assert {each["address"] for each in objects(out)} == {10, 11}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("probe", "127.0.0.1:0", "--address", "1"), "'127.0.0.1:0' is not a host"),
+        (("probe", "127.0.0.1", "--address", "70000"), "70000 is not allowed: 0 to 65535"),
+        (("probe", "127.0.0.1", "--address", "1", "--unit", "256"), "256 is not allowed: 0 to 255"),
+        (("plan", "--config", "no-such-folder"), "plant.yaml: is missing"),
+        (("run", "--config", "no-such-folder"), "plant.yaml: is missing"),
+    ],
+)
+def test_mistakes_are_answered_in_words(
+    call: Make, arguments: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MILLRACE_DATA", str(tmp_path))
+    status, _, err = call(*arguments)
+    assert status == 2
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_an_unknown_device_names_the_nearest(plant_folder: Make, call: Make) -> None:
+    status, _, err = call("read", "M1", "--config", str(plant_folder(("M-1", 502, 1))))
+    assert status == 2
+    assert "there is no device 'M1' in plant.yaml (did you mean M-1?)" in err
+
+
+def test_signals_that_no_request_can_hold_are_a_problem_of_the_profile(plant_folder: Make, call: Make) -> None:
+    profile = SHARED_LINE + "  big: {address: 10, type: float64}\nlimits: {max_registers: 2}\n"
+    status, _, err = call("plan", "--config", str(plant_folder(("M-1", 502, 1), profile=profile)))
+    assert status == 2
+    assert "profiles/test-device.yaml: signals: big: needs 4 in one request, the device allows 2" in err
+
+
+def test_one_serial_port_with_two_speeds_is_a_problem_of_the_plant(plant_folder: Make, call: Make) -> None:
+    config = plant_folder(("M-1", 502, 1), ("M-2", 502, 2))
+    text = (config / "plant.yaml").read_text()
+    for unit, speed in ((1, 9600), (2, 19200)):
+        text = text.replace(
+            f"{{host: 127.0.0.1, port: 502, unit: {unit}, timeout_s: 0.5}}",
+            f"{{transport: serial, serial_port: /dev/ttyUSB0, baud_rate: {speed}, unit: {unit}}}",
+        )
+    (config / "plant.yaml").write_text(text)
+    status, _, err = call("plan", "--config", str(config))
+    assert status == 2
+    assert "shares /dev/ttyUSB0 with M-1, but with other settings" in err

@@ -1,0 +1,339 @@
+"""The gateway as a process between a real Modbus server and a real broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace_contract.messages import Status, Stored, encode
+from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.telemetry import decode_telemetry
+from millrace_contract.testing.servers import Mosquitto, free_port, wait_until
+
+pytestmark = pytest.mark.broker
+Make = Callable[..., Any]
+
+
+class GatewayProcess:
+    """`millrace-gateway run` with settings of its own, to be killed and started again on the same data."""
+
+    def __init__(self, folder: Path, config: Path, broker: Mosquitto, **environment: str) -> None:
+        self.http_port = free_port()
+        self.log = folder / "gateway.log"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "MILLRACE_CONFIG": str(config),
+            "MILLRACE_DATA": str(folder / "data"),
+            "MILLRACE_MQTT_PORT": str(broker.port),
+            "MILLRACE_HTTP_PORT": str(self.http_port),
+            "MILLRACE_LOG_FORMAT": "json",
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> GatewayProcess:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "millrace_gateway", "run"], env=self.environment, stdout=log, stderr=log
+            )
+        return self
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(15)
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("event") == event]
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+
+
+class Listener:
+    """Collects everything below the root; plays ingest when told to confirm."""
+
+    def __init__(self, broker: Mosquitto, *, confirms: bool = False) -> None:
+        self.messages: list[Received] = []
+        self._lock = threading.Lock()
+        self._confirms = confirms
+        self.session = MqttSession(broker.settings(), "listener", Callbacks(message=self._on_message), filters=["factory/#"])
+        self.session.start()
+        assert self.session.wait_connected(10)
+
+    def _on_message(self, received: Received) -> None:
+        with self._lock:
+            self.messages.append(received)
+        if self._confirms and received.topic.endswith("/telemetry"):
+            message = decode_telemetry(received.payload, time.time_ns() // 1_000_000)
+            assert message.stream is not None
+            assert message.seq is not None
+            sender = message.stream.rsplit(".", 1)[0]
+            stored = encode(Stored(stream=message.stream, seqs=[(message.seq, message.seq)]))
+            self.session.publish(f"factory/_platform/stored/{sender}", stored)
+
+    def of(self, ending: str) -> list[Received]:
+        with self._lock:
+            return [received for received in self.messages if received.topic.endswith(ending)]
+
+    def documents(self, ending: str) -> list[dict[str, Any]]:
+        return [json.loads(received.payload) for received in self.of(ending) if received.payload]
+
+    def last(self, ending: str) -> dict[str, Any]:
+        documents = self.documents(ending)
+        return documents[-1] if documents else {}
+
+    def announce_ingest(self) -> None:
+        status = Status(service="ingest", instance="1", alive=True, taking=True)
+        self.session.publish("factory/_platform/ingest/1/status", encode(status), retain=True)
+
+
+@pytest.fixture
+def run_gateway(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Callable[..., GatewayProcess]]:
+    started: list[GatewayProcess] = []
+
+    def start(config: Path, **environment: str) -> GatewayProcess:
+        process = GatewayProcess(tmp_path, config, mosquitto, **environment).start()
+        started.append(process)
+        return process
+
+    yield start
+    for each in started:
+        if each.process is not None and each.process.poll() is None:
+            each.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def listen(mosquitto: Mosquitto) -> Iterator[Callable[..., Listener]]:
+    started: list[Listener] = []
+
+    def start(*, confirms: bool = False) -> Listener:
+        listener = Listener(mosquitto, confirms=confirms)
+        started.append(listener)
+        return listener
+
+    yield start
+    for each in started:
+        each.session.stop()
+
+
+def test_readings_travel_from_registers_to_the_broker(
+    device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make
+) -> None:
+    server = device_server()
+    listener = listen()
+    run_gateway(plant_folder(("M-1", server.port, 1)))
+    wait_until(lambda: len(listener.of("M-1/telemetry")) > 12, "telemetry of M-1")
+    first, *others = listener.documents("line1/M-1/telemetry")
+    assert first["readings"].keys() == {"counter", "temperature", "door_open"}
+    assert first["readings"]["counter"] == 10
+    assert first["tags"] == {"station": "ST1"}
+    assert {tuple(sorted(other["readings"])) for other in others} >= {("counter", "door_open")}
+    assert [other["seq"] for other in others] == list(range(2, len(others) + 2))
+    assert [other["prev"] for other in others] == list(range(1, len(others) + 1))
+    assert {other["stream"] for other in others} == {first["stream"]}
+    assert first["stream"].startswith("gateway-edge-1.")
+    times = [decode_telemetry(r.payload, time.time_ns() // 1_000_000).timestamp_ms for r in listener.of("M-1/telemetry")]
+    assert times == sorted(set(times))
+    wait_until(lambda: listener.last("M-1/comms").get("state") == "online", "comms of M-1")
+    assert listener.last("M-1/comms")["gateway"] == "edge-1"
+    assert listener.last("M-1/comms")["round_trip_ms"] > 0
+
+
+def test_every_committed_message_arrives_after_kill_9(
+    device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make, mosquitto: Mosquitto
+) -> None:
+    server = device_server()
+    config = plant_folder(*((f"M-{i}", server.port, i) for i in range(1, 6)))
+    listener = listen(confirms=True)
+    listener.announce_ingest()
+    gateway = run_gateway(config)
+    for _ in range(3):
+        seen = len(listener.of("/telemetry"))
+        wait_until(lambda seen=seen: len(listener.of("/telemetry")) > seen + 60, "more telemetry")
+        gateway.end(signal.SIGKILL)
+        gateway.start()
+    mosquitto.kill()
+    time_away = len(server.requests)
+    wait_until(lambda: len(server.requests) > time_away + 200, "reads while the broker is away")
+    mosquitto.start()
+    assert listener.session.wait_connected(15)
+    listener.announce_ingest()
+    seen = len(listener.of("/telemetry"))
+    wait_until(lambda: len(listener.of("/telemetry")) > seen + 200, "telemetry after the broker came back")
+    assert gateway.end() == 0
+    highest = {document["seq"] for document in listener.documents("/telemetry")}
+    # What the last run committed but had no time to send goes out with the next one.
+    gateway.start()
+    wait_until(lambda: any(d["seq"] > max(highest) for d in listener.documents("/telemetry")), "the next run")
+    wait_until(lambda: set(range(1, max(highest))) <= {d["seq"] for d in listener.documents("/telemetry")}, "every number")
+    assert len({document["stream"] for document in listener.documents("/telemetry")}) == 1
+    by_seq: dict[int, set[str]] = {}
+    for document in listener.documents("/telemetry"):
+        document.pop("backfill", None)
+        by_seq.setdefault(document["seq"], set()).add(json.dumps(document, sort_keys=True))
+    assert all(len(versions) == 1 for versions in by_seq.values())
+    wait_until(lambda: len(listener.of("gateway/edge-1/status")) > 0, "a status")
+
+
+def test_device_and_broker_may_be_absent_at_the_start(
+    device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make, mosquitto: Mosquitto
+) -> None:
+    mosquitto.stop()
+    server = device_server()
+    server.stop()
+    gateway = run_gateway(plant_folder(("M-1", server.port, 1)))
+    wait_until(lambda: gateway.lines("device_comms") and gateway.lines("broker_problem"), "both found missing")
+    assert gateway.lines("device_comms")[0]["reason"].startswith("nothing listens at")
+    server.start()
+    mosquitto.start()
+    listener = listen()
+    wait_until(lambda: listener.last("M-1/comms").get("state") == "online", "the device", 30)
+    wait_until(lambda: len(listener.of("M-1/telemetry")) > 5, "telemetry")
+    assert listener.documents("M-1/telemetry")[0]["seq"] == 1
+    assert listener.documents("M-1/telemetry")[0]["quality"] == {"counter": "bad", "temperature": "bad", "door_open": "bad"}
+
+
+def test_an_unreachable_device_is_told_once_on_the_broker(
+    device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make
+) -> None:
+    dead, alive = device_server(), device_server()
+    listener = listen()
+    run_gateway(plant_folder(("DEAD", dead.port, 1), ("ALIVE", alive.port, 1)))
+    wait_until(lambda: listener.last("DEAD/comms").get("state") == "online", "both")
+    dead.stop()
+    wait_until(lambda: listener.last("DEAD/comms").get("state") == "offline", "DEAD to be offline")
+    seen = len(listener.of("ALIVE/telemetry"))
+    wait_until(lambda: len(listener.of("ALIVE/telemetry")) > seen + 40, "two seconds of ALIVE")
+    spoiled = [document for document in listener.documents("DEAD/telemetry") if not document["readings"]]
+    assert [document["quality"] for document in spoiled] == [{"counter": "bad", "temperature": "bad", "door_open": "bad"}]
+    assert "refused" in listener.last("DEAD/comms")["reason"]
+
+
+def test_comms_of_removed_devices_are_cleared_and_the_others_are_said_again(
+    device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make
+) -> None:
+    server = device_server()
+    listener = listen()
+    gateway = run_gateway(plant_folder(("M-1", server.port, 1), ("M-2", server.port, 2)))
+    wait_until(lambda: listener.last("M-2/comms"), "comms of M-2")
+    assert gateway.end() == 0
+    plant_folder(("M-1", server.port, 1))
+    gateway.start()
+    wait_until(lambda: listener.of("M-2/comms")[-1].payload == b"", "comms of M-2 to be cleared")
+    wait_until(lambda: len(listener.of("M-1/comms")) >= 2, "comms of M-1 again")
+
+
+def test_status_metrics_and_health(device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make) -> None:
+    server = device_server()
+    listener = listen()
+    gateway = run_gateway(plant_folder(("M-1", server.port, 1)))
+    wait_until(lambda: listener.last("gateway/edge-1/status").get("figures", {}).get("cycles", 0) > 0, "a status with figures", 30)
+    status = listener.last("gateway/edge-1/status")
+    assert status["alive"] is True
+    assert status["figures"]["devices"] == 1
+    assert {"outbox_messages", "outbox_oldest_s", "outbox_dropped", "late_cycles"} <= status["figures"].keys()
+    assert json.loads(gateway.get("/health/ready"))["ready"] is True
+    assert set(json.loads(gateway.get("/health/live"))["last_turn_s"]) >= {"poller", "outbox"}
+    metrics = gateway.get("/metrics")
+    assert "millrace_gateway_requests_total" in metrics
+    assert 'millrace_gateway_devices{state="online"} 1.0' in metrics
+    assert gateway.end() == 0
+    wait_until(lambda: listener.last("gateway/edge-1/status")["alive"] is False, "the good-bye")
+
+
+def test_a_killed_gateway_is_not_alive(device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make) -> None:
+    listener = listen()
+    gateway = run_gateway(plant_folder(("M-1", device_server().port, 1)))
+    wait_until(lambda: listener.last("gateway/edge-1/status").get("alive"), "a status")
+    gateway.end(signal.SIGKILL)
+    wait_until(lambda: listener.last("gateway/edge-1/status")["alive"] is False, "the last will")
+
+
+def test_sigterm_commits_what_was_read_and_ends_in_time(device_server: Make, plant_folder: Make, run_gateway: Make) -> None:
+    server = device_server()
+    server.faults[2] = "late:0.4"
+    gateway = run_gateway(plant_folder(("M-1", server.port, 1), ("M-2", server.port, 2)))
+    wait_until(lambda: len(server.of_unit(2)) >= 2, "reads of both")
+    began_s = time.monotonic()
+    assert gateway.end() == 0
+    assert time.monotonic() - began_s < 10
+    assert gateway.lines("gateway_stopped")[-1]["committed"] is True
+
+
+def test_a_broken_edit_runs_on_the_last_accepted_copy_and_says_so(
+    device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make
+) -> None:
+    server = device_server()
+    listener = listen()
+    config = plant_folder(("M-1", server.port, 1))
+    gateway = run_gateway(config)
+    wait_until(lambda: listener.of("M-1/telemetry"), "telemetry")
+    (config / "plant.yaml").write_text("root: factory\nlines: [\n")
+    seen = len(listener.of("M-1/telemetry"))
+    wait_until(lambda: len(listener.of("M-1/telemetry")) > seen + 5, "telemetry despite the edit")
+    assert gateway.end() == 0
+    gateway.start()
+    seen = len(listener.of("M-1/telemetry"))
+    wait_until(lambda: len(listener.of("M-1/telemetry")) > seen + 5, "telemetry after the restart")
+    wait_until(lambda: listener.last("gateway/edge-1/status").get("configuration") == "last_accepted", "a status that says so")
+    assert "plant.yaml" in listener.last("gateway/edge-1/status")["problems"][0]
+
+
+def test_a_wrong_password_is_said_in_words(device_server: Make, plant_folder: Make, tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "gateway", "right"], check=True)
+    broker = Mosquitto(tmp_path / "strict", f"allow_anonymous false\npassword_file {passwords}")
+    broker.start()
+    config = plant_folder(("M-1", device_server().port, 1))
+    gateway = GatewayProcess(tmp_path, config, broker, MILLRACE_MQTT_USERNAME="gateway", MILLRACE_MQTT_PASSWORD="wrong").start()
+    try:
+        wait_until(lambda: gateway.lines("broker_problem"), "the refusal")
+        assert "wrong user name or password" in gateway.lines("broker_problem")[0]["problem"]
+        assert "wrong" not in str(gateway.lines("broker_problem")[0]).replace("wrong user name", "")
+        wait_until(lambda: "millrace_gateway_outbox_messages" in gateway.get("/metrics"), "metrics")
+    finally:
+        gateway.end()
+        broker.stop()
+
+
+def test_a_port_in_use_is_said_in_words(device_server: Make, plant_folder: Make, run_gateway: Make) -> None:
+    server = device_server()
+    gateway = run_gateway(plant_folder(("M-1", server.port, 1)), MILLRACE_HTTP_PORT=str(server.port))
+    assert gateway.process.wait(15) == 2
+    text = gateway.log.read_text()
+    assert "MILLRACE_HTTP_PORT" in text
+    assert "cannot be used for health and metrics" in text
+    assert "Traceback" not in text
+
+
+def test_a_second_gateway_on_the_same_data_is_refused_in_words(device_server: Make, plant_folder: Make, run_gateway: Make) -> None:
+    config = plant_folder(("M-1", device_server().port, 1))
+    first = run_gateway(config)
+    wait_until(lambda: first.lines("gateway_started"), "the first")
+    second = run_gateway(config)
+    assert second.process.wait(15) == 2
+    assert "MILLRACE_DATA" in second.log.read_text()
+    assert "Traceback" not in second.log.read_text()
+
+
+def test_a_gateway_that_no_device_names_stays_up_and_says_why(plant_folder: Make, run_gateway: Make, listen: Make) -> None:
+    listener = listen()
+    gateway = run_gateway(plant_folder(("M-1", 1, 1)), MILLRACE_INSTANCE="edge-7")
+    wait_until(lambda: listener.last("gateway/edge-7/status"), "a status")
+    assert "names gateway 'edge-7', only edge-1" in listener.last("gateway/edge-7/status")["problems"][0]
+    assert gateway.end() == 0
