@@ -1,5 +1,7 @@
 import threading
 
+import pytest
+
 from millrace_contract.testing import wait_until
 from millrace_ingest.buffer import Buffer
 
@@ -13,24 +15,21 @@ def test_a_batch_ends_at_its_size() -> None:
     assert buffer.take(3, 0, 0) == []
 
 
-def test_full_by_number_or_by_bytes_the_producer_waits_and_nothing_is_dropped() -> None:
-    for buffer in (Buffer[int](3, 10_000), Buffer[int](100, 30)):
-        put: list[bool] = []
-
-        def produce(into: Buffer[int] = buffer, done: list[bool] = put) -> None:
-            done.extend(into.put(number, 10, 10.0) for number in range(20))
-
-        thread = threading.Thread(target=produce)
-        thread.start()
-        wait_until(lambda full=buffer: full.depth == 3, "a full buffer")
-        assert not buffer.put(99, 10, 0.01)
-        taken: list[int] = []
-        while len(taken) < 20:
-            taken += buffer.take(2, 5.0, 0)
-        thread.join(5)
-        assert taken == list(range(20))
-        assert all(put)
-        assert buffer.bytes == 0
+@pytest.mark.parametrize(("items", "size"), [(3, 10_000), (100, 30)])
+def test_full_by_number_or_by_bytes_the_producer_waits_and_nothing_is_dropped(items: int, size: int) -> None:
+    buffer: Buffer[int] = Buffer(items, size)
+    put: list[bool] = []
+    thread = threading.Thread(target=lambda: put.extend(buffer.put(number, 10, 10.0) for number in range(20)))
+    thread.start()
+    wait_until(lambda: buffer.depth == 3, "a full buffer")
+    assert not buffer.put(99, 10, 0.01)
+    taken: list[int] = []
+    while len(taken) < 20:
+        taken += buffer.take(2, 5.0, 0)
+    thread.join(5)
+    assert taken == list(range(20))
+    assert all(put)
+    assert buffer.bytes == 0
 
 
 def test_close_wakes_both_sides() -> None:

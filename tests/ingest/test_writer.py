@@ -25,15 +25,21 @@ Message = Callable[..., bytes]
 
 
 class ScriptedDatabase:
-    """Keeps lines by bucket; `trouble` is raised instead while it is set; temperatures of 13 conflict, of 14 can't be read."""
+    """Keeps lines by bucket. `trouble` is raised instead while it is set, each of `hiccups` once.
+
+    Temperatures of 13 conflict, those of 14 can't be read.
+    """
 
     def __init__(self) -> None:
         self.lines: dict[str, list[bytes]] = {"telemetry": [], "production": []}
         self.trouble: Exception | None = None
+        self.hiccups: list[Exception] = []
         self.requests = 0
 
     def write(self, bucket: str, body: bytes) -> None:
         self.requests += 1
+        if self.hiccups:
+            raise self.hiccups.pop()
         if self.trouble is not None:
             raise self.trouble
         lines = body.split(b"\n")
@@ -61,9 +67,7 @@ class Bench:
         self.acknowledged: list[int] = []
         self.reports: list[bool] = []
         self.arrived = 0
-        storage = Storage(
-            self.database, self.clock, patience_s=3.0, wait=self.clock.advance, beat=lambda: None
-        )
+        storage = Storage(self.database, self.clock, patience_s=3.0, wait=self.clock.advance, beat=lambda: None)
         self.writer = Writer(
             storage,
             self.keeping,
@@ -80,9 +84,7 @@ class Bench:
         topic = topic or f"plant/line1/{device}/telemetry"
         number, self.arrived = self.arrived, self.arrived + 1
         now_ms = self.clock.now_ms()
-        return Arrival(
-            topic, body, now_ms, self.decoder.decode(topic, body, now_ms), lambda: self.acknowledged.append(number)
-        )
+        return Arrival(topic, body, now_ms, self.decoder.decode(topic, body, now_ms), lambda: self.acknowledged.append(number))
 
     def confirmed_seqs(self) -> list[int]:
         return sorted(seq for one in self.confirmed for first, last in one.seqs for seq in range(first, last + 1))
@@ -184,15 +186,7 @@ def test_ten_minutes_away_need_no_memory_and_no_disk(bench: Bench, message: Mess
 
 def test_a_short_hiccup_is_waited_out(bench: Bench, message: Message) -> None:
     bench.writer.turn([])
-    failures = iter([Unavailable("busy", 0.5), Unavailable("busy")])
-    real = bench.database.write
-
-    def write(bucket: str, body: bytes) -> None:
-        if (failure := next(failures, None)) is not None:
-            raise failure
-        real(bucket, body)
-
-    bench.database.write = write  # type: ignore[method-assign]
+    bench.database.hiccups = [Unavailable("busy", 0.5), Unavailable("busy")]
     bench.writer.turn([bench.arrive(message(seq=1))])
     assert bench.database.seqs() == [1]
     assert bench.confirmed_seqs() == [1]

@@ -28,7 +28,7 @@ from .taking import Backoff, Taking
 from .writer import Writer
 
 SERVICE = "ingest"
-LOOK_INTERVAL_S = 2.0
+LOOK_INTERVAL_S = 1.0
 MIB = 1024 * 1024
 STOP_LIMIT_S = 8.0
 
@@ -82,6 +82,7 @@ class IngestService:
         try:
             while not stop.wait(LOOK_INTERVAL_S):
                 self._heartbeats.beat("main")
+                figures.publish(self._figures())
                 if self._watch.look():
                     self._status.now()
         finally:
@@ -148,7 +149,7 @@ class IngestService:
 
     def _figures(self) -> dict[str, float]:
         keeping, writer = self._keeping, self._writer
-        summary: dict[str, float] = {
+        return {
             **writer.figures.summary(self._clock.monotonic_s()),
             "queue": self._consumer.depth,
             "queue_bytes": self._consumer.bytes,
@@ -162,8 +163,6 @@ class IngestService:
             "broker_connected": float(self._session.is_connected),
             "taking": float(writer.taking.taking),
         }
-        figures.publish(summary)
-        return summary
 
     def _collect(self, base: Status) -> Status:
         summary = self._figures()
