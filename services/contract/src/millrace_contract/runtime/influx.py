@@ -20,7 +20,7 @@ from .settings import DatabaseSettings
 
 
 class BadLines(Exception):
-    """400: a line cannot be read and nothing of the body was written. Bisect."""
+    """400: a line cannot be read; 413: the body is too large. Nothing of it was written. Bisect."""
 
 
 class PartialWrite(Exception):
@@ -152,7 +152,7 @@ def _series(answer: _Answer) -> Iterator[Series]:
 
 def _classified(error: ApiException) -> Exception:
     reason = f"InfluxDB answers {error.status}: {_body(error.body)}"
-    if error.status == 400:
+    if error.status in (400, 413):
         return BadLines(reason)
     if error.status == 422:
         return PartialWrite(reason, _dropped(error.body))
