@@ -146,7 +146,7 @@ def test_readings_travel_from_registers_to_the_broker(
     assert [other["seq"] for other in others] == list(range(2, len(others) + 2))
     assert [other["prev"] for other in others] == list(range(1, len(others) + 1))
     assert {other["stream"] for other in others} == {first["stream"]}
-    assert first["stream"].startswith("gateway-edge-1.")
+    assert first["stream"].startswith("edge-1.")
     times = [decode_telemetry(r.payload, time.time_ns() // 1_000_000).timestamp_ms for r in listener.of("M-1/telemetry")]
     assert times == sorted(set(times))
     wait_until(lambda: listener.last("M-1/comms").get("state") == "online", "comms of M-1")

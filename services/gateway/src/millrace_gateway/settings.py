@@ -19,10 +19,8 @@ class GatewaySettings(ServiceSettings, BrokerSettings):
         pattern=f"^{SEGMENT_PATTERN}$",
         description="this gateway's name: it reads the devices that name it",
     )
-    outbox_max_mb: int = Field(
-        default=4096, ge=1, description="size of the outbox, in MB, beyond which the oldest messages are dropped"
-    )
-    outbox_max_age_h: float = Field(default=720, gt=0, description="age, in hours, beyond which unsent messages are dropped")
+    outbox_max_mb: int = Field(default=4096, ge=1, description="size at which the outbox drops its oldest messages, MB")
+    outbox_max_days: float = Field(default=30, gt=0, description="age at which the outbox drops a message, days")
     confirm: Literal["stored", "broker"] = Field(
         default="stored",
         description="when a message is safe: the database has it (stored), or a broker without our ingest (broker)",

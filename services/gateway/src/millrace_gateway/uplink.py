@@ -27,7 +27,7 @@ from .settings import GatewaySettings
 
 SERVICE = "gateway"
 _MB = 1_000_000
-_HOUR_MS = 3_600_000
+_DAY_MS = 86_400_000
 
 _log = get_logger(__name__)
 
@@ -47,14 +47,15 @@ class Uplink:
         self._comms_topics = {device.id: self.topics.comms(device.line, device.id) for device in fleet.devices}
         self._trackers: dict[str, CommsTracker] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        name = f"{SERVICE}-{settings.instance}"
+        # The sender is what plant.yaml names for a device: ingest believes a stream only from that gateway (design 2.2).
+        sender = settings.instance
         waits_for_ingest = settings.confirm == "stored"
         filters = [*self.topics.filters(Kind.COMMS)]
         if waits_for_ingest:
-            filters += [self.topics.stored(name), self.topics.status("ingest", "+")]
+            filters += [self.topics.stored(sender), self.topics.status("ingest", "+")]
         self.session = MqttSession(
             settings,
-            name,
+            f"{SERVICE}-{settings.instance}",
             Callbacks(
                 message=self._on_message,
                 connected=self._on_connected,
@@ -66,12 +67,12 @@ class Uplink:
         )
         self.outbox = OutboxSender(
             settings.data / "outbox.sqlite",
-            name,
+            sender,
             self.session.publish,
             ledger_topic=self.topics.ledger(SERVICE, settings.instance),
             encode_loss=ledger_encoder(SERVICE, settings.instance),
             clock=clock,
-            limits=Limits(max_bytes=settings.outbox_max_mb * _MB, max_age_ms=int(settings.outbox_max_age_h * _HOUR_MS)),
+            limits=Limits(max_bytes=settings.outbox_max_mb * _MB, max_age_ms=int(settings.outbox_max_days * _DAY_MS)),
             confirm=settings.confirm,
             heartbeat=heartbeat,
         )
