@@ -16,7 +16,8 @@ from millrace_contract.database import transaction
 from millrace_contract.forwarder import Forwarder, Now
 from millrace_contract.losses import Loss
 from millrace_contract.numbering import Row
-from millrace_contract.outbox import Outbox, OutboxFile
+from millrace_contract.outbox import Outbox
+from millrace_contract.outbox_file import OutboxFile
 from millrace_contract.ranges import merge_ranges
 from millrace_contract.testing.outboxes import EPOCH_MS, lost_numbers, numbers, open_at, telemetry
 

@@ -17,7 +17,8 @@ from millrace_contract.database import Damaged, DiskRefused, InUse, transaction
 from millrace_contract.losses import Loss, ledger_encoder
 from millrace_contract.messages import ContextEvent, Ledger, decode, numbered
 from millrace_contract.numbering import Chain, Draft, Row, Stamp, SteppedBack, next_timestamp, spliced
-from millrace_contract.outbox import Outbox, OutboxFile, WrongSender
+from millrace_contract.outbox import Outbox, WrongSender
+from millrace_contract.outbox_file import OutboxFile
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, lost_numbers, numbers, open_at, telemetry
 
 DAY_MS = 86_400_000
@@ -410,6 +411,58 @@ def _cut_short(path: Path) -> None:
         raw.truncate(8192 * 20)
 
 
+def test_rows_that_can_be_read_are_adopted_and_the_others_told(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    _broken_page(path)
+    file = open_at(path)
+    rows = [row for row in file.outbox.peek(0, 1000) if not row.is_ledger]
+    [entry] = ledger(file.outbox)
+    assert file.adopted == len(rows) > 10
+    assert {row.stream for row in rows} == {entry.lost_stream}
+    assert entry.lost_stream != file.outbox.stream
+    assert [json.loads(row.payload)["seq"] for row in rows] == [row.seq for row in rows]
+    lost = numbers(entry.lost_seqs)
+    assert {row.seq for row in rows} | lost == set(range(1, 201))
+    assert entry.count == len(lost) == 200 - len(rows)
+    assert file.outbox.depth == len(rows) + 1
+    with transaction(file.outbox.connection):
+        assert file.outbox.confirm(rows[0].stream, [(1, 200)]) == len(rows)
+    file.close()
+
+
+def test_adoption_that_the_disk_refuses_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "outbox.db"
+    _broken_page(path)
+    spoiled = path.read_bytes()
+
+    def full(*_arguments: object) -> None:
+        raise DiskRefused("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Outbox, "adopt", full)
+        with pytest.raises(DiskRefused):
+            open_at(path)
+    assert path.read_bytes() == spoiled
+    file = open_at(path)
+    assert file.adopted > 10
+    file.close()
+
+
+def test_removed_file_is_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    file = open_at(path)
+    rows = append(file.outbox, *(telemetry("A", EPOCH_MS + n) for n in range(50)))
+    assert not file.put_back()
+    for part in list(tmp_path.glob("outbox.db*")):
+        part.unlink()
+    assert file.put_back()
+    file.close()
+    file = open_at(path)
+    assert file.outbox.peek(0, 100) == rows
+    assert append(file.outbox, telemetry("A", EPOCH_MS + 100))[0].seq == 51
+    file.close()
+
+
 @pytest.mark.parametrize("spoil", [_garbage, _foreign, _broken_page, _cut_short])
 def test_unusable_file_is_set_aside_and_work_goes_on(tmp_path: Path, spoil: Any) -> None:
     path = tmp_path / "outbox.db"
@@ -483,7 +536,7 @@ def test_every_commit_is_synced_and_logged_ahead(outbox: Outbox) -> None:
 def test_outbox_of_a_killed_process_can_be_opened(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     program = (
-        "import os, signal, sys; from pathlib import Path; from millrace_contract.outbox import open_outbox;"
+        "import os, signal, sys; from pathlib import Path; from millrace_contract.outbox_file import open_outbox;"
         "from millrace_contract.losses import ledger_encoder;"
         "file = open_outbox(Path(sys.argv[1]), 'gateway-1', ledger_topic='l', encode_loss=ledger_encoder('g', '1'), now_ms=0);"
         "os.kill(os.getpid(), signal.SIGKILL)"

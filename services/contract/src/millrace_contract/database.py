@@ -7,9 +7,9 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import Unavailable
 
@@ -46,10 +46,34 @@ class SetAside(NamedTuple):
 class Database:
     """One SQLite file: its connection, and the lock that keeps a second process out until `close`."""
 
-    def __init__(self, connection: Connection, lock: int, set_aside: SetAside | None) -> None:
+    def __init__(self, path: Path, connection: Connection, lock: int, set_aside: SetAside | None) -> None:
         self.connection = connection
         self.set_aside = set_aside
+        self._path = path
         self._lock = lock
+        self._inode = path.stat().st_ino
+
+    def put_back(self) -> bool:
+        """Write the file anew if somebody removed or replaced it; return whether it was so, and the database must be opened again.
+
+        Until it is closed a removed file still has all its data, but nobody would find them after a restart.
+        Raises DiskRefused and Damaged.
+        """
+        if self._path.exists() and self._path.stat().st_ino == self._inode:
+            return False
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        with translated(), closing(sqlite3.connect(self._path)) as copy:
+            self.connection.backup(copy)
+        return True
+
+    def give_back(self) -> None:
+        """Close, and undo what opening did: a file that was set aside gets its name back, to be met again next time."""
+        self.close()
+        if self.set_aside is not None:
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            _rename(self.set_aside.path, self._path)
 
     def close(self) -> None:
         """Close the file and let others have it."""
@@ -105,6 +129,20 @@ def transaction(connection: Connection) -> Iterator[None]:
             raise
 
 
+def open_unlocked(path: Path) -> Connection:
+    """Open a file that is not worked with any more, to read what can be read. Raises DiskRefused and Damaged."""
+    with translated():
+        return sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+
+
+def read_or_none(connection: Connection, query: str, arguments: tuple[int, ...] = ()) -> list[Any] | None:
+    """Return all rows of a query, or None where the database cannot answer it, for whatever reason."""
+    try:
+        return connection.execute(query, arguments).fetchall()
+    except sqlite3.DatabaseError:
+        return None
+
+
 def open_database(path: Path, now_text: str, distrust: str | None = None) -> Database:
     """Open or create `path` for this process alone; WAL, every commit synced, usable from the thread that works with it.
 
@@ -123,7 +161,7 @@ def open_database(path: Path, now_text: str, distrust: str | None = None) -> Dat
     except BaseException:
         os.close(lock)
         raise
-    return Database(connection, lock, set_aside)
+    return Database(path, connection, lock, set_aside)
 
 
 def _lock(path: Path) -> int:
@@ -175,6 +213,12 @@ def _move_away(path: Path, now_text: str) -> Path:
     while target.exists():
         number += 1
         target = path.with_name(f"{path.name}.set-aside-{now_text}-{number}")
+    _rename(path, target)
+    return target
+
+
+def _rename(path: Path, target: Path) -> None:
+    """Rename a database with its log, the file itself last: what is half done is met again."""
     try:
         for suffix in ("-wal", "-shm", ""):
             part = path.with_name(path.name + suffix)
@@ -182,4 +226,3 @@ def _move_away(path: Path, now_text: str) -> Path:
                 part.rename(target.with_name(target.name + suffix))
     except OSError as error:
         raise DiskRefused(f"{error.strerror}: {error.filename}") from error
-    return target

@@ -1,6 +1,6 @@
 """The outbox: every message that must not be lost, numbered without gaps, until the database has it (design 2.4).
 
-It lives in a connection that its owner gives: the gateway's own file (`open_outbox`), or the store of oee and alerts, where
+It lives in a connection that its owner gives: the gateway's own file (outbox_file.py), or the store of oee and alerts, where
 state and outgoing messages commit in one transaction. Nothing in `Outbox` begins or commits one; the caller does, with
 `database.transaction`. The tables are the truth: each call first looks whether they are as it left them, so that a
 rollback needs no notice. A message's id counts over all streams; a stream is a closed run of ids, so that its sequence
@@ -10,15 +10,13 @@ numbers have no gaps by construction and a confirmation deletes by primary key.
 import secrets
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from .database import Connection, Database, SetAside, open_database, transaction
+from .database import Connection
 from .losses import EncodeLoss, Loss
 from .messages import MAX_PAYLOAD_BYTES
 from .numbering import Chain, Draft, Row, Stamp, SteppedBack, next_timestamp
 from .ranges import Range, merge_ranges
-from .times import format_timestamp
 
 _ROW_OVERHEAD_BYTES = 64
 _PRUNE_TO = 0.95  # Dropping a little more than needed makes few, wide ledger entries instead of many narrow ones.
@@ -38,6 +36,10 @@ _SCHEMA = (
         is_ledger INTEGER NOT NULL, payload BLOB NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS outbox_ledger ON outbox_message (id) WHERE is_ledger",
 )
+
+
+RawRow = tuple[int, str, str | None, int, int, int, bytes]
+"""A row of outbox_message as it stands in the table."""
 
 
 class WrongSender(Exception):
@@ -131,6 +133,22 @@ class Outbox:
         self._begin_stream()
         self._save()
         return self._streams[-1][1]
+
+    def adopt(self, streams: Sequence[tuple[int, str]], next_id: int, rows: Sequence[RawRow]) -> None:
+        """Take over streams and rows of a former outbox, whose next id was `next_id`, into this one that is empty but for them.
+
+        What comes later gets a stream of its own, so that no number is given twice. May be called again with further rows.
+        """
+        self._load()
+        if self._next_id < next_id:
+            self._streams = [*streams, (next_id, self._streams[-1][1])]
+            self._next_id = next_id
+            self.connection.execute("DELETE FROM outbox_stream")
+            self.connection.executemany("INSERT INTO outbox_stream VALUES (?, ?)", self._streams)
+        self.connection.executemany("INSERT INTO outbox_message VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._depth += len(rows)
+        self._bytes += sum(row[4] for row in rows)
+        self._save()
 
     def ids(self, stream: str, seqs: Iterable[Range]) -> list[Range]:
         """The ids of these sequence numbers: merged, and clipped to what the stream has; empty for a stream unknown here."""
@@ -402,48 +420,3 @@ def _size(topic: str, payload: bytes) -> int:
 def _too_large(draft: Draft, stamp: Stamp) -> Loss:
     number = (stamp.seq, stamp.seq)
     return Loss(stamp.stream, draft.device, [number], stamp.timestamp_ms, stamp.timestamp_ms, 1, "too_large")
-
-
-class OutboxFile:
-    """An outbox in a file of its own. `set_aside` says where a file is that could not be used, and why."""
-
-    def __init__(self, database: Database, outbox: Outbox) -> None:
-        self.outbox = outbox
-        self._database = database
-
-    @property
-    def set_aside(self) -> SetAside | None:
-        """The former file, when this one had to be begun anew."""
-        return self._database.set_aside
-
-    def close(self) -> None:
-        """Close the file; what is not committed is gone."""
-        self._database.close()
-
-
-def open_outbox(
-    path: Path,
-    sender: str,
-    *,
-    ledger_topic: str,
-    encode_loss: EncodeLoss,
-    now_ms: int,
-    distrust: str | None = None,
-) -> OutboxFile:
-    """Open the sender's outbox, or begin one.
-
-    A damaged or foreign file is set aside and named in the result; the first message of the new file is a ledger entry with
-    cause `outbox_set_aside` (its count, 0, means: unknown). distrust: why the present file is to be set aside unread, if it is.
-    Raises WrongSender, InUse and DiskRefused.
-    """
-    now_text = format_timestamp(now_ms)[:19].replace("-", "").replace(":", "") + "Z"
-    database = open_database(path, now_text, distrust)
-    try:
-        with transaction(database.connection):
-            outbox = Outbox(database.connection, sender, ledger_topic=ledger_topic, encode_loss=encode_loss)
-            if database.set_aside is not None:
-                outbox.append_losses([Loss("", None, [], now_ms, now_ms, 0, "outbox_set_aside")], now_ms)
-    except BaseException:
-        database.close()
-        raise
-    return OutboxFile(database, outbox)

@@ -8,7 +8,7 @@ from .forwarder import Counts, Forwarder, Now
 from .inbox import Inbox
 from .losses import Loss
 from .numbering import Row
-from .outbox import OutboxFile
+from .outbox_file import OutboxFile
 from .runtime.logs import get_logger
 
 _TICK_S = 1.0

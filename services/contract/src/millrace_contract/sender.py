@@ -17,7 +17,8 @@ from .forwarder import Forwarder, Now, Publish
 from .inbox import Dropped, Inbox
 from .losses import EncodeLoss, Loss
 from .numbering import Draft, Row
-from .outbox import Outbox, OutboxFile, open_outbox
+from .outbox import Outbox
+from .outbox_file import OutboxFile, open_outbox
 from .outbox_stats import Limits, SenderStats, Tally
 from .ranges import Range
 from .runtime.clock import Clock
@@ -211,6 +212,10 @@ class OutboxSender:
         if self._file is not None and self._forwarder is not None and now.monotonic_s >= self._retry_s:
             outbox = self._file.outbox
             try:
+                if self._file.put_back():
+                    _log.error("outbox_file_removed", path=str(self._path), written_anew=outbox.depth)
+                    self._close()
+                    return
                 with transaction(outbox.connection):
                     losses = outbox.prune(
                         max_bytes=self._limits.max_bytes,
@@ -236,7 +241,13 @@ class OutboxSender:
         aside = self._file.set_aside
         if aside is not None:
             self._tally.set_aside += 1
-            _log.error("outbox_set_aside", path=str(aside.path), reason=aside.reason, stream=self._file.outbox.stream)
+            _log.error(
+                "outbox_set_aside",
+                path=str(aside.path),
+                reason=aside.reason,
+                adopted=self._file.adopted,
+                stream=self._file.outbox.stream,
+            )
         self._forwarder = self._new_forwarder(self._file.outbox)
         if self._is_connected:
             self._forwarder.connected()
@@ -244,11 +255,10 @@ class OutboxSender:
         return True
 
     def _give_up(self, error: DiskRefused | Damaged, now: Now) -> None:
-        """Wait before the disk is asked again; a file that is damaged or gone is opened anew."""
+        """Wait before the disk is asked again; a file that is damaged is closed, to be set aside."""
         self._retry_s = now.monotonic_s + _RETRY_S
         if isinstance(error, Damaged):
             self._distrust = str(error)
-        if self._distrust or not self._path.exists():
             self._close()
         if isinstance(error, DiskRefused) and self._disk_problem != str(error):
             _log.error("outbox_disk_refuses", reason=str(error), held=len(self._inbox), path=str(self._path))

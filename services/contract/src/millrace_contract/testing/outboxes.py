@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..losses import Loss, ledger_encoder
 from ..numbering import Draft, Stamp
-from ..outbox import OutboxFile, open_outbox
+from ..outbox_file import OutboxFile, open_outbox
 
 SENDER = "gateway-1"
 LEDGER = "factory/_platform/gateway/1/ledger"

@@ -1,0 +1,160 @@
+"""An outbox in a file of its own. A file that cannot be used is set aside and read as far as it goes; work goes on in a new one."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from .database import Connection, Damaged, Database, DiskRefused, SetAside, open_database, open_unlocked, read_or_none, transaction
+from .losses import EncodeLoss, Loss
+from .outbox import Outbox, RawRow
+from .ranges import Range, RangeSet
+from .times import format_timestamp
+
+_BATCH_ROWS = 200
+_CAUSE = "outbox_set_aside"
+
+
+class OutboxFile:
+    """An open file. `adopted`: how many rows of a former file that was set aside could be read."""
+
+    def __init__(self, database: Database, outbox: Outbox, adopted: int) -> None:
+        self.outbox = outbox
+        self.adopted = adopted
+        self._database = database
+
+    @property
+    def set_aside(self) -> SetAside | None:
+        """Where the former file is now, and why it could not be used."""
+        return self._database.set_aside
+
+    def put_back(self) -> bool:
+        """Write the file anew if somebody removed or replaced it; return whether that was so, and it must be opened again.
+
+        Raises DiskRefused and Damaged.
+        """
+        return self._database.put_back()
+
+    def close(self) -> None:
+        """Close the file; what is not committed is gone."""
+        self._database.close()
+
+
+def open_outbox(
+    path: Path,
+    sender: str,
+    *,
+    ledger_topic: str,
+    encode_loss: EncodeLoss,
+    now_ms: int,
+    distrust: str | None = None,
+) -> OutboxFile:
+    """Open the sender's outbox, or begin one.
+
+    A damaged or foreign file is set aside and named in the result. Its rows go into the new file, under their old streams and
+    numbers, as far as they can be read; a ledger entry with cause `outbox_set_aside` says what could not (count 0 and no
+    numbers: unknown). distrust: why the present file is to be set aside in any case. Raises WrongSender, InUse and DiskRefused.
+    """
+    now_text = format_timestamp(now_ms)[:19].replace("-", "").replace(":", "") + "Z"
+    database = open_database(path, now_text, distrust)
+    adopted = 0
+    try:
+        with transaction(database.connection):
+            outbox = Outbox(database.connection, sender, ledger_topic=ledger_topic, encode_loss=encode_loss)
+            if database.set_aside is not None:
+                adopted = _adopt(outbox, database.set_aside.path, now_ms)
+    except BaseException:
+        database.give_back()
+        raise
+    return OutboxFile(database, outbox, adopted)
+
+
+class _Remains(NamedTuple):
+    """What a former outbox still tells: its streams as (first id, name), the id after its last, how many rows it should have."""
+
+    streams: list[tuple[int, str]]
+    next_id: int
+    depth: int
+
+
+def _adopt(outbox: Outbox, path: Path, now_ms: int) -> int:
+    """Move the rows of a former file into a fresh outbox, and tell what is missing; return how many were moved."""
+    try:
+        former = open_unlocked(path)
+    except (Damaged, DiskRefused):
+        former = None
+    remains = None
+    adopted = 0
+    if former is not None:
+        with closing(former):
+            remains = _read_remains(former, outbox.sender)
+            if remains is not None:
+                found = RangeSet()
+                for rows in _readable_rows(former, remains.next_id):
+                    outbox.adopt(remains.streams, remains.next_id, rows)
+                    adopted += len(rows)
+                    for row in rows:
+                        found.add(row[0], row[0])
+                outbox.adopt(remains.streams, remains.next_id, [])
+                outbox.append_losses(_missing(remains, found, adopted, now_ms), now_ms)
+    if remains is None:
+        outbox.append_losses([Loss("", None, [], now_ms, now_ms, 0, _CAUSE)], now_ms)
+    return adopted
+
+
+def _read_remains(former: Connection, sender: str) -> _Remains | None:
+    """None where not even that can be read, or where the file was not this sender's."""
+    state = read_or_none(former, "SELECT sender, next_id, depth FROM outbox_state")
+    streams = read_or_none(former, "SELECT first_id, name FROM outbox_stream ORDER BY first_id")
+    if not state or not streams or state[0][0] != sender:
+        return None
+    return _Remains(streams, state[0][1], state[0][2])
+
+
+def _readable_rows(former: Connection, next_id: int) -> Iterator[list[RawRow]]:
+    """Every row that can be read, by id, in batches. Behind a broken page it goes on, in growing leaps, where reading works."""
+    after_id, leap, batch = 0, 1, _BATCH_ROWS
+    while after_id < next_id:
+        rows = read_or_none(
+            former, "SELECT * FROM outbox_message WHERE id > ? AND id < ? ORDER BY id LIMIT ?", (after_id, next_id, batch)
+        )
+        if rows is None:
+            if batch > 1:
+                batch = 1  # Up to the last row before the broken page.
+            else:
+                after_id += leap
+                leap *= 2
+        elif not rows:
+            return
+        else:
+            yield rows
+            after_id, leap, batch = rows[-1][0], 1, min(batch * 2, _BATCH_ROWS)
+
+
+def _missing(remains: _Remains, found: RangeSet, adopted: int, now_ms: int) -> list[Loss]:
+    """One loss a stream. Exact where what was confirmed had no holes; else numbers are among them that were confirmed."""
+    count = remains.depth - adopted
+    if count <= 0:
+        return []
+    absent = RangeSet()
+    ranges = list(found)
+    lowest = ranges[0][0] if ranges else remains.next_id
+    for (_, last), (first, _) in pairwise([*ranges, (remains.next_id, remains.next_id)]):
+        if last + 1 < first:
+            absent.add(last + 1, first - 1)
+    below = count - sum(last - first + 1 for first, last in absent)
+    if below > 0:
+        absent.add(max(1, lowest - below), lowest - 1)
+    losses: list[Loss] = []
+    ends = [first_id for first_id, _ in remains.streams[1:]] + [remains.next_id]
+    for (first_id, stream), end in zip(remains.streams, ends, strict=True):
+        seqs: list[Range] = [
+            (max(first, first_id) - first_id + 1, min(last, end - 1) - first_id + 1)
+            for first, last in absent
+            if last >= first_id and first < end
+        ]
+        if seqs:
+            lost = sum(last - first + 1 for first, last in seqs)
+            losses.append(Loss(stream, None, seqs, now_ms, now_ms, lost, _CAUSE))
+    return losses

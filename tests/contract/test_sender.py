@@ -1,0 +1,424 @@
+"""The sender's thread: group commits, disks that refuse or break, what is dropped and told, and a real broker that dies."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace_contract.database import InUse
+from millrace_contract.forwarder import Publish
+from millrace_contract.inbox import Inbox
+from millrace_contract.losses import ledger_encoder
+from millrace_contract.messages import Ledger, Stored, decode, encode
+from millrace_contract.numbering import Draft
+from millrace_contract.outbox import WrongSender
+from millrace_contract.outbox_stats import Limits, SenderStats
+from millrace_contract.ranges import merge_ranges
+from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.sender import OutboxSender
+from millrace_contract.testing import ManualClock, Mosquitto, wait_until
+from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, numbers, open_at, telemetry
+
+
+class Wire:
+    """Takes what is published; by default a broker and an ingest that confirm it at once."""
+
+    def __init__(self) -> None:
+        self.sender: OutboxSender | None = None
+        self.messages: list[tuple[str, dict[str, Any]]] = []
+        self.payloads: list[bytes] = []
+        self.is_confirming = True
+        self._token = 0
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        self._token += 1
+        message = json.loads(payload)
+        self.messages.append((topic, message))
+        self.payloads.append(payload)
+        if self.sender is not None and self.is_confirming:
+            self.sender.published(self._token, True)
+            self.sender.confirmed(message["stream"], [(message["seq"], message["seq"])])
+        return self._token
+
+    def seqs(self) -> list[int]:
+        return [message["seq"] for topic, message in self.messages if topic != LEDGER]
+
+    def ledger(self) -> list[Ledger]:
+        return [
+            decode(Ledger, payload) for (topic, _), payload in zip(self.messages, self.payloads, strict=True) if topic == LEDGER
+        ]
+
+
+Start = Callable[..., OutboxSender]
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def start(tmp_path: Path, wire: Wire) -> Iterator[Start]:
+    """Start a sender at tmp_path / outbox.db, connected; it is stopped at the end."""
+    started: list[OutboxSender] = []
+
+    def _start(
+        *, clock: Clock | None = None, limits: Limits | None = None, publish: Publish | None = None, path: Path | None = None
+    ) -> OutboxSender:
+        sender = OutboxSender(
+            path or tmp_path / "outbox.db",
+            SENDER,
+            publish or wire.publish,
+            ledger_topic=LEDGER,
+            encode_loss=ledger_encoder("gateway", "1"),
+            clock=clock or SystemClock(),
+            limits=limits,
+        )
+        wire.sender = sender
+        sender.start()
+        started.append(sender)
+        sender.connected()
+        return sender
+
+    yield _start
+    for sender in started:
+        sender.stop()
+
+
+def drafts(count: int, first: int = 0, device: str = "A", filler: str = "") -> list[Draft]:
+    return [telemetry(device, EPOCH_MS + first + n, filler) for n in range(count)]
+
+
+def has_published(sender: OutboxSender, count: int) -> bool:
+    return sender.stats().published > count
+
+
+def disk(sender: OutboxSender) -> sqlite3.Connection:
+    """The sender's own connection, to make its disk refuse."""
+    assert sender._file is not None
+    return sender._file.outbox.connection
+
+
+def test_message_is_committed_published_confirmed_and_deleted(start: Start, wire: Wire, tmp_path: Path) -> None:
+    sender = start()
+    sender.append(drafts(100))
+    wait_until(lambda: sender.stats().confirmed == 100, "all confirmed")
+    assert wire.seqs() == list(range(1, 101))
+    wait_until(lambda: sender.stats().depth == 0, "an empty outbox")
+    assert sender.stop()
+    file = open_at(tmp_path / "outbox.db")
+    assert file.outbox.depth == 0
+    file.close()
+
+
+def test_nothing_is_published_before_it_is_committed(start: Start, tmp_path: Path) -> None:
+    missing: list[int] = []
+
+    def publish(_topic: str, payload: bytes) -> int:
+        seq = json.loads(payload)["seq"]
+        reader = sqlite3.connect(tmp_path / "outbox.db")
+        if reader.execute("SELECT 1 FROM outbox_message WHERE id = ?", (seq,)).fetchone() is None:
+            missing.append(seq)
+        reader.close()
+        return int(seq)
+
+    sender = start(publish=publish)
+    sender.append(drafts(50))
+    wait_until(lambda: sender.stats().published == 50, "all published")
+    assert missing == []
+
+
+def test_messages_left_one_by_one_share_commits(start: Start, tmp_path: Path) -> None:
+    sender = start(publish=lambda _topic, _payload: None)
+    for draft in drafts(2_000):
+        sender.append([draft])
+    wait_until(lambda: sender.stats().committed == 2_000, "all committed")
+    sender.stop()
+    reader = sqlite3.connect(tmp_path / "outbox.db")
+    (changes,) = reader.execute("SELECT version FROM outbox_state").fetchone()
+    reader.close()
+    assert changes < 100
+
+
+def test_stop_commits_what_waits_and_may_be_repeated(start: Start, tmp_path: Path) -> None:
+    sender = start(publish=lambda _topic, _payload: None)
+    sender.append(drafts(5_000))
+    assert sender.stop()
+    assert sender.stop()
+    file = open_at(tmp_path / "outbox.db")
+    assert file.outbox.depth == 5_000
+    file.close()
+
+
+def test_heartbeat_beats_while_nothing_happens(tmp_path: Path) -> None:
+    beats = threading.Semaphore(0)
+    sender = OutboxSender(
+        tmp_path / "outbox.db",
+        SENDER,
+        lambda _topic, _payload: None,
+        ledger_topic=LEDGER,
+        encode_loss=ledger_encoder("gateway", "1"),
+        clock=SystemClock(),
+        heartbeat=beats.release,
+    )
+    sender.start()
+    assert all(beats.acquire(timeout=2.0) for _ in range(4))
+    sender.stop()
+
+
+def test_full_disk_holds_messages_in_memory_and_loses_none(start: Start, wire: Wire) -> None:
+    sender = start()
+    sender.append(drafts(10))
+    wait_until(lambda: sender.stats().confirmed == 10, "the first ten")
+    wire.is_confirming = False
+    (pages,) = disk(sender).execute("PRAGMA page_count").fetchone()
+    disk(sender).execute(f"PRAGMA max_page_count = {pages}")
+    sender.append(drafts(200, 10, filler="x" * 4_000))
+    wait_until(lambda: sender.stats().disk_problem, "the full disk noticed")
+    assert "full" in (sender.stats().disk_problem or "")
+    wait_until(lambda: sender.stats().held == 200, "messages in memory")
+    disk(sender).execute("PRAGMA max_page_count = 1000000")
+    wait_until(lambda: sender.stats().committed == 210, "all committed")
+    assert sender.stats().disk_problem is None
+    assert wire.seqs() == list(range(1, 211))
+    assert sender.stats().dropped == 0
+
+
+def test_read_only_disk_drops_the_oldest_beyond_memory_and_tells_exactly(start: Start, wire: Wire) -> None:
+    sender = start(limits=Limits(held_messages=10))
+    sender.append(drafts(2))
+    wait_until(lambda: sender.stats().confirmed == 2, "the first two")
+    disk(sender).execute("PRAGMA query_only = 1")  # a real SQLITE_READONLY
+    sender.append(drafts(1, 2))
+    wait_until(lambda: sender.stats().disk_problem, "the read-only disk noticed")
+    sender.append(drafts(14, 3))
+    sender.append(drafts(6, 100, device="B"))
+    assert sender.stats().held <= 10
+    disk(sender).execute("PRAGMA query_only = 0")
+    wait_until(lambda: len(wire.ledger()) == 1, "the ledger entry")
+    [entry] = wire.ledger()
+    assert (entry.cause, entry.device_id, entry.count, entry.lost_seqs) == ("memory_full", "A", 11, [])
+    assert (entry.first, entry.last) == ("2025-10-09T08:53:20.002Z", "2025-10-09T08:53:20.012Z")
+    wait_until(lambda: sender.stats().confirmed == 2 + 1 + 10, "the rest")
+    assert [message["timestamp_ms"] for topic, message in wire.messages[2:] if topic != LEDGER] == [
+        *(EPOCH_MS + n for n in range(13, 17)),
+        *(EPOCH_MS + n for n in range(100, 106)),
+    ]
+    assert sender.stats().dropped == 11
+
+
+def test_inbox_that_cannot_be_emptied_keeps_the_newest() -> None:
+    inbox = Inbox(3)
+    inbox.put(drafts(5))
+    inbox.put_back(drafts(2, 100))
+    assert [draft.created_ms for draft in inbox.take(10)] == [EPOCH_MS + n for n in (2, 3, 4)]
+    assert inbox.take_dropped()["A"] == (4, EPOCH_MS, EPOCH_MS + 101)
+    assert inbox.dropped_count == 4
+
+
+def test_disk_that_comes_late_is_used_when_it_is_there(start: Start, wire: Wire, tmp_path: Path) -> None:
+    sender = start(path=tmp_path / "volume" / "outbox.db")
+    sender.append(drafts(5))
+    wait_until(lambda: sender.stats().disk_problem, "the missing disk noticed")
+    (tmp_path / "volume").mkdir()
+    wait_until(lambda: sender.stats().confirmed == 5, "all confirmed")
+    assert wire.seqs() == [1, 2, 3, 4, 5]
+
+
+def test_file_damaged_while_working_is_set_aside_and_nothing_readable_is_lost(start: Start, wire: Wire, tmp_path: Path) -> None:
+    wire.is_confirming = False
+    sender = start()
+    sender.append(drafts(200, filler="x" * 3_000))
+    wait_until(lambda: sender.stats().committed == 200, "all committed")
+    path = tmp_path / "outbox.db"
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as raw:
+        raw.seek(8192 * 10)
+        raw.write(b"\xff" * 8192 * 10)
+    other.execute("PRAGMA user_version = 1")  # so that the sender's connection forgets its pages
+    other.commit()
+    other.close()
+    first_stream = wire.messages[0][1]["stream"]
+    wire.is_confirming = True
+    sender.disconnected()
+    sender.connected()
+    wait_until(lambda: sender.stats().set_aside == 1, "the file set aside")
+    sender.append(drafts(5, 1_000))
+    wait_until(lambda: len(wire.ledger()) == 1 and sender.stats().depth == 0, "all confirmed")
+    [entry] = wire.ledger()
+    assert (entry.cause, entry.lost_stream) == ("outbox_set_aside", first_stream)
+    again = {m["seq"] for _, m in wire.messages[200:] if m["stream"] == first_stream}
+    assert again | numbers(entry.lost_seqs) == set(range(1, 201))
+    assert entry.count == len(numbers(entry.lost_seqs)) < 60
+    assert len(list(tmp_path.glob("outbox.db.set-aside-*Z"))) == 1
+
+
+def test_file_removed_while_working_is_written_anew(start: Start, wire: Wire, tmp_path: Path) -> None:
+    wire.is_confirming = False
+    sender = start()
+    sender.append(drafts(20))
+    wait_until(lambda: sender.stats().committed == 20, "all committed")
+    for part in list(tmp_path.glob("outbox.db*")):
+        part.unlink()
+    wait_until((tmp_path / "outbox.db").exists, "the file written anew")
+    sender.append(drafts(1, 100))
+    wait_until(lambda: sender.stats().committed == 21, "the next message")
+    sender.stop()
+    file = open_at(tmp_path / "outbox.db")
+    assert [row.seq for row in file.outbox.peek(0, 100)] == list(range(1, 22))
+    file.close()
+
+
+def test_second_sender_on_one_file_is_refused(start: Start, tmp_path: Path) -> None:
+    start()
+    with pytest.raises(InUse):
+        start()
+
+
+def test_outbox_of_another_sender_is_refused(start: Start, tmp_path: Path) -> None:
+    open_at(tmp_path / "outbox.db", sender="gateway-9").close()
+    with pytest.raises(WrongSender):
+        start()
+
+
+def test_limit_drops_the_oldest_and_tells(start: Start, wire: Wire) -> None:
+    wire.is_confirming = False
+    sender = start(limits=Limits(max_bytes=100_000), publish=lambda _topic, _payload: None)
+    sender.append(drafts(100, filler="x" * 2_000))
+    wait_until(lambda: sender.stats().dropped, "the oldest dropped")
+    dropped = sender.stats().dropped
+    assert sender.stats().bytes <= 100_000
+    sender.stop()
+    sender = start()
+    wait_until(wire.ledger, "the ledger entry")
+    [entry] = wire.ledger()
+    assert (entry.count, entry.lost_seqs, entry.cause) == (dropped, [(1, dropped)], "limit_bytes")
+
+
+def test_clock_that_leaps_ahead_does_not_empty_the_outbox(start: Start, wire: Wire) -> None:
+    wire.is_confirming = False
+    clock = ManualClock(EPOCH_MS)
+    sender = start(clock=clock, limits=Limits(max_age_ms=86_400_000))
+
+    def next_tick() -> SenderStats:
+        clock.advance(2)
+        return sender.stats()
+
+    sender.append(drafts(10))
+    wait_until(lambda: next_tick().committed == 10, "all committed")
+    clock.advance(3_700)  # past the time after the start
+    clock.step(10 * 365 * 86_400)
+    sender.append(drafts(1, 10 * 365 * 86_400_000))
+    wait_until(lambda: next_tick().depth == 11 and next_tick().oldest_age_s > 10**8, "the new time seen")
+    assert sender.stats().dropped == 0
+    clock.advance(3_700)
+    wait_until(lambda: next_tick().dropped == 10, "believed after an hour")
+
+
+def test_figures_say_how_long_the_outbox_lasts(start: Start, wire: Wire) -> None:
+    wire.is_confirming = False
+    clock = ManualClock(EPOCH_MS)
+    sender = start(clock=clock, limits=Limits(max_bytes=3_600_000_000, max_age_ms=10**12))
+    wait_until(lambda: sender._tally._tick is not None, "the first tick")
+    sender.append(drafts(100, filler="x" * 853))
+    wait_until(lambda: sender.stats().live_in_flight or len(wire.messages) == 100, "all published")
+    clock.advance(10)
+    wait_until(lambda: sender.stats().depth == 100, "a tick")
+    stats = sender.stats()
+    assert stats.messages_per_s == pytest.approx(10)
+    assert stats.holds_h == pytest.approx(100, rel=0.05)  # 1,000 bytes a message, 10 KB/s, 3.6 GB
+    assert stats.drain_s is None
+    assert stats.oldest_age_s == pytest.approx(10, abs=0.2)
+
+
+STORED = f"factory/_platform/stored/{SENDER}"
+TAKING = "factory/_platform/ingest/1/status"
+
+
+class Confirmer:
+    """An ingest that only counts: it confirms every message that it receives, one by one, and says whether it is there."""
+
+    def __init__(self, broker: Mosquitto) -> None:
+        self.seen: dict[str, list[int]] = {}
+        self._session = MqttSession(
+            broker.settings(),
+            "ingest-1",
+            Callbacks(message=self._take, connected=self._say_taking),
+            filters=["factory/line1/#", LEDGER],
+            will=(TAKING, b"no"),
+            persistent=True,
+        )
+
+    def start(self) -> None:
+        self._session.start()
+        assert self._session.wait_connected(10)
+
+    def stop(self) -> None:
+        self._session.stop()
+
+    def _say_taking(self) -> None:
+        self._session.publish(TAKING, b"no", retain=True)
+        self._session.publish(TAKING, b"yes", retain=True)
+
+    def _take(self, received: Received) -> None:
+        message = json.loads(received.payload)
+        self.seen.setdefault(message["stream"], []).append(message["seq"])
+        seqs = [(message["seq"], message["seq"])]
+        self._session.publish(STORED, encode(Stored(stream=message["stream"], seqs=seqs)))
+
+
+class Uplink:
+    """The gateway's side: a session whose callbacks reach a sender."""
+
+    def __init__(self, broker: Mosquitto) -> None:
+        self.sender: OutboxSender
+        self.session = MqttSession(
+            broker.settings(),
+            SENDER,
+            Callbacks(
+                message=self._take,
+                connected=lambda: self.sender.connected(),  # noqa: PLW0108 - the sender comes later
+                disconnected=lambda: self.sender.disconnected(),  # noqa: PLW0108
+                published=lambda token, ok: self.sender.published(token, ok),  # noqa: PLW0108
+            ),
+            filters=[STORED, TAKING],
+            persistent=True,
+        )
+
+    def _take(self, received: Received) -> None:
+        if received.topic == TAKING:
+            self.sender.taking(received.payload == b"yes")
+        else:
+            message = decode(Stored, received.payload)
+            self.sender.confirmed(message.stream, message.seqs)
+
+
+@pytest.mark.broker
+def test_every_message_arrives_although_the_broker_is_killed(mosquitto: Mosquitto, start: Start) -> None:
+    uplink = Uplink(mosquitto)
+    sender = uplink.sender = start(publish=uplink.session.publish)
+    sender.disconnected()
+    confirmer = Confirmer(mosquitto)
+    confirmer.start()
+    uplink.session.start()
+    clock = SystemClock()
+    for round_number in range(1, 4):
+        for _ in range(100):
+            sender.append([telemetry(f"D{n}", clock.now_ms()) for n in range(5)])
+        sent = 550 * round_number - 300
+        wait_until(partial(has_published, sender, sent), "some on their way")
+        mosquitto.kill()
+        sender.append([telemetry("D9", clock.now_ms()) for _ in range(50)])
+        mosquitto.start()
+    wait_until(lambda: sender.stats().committed == 1_650 and sender.stats().depth == 0, "an empty outbox", 60)
+    [seqs] = confirmer.seen.values()
+    assert merge_ranges((seq, seq) for seq in seqs) == [(1, 1_650)]
+    uplink.session.stop()
+    confirmer.stop()
