@@ -62,9 +62,18 @@ def _past_of(plant: PlantModel, calendar: Calendar, device: Device, seed: int, g
         readings = {name: value for name, value in found.items() if value is not None}
         return PastMessage(time_ms, device, readings, tuple(name for name, value in found.items() if value is None))
 
+    def changes_until(time_ms: int) -> Iterator[PastMessage]:
+        # The poll that first sees a change comes within a second of it; two changes in one second are seen as one.
+        while (seen_ms := _next_poll_ms(machine.next_change_ms, grid.start)) < time_ms:
+            yield message(seen_ms)
+
     machine.begin(grid.start)
     for time_ms in grid:
-        # The poll that first sees a change comes within a second of it; two changes in one second are seen as one.
-        while (seen_ms := machine.next_change_ms // POLL_MS * POLL_MS + POLL_MS + grid.start % POLL_MS) < time_ms:
-            yield message(seen_ms)
+        yield from changes_until(time_ms)
         yield message(time_ms)
+    yield from changes_until(grid.stop)
+
+
+def _next_poll_ms(change_ms: int, start_ms: int) -> int:
+    """The first poll after a change, when there is one each second from `start_ms` on."""
+    return start_ms + ((change_ms - start_ms) // POLL_MS + 1) * POLL_MS

@@ -29,7 +29,7 @@ class Read(msgspec.Struct, frozen=True, array_like=True, tag="r"):
     device: str
     counter: int
     counted: bool
-    raw: dict[str, float | str]
+    raw: dict[str, int | float | str]
     fault: str | None = None
 
 
