@@ -72,7 +72,7 @@ def test_revoke_takes_tokens_and_accounts_away(ready_files: SecretFiles, now: da
     grants.add_publisher(ready_files, "scale", "SCALE-01", now)
     assert run(ready_files, "revoke", "mes") == 0
     assert run(ready_files, "revoke", "scale") == 0
-    assert grants.load_tokens(ready_files) == ()
+    assert grants.load_tokens(ready_files) == []
     assert "scale" not in ready_files.path("mosquitto", "passwords").read_text()
     assert "scale" not in ready_files.path("mosquitto", "access.acl").read_text()
 
@@ -80,7 +80,7 @@ def test_revoke_takes_tokens_and_accounts_away(ready_files: SecretFiles, now: da
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["add-token", "mes", "--scope", "read,fly"], "scope fly does not exist; there are: read, ack, write"),
+        (["add-token", "mes", "--scope", "read,fly"], "scope fly does not exist; there are: read, ack, shelve, write, configure"),
         (["add-token", "mes", "--scope", ","], "at least one scope"),
         (["add-token", "gateway", "--scope", "read"], "'gateway' exists already"),
         (["add-publisher", "a b", "--device", "X"], "name 'a b' must be 1 to 63 letters"),

@@ -120,8 +120,8 @@ def test_every_service_logs_in_and_nobody_without_its_password(broker: RunningBr
         ("gateway", "factory/line1/CNC-01/telemetry", True),
         ("gateway", "factory/_platform/gateway/edge-1/status", True),
         ("gateway", "factory/line1/CNC-01/oee", False),
-        ("gateway", "factory/_platform/stored/gateway-edge-1", False),
-        ("ingest", "factory/_platform/stored/gateway-edge-1", True),
+        ("gateway", "factory/_platform/stored/edge-1", False),
+        ("ingest", "factory/_platform/stored/edge-1", True),
         ("ingest", "factory/line1/CNC-01/telemetry", False),
         ("oee", "factory/line1/oee/window", True),
         ("oee", "factory/line1/CNC-01/alert/hot", False),
@@ -143,8 +143,8 @@ def test_what_one_may_not_read_does_not_arrive(broker: RunningBroker) -> None:
     sender = Client(broker, "alerts", broker.password("alerts"))
     sender.publish("factory/line1/CNC-01/alert/hot")
     ingest = Client(broker, "ingest", broker.password("ingest"))
-    ingest.publish("factory/_platform/stored/gateway-edge-1")
-    assert reader.messages.get(timeout=10)[0] == "factory/_platform/stored/gateway-edge-1"
+    ingest.publish("factory/_platform/stored/edge-1")
+    assert reader.messages.get(timeout=10)[0] == "factory/_platform/stored/edge-1"
     for client in (reader, sender, ingest):
         client.close()
 

@@ -29,7 +29,7 @@ def _examples(topics: Topics) -> dict[str, Topic]:
         topics.context_event("l", None): Topic(Kind.CONTEXT_EVENT, line="l"),
         topics.status("ingest", "1"): Topic(Kind.STATUS, service="ingest", instance="1"),
         topics.ledger("gateway", "edge-1"): Topic(Kind.LEDGER, service="gateway", instance="edge-1"),
-        topics.stored("gateway-edge-1"): Topic(Kind.STORED, sender="gateway-edge-1"),
+        topics.stored("edge-1"): Topic(Kind.STORED, sender="edge-1"),
     }
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from millrace_contract.api_tokens import SCOPES
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_WELL
 from millrace_contract.runtime.settings import load_settings
@@ -42,7 +43,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     gateway.add_argument("instance", metavar="INSTANCE", help="the gateway's MILLRACE_INSTANCE, as plant.yaml names it")
     token = verb("add-token", _add_token, "a token for the REST interface")
     token.add_argument("name", metavar="NAME", help="who uses it")
-    token.add_argument("--scope", required=True, metavar="SCOPES", help=f"comma-separated; of {', '.join(grants.SCOPES)}")
+    token.add_argument("--scope", required=True, metavar="SCOPES", help=f"comma-separated; of {', '.join(SCOPES)}")
     revoke = verb("revoke", _revoke, "take an account or a token away")
     revoke.add_argument("name", metavar="NAME")
     return made

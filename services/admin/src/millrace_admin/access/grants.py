@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-import msgspec
-
+from millrace_contract.api_tokens import SCOPES, ApiToken, decode_tokens, encode_tokens, token_hash
 from millrace_contract.assets import segment_problem
 
 from ..bootstrap import TOKENS_FILE, load_accounts, render_broker_files, save_accounts
 from ..broker_accounts import SERVICE_ROLES, Account, Role, hash_password
 from ..secret_files import SecretFiles, new_password
 
-SCOPES = ("read", "ack", "write")
-"""What an API token may do: read; acknowledge and shelve alerts; post orders, scrap and reasons."""
-
-
 TOKEN_LENGTH = 40
 
 
 class Refused(Exception):
     """The request cannot be carried out; the text tells a person why and what to do instead."""
-
-
-class Token(msgspec.Struct, frozen=True):
-    """An API token as the alerts service reads it."""
-
-    name: str
-    sha256: str
-    scopes: tuple[str, ...]
-    created: str
-
-
-class TokenFile(msgspec.Struct, frozen=True):
-    """api-tokens.json; the alerts service reads it again when it changes."""
-
-    tokens: tuple[Token, ...] = ()
 
 
 def add_publisher(files: SecretFiles, name: str, device: str, now: datetime) -> str:
@@ -65,7 +44,7 @@ def add_token(files: SecretFiles, name: str, scopes: Sequence[str], now: datetim
     with _changing(files):
         _check_free(files, name)
         token = f"mr_{new_password(TOKEN_LENGTH)}"
-        entry = Token(name, hashlib.sha256(token.encode()).hexdigest(), tuple(dict.fromkeys(scopes)), _stamp(now))
+        entry = ApiToken(name=name, sha256=token_hash(token), scopes=tuple(dict.fromkeys(scopes)), created=_stamp(now))
         _save_tokens(files, [*load_tokens(files), entry])
     return token
 
@@ -88,10 +67,10 @@ def revoke(files: SecretFiles, name: str) -> str:
         return f"broker account ({gone.role})"
 
 
-def load_tokens(files: SecretFiles) -> tuple[Token, ...]:
+def load_tokens(files: SecretFiles) -> list[ApiToken]:
     """The API tokens, oldest first."""
     text = files.read("alerts", TOKENS_FILE)
-    return msgspec.json.decode(text, type=TokenFile).tokens if text else ()
+    return decode_tokens(text.encode()) if text else []
 
 
 def first_password(files: SecretFiles) -> str:
@@ -138,9 +117,8 @@ def _check_free(files: SecretFiles, name: str) -> None:
         raise Refused(f"{name!r} exists already; choose another name, or `millrace access revoke {name}` first")
 
 
-def _save_tokens(files: SecretFiles, tokens: Sequence[Token]) -> None:
-    encoded = msgspec.json.format(msgspec.json.encode(TokenFile(tuple(tokens))))
-    files.write("alerts", TOKENS_FILE, encoded.decode() + "\n")
+def _save_tokens(files: SecretFiles, tokens: list[ApiToken]) -> None:
+    files.write("alerts", TOKENS_FILE, encode_tokens(tokens).decode())
 
 
 def _root(files: SecretFiles) -> str:

@@ -1,21 +1,22 @@
 """Who is asking, and whether the token allows it."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from .context import Ctx
 from .problems import Problem
-from .tokens import Client, Scope
+from .tokens import Client
 
 _bearer = HTTPBearer(auto_error=False, description="A token made with `millrace access`", scheme_name="token")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+Scope = Literal["read", "ack", "shelve"]
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="millrace"'}
 
 
-def allowed(scope: Scope) -> Callable[[Ctx, Credentials], Client]:
+def allowed(scope: str) -> Callable[[Ctx, Credentials], Client]:
     """A dependency: the client, when its token has `scope`."""
 
     def check(context: Ctx, credentials: Credentials) -> Client:
@@ -24,7 +25,7 @@ def allowed(scope: Scope) -> Callable[[Ctx, Credentials], Client]:
     return check
 
 
-def authenticate(context: Ctx, credentials: HTTPAuthorizationCredentials | None, scope: Scope) -> Client:
+def authenticate(context: Ctx, credentials: HTTPAuthorizationCredentials | None, scope: str) -> Client:
     """Raises Problem 401 or 403."""
     if credentials is None:
         raise Problem("unauthorized", "send the header Authorization: Bearer <token>", headers=_CHALLENGE)

@@ -1,16 +1,14 @@
 """API tokens: who may do what. The file holds only hashes and is read again when it changes."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
+from millrace_contract.api_tokens import decode_tokens, token_hash
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.logs import get_logger
 
-Scope = Literal["read", "ack", "shelve", "configure"]
 LOOK_EVERY_S = 1.0
 
 _log = get_logger(__name__)
@@ -22,16 +20,6 @@ class Client:
 
     name: str
     scopes: frozenset[str]
-
-
-class _Token(msgspec.Struct, frozen=True):
-    name: str
-    sha256: str
-    scopes: list[Scope]
-
-
-class _File(msgspec.Struct, frozen=True):
-    tokens: list[_Token] = []
 
 
 class ApiTokens:
@@ -48,7 +36,7 @@ class ApiTokens:
     def client(self, token: str) -> Client | None:
         """The holder, None for a token that is not (or no longer) known."""
         self._look()
-        return self._clients.get(hashlib.sha256(token.encode()).hexdigest())
+        return self._clients.get(token_hash(token))
 
     def _look(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -61,12 +49,12 @@ class ApiTokens:
             if seen == self._seen:
                 return
             self._seen = seen
-            file = msgspec.json.decode(self._path.read_bytes(), type=_File)
+            tokens = decode_tokens(self._path.read_bytes())
         except (OSError, msgspec.MsgspecError) as error:
             self._note(f"the API tokens cannot be read: {error}")
             return
         self._note(None)
-        self._clients = {token.sha256.lower(): Client(token.name, frozenset(token.scopes)) for token in file.tokens}
+        self._clients = {token.sha256.lower(): Client(token.name, frozenset(token.scopes)) for token in tokens}
         _log.info("api_tokens_loaded", count=len(self._clients))
 
     def _note(self, problem: str | None) -> None:
