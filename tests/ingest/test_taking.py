@@ -41,6 +41,17 @@ def test_probes_come_after_a_bounded_pause(retry_afters: list[float | None]) -> 
         assert taking.probe_due(now_s)
 
 
+def test_a_database_that_takes_a_line_but_no_batch_is_asked_ever_more_rarely() -> None:
+    taking, now_s, turns = make(), 0.0, 0
+    while now_s < 60.0:
+        now_s += 0.05
+        if taking.probe_due(now_s):
+            taking.wrote(now_s, is_probe=True)
+            taking.failed("500", now_s)
+            turns += 1
+    assert turns < 30
+
+
 def test_pauses_double_up_to_the_longest() -> None:
     backoff = Backoff(random.Random(1))
     pauses = [backoff.next_s() for _ in range(40)]

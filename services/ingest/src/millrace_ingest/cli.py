@@ -127,7 +127,7 @@ def _left(letters: DeadLetters, ids: list[int]) -> list[ParkedLetter]:
 
 def status(settings: IngestSettings, arguments: argparse.Namespace) -> int:
     """What each running ingest says of itself, from its retained status; exit status 1 unless one is alive and taking."""
-    topics = Topics(load_plant(settings.config).root)
+    topics = Topics(_root(settings))
     found: dict[str, Status] = {}
     came = threading.Event()
 
@@ -156,6 +156,17 @@ def status(settings: IngestSettings, arguments: argparse.Namespace) -> int:
     if not found and not arguments.json:
         print("no ingest has ever said anything on this broker")
     return EXIT_WELL if any(one.alive and one.taking for one in found.values()) else EXIT_NOT_WELL
+
+
+def _root(settings: IngestSettings) -> str:
+    """The plant's root; while plant.yaml is broken, that of the copy with which the service runs."""
+    copy = settings.data / "accepted-config"
+    try:
+        return load_plant(settings.config).root
+    except ConfigurationProblems:
+        if not copy.is_dir():
+            raise
+        return load_plant(copy).root
 
 
 def _print_status(one: Status, *, as_json: bool) -> None:

@@ -47,18 +47,22 @@ class Taking:
         news = self.taking or reason != self.reason
         if self.taking:
             self.changed_s = now_s
-            self.backoff.reset()
         self.taking, self.reason = False, reason
         self._probe_at_s = now_s + self.backoff.next_s(retry_after_s)
         return news
 
-    def wrote(self, now_s: float) -> bool:
-        """A write succeeded. True when the database did not take data until now."""
+    def wrote(self, now_s: float, *, is_probe: bool = False) -> bool:
+        """A write succeeded. True when the database did not take data until now.
+
+        After a probe alone the pauses go on growing: a database that takes a line but no batch must not be asked, and
+        believed, four times a second.
+        """
         news = not self.taking
         if news:
             self.changed_s = now_s
         self.taking, self.reason = True, None
-        self.backoff.reset()
+        if not is_probe:
+            self.backoff.reset()
         return news
 
     def probe_due(self, now_s: float) -> bool:

@@ -103,7 +103,7 @@ class Writer:
         except (Unavailable, Refused) as problem:
             self._failed(problem)
         else:
-            self._wrote()
+            self._wrote(is_probe=True)
 
     def _store(self, arrivals: Sequence[Arrival]) -> dict[int, Reject] | None:
         """Writes what was accepted. The refused ones by their place in `arrivals`; None when the database takes no data."""
@@ -252,8 +252,8 @@ class Writer:
             log("database_takes_no_data", problem=str(problem))
             self._status_changed()
 
-    def _wrote(self) -> None:
-        if self.taking.wrote(self._clock.monotonic_s()):
+    def _wrote(self, *, is_probe: bool = False) -> None:
+        if self.taking.wrote(self._clock.monotonic_s(), is_probe=is_probe):
             _log.info("database_takes_data")
             self._status_changed()
 
