@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from . import actions, alerts, devices, events, health, oee, page, problems, readings
+from .body_limit import BodyLimit
 from .context import Context
 
 MAX_BODY_BYTES = 64 * 1024
@@ -43,11 +44,11 @@ def create_app(context: Context) -> FastAPI:
         version=version("millrace-alerts"),
         description=DESCRIPTION,
         lifespan=lifespan,
-        max_body_size=MAX_BODY_BYTES,
         docs_url=None,
         redoc_url=None,
     )
     app.state.context = context
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     problems.install(app)
     # The stream comes first: its path would otherwise be an alert's id.
     for part in (events, alerts, actions, devices, readings, oee, health, page):

@@ -99,6 +99,11 @@ def _answer(
 
 
 async def _on_problem(request: Request, error: Problem) -> Response:
+    return problem_response(request, error)
+
+
+def problem_response(request: Request, error: Problem) -> Response:
+    """The problem document for a request that it ends."""
     status, title = _TITLES[error.slug]
     kind = f"{TYPE_PREFIX}{error.slug}"
     return _answer(request, kind, title, status, detail=error.detail, headers=error.headers, **error.members)
