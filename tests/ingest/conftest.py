@@ -121,7 +121,7 @@ class Ingest:
             "MILLRACE_INFLUX_TOKEN": influxd.TOKEN,
             "MILLRACE_HTTP_PORT": str(self.port),
             "MILLRACE_LOG_FORMAT": "json",
-            "MILLRACE_WRITE_PATIENCE_S": "1",
+            "MILLRACE_INGEST_PATIENCE_S": "1",
             **settings,
         }
         self.process: subprocess.Popen[bytes] | None = None

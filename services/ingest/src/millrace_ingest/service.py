@@ -29,7 +29,7 @@ from .writer import Writer
 
 SERVICE = "ingest"
 LOOK_INTERVAL_S = 1.0
-MIB = 1024 * 1024
+MB = 1_000_000
 STOP_LIMIT_S = 8.0
 
 _log = get_logger(__name__)
@@ -45,7 +45,7 @@ class IngestService:
         self._watch = PlantWatch(settings.config, settings.data)
         self._topics = Topics(self._watch.plant.root)
         self._keeping, set_aside = open_keeping(
-            settings.data, Limits(settings.dead_letters_mib * MIB, settings.spool_mib * MIB), self._clock.now_ms()
+            settings.data, Limits(settings.ingest_dead_letters_max_mb * MB, settings.ingest_spool_max_mb * MB), self._clock.now_ms()
         )
         if set_aside is not None:
             _log.error("store_set_aside", path=str(set_aside.path), reason=set_aside.reason)
@@ -59,9 +59,9 @@ class IngestService:
             self._heartbeats,
             decoder=lambda: self._watch.decoder,
             acknowledge=self._session.acknowledge,
-            batch_lines=settings.batch_lines,
-            batch_linger_s=settings.batch_linger_s,
-            buffer_bytes=settings.buffer_mib * MIB,
+            batch_lines=settings.ingest_batch_lines,
+            batch_linger_s=settings.ingest_batch_linger_s,
+            buffer_bytes=settings.ingest_buffer_mb * MB,
         )
         base = Status(service=SERVICE, instance=settings.instance, alive=True, taking=False)
         self._status = StatusReporter(self._session, self._topics, base, self._collect, self._clock)
@@ -105,7 +105,7 @@ class IngestService:
         storage = Storage(
             self._influx,
             self._clock,
-            patience_s=self._settings.write_patience_s,
+            patience_s=self._settings.ingest_patience_s,
             wait=self._pause,
             beat=lambda: self._heartbeats.beat("write"),
         )
@@ -130,7 +130,7 @@ class IngestService:
             will=last_will(self._topics, SERVICE, self._settings.instance),
             persistent=True,
             manual_ack=True,
-            receive_maximum=self._settings.receive_maximum,
+            receive_maximum=self._settings.ingest_receive_maximum,
         )
 
     def _received(self, message: Received) -> None:

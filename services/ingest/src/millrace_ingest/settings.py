@@ -10,16 +10,16 @@ from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings,
 class IngestSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
     """Settings of the ingest service."""
 
-    batch_lines: int = Field(default=5_000, ge=1, le=50_000, description="most messages in one write")
-    batch_linger_s: float = Field(default=0.25, ge=0, le=5, description="longest time that a message waits for others, in seconds")
-    receive_maximum: int = Field(
+    ingest_batch_lines: int = Field(default=5_000, ge=1, le=50_000, description="most messages in one write")
+    ingest_batch_linger_s: float = Field(default=0.25, ge=0, le=5, description="longest time that a message waits for others, in seconds")
+    ingest_receive_maximum: int = Field(
         default=10_000, ge=20, le=65_535, description="messages that the broker may send before the first is acknowledged"
     )
-    buffer_mib: int = Field(default=64, ge=4, le=4_096, description="memory for messages on their way, in MiB")
-    write_patience_s: float = Field(
+    ingest_buffer_mb: int = Field(default=64, ge=4, le=4_096, description="memory for messages on their way, in MB")
+    ingest_patience_s: float = Field(
         default=3.0, ge=0, le=30, description="seconds of failing writes before ingest says that the database takes no data"
     )
-    spool_mib: int = Field(
-        default=256, ge=1, le=65_536, description="disk for messages without an outbox while the database is away, in MiB"
+    ingest_spool_max_mb: int = Field(
+        default=256, ge=1, le=65_536, description="disk for messages without an outbox while the database is away, in MB"
     )
-    dead_letters_mib: int = Field(default=256, ge=1, le=65_536, description="disk for dead letters, in MiB")
+    ingest_dead_letters_max_mb: int = Field(default=256, ge=1, le=65_536, description="disk for dead letters, in MB")
