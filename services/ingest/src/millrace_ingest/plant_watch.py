@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-from millrace_contract.errors import ConfigurationProblems
+from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant import load_plant
 from millrace_contract.plant.accepted import Accepted, load_accepted
 from millrace_contract.plant.model import PlantModel
@@ -19,11 +20,14 @@ class PlantWatch:
     """`decoder` may be read from any thread; `look` belongs to one."""
 
     def __init__(self, config_dir: Path, data_dir: Path) -> None:
-        """Raises ConfigurationProblems when the files are wrong and never were right."""
+        """Raises ConfigurationProblems when the files are wrong and never were right, or the data folder can't be written."""
         self._config_dir = config_dir
         self._data_dir = data_dir
         self._seen = self._stamp()
-        self._accepted: Accepted[PlantModel] = load_accepted(config_dir, data_dir, load_plant)
+        try:
+            self._accepted: Accepted[PlantModel] = load_accepted(config_dir, data_dir, load_plant)
+        except OSError as error:
+            raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_DATA", f"cannot be written: {error}")]) from error
         self._root_problem: str | None = None
         self.decoder = Decoder(self._accepted.model)
         if self._accepted.problems:
@@ -54,6 +58,11 @@ class PlantWatch:
             self._accepted = Accepted(self.plant, refused.problems)
             _log.error("configuration_refused", problems=[str(problem) for problem in refused.problems])
             return True
+        except OSError as error:
+            # The copy for later could not be made; without it a next start might not know what ran here.
+            self._accepted = Accepted(self.plant, [Problem("environment", 0, "MILLRACE_DATA", f"cannot be written: {error}")])
+            _log.error("configuration_not_copied", problem=str(error))
+            return True
         if accepted.model.root != self.plant.root:
             self._root_problem = f"plant.yaml: root: is now {accepted.model.root}; restart ingest to follow it"
             _log.error("configuration_refused", problems=[self._root_problem])
@@ -68,5 +77,9 @@ class PlantWatch:
         return True
 
     def _stamp(self) -> tuple[tuple[str, int, int], ...]:
-        paths = [self._config_dir / "plant.yaml", *sorted((self._config_dir / "profiles").glob("*.yaml"))]
-        return tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in paths if path.exists())
+        found = []
+        for path in [self._config_dir / "plant.yaml", *sorted((self._config_dir / "profiles").glob("*.yaml"))]:
+            with contextlib.suppress(OSError):  # an editor that replaces a file takes it away for a moment
+                stat = path.stat()
+                found.append((path.name, stat.st_mtime_ns, stat.st_size))
+        return tuple(found)

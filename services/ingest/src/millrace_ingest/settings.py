@@ -11,7 +11,7 @@ class IngestSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
     """Settings of the ingest service."""
 
     ingest_batch_lines: int = Field(default=5_000, ge=1, le=50_000, description="most messages in one write")
-    ingest_batch_linger_s: float = Field(default=0.25, ge=0, le=5, description="longest time that a message waits for others, in seconds")
+    ingest_batch_linger_s: float = Field(default=0.25, ge=0, le=5, description="seconds that a message waits for others at most")
     ingest_receive_maximum: int = Field(
         default=10_000, ge=20, le=65_535, description="messages that the broker may send before the first is acknowledged"
     )
