@@ -36,7 +36,6 @@ signals:
 oee: {state: run_status}
 """
 
-ALARM = "{consequence: it breaks, cause: heat, action: stop it, response_s: 300}"
 RULES = """
 rules:
   hot:
@@ -87,7 +86,9 @@ def write_plant(folder: Path, rules: str = RULES) -> Path:
     return folder
 
 
-def telemetry(at_ms: int, device: str = "CNC-01", *, bad: tuple[str, ...] = (), backfill: bool = False, **readings: float | str) -> bytes:
+def telemetry(
+    at_ms: int, device: str = "CNC-01", *, bad: tuple[str, ...] = (), backfill: bool = False, **readings: float | str
+) -> bytes:
     message = {"device_id": device, "timestamp": format_timestamp(at_ms), "readings": readings}
     if bad:
         message["quality"] = dict.fromkeys(bad, "bad")
@@ -104,4 +105,5 @@ def comms(state: str, since_ms: int, device: str = "CNC-01") -> bytes:
 
 
 def status(alive: bool, at_ms: int, instance: str = "edge-1") -> bytes:
-    return json.dumps({"service": "gateway", "instance": instance, "alive": alive, "timestamp": format_timestamp(at_ms)}).encode()
+    message = {"service": "gateway", "instance": instance, "alive": alive, "timestamp": format_timestamp(at_ms)}
+    return json.dumps(message).encode()

@@ -19,9 +19,9 @@ class Run:
     """An alert fed with observations; times in seconds after T0."""
 
     condition: Condition
-    delays: Delays = Delays()
+    delays: Delays = field(default_factory=Delays)
     latching: bool = False
-    alert: Alert = Alert(id="r.D", rule="r", line="line1", device_id="D")
+    alert: Alert = field(default_factory=lambda: Alert(id="r.D", rule="r", line="line1", device_id="D"))
     transitions: list[Transition] = field(default_factory=list)
 
     def feed(self, *observations: Observation) -> "Run":

@@ -31,7 +31,9 @@ class Driver:
         self.watch = Watch(self.plant, self.watched, Saved())
         self.story: list[tuple[str, str, float]] = []
 
-    def data(self, at_s: float, device: str = "CNC-01", *, bad: tuple[str, ...] = (), backfill: bool = False, **readings: float) -> None:
+    def data(
+        self, at_s: float, device: str = "CNC-01", *, bad: tuple[str, ...] = (), backfill: bool = False, **readings: float
+    ) -> None:
         payload = telemetry(self.ms(at_s), device, bad=bad, backfill=backfill, **readings)
         self.note(self.watch.telemetry(device, decode_telemetry(payload, self.ms(at_s) + 86_400_000, device)))
 

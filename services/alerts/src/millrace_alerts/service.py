@@ -64,6 +64,7 @@ class Service:
         self._topics = Topics(self._plant.root)
         self._heartbeats = Heartbeats()
         self._watchdog = Watchdog(self._heartbeats)
+        self._bell = Bell()
         self._socket = socket.socket()
         self._server: uvicorn.Server | None = None
 
@@ -82,8 +83,7 @@ class Service:
         if self._store.set_aside is not None:
             _log.error("store_set_aside", path=str(self._store.set_aside.path), reason=self._store.set_aside.reason)
         self._tokens = ApiTokens(settings.api_tokens_file, self._clock)
-        bell = Bell()
-        self._engine = self._new_engine(bell)
+        self._engine = self._new_engine()
         self._influx = Influx(settings)
         self._reporter = StatusReporter(
             self._session,
@@ -95,7 +95,7 @@ class Service:
         self._engine.start()
         self._session.start()
         self._reporter.start()
-        self._start_api(bell)
+        self._start_api()
         self._watchdog.start()
         _log.info("started", port=self.port, rules=len(self._accepted.model.rules), devices=len(self._plant.devices))
 
@@ -103,6 +103,7 @@ class Service:
         """Bounded: streams are closed after a few seconds, what was received and not committed comes again."""
         self._watchdog.stop()
         if self._server is not None:
+            self._bell.close()
             self._server.should_exit = True
             self._api_thread.join(GRACEFUL_STOP_S + 5)
         self._engine.stop()
@@ -112,7 +113,7 @@ class Service:
         self._store.close()
         self._socket.close()
 
-    def _new_engine(self, bell: Bell) -> Engine:
+    def _new_engine(self) -> Engine:
         settings = self._settings
         sender = f"{SERVICE}-{settings.instance}"
         inbox = Inbox()
@@ -149,17 +150,17 @@ class Service:
             inbox=inbox,
             clock=self._clock,
             heartbeats=self._heartbeats,
-            changed=bell.ring,
+            changed=self._bell.ring,
         )
 
-    def _start_api(self, bell: Bell) -> None:
+    def _start_api(self) -> None:
         context = Context(
             settings=self._settings,
             plant=self._plant,
             watched=self._watched,
             reader=Reader(self._store.path),
             submit=self._inbox.submit,
-            bell=bell,
+            bell=self._bell,
             tokens=self._tokens,
             influx=self._influx,
             clock=self._clock,

@@ -4,9 +4,13 @@ import asyncio
 
 
 class Bell:
-    """Whoever takes `next` before reading the store misses nothing: what is committed later rings it."""
+    """Whoever takes `next` before reading the store misses nothing: what is committed later rings it.
+
+    Streams end once `is_closing`: the server then stops at once and in good order.
+    """
 
     def __init__(self) -> None:
+        self.is_closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event = asyncio.Event()
 
@@ -28,6 +32,11 @@ class Bell:
             loop.call_soon_threadsafe(self._ring)
         except RuntimeError:  # The loop was closed between the two lines: nobody listens any more.
             self._loop = None
+
+    def close(self) -> None:
+        """From any thread: let every stream come to its end."""
+        self.is_closing = True
+        self.ring()
 
     def _ring(self) -> None:
         rung, self._event = self._event, asyncio.Event()

@@ -54,7 +54,7 @@ async def stream_events(
     """Server-sent events: `id` is the seq, `data` an event as in /v1/alert-events. Without Last-Event-ID it begins now."""
     reader = context.reader
     seq = await to_thread.run_sync(reader.last_event_seq) if after is None else after
-    while True:
+    while not context.bell.is_closing:
         rung = context.bell.next()  # Taken before reading: what is committed from here on rings it.
         found = await to_thread.run_sync(reader.events, seq, STREAM_BATCH)
         for stored in found:

@@ -77,7 +77,7 @@ def _may_look(context: Ctx, credentials: Credentials) -> None:
 async def stream(context: Ctx, _allowed: Annotated[None, Depends(_may_look)]) -> AsyncIterator[ServerSentEvent]:
     """What the page shows: all of it first, then only the parts that changed, and a pulse in between."""
     sent: dict[str, str] = {}
-    while True:
+    while not context.bell.is_closing:
         rung = context.bell.next()
         parts = await to_thread.run_sync(_parts, context)
         changed = {name: part for name, part in parts.items() if sent.get(name) != part}
