@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ signals:
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run a command line; exit status, standard output, standard error."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -151,17 +153,21 @@ def test_probe_at_the_edge_of_a_device(device_server: Make, call: Make) -> None:
         (("probe", "127.0.0.1", "--address", "70000"), "70000 is not allowed: 0 to 65535"),
         (("probe", "127.0.0.1", "--address", "1", "--unit", "256"), "256 is not allowed: 0 to 255"),
         (("plan", "--config", "no-such-folder"), "plant.yaml: is missing"),
-        (("run", "--config", "no-such-folder"), "plant.yaml: is missing"),
     ],
 )
-def test_mistakes_are_answered_in_words(
-    call: Make, arguments: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("MILLRACE_DATA", str(tmp_path))
+def test_mistakes_are_answered_in_words(call: Make, arguments: tuple[str, ...], words: str) -> None:
     status, _, err = call(*arguments)
     assert status == 2
     assert words in err
     assert "Traceback" not in err
+
+
+def test_a_first_start_without_a_plant_is_refused_in_words(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "millrace_gateway", "run", "--config", "no-such-folder"]
+    done = subprocess.run(command, env={"MILLRACE_DATA": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 2
+    assert "plant.yaml: is missing" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_unknown_device_names_the_nearest(plant_folder: Make, call: Make) -> None:

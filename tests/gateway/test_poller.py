@@ -12,6 +12,7 @@ import pytest
 
 from millrace_contract.plant import Device, Profile
 from millrace_contract.runtime.clock import SystemClock
+from millrace_gateway import poller as poller_module
 from millrace_gateway.comms import CommsState
 from millrace_gateway.decoder import Snapshot
 from millrace_gateway.endpoint import Endpoint
@@ -294,3 +295,25 @@ def test_the_round_trip_is_measured(device_server: Make, make_profile: Make, mak
     result = read_once(server, full_plan(make_profile({"only": {"address": 1, "type": "uint16"}})))
     assert result.round_trip_ms is not None
     assert 50 <= result.round_trip_ms < 200
+
+
+def test_a_mistake_of_ours_stops_its_own_connection_for_a_while_and_no_other(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller_module, "CRASH_PAUSE_S", 0.1)
+    broken, fine = device_server(), device_server()
+    profile = make_profile(SIGNALS, groups=FAST)
+    take, crashes = watch._snapshot, iter([None, ValueError("a mistake")])
+
+    def snapshot(device: PolledDevice, snapshot: Snapshot, arrived_ms: int) -> None:
+        if device.device.id == "BROKEN" and (error := next(crashes, None)):
+            raise error
+        take(device, snapshot, arrived_ms)
+
+    monkeypatch.setattr(watch, "_snapshot", snapshot)
+    watch.run(
+        [(make_device(broken.port, "BROKEN"), profile), (make_device(fine.port, "FINE"), profile)],
+        lambda: len(watch.of("BROKEN")) >= 5 and len(watch.of("FINE")) >= 10,
+    )
+    assert next(crashes, "all used") == "all used"
+    assert watch.states_of("FINE") == [CommsState.ONLINE]

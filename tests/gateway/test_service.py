@@ -201,11 +201,14 @@ def test_device_and_broker_may_be_absent_at_the_start(
     assert gateway.lines("device_comms")[0]["reason"].startswith("nothing listens at")
     server.start()
     mosquitto.start()
-    listener = listen()
+    listener = listen(confirms=True)
+    listener.announce_ingest()
     wait_until(lambda: listener.last("M-1/comms").get("state") == "online", "the device", 30)
-    wait_until(lambda: len(listener.of("M-1/telemetry")) > 5, "telemetry")
-    assert listener.documents("M-1/telemetry")[0]["seq"] == 1
-    assert listener.documents("M-1/telemetry")[0]["quality"] == {"counter": "bad", "temperature": "bad", "door_open": "bad"}
+    # What went out before anybody listened was confirmed by nobody, so it goes out again.
+    wait_until(lambda: any(document["seq"] == 1 for document in listener.documents("M-1/telemetry")), "the first message", 40)
+    first = next(document for document in listener.documents("M-1/telemetry") if document["seq"] == 1)
+    assert first["readings"] == {}
+    assert first["quality"] == {"counter": "bad", "temperature": "bad", "door_open": "bad"}
 
 
 def test_an_unreachable_device_is_told_once_on_the_broker(
@@ -337,3 +340,28 @@ def test_a_gateway_that_no_device_names_stays_up_and_says_why(plant_folder: Make
     wait_until(lambda: listener.last("gateway/edge-7/status"), "a status")
     assert "names gateway 'edge-7', only edge-1" in listener.last("gateway/edge-7/status")["problems"][0]
     assert gateway.end() == 0
+
+
+def test_sigterm_ends_in_time_while_device_and_broker_hang(
+    device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make, mosquitto: Mosquitto
+) -> None:
+    alive, hung = device_server(), device_server()
+    listener = listen()
+    gateway = run_gateway(plant_folder(("M-1", alive.port, 1), ("HUNG", hung.port, 1)))
+    wait_until(lambda: len(listener.of("M-1/telemetry")) > 5, "telemetry")
+    hung.faults[None] = "silent"
+    mosquitto.pause()
+    try:
+        seen = len(alive.requests)
+        wait_until(lambda: len(alive.requests) > seen + 50, "reads while the broker hangs")
+        began_s = time.monotonic()
+        assert gateway.end() == 0
+        assert time.monotonic() - began_s < 10
+    finally:
+        mosquitto.resume()
+    # Everything that was read meanwhile goes out with the next run.
+    last = max(document["seq"] for document in listener.documents("M-1/telemetry"))
+    gateway.start()
+    wait_until(lambda: listener.last("M-1/telemetry").get("seq", 0) > last + 60, "the next run", 30)
+    numbers = {document["seq"] for document in listener.documents("/telemetry")}
+    wait_until(lambda: {d["seq"] for d in listener.documents("/telemetry")} >= set(range(1, max(numbers))), "every number", 30)

@@ -75,14 +75,18 @@ def plan_blocks(signals: Iterable[Signal], atomic: Iterable[Sequence[str]], limi
     pieces = sorted(_pieces(list(signals), atomic), key=lambda piece: (FUNCTION_CODES[piece.table], piece.address, piece.count))
     blocks: list[Block] = []
     run: list[Piece] = []
+    reach = 0  # The end of what the run covers; an atomic piece may reach beyond the ones after it.
     for piece in pieces:
         largest, gap = _table_limits(piece.table, limits)
         if piece.count > largest:
             names = ", ".join(signal.name for signal in piece.signals)
             raise UnreadableSignals(f"{names}: needs {piece.count} in one request, the device allows {largest}")
-        if run and not _joins(run, piece, largest, gap):
+        if run and not (
+            piece.table == run[0].table and piece.address - reach <= gap and max(reach, piece.end) - run[0].address <= largest
+        ):
             blocks.append(_block(run))
             run = []
+        reach = max(reach, piece.end) if run else piece.end
         run.append(piece)
     if run:
         blocks.append(_block(run))
@@ -131,13 +135,6 @@ def _table_limits(table: str, limits: Limits) -> tuple[int, int]:
     if table in BIT_TABLES:
         return limits.max_bits, 16 * limits.max_gap
     return limits.max_registers, limits.max_gap
-
-
-def _joins(run: list[Piece], piece: Piece, largest: int, gap: int) -> bool:
-    if run[0].table != piece.table:
-        return False
-    reach = max(member.end for member in run)
-    return piece.address - reach <= gap and max(reach, piece.end) - run[0].address <= largest
 
 
 def _block(pieces: Sequence[Piece]) -> Block:

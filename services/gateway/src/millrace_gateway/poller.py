@@ -23,7 +23,7 @@ from .reader import Wire, read_plan
 
 LATE_SHARE: Final = 0.1
 CRASH_PAUSE_S: Final = 10.0
-FINISH_S: Final = 3.0
+FINISH_S: Final = 2.0
 
 OnSnapshot = Callable[[PolledDevice, Snapshot, int], None]
 """(device, what it read, when the last answer arrived in ms)"""

@@ -30,7 +30,7 @@ from .uplink import SERVICE, Uplink
 
 HOUSEKEEPING_S = 2.0
 COMMS_REFRESH_S = 60.0
-OUTBOX_STOP_S = 4.0
+OUTBOX_STOP_S = 3.0
 
 _log = get_logger(__name__)
 
