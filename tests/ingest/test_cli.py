@@ -71,13 +71,13 @@ def test_show_prints_any_payload(run: Run, keeping: Keeping, capsys: pytest.Capt
 def test_replay_without_a_running_service_waits_and_says_so(run: Run, keeping: Keeping, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("dead-letters", "replay", "--device", "D-1", "--wait", "0") == 1
     assert "2 selected, 0 stored, 0 parked again, 2 waiting" in capsys.readouterr().out
-    assert [one.id for one in keeping.dead_letters.to_replay(10)] == [2, 3]
+    assert [one.id for one in keeping.dead_letters.to_replay(10, 10**9)] == [2, 3]
 
 
 def test_replay_of_everything_must_be_said(run: Run, keeping: Keeping, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("dead-letters", "replay") == 2
     assert "--all" in capsys.readouterr().out
-    assert keeping.dead_letters.to_replay(10) == []
+    assert keeping.dead_letters.to_replay(10, 10**9) == []
 
 
 def test_a_wrong_age_is_answered_with_the_forms_allowed(run: Run, keeping: Keeping, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ def test_what_was_kept_is_there_after_a_restart(tmp_path: Path) -> None:
     first.close()
     again = opened(tmp_path)
     assert (again.dead_letters.count, again.spool.count) == (1, 2)
-    assert [one.payload for _, one in again.spool.peek(10)] == [spooled(1).payload, spooled(2).payload]
+    assert [one.payload for _, one in again.spool.peek(10, 10**9)] == [spooled(1).payload, spooled(2).payload]
     again.close()
 
 
@@ -67,7 +67,7 @@ def test_a_full_spool_drops_the_oldest_and_says_so(tmp_path: Path) -> None:
     for number in range(30):
         keeping.apply(Changes(spooled=[spooled(number, size=400)]), 0)
     assert keeping.spool.bytes <= 5_000
-    left = [one.received_ms for _, one in keeping.spool.peek(100)]
+    left = [one.received_ms for _, one in keeping.spool.peek(100, 10**9)]
     assert left == list(range(30 - len(left), 30))
     [loss] = lost(keeping)
     assert (loss.cause, loss.count, loss.last_ms) == ("spool_full", 30 - len(left), 29 - len(left))
@@ -77,7 +77,7 @@ def test_counters_agree_with_the_file(tmp_path: Path) -> None:
     keeping = opened(tmp_path, Limits(dead_letter_bytes=6_000, spool_bytes=6_000))
     for number in range(40):
         keeping.apply(Changes(letters=[letter(number, size=100)], spooled=[spooled(number, size=100)]), 0)
-        rows = keeping.spool.peek(2)
+        rows = keeping.spool.peek(2, 10**9)
         if number % 5 == 0:
             keeping.apply(Changes(unspool=[row_id for row_id, _ in rows]), 0)
     counted = (keeping.spool.count, keeping.spool.bytes, keeping.dead_letters.count, keeping.dead_letters.bytes)
@@ -166,5 +166,13 @@ def test_letters_are_selected_by_device_reason_and_time(tmp_path: Path) -> None:
     assert found(Selection(reason="REASON 2")) == [2]
     assert found(Selection(since_ms=1002)) == [2, 3]
     assert found(Selection(device="D-0", reason="schema")) == [1]
-    assert keeping.dead_letters.request_replay(Selection(device="D-0"), 77) == [3, 1]
-    assert {one.seq for one in keeping.dead_letters.to_replay(10)} == {1, 3}
+    assert keeping.dead_letters.request_replay(Selection(device="D-0"), 77) == [1, 3]
+    assert [one.seq for one in keeping.dead_letters.to_replay(10, 10**9)] == [1, 3]
+
+
+def test_big_rows_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+    keeping = opened(tmp_path)
+    keeping.apply(Changes(letters=[letter(number, size=1_000) for number in range(9)], spooled=[spooled(1, 9_000), spooled(2)]), 0)
+    keeping.dead_letters.request_replay(Selection(), 1)
+    assert [one.seq for one in keeping.dead_letters.to_replay(100, 3_000)] == [0, 1]
+    assert [one.received_ms for _, one in keeping.spool.peek(100, 100)] == [1]

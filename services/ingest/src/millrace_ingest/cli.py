@@ -105,24 +105,20 @@ def _replay(disk: Disk, letters: DeadLetters, arguments: argparse.Namespace) -> 
     with disk.transaction():
         ids = letters.request_replay(selection, SystemClock().now_ms())
     deadline_s = time.monotonic() + arguments.wait
-    while (rows := _left(letters, ids)) and any(one.replay_ms for one in rows) and time.monotonic() < deadline_s:
+    while (left := letters.outcomes(ids)) and any(waits for _, waits, _ in left) and time.monotonic() < deadline_s:
         time.sleep(0.1)
-    waiting = [one for one in rows if one.replay_ms]
-    again = [one for one in rows if not one.replay_ms]
-    outcome = {"selected": len(ids), "stored": len(ids) - len(rows), "parked_again": len(again), "waiting": len(waiting)}
+    again = [(letter_id, reason) for letter_id, waits, reason in left if not waits]
+    waiting = len(left) - len(again)
+    outcome = {"selected": len(ids), "stored": len(ids) - len(left), "parked_again": len(again), "waiting": waiting}
     if arguments.json:
         _print_json([outcome])
     else:
-        print(f"{outcome['selected']} selected, {outcome['stored']} stored, {len(again)} parked again, {len(waiting)} waiting")
-        for one in again[:20]:
-            print(f"  {one.id}: {one.reason}")
+        print(f"{outcome['selected']} selected, {outcome['stored']} stored, {len(again)} parked again, {waiting} waiting")
+        for letter_id, reason in again[:20]:
+            print(f"  {letter_id}: {reason}")
         if waiting:
             print("those waiting are sent as soon as ingest runs and the database takes data")
-    return EXIT_WELL if not rows else EXIT_NOT_WELL
-
-
-def _left(letters: DeadLetters, ids: list[int]) -> list[ParkedLetter]:
-    return letters.select(Selection(ids=tuple(ids)), -1) if ids else []
+    return EXIT_NOT_WELL if left else EXIT_WELL
 
 
 def status(settings: IngestSettings, arguments: argparse.Namespace) -> int:

@@ -95,7 +95,8 @@ class Consumer:
     def _hand_over(self, message: Received, received_ms: int) -> None:
         verdict = self._decoder().decode(message.topic, message.payload, received_ms)
         arrival = Arrival(message.topic, message.payload, received_ms, verdict, partial(self._acknowledge, message))
-        while not self._decoded.put(arrival, len(message.payload) + MESSAGE_OVERHEAD_BYTES, WAIT_S):
+        size = 2 * len(message.payload) + MESSAGE_OVERHEAD_BYTES  # the message, and the line that it became
+        while not self._decoded.put(arrival, size, WAIT_S):
             if self._decoded.closed:
                 return
             # The writer has a heartbeat of its own: waiting for it is no fault of this loop.

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .disk import Disk
+from .disk import Disk, within
 from .losses import Loss
 
 _SELECT = """
@@ -18,9 +18,17 @@ WHERE (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
     AND (:since_ms IS NULL OR last_ms >= :since_ms)
 ORDER BY last_ms DESC, id DESC LIMIT :limit
 """
-_TO_REPLAY = """
-SELECT id, topic, payload, code, reason, device, stream, seq, first_ms, last_ms, times, attempts, replay_ms FROM dead_letter
-WHERE replay_ms IS NOT NULL ORDER BY id LIMIT ?
+_MARK = """
+UPDATE dead_letter SET replay_ms = :now_ms
+WHERE (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
+    AND (:device IS NULL OR device = :device)
+    AND (:reason IS NULL OR code = :reason OR instr(lower(reason), lower(:reason)) > 0)
+    AND (:since_ms IS NULL OR last_ms >= :since_ms)
+RETURNING id
+"""
+_TO_REPLAY = "SELECT id, size FROM dead_letter WHERE replay_ms IS NOT NULL ORDER BY id LIMIT ?"
+_OUTCOMES = """
+SELECT id, replay_ms IS NOT NULL, reason FROM dead_letter WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id
 """
 _MEASURE_SOME = "SELECT count(*), coalesce(sum(size), 0) FROM dead_letter WHERE id IN (SELECT value FROM json_each(?))"
 _EVICTABLE = "SELECT id, size, device, stream, seq, first_ms, last_ms FROM dead_letter ORDER BY id LIMIT 10000"
@@ -124,13 +132,16 @@ class DeadLetters:
 
     def request_replay(self, selection: Selection, now_ms: int) -> list[int]:
         """Marks the matching letters for the running service; their ids."""
-        ids = [letter.id for letter in self.select(selection, limit=-1)]
-        self._disk.execute_many("UPDATE dead_letter SET replay_ms = ? WHERE id = ?", [(now_ms, letter_id) for letter_id in ids])
-        return ids
+        return sorted(row[0] for row in self._disk.execute(_MARK, {**selection.parameters(), "now_ms": now_ms}))
 
-    def to_replay(self, limit: int) -> list[ParkedLetter]:
-        """Letters marked for replay, the oldest first."""
-        return [ParkedLetter(*row) for row in self._disk.execute(_TO_REPLAY, [limit])]
+    def to_replay(self, limit: int, limit_bytes: int) -> list[ParkedLetter]:
+        """Letters marked for replay, the oldest first; at least one where there is any."""
+        ids = within(self._disk.execute(_TO_REPLAY, [limit]), limit_bytes)
+        return sorted(self.select(Selection(ids=tuple(ids)), limit), key=lambda letter: letter.id) if ids else []
+
+    def outcomes(self, ids: Sequence[int]) -> list[tuple[int, bool, str]]:
+        """Those of these letters that are still parked: (id, whether the replay waits, reason)."""
+        return [(row[0], bool(row[1]), row[2]) for row in self._disk.execute(_OUTCOMES, [json.dumps(list(ids))])]
 
     def remove(self, ids: Sequence[int]) -> None:
         """Letters that are stored now."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,17 @@ def open_beside_service(folder: Path) -> Disk | None:
         disk.close()
         raise
     return disk
+
+
+def within(sized: Iterable[tuple[int, int]], limit_bytes: int) -> list[int]:
+    """The first of (id, size) that fit into the limit together; at least one. So that a few big rows don't fill the memory."""
+    ids: list[int] = []
+    for row_id, size in sized:
+        limit_bytes -= size
+        if ids and limit_bytes < 0:
+            break
+        ids.append(row_id)
+    return ids
 
 
 def _prepare(disk: Disk, folder: Path) -> None:

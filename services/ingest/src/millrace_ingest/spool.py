@@ -6,11 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .disk import Disk
+from .disk import Disk, within
 from .losses import Loss
 
 ROW_BYTES = 100
 """As in the column `size`."""
+_SOME = """
+SELECT id, topic, payload, received_ms, device FROM spool WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id
+"""
 _MEASURE_SOME = "SELECT count(*), coalesce(sum(size), 0) FROM spool WHERE id IN (SELECT value FROM json_each(?))"
 
 
@@ -47,9 +50,10 @@ class Spool:
         self.bytes += sum(len(one.payload) + len(one.topic) + ROW_BYTES for one in messages)
         return self._evict() if self.bytes > self._limit_bytes else []
 
-    def peek(self, limit: int) -> list[tuple[int, Spooled]]:
-        """The oldest messages with their row ids."""
-        rows = self._disk.execute("SELECT id, topic, payload, received_ms, device FROM spool ORDER BY id LIMIT ?", [limit])
+    def peek(self, limit: int, limit_bytes: int) -> list[tuple[int, Spooled]]:
+        """The oldest messages with their row ids; at least one where there is any."""
+        ids = within(self._disk.execute("SELECT id, size FROM spool ORDER BY id LIMIT ?", [limit]), limit_bytes)
+        rows = self._disk.execute(_SOME, [json.dumps(ids)])
         return [(row[0], Spooled(*row[1:])) for row in rows]
 
     def remove(self, ids: Sequence[int]) -> None:

@@ -33,6 +33,7 @@ from .storage import Storage
 from .taking import Taking
 
 DRAIN_MESSAGES = 1_000
+DRAIN_BYTES = 8_000_000
 LEDGER_INTERVAL_S = 5.0
 REPLAY_INTERVAL_S = 1.0
 
@@ -196,18 +197,22 @@ class Writer:
 
     def _drain_spool(self) -> None:
         now_ms = self._clock.now_ms()
-        rows = self._keeping.spool.peek(DRAIN_MESSAGES)
+        rows = self._keeping.spool.peek(DRAIN_MESSAGES, DRAIN_BYTES)
         arrivals = [self._again(row.topic, row.payload, row.received_ms) for _, row in rows]
         rejects = self._store(arrivals)
         if rejects is None:
             return
-        bad = [(arrival, _verdict_of(arrival, rejects.get(place))) for place, arrival in enumerate(arrivals)]
-        letters = [_letter(arrival, verdict) for arrival, verdict in bad if isinstance(verdict, Rejected)]
-        self._keeping.apply(Changes(letters=letters, unspool=[row_id for row_id, _ in rows]), now_ms)
+        verdicts = [_verdict_of(arrival, rejects.get(place)) for place, arrival in enumerate(arrivals)]
+        letters = [
+            _letter(arrival, verdict) for arrival, verdict in zip(arrivals, verdicts, strict=True) if isinstance(verdict, Rejected)
+        ]
+        if self._keeping.apply(Changes(letters=letters, unspool=[row_id for row_id, _ in rows]), now_ms):
+            self.figures.count("stored", sum(isinstance(verdict, Accepted) for verdict in verdicts))
+            self.figures.count("parked", len(letters))
         self._disk(self._keeping.problem)
 
     def _replay(self) -> None:
-        letters = self._keeping.dead_letters.to_replay(DRAIN_MESSAGES)
+        letters = self._keeping.dead_letters.to_replay(DRAIN_MESSAGES, DRAIN_BYTES)
         if not letters:
             return
         arrivals = [self._again(letter.topic, letter.payload, letter.last_ms) for letter in letters]
