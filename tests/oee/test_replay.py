@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from millrace_contract.times import format_timestamp, parse_timestamp
 from millrace_oee.plan import load_plan
 from millrace_oee.replay import Replay
+from millrace_oee.results import Results
 from millrace_oee.store import connect_in_memory
 
 START_MS = parse_timestamp("2025-10-15T06:00:00Z")
@@ -60,8 +62,6 @@ def _replay(config: Path, events: Sequence[str], *, by_arrival: bool = False) ->
     revisions: list[Document] = []
 
     def keep(document: Any) -> None:
-        import msgspec
-
         revisions.append(json.loads(msgspec.json.encode(document)))
 
     replay = Replay(load_plan(config), connect_in_memory(), NOW_MS, by_arrival=by_arrival, publish=keep if by_arrival else None)
@@ -71,8 +71,6 @@ def _replay(config: Path, events: Sequence[str], *, by_arrival: bool = False) ->
     assert not replay.problems
     if by_arrival:
         return revisions
-    import msgspec
-
     return [json.loads(msgspec.json.encode(document)) for document in replay.documents()]
 
 
@@ -168,16 +166,36 @@ def test_order_of_arrival_and_repeats_change_no_byte(  # P3, P4, P13
     order.shuffle(shuffled)
     assert _replay(config, shuffled) == expected
     # The same by arrival: late messages revise what was published, and the last revisions agree.
+    ended = [_said(d) for d in expected if d["final"]]
     last: dict[Any, Document] = {}
     for document in _replay(config, shuffled, by_arrival=True):
         last[(document.get("device_id"), document["window"]["kind"], document["window"]["id"])] = document
-    ended = [d for d in expected if d["final"]]
-    strip = ("revision", "cause")
-    assert [
-        {k: v for k, v in last[(d.get("device_id"), d["window"]["kind"], d["window"]["id"])].items() if k not in strip}
-        for d in ended
-    ] == [{k: v for k, v in d.items() if k not in strip} for d in ended]
+    assert [_said(last[(d.get("device_id"), d["window"]["kind"], d["window"]["id"])]) for d in ended] == ended
     assert len(last) == len(ended)
+
+
+@FAST
+@given(moves=st.lists(steps, min_size=5, max_size=80), order=st.randoms(use_true_random=False))
+def test_order_of_arrival_changes_no_interval(plant_folder: Callable[..., Path], moves: list[Any], order: random.Random) -> None:
+    config = plant_folder(shifts={f"s{h}": {"start": f"{h:02}:00", "end": f"{h + 1:02}:00"} for h in range(5, 22)})
+    events = _scenario(moves)
+    in_order = _intervals(config, events)
+    order.shuffle(events)
+    assert _intervals(config, events) == in_order
+
+
+def _said(document: Document) -> Document:
+    """What a document says, whichever revision it is."""
+    return {key: value for key, value in document.items() if key not in ("revision", "cause")}
+
+
+def _intervals(config: Path, events: Sequence[str]) -> list[tuple[Any, ...]]:
+    connection = connect_in_memory()
+    path = config / "intervals.jsonl"
+    path.write_text("\n".join(events) + "\n")
+    Replay(load_plan(config), connection, NOW_MS, by_arrival=True).run(path)
+    found = Results(connection, lambda _topic, _message: None).intervals("CNC-01", 0)
+    return sorted((i.id, i.state, i.leaf, i.start, i.end, i.pending) for i in found if i.end != i.start)
 
 
 @FAST

@@ -21,6 +21,7 @@ PAGE_MS = 6 * 3_600_000
 FIRST_WAIT_S = 3.0
 """The broker usually brings what overtook itself; only then is the database asked."""
 LONGEST_WAIT_S = 300.0
+AWAY_WAIT_S = 10.0
 REQUESTS = 16
 
 _log = get_logger(__name__)
@@ -130,10 +131,13 @@ class GapSchedule:
         """A request is on its way."""
         self._asked.add(_key(gap))
 
-    def answered(self, gap: Gap, now_s: float) -> None:
-        """The answer was applied; if the gap is still there, it is asked for again later."""
+    def answered(self, gap: Gap, now_s: float, *, was_read: bool) -> None:
+        """The answer was applied. If the gap is still there it is asked for again: soon where the database was away, else later."""
         key = _key(gap)
         self._asked.discard(key)
+        if not was_read:
+            self._due_s[key] = now_s + AWAY_WAIT_S
+            return
         attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
         self._due_s[key] = now_s + min(FIRST_WAIT_S * 2**attempts, LONGEST_WAIT_S)
 

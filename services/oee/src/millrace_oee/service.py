@@ -46,13 +46,13 @@ class Service:
         self._heartbeats = Heartbeats()
         self._watchdog = Watchdog(self._heartbeats)
         self._influx = Influx(settings)
-        inbox = Inbox()
+        self._inbox = inbox = Inbox()
         self._session = MqttSession(
             settings,
             sender,
             Callbacks(
                 message=inbox.put,
-                connected=lambda: inbox.connection(connected=True),
+                connected=self._connected,
                 disconnected=lambda: inbox.connection(connected=False),
                 published=inbox.published,
             ),
@@ -101,6 +101,10 @@ class Service:
         self._health.stop()
         self._influx.close()
         self._database.close()
+
+    def _connected(self) -> None:
+        self._inbox.connection(connected=True)
+        self._reporter.now()
 
     def _readiness(self) -> dict[str, bool]:
         return {"broker": self._session.is_connected, "store": self._worker.figures.disk_problem is None}

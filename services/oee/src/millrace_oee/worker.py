@@ -115,6 +115,7 @@ class Worker:
         self._look_back_due_s = 0.0
         self._due = {device: _Due() for device in plan.machines}
         self._shown: dict[str, bytes] = {}
+        self._shown_offline: set[str] = set()
         self._live_due_s = 0.0
         self._house_due_s = 0.0
         self._disk_problem: str | None = None
@@ -250,10 +251,12 @@ class Worker:
         return rows[-1].id
 
     def _show_live(self, now: Now) -> None:
-        if now.monotonic_s < self._live_due_s or not self._session.is_connected:
+        offline = self._receiver.offline()
+        is_due = now.monotonic_s >= self._live_due_s or offline != self._shown_offline
+        if not is_due or not self._session.is_connected:
             return
-        self._live_due_s = now.monotonic_s + LIVE_S
-        for line, device, document in self._engine.live_documents(self._receiver.offline()):
+        self._live_due_s, self._shown_offline = now.monotonic_s + LIVE_S, offline
+        for line, device, document in self._engine.live_documents(offline):
             topic, payload = self._plan.topics.oee(line, device), encode(document)
             if self._shown.get(topic) != payload and self._session.publish(topic, payload, retain=True) is not None:
                 self._shown[topic] = payload
@@ -279,7 +282,7 @@ class Worker:
             return
         if answer.problem is None and gap.missing_seq is None:
             self._engine.close_gap(gap)
-        self._schedule.answered(gap, now.monotonic_s)
+        self._schedule.answered(gap, now.monotonic_s, was_read=answer.problem is None)
 
     def _show_figures(self) -> None:
         counts = self._engine.counts
