@@ -94,9 +94,12 @@ def test_revoked_token_is_refused(stack: Stack) -> None:
 def test_screens_answer_without_an_account(stack: Stack) -> None:
     status, health = get(f"http://127.0.0.1:{stack.grafana_port}/api/health")
     assert (status, health["database"]) == (200, "ok")
-    status, board = get(f"http://127.0.0.1:{stack.grafana_port}/api/dashboards/home")
-    assert status == 200
-    assert board["dashboard"]["panels"]
+    found = get(f"http://127.0.0.1:{stack.grafana_port}/api/search?type=dash-db")[1]
+    assert {board["title"] for board in found} >= {"Plant overview", "Line", "Machine"}
+    for board in found:
+        status, answer = get(f"http://127.0.0.1:{stack.grafana_port}/api/dashboards/uid/{board['uid']}")
+        assert status == 200
+        assert answer["dashboard"]["panels"]
 
 
 def test_only_the_promised_ports_are_reached_from_outside(stack: Stack) -> None:
@@ -177,6 +180,7 @@ def test_nothing_is_lost_duplicated_or_wrong_after_the_kills(stack: Stack) -> No
         return answer
 
     figures = score()
+    assert figures["served"] > 100
     assert (figures["lost"], figures["duplicated"], figures["wrong"]) == (0, 0, 0), figures
 
 
