@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from millrace_contract import points
@@ -26,6 +25,8 @@ from millrace_simulator.faults import Fault, FaultKind
 from millrace_simulator.score import Score, score_stream
 from millrace_simulator.scoring import LAG_MS, take_score
 from millrace_simulator.testing import RunningSimulator
+
+from .device_reader import DeviceReader
 
 pytestmark = pytest.mark.influx
 
@@ -44,31 +45,22 @@ class Recorder:
 
     def poll(self, name: str) -> Telemetry:
         device, profile = self.simulator.plant.devices[name], self.simulator.plant.profile_of(name)
-        client = ModbusTcpClient("127.0.0.1", port=device.connection.port, timeout=2, retries=0)
-        assert client.connect()
         readings: dict[str, float | str] = {}
-        for table in ("input", "holding"):
-            for signal in profile.signals.values():
-                if signal.table == table:
-                    readings[signal.name] = self._reading(client, signal, device.connection.unit)
-        client.close()
+        with DeviceReader(device) as reader:
+            for table in ("input", "holding"):
+                for signal in profile.signals.values():
+                    if signal.table == table:
+                        readings[signal.name] = scaled(signal, reader.read(signal))
         self.seq += 1
         time_ms = max(time.time_ns() // 1_000_000, self.last_ms.get(name, 0) + 1)
         self.last_ms[name] = time_ms
         return Telemetry(timestamp_ms=time_ms, readings=readings, quality={}, tags={}, stream=STREAM, seq=self.seq)
 
-    def _reading(self, client: ModbusTcpClient, signal: Signal, unit: int) -> float | str:
-        call = client.read_input_registers if signal.table == "input" else client.read_holding_registers
-        answer = call(signal.address, count=signal.registers, device_id=unit)
-        assert not answer.isError()
-        if signal.bit is not None:
-            return canonical(answer.registers[0] >> signal.bit & 1)
-        words = "little" if signal.order == "CDAB" and signal.type != "string" else "big"
-        value = client.convert_from_registers(answer.registers, client.DATATYPE[signal.type.upper()], word_order=words)
-        if isinstance(value, str):
-            return value
-        assert isinstance(value, int | float)
-        return canonical(value if signal.scale == 1 and signal.offset == 0 else value * signal.scale + signal.offset)
+
+def scaled(signal: Signal, raw: float | str) -> float | str:
+    if isinstance(raw, str) or (signal.scale == 1 and signal.offset == 0):
+        return canonical(raw)
+    return canonical(raw * signal.scale + signal.offset)
 
 
 @pytest.fixture
@@ -179,11 +171,8 @@ def test_an_answer_that_a_fault_spoiled_has_a_cause(influxd: Influxd, recorder: 
     polls = polled(recorder)
     send(recorder.simulator.url, "POST", Fault(device="CNC-01", kind=FaultKind.DROP))
     device = recorder.simulator.plant.devices["CNC-01"]
-    client = ModbusTcpClient("127.0.0.1", port=device.connection.port, timeout=1, retries=0)
-    assert client.connect()
-    with pytest.raises(ModbusException):
-        client.read_holding_registers(0, count=2, device_id=1)
-    client.close()
+    with DeviceReader(device) as reader, pytest.raises(ModbusException):
+        reader.client.read_holding_registers(0, count=2, device_id=1)
     store(influxd, recorder, polls)
     found = score(influxd, recorder)
     assert found.is_clean

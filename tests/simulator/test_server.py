@@ -9,61 +9,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pymodbus.client import ModbusTcpClient
 
-from millrace_contract.plant import Device, PlantModel, Profile, Signal, load_plant
+from millrace_contract.plant import Device, PlantModel, Profile, load_plant
 from millrace_contract.testing import wait_until
 from millrace_simulator.control import NotControlled, send
 from millrace_simulator.faults import Fault, FaultKind
 from millrace_simulator.testing import RunningSimulator
 from millrace_simulator.truth import Read, read_truth
 
+from .device_reader import DeviceReader
+
 SAMPLE = Path(__file__).parents[2] / "config"
 DEVICES = sorted(load_plant(SAMPLE, {}).devices)
-
-
-def connect(device: Device) -> ModbusTcpClient:
-    client = ModbusTcpClient("127.0.0.1", port=device.connection.port, timeout=2, retries=0)
-    assert client.connect()
-    return client
-
-
-def decode(signal: Signal, registers: list[int]) -> float | str:
-    """pymodbus decodes; it knows word orders only, so swapped bytes are put right first, as its documentation says."""
-    if signal.order in ("BADC", "DCBA"):
-        registers = [(register & 0xFF) << 8 | register >> 8 for register in registers]
-    kinds = ModbusTcpClient.DATATYPE
-    if signal.bit is not None:
-        return registers[0] >> signal.bit & 1
-    if signal.type == "string":
-        text = ModbusTcpClient.convert_from_registers(registers, kinds.STRING)
-        assert isinstance(text, str)
-        return text
-    words = "little" if signal.order in ("CDAB", "DCBA") else "big"
-    value = ModbusTcpClient.convert_from_registers(registers, kinds[signal.type.upper()], word_order=words)
-    assert isinstance(value, int | float)
-    return value
-
-
-def read(client: ModbusTcpClient, device: Device, signal: Signal) -> float | str:
-    reads = {
-        "holding": client.read_holding_registers,
-        "input": client.read_input_registers,
-        "coil": client.read_coils,
-        "discrete": client.read_discrete_inputs,
-    }
-    answer = reads[signal.table](signal.address, count=signal.registers, device_id=device.connection.unit)
-    assert not answer.isError(), f"{signal.name}: {answer}"
-    return int(answer.bits[0]) if signal.type == "bit" else decode(signal, answer.registers)
 
 
 @pytest.mark.parametrize("name", DEVICES)
 def test_every_signal_of_every_demo_device_reads_back_as_served(simulator: RunningSimulator, name: str) -> None:
     device, profile = simulator.plant.devices[name], simulator.plant.profile_of(name)
-    client = connect(device)
-    read_back = {signal.name: read(client, device, signal) for signal in profile.signals.values()}
-    client.close()
-    served: dict[str, float | str] = {}
+    with DeviceReader(device) as reader:
+        read_back = {signal.name: reader.read(signal) for signal in profile.signals.values()}
+    served: dict[str, int | float | str] = {}
     for record in read_truth(simulator.settings.data / "truth"):
         if isinstance(record, Read) and record.device == name:
             served |= record.raw
@@ -87,8 +52,8 @@ def assert_plausible(profile: Profile, values: dict[str, float | str]) -> None:
 def test_signals_in_one_request_agree_with_the_whole_map(simulator: RunningSimulator) -> None:
     """One request over several signals and the gaps between them, as a gateway merges them."""
     device = simulator.plant.devices["CNC-01"]
-    client = connect(device)
-    answer = client.read_holding_registers(0, count=21, device_id=1)
+    with DeviceReader(device) as reader:
+        answer = reader.client.read_holding_registers(0, count=21, device_id=1)
     assert not answer.isError()
     record = [record for record in read_truth(simulator.settings.data / "truth") if isinstance(record, Read)][-1]
     assert record.counted
@@ -97,43 +62,37 @@ def test_signals_in_one_request_agree_with_the_whole_map(simulator: RunningSimul
     }  # fmt: skip
     assert answer.registers[2:10] == [0] * 8
     assert answer.registers[12] == record.raw["cycle_count"]
-    assert answer.registers[20] == record.raw["overload"] * 8 + record.raw["coolant_low"] * 32
-    client.close()
+    assert answer.registers[20] == int(record.raw["overload"]) * 8 + int(record.raw["coolant_low"]) * 32
 
 
 def test_addresses_outside_the_map_are_refused(simulator: RunningSimulator) -> None:
     device = simulator.plant.devices["LATHE-01"]
-    client = connect(device)
-    cases = {
-        2: client.read_input_registers(999, count=2, device_id=1),
-        3: client.read_input_registers(1000, count=33, device_id=1),
-        1: client.write_register(1000, 1, device_id=1),
-        11: client.read_input_registers(1000, count=2, device_id=77),
-    }
-    client.close()
+    with DeviceReader(device) as reader:
+        cases = {
+            2: reader.client.read_input_registers(999, count=2, device_id=1),
+            3: reader.client.read_input_registers(1000, count=33, device_id=1),
+            1: reader.client.write_register(1000, 1, device_id=1),
+            11: reader.client.read_input_registers(1000, count=2, device_id=77),
+        }
     assert {code: answer.exception_code for code, answer in cases.items()} == {code: code for code in cases}
 
 
 def test_counter_steps_only_with_reads_that_cover_it(simulator: RunningSimulator) -> None:
     device, profile = simulator.plant.devices["METER-02"], simulator.plant.profile_of("METER-02")
     served = profile.signals["reads_served"]
-    client = connect(device)
-    first = read(client, device, served)
-    read(client, device, profile.signals["voltage_l1"])
-    second = read(client, device, served)
-    client.close()
-    assert isinstance(first, int)
-    assert second == first + 1
+    with DeviceReader(device) as reader:
+        first = reader.number(served)
+        reader.read(profile.signals["voltage_l1"])
+        assert reader.number(served) == first + 1
 
 
 def test_counter_values_are_never_used_again_after_a_restart(start_simulator: Callable[[], RunningSimulator]) -> None:
-    seen: list[float | str] = []
+    seen: list[float] = []
     for _ in range(2):
         simulator = start_simulator()
         device, signal = simulator.plant.devices["COMP-01"], simulator.plant.profile_of("COMP-01").signals["reads_served"]
-        client = connect(device)
-        seen += [read(client, device, signal) for _ in range(3)]
-        client.close()
+        with DeviceReader(device) as reader:
+            seen += [reader.number(signal) for _ in range(3)]
         simulator.stop()
     assert len(set(seen)) == 6
     assert seen == sorted(seen)
@@ -143,10 +102,9 @@ def test_units_on_one_port_are_devices_of_their_own(simulator: RunningSimulator)
     plant: PlantModel = simulator.plant
     meter, other = plant.devices["METER-01"], plant.devices["METER-02"]
     assert meter.connection.port == other.connection.port
-    client = connect(meter)
     serial = plant.profile_of("METER-01").signals["serial_number"]
-    assert read(client, meter, serial) != read(client, other, serial)
-    client.close()
+    with DeviceReader(meter) as one, DeviceReader(other) as two:
+        assert one.read(serial) != two.read(serial)
 
 
 # Faults, frame by frame.
@@ -240,18 +198,14 @@ def test_refused_connections_come_back_after_the_fault(simulator: RunningSimulat
 def test_a_machine_fault_shows_in_the_registers(simulator: RunningSimulator) -> None:
     device, profile = simulator.plant.devices["CNC-01"], simulator.plant.profile_of("CNC-01")
     begin(simulator, FaultKind.JAM, seconds=60)
-    client = connect(device)
-    assert read(client, device, profile.signals["run_status"]) == 2
-    before = read(client, device, profile.signals["cycle_count"])
-    begin(simulator, FaultKind.COUNTER_JUMP, count=500)
-    after = read(client, device, profile.signals["cycle_count"])
-    begin(simulator, FaultKind.COUNTER_RESET)
-    reset = read(client, device, profile.signals["cycle_count"])
-    client.close()
-    assert isinstance(before, int)
-    assert isinstance(after, int)
-    assert (after - before) % 65536 == 500
-    assert reset == 0
+    counter = profile.signals["cycle_count"]
+    with DeviceReader(device) as reader:
+        assert reader.read(profile.signals["run_status"]) == 2
+        before = reader.number(counter)
+        begin(simulator, FaultKind.COUNTER_JUMP, count=500)
+        assert (reader.number(counter) - before) % 65536 == 500
+        begin(simulator, FaultKind.COUNTER_RESET)
+        assert reader.number(counter) == 0
 
 
 def test_a_wrong_fault_is_answered_in_words(simulator: RunningSimulator) -> None:

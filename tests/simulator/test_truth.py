@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -111,6 +112,10 @@ while True:
 """
 
 
+def _has_bytes(path: Path, size_bytes: int) -> bool:
+    return path.stat().st_size > size_bytes
+
+
 def test_a_counter_value_is_never_used_twice_whatever_kills_the_process(tmp_path: Path) -> None:
     path = tmp_path / "counters.json"
     used: list[int] = []
@@ -118,7 +123,7 @@ def test_a_counter_value_is_never_used_twice_whatever_kills_the_process(tmp_path
         output = tmp_path / f"used-{attempt}"
         with output.open("wb") as file:
             process = subprocess.Popen([sys.executable, "-c", _KILLED, str(path)], stdout=file)
-            wait_until(lambda output=output: output.stat().st_size > 20_000, "some values")
+            wait_until(functools.partial(_has_bytes, output, 20_000), "some values")
             process.send_signal(signal.SIGKILL)
             process.wait(10)
         used += [int(line) for line in output.read_text().splitlines()[:-1]]

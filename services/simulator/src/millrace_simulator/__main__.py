@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.console import Console
-
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
 from millrace_contract.plant import load_plant
 from millrace_contract.runtime.clock import SystemClock
@@ -28,8 +26,9 @@ from .faults import MEANINGS, Fault, FaultKind
 from .history import present_ms, send_history
 from .run import TRUTH_FOLDER, Simulator
 from .score import Score
-from .scoring import as_json, show, take_score, wait_for_clean
+from .scoring import as_json, take_score, wait_for_clean
 from .settings import HistorySettings, ScoreSettings, SimulatorSettings
+from .terminal import show_score
 
 SERVICE = "simulator"
 
@@ -161,7 +160,7 @@ def _score(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps(as_json(score)))
     else:
-        show(score, Console())
+        show_score(score)
     return EXIT_WELL if score.is_clean else EXIT_NOT_WELL
 
 

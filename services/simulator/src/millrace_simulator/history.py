@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from millrace_contract.errors import Malformed, Unavailable
 from millrace_contract.messages import Stored, decode
 from millrace_contract.plant import load_calendar, load_plant
@@ -31,6 +29,7 @@ from millrace_contract.topics import Topics
 from .devices import simulated_devices
 from .past import PastMessage, past
 from .settings import HistorySettings
+from .terminal import Bar
 from .truth import read_truth
 
 WINDOW = 3_000
@@ -208,15 +207,13 @@ def send_history(
     clock = SystemClock()
     gateways = [device.gateway for device in devices]
     sender = HistorySender(settings, Topics(plant.root), gateways, clock, f"simulator-{settings.instance}-history")
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), disable=say is not None) as bar:
-        task = bar.add_task("sending the past", total=to_ms - from_ms, figures="")
+    with Bar("sending the past", to_ms - from_ms, is_shown=say is None) as bar:
         told_s = clock.monotonic_s()
 
         def progress(backfill: Backfill, message: PastMessage | None) -> None:
             nonlocal told_s
             reached_ms = message.time_ms if message else to_ms
-            bar.update(task, completed=reached_ms - from_ms, figures=f"{backfill.confirmed} of {backfill.sent} stored")
+            bar.reach(reached_ms - from_ms, f"{backfill.confirmed} of {backfill.sent} stored")
             if say is not None and (clock.monotonic_s() - told_s > 2.0 or not backfill.waiting):
                 told_s = clock.monotonic_s()
                 say(json.dumps({"until": format_timestamp(reached_ms), "sent": backfill.sent, "stored": backfill.confirmed}))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem
-from millrace_contract.plant import load_calendar, load_plant
+from millrace_contract.plant import Calendar, PlantModel, load_calendar, load_plant
+from millrace_contract.plant.accepted import load_accepted
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.logs import get_logger
@@ -30,8 +32,10 @@ class Simulator:
 
     def __init__(self, settings: SimulatorSettings, clock: Clock | None = None) -> None:
         """Raises ConfigurationProblems."""
-        plant = load_plant(settings.config)
-        calendar = load_calendar(settings.config, plant)
+        accepted = load_accepted(settings.config, settings.data, _load)
+        plant, calendar = accepted.model
+        for problem in accepted.problems:
+            _log.error("configuration_refused", problem=str(problem), running_on="the last accepted copy")
         devices = simulated_devices(plant, settings.sim_only_host)
         if not devices:
             raise ConfigurationProblems([_nothing_to_do(settings)])
@@ -140,6 +144,11 @@ class Simulator:
             await listener.follow_faults()
         except OSError as error:  # Somebody took the port while it was closed: try again at the next tick.
             _log.warning("port_not_reopened", port=listener.port, error=str(error))
+
+
+def _load(folder: Path) -> tuple[PlantModel, Calendar]:
+    plant = load_plant(folder)
+    return plant, load_calendar(folder, plant)
 
 
 def _nothing_to_do(settings: SimulatorSettings) -> Problem:

@@ -43,6 +43,7 @@ class Point:
 class DeviceScore:
     served: int = 0
     stored: int = 0
+    """Points of these reads; what was stored too recently to be judged is not among them."""
     duplicated: int = 0
     wrong: int = 0
     values: int = 0
@@ -155,13 +156,13 @@ class Scorer:
 
     def _compare(self, point: Point, counter: int) -> None:
         score = self._device(point.device)
-        score.stored += 1
         seen = self._seen.setdefault(point.device, RangeSet())
         if counter in seen:
             score.duplicated += 1
             self._example(f"duplicated: {point.device} {READS_SERVED} {counter}, again at {point.time_ms}")
         seen.add(counter, counter)
         read = self._find(point.device, counter)
+        score.stored += read is None or self._is_judged(read)
         if read is None:
             score.wrong += 1
             self._example(f"wrong: {point.device} {READS_SERVED} is {counter}, which was never served")
@@ -201,7 +202,7 @@ class Scorer:
                 if read.device in slices
                 for counter in (before, read.counter)
                 for other in slices[read.device].others.get(counter, ())
-                if name in other.raw
+                if name in other.raw and other.fault not in SPOILING_KINDS
             ]
         return [value for raw in found if (value := reading_of(signal, raw)) is not None]
 

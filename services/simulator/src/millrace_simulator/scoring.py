@@ -1,4 +1,4 @@
-"""`millrace-sim score`: brings truth and database together, slice by slice, and shows what came of it."""
+"""`millrace-sim score`: brings truth and database together, slice by slice."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from millrace_contract.plant import PlantModel
 from millrace_contract.plant.profile import READS_SERVED
@@ -109,36 +106,6 @@ def as_json(score: Score) -> dict[str, Any]:
         "streams": {name: asdict(stream) for name, stream in score.streams.items()},
         "examples": score.examples,
     }
-
-
-def show(score: Score, console: Console) -> None:
-    """The score for a person."""
-    table = Table(title=f"{format_timestamp(score.since_ms)} to {format_timestamp(score.until_ms)}", title_justify="left")
-    table.add_column("device")
-    for heading in ("served", "stored", "values", "duplicated", "wrong", "never committed"):
-        table.add_column(heading, justify="right")
-    for name, device in sorted(score.devices.items()):
-        causes = ", ".join(f"{count} {cause}" for cause, count in sorted(device.never_committed.items())) or "0"
-        figures = (device.served, device.stored, device.values, device.duplicated, device.wrong)
-        table.add_row(name, *(str(figure) for figure in figures), causes)
-    console.print(table)
-    table = Table()
-    table.add_column("stream")
-    for heading in ("numbers", "stored", "in the ledger", "lost"):
-        table.add_column(heading, justify="right")
-    for name, stream in score.streams.items():
-        span = f"{stream.first} to {stream.last}"
-        table.add_row(name, span, str(stream.stored), str(stream.in_ledger), str(stream.lost))
-    console.print(table)
-    for burst in score.bursts:
-        length_s = (burst.last_ms - burst.first_ms) / 1000
-        console.print(
-            f"served, never committed: {burst.reads} reads of {burst.devices} devices "
-            f"at {format_timestamp(burst.first_ms)}, within {length_s:.1f} s"
-        )
-    for example in score.examples[:20]:
-        console.print(example, markup=False, highlight=False)
-    console.print(f"lost {score.lost}   duplicated {score.duplicated}   wrong {score.wrong}", style="bold")
 
 
 def _unexplained(score: Score) -> int:
