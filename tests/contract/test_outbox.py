@@ -17,7 +17,7 @@ from millrace_contract.database import Damaged, DiskRefused, InUse, transaction
 from millrace_contract.losses import Loss, ledger_encoder
 from millrace_contract.messages import ContextEvent, Ledger, decode, numbered
 from millrace_contract.numbering import Chain, Draft, Row, Stamp, SteppedBack, next_timestamp, spliced
-from millrace_contract.outbox import Outbox, WrongSender
+from millrace_contract.outbox import EncodingFailed, Outbox, WrongSender
 from millrace_contract.outbox_file import OutboxFile
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, lost_numbers, numbers, open_at, telemetry
 
@@ -96,7 +96,7 @@ def test_encoder_that_fails_leaves_nothing_behind(outbox: Outbox) -> None:
     def broken(_stamp: Stamp) -> bytes:
         raise KeyError("signal")
 
-    with pytest.raises(KeyError), transaction(outbox.connection):
+    with pytest.raises(EncodingFailed, match="cannot encode a message for t"), transaction(outbox.connection):
         outbox.append([telemetry("A"), Draft("t", "A", EPOCH_MS, broken)])
     assert outbox.depth == 0
     assert append(outbox, telemetry("A"))[0].seq == 1

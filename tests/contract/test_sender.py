@@ -1,7 +1,9 @@
 """The sender's thread: group commits, disks that refuse or break, what is dropped and told, and a real broker that dies."""
 
 import json
+import shutil
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,15 +12,17 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.database import InUse
+from millrace_contract.database import DiskRefused, InUse
+from millrace_contract.disk_trouble import DiskTrouble
 from millrace_contract.forwarder import Publish
 from millrace_contract.inbox import Inbox
 from millrace_contract.losses import ledger_encoder
 from millrace_contract.messages import Ledger, Stored, decode, encode
-from millrace_contract.numbering import Draft
+from millrace_contract.numbering import Draft, Stamp
 from millrace_contract.outbox import WrongSender
 from millrace_contract.outbox_stats import Limits, SenderStats
 from millrace_contract.ranges import merge_ranges
+from millrace_contract.reserve import Reserve
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
 from millrace_contract.sender import OutboxSender
@@ -185,9 +189,55 @@ def test_full_disk_holds_messages_in_memory_and_loses_none(start: Start, wire: W
     wait_until(lambda: sender.stats().held == 200, "messages in memory")
     disk(sender).execute("PRAGMA max_page_count = 1000000")
     wait_until(lambda: sender.stats().committed == 210, "all committed")
-    assert sender.stats().disk_problem is None
     assert wire.seqs() == list(range(1, 211))
     assert sender.stats().dropped == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MB of which another program has 7."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this user may not mount a small file system")
+    (disk / "other").write_bytes(b"x" * 7_000_000)
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_disk_that_stays_full_goes_on_with_what_was_confirmed(start: Start, wire: Wire, small_disk: Path) -> None:
+    wire.is_confirming = False
+    limits = Limits(max_bytes=3_000_000, held_messages=200)  # the reserve takes 3 MB, too
+    sender = start(path=small_disk / "outbox.db", limits=limits)
+    total = 0
+    while not sender.stats().disk_problem and total < 5_000:
+        sender.append(drafts(50, total, filler="x" * 2_000))
+        total += 50
+        wait_until(lambda: len(sender._inbox) < 200 or sender.stats().disk_problem, "the disk to take some")
+    sender.append(drafts(500, total, filler="x" * 2_000))
+    total += 500
+    assert "full" in (sender.stats().disk_problem or "")
+    wire.is_confirming = True
+    sender.disconnected()
+    sender.connected()
+    wait_until(lambda: sender.stats().depth == 0 and not sender.stats().held, "all confirmed on a full disk", 60)
+    sender.stop()
+    told = sum({entry.seq: entry.count for entry in wire.ledger()}.values())
+    assert told >= 200
+    assert len(set(wire.seqs())) + told == total
+
+
+def test_message_that_cannot_be_encoded_stops_no_other(start: Start, wire: Wire) -> None:
+    def broken(_stamp: Stamp) -> bytes:
+        raise UnicodeEncodeError("utf-8", "\udc80", 0, 1, "surrogates not allowed")
+
+    sender = start()
+    sender.append([*drafts(3), Draft("factory/line1/B/telemetry", "B", EPOCH_MS, broken), *drafts(3, 3)])
+    wait_until(lambda: len(wire.seqs()) == 6 and wire.ledger(), "the others and the ledger")
+    [entry] = wire.ledger()
+    assert (entry.cause, entry.device_id, entry.count) == ("encoding_failed", "B", 1)
+    assert [message["timestamp_ms"] - EPOCH_MS for topic, message in wire.messages if topic != LEDGER] == list(range(6))
 
 
 def test_read_only_disk_drops_the_oldest_beyond_memory_and_tells_exactly(start: Start, wire: Wire) -> None:
@@ -218,7 +268,7 @@ def test_inbox_that_cannot_be_emptied_keeps_the_newest() -> None:
     inbox.put(drafts(5))
     inbox.put_back(drafts(2, 100))
     assert [draft.created_ms for draft in inbox.take(10)] == [EPOCH_MS + n for n in (2, 3, 4)]
-    assert inbox.take_dropped()["A"] == (4, EPOCH_MS, EPOCH_MS + 101)
+    assert inbox.take_dropped()["A", "memory_full"] == (4, EPOCH_MS, EPOCH_MS + 101)
     assert inbox.dropped_count == 4
 
 
@@ -422,3 +472,33 @@ def test_every_message_arrives_although_the_broker_is_killed(mosquitto: Mosquitt
     assert merge_ranges((seq, seq) for seq in seqs) == [(1, 1_650)]
     uplink.session.stop()
     confirmer.stop()
+
+
+def test_disk_trouble_tries_less_and_less_often_and_ends_after_a_while() -> None:
+    trouble = DiskTrouble("outbox.db")
+    trouble.refused("disk full", 100.0, held=5)
+    assert (trouble.problem, trouble.commit_rows, trouble.is_waiting(100.0)) == ("disk full", 500, False)
+    trouble.refused("disk full", 100.0, held=5)
+    assert (trouble.commit_rows, trouble.is_waiting(100.9), trouble.is_waiting(101.0)) == (125, True, False)
+    trouble.accepted(125, 101.0, held=0)
+    assert (trouble.problem, trouble.needs_room, trouble.commit_rows) == ("disk full", False, 250)
+    trouble.accepted(0, 109.9, held=0)
+    assert trouble.problem == "disk full"
+    trouble.accepted(0, 110.0, held=0)
+    assert trouble.problem is None
+
+
+def test_reserve_takes_its_room_and_gives_it_up(tmp_path: Path) -> None:
+    reserve = Reserve(tmp_path / "reserve", 1_000_000)
+    for _ in range(2):
+        reserve.hold()
+        assert (tmp_path / "reserve").stat().st_blocks * 512 >= 1_000_000
+    for _ in range(2):
+        reserve.release()
+        assert not (tmp_path / "reserve").exists()
+
+
+def test_reserve_without_room_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DiskRefused, match="no room for a reserve"):
+        Reserve(tmp_path / "reserve", 2**60).hold()
+    assert not (tmp_path / "reserve").exists()

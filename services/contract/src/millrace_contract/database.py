@@ -20,6 +20,7 @@ APPLICATION_ID = 0x4D4C5243
 
 _BUSY_TIMEOUT_S = 5
 _WAL_LIMIT_BYTES = 16 * 1024 * 1024  # Kept when the log is reset: on a full disk there is still room to delete in.
+_CACHE_KIB = 8 * 1024  # A page that is deleted while it is still here never reaches the log.
 _PAGE_BYTES = 8192  # A telemetry message of 100 signals takes 2 to 3 KiB.
 _CHECKED_BYTES = 256 * 1024 * 1024  # A full check reads the whole file; a larger one is trusted until a page fails.
 
@@ -129,6 +130,19 @@ def transaction(connection: Connection) -> Iterator[None]:
             raise
 
 
+def checkpoint(connection: Connection) -> None:
+    """Move the write-ahead log into the database and give its room back. Raises DiskRefused and Damaged."""
+    with translated():
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def shrink(connection: Connection, pages: int) -> None:
+    """Give up to so many unused pages of the file back to the disk. Raises DiskRefused and Damaged."""
+    with translated():
+        connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+    checkpoint(connection)
+
+
 def open_unlocked(path: Path) -> Connection:
     """Open a file that is not worked with any more, to read what can be read. Raises DiskRefused and Damaged."""
     with translated():
@@ -194,11 +208,13 @@ def _prepare(connection: Connection, path: Path) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if not tables:
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # So that `shrink` can.
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     elif connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise Damaged("a database of another program")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
     if tables and path.stat().st_size <= _CHECKED_BYTES:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]

@@ -203,9 +203,14 @@ class Forwarder:
         if latest_s is not None and self._is_taking:
             self._put_back_older(latest_s - OVERDUE_S)
 
-    def safe_ids(self) -> list[Range]:
-        """Ids of rows that may be deleted. `deleted` says that they were, after the commit."""
-        return list(self._safe)
+    @property
+    def has_safe(self) -> bool:
+        """Whether there are rows that may be deleted."""
+        return len(self._safe) > 0
+
+    def safe_ids(self, limit: int) -> list[Range]:
+        """Ids of rows that may be deleted, at most so many. `deleted` says that they were, after the commit."""
+        return self._safe.lowest(limit)
 
     def deleted(self, ids: Iterable[Range], count: int) -> None:
         """So many rows among these ids are deleted and committed."""
@@ -215,7 +220,7 @@ class Forwarder:
 
     def settle(self) -> None:
         """Delete in the caller's transaction what is safe. Rolled back, the rows are sent once more after a reconnect."""
-        ids = self.safe_ids()
+        ids = list(self._safe)
         self.deleted(ids, self._outbox.delete(ids))
 
     def look_again(self) -> None:

@@ -13,6 +13,10 @@ Event = Callable[[Now], None]
 """Something that happened to the session, applied on the outbox's thread in the order of arrival."""
 
 
+DroppedKey = tuple[str | None, str]
+"""Device and cause."""
+
+
 class Dropped(NamedTuple):
     """Messages of one device that were dropped before they had a number."""
 
@@ -32,7 +36,7 @@ class Inbox:
         self._limit = limit
         self._drafts: deque[Draft] = deque()
         self._events: deque[Event] = deque()
-        self._dropped: dict[str | None, Dropped] = {}
+        self._dropped: dict[DroppedKey, Dropped] = {}
         self._dropped_count = 0
         self._is_stopping = False
         self._is_waiting = False
@@ -101,27 +105,34 @@ class Inbox:
             self._events.clear()
             return events
 
-    def take_dropped(self) -> dict[str | None, Dropped]:
-        """Remove and return what was dropped, by device."""
+    def drop(self, draft: Draft, cause: str) -> None:
+        """Count a draft that was taken and cannot be kept."""
+        with self._changed:
+            self._count_dropped(draft, cause)
+
+    def take_dropped(self) -> dict[DroppedKey, Dropped]:
+        """Remove and return what was dropped, by device and cause."""
         with self._changed:
             dropped, self._dropped = self._dropped, {}
             return dropped
 
-    def put_back_dropped(self, dropped: dict[str | None, Dropped]) -> None:
+    def put_back_dropped(self, dropped: dict[DroppedKey, Dropped]) -> None:
         """Return what could not be told yet."""
         with self._changed:
-            for device, past in dropped.items():
-                self._add_dropped(device, past)
+            for key, past in dropped.items():
+                self._add_dropped(key, past)
 
     def _shed(self) -> None:
         while len(self._drafts) > self._limit:
-            draft = self._drafts.popleft()
-            self._dropped_count += 1
-            self._add_dropped(draft.device, Dropped(1, draft.created_ms, draft.created_ms))
+            self._count_dropped(self._drafts.popleft(), "memory_full")
 
-    def _add_dropped(self, device: str | None, dropped: Dropped) -> None:
-        known = self._dropped.get(device)
-        self._dropped[device] = dropped if known is None else known.plus(dropped)
+    def _count_dropped(self, draft: Draft, cause: str) -> None:
+        self._dropped_count += 1
+        self._add_dropped((draft.device, cause), Dropped(1, draft.created_ms, draft.created_ms))
+
+    def _add_dropped(self, key: DroppedKey, dropped: Dropped) -> None:
+        known = self._dropped.get(key)
+        self._dropped[key] = dropped if known is None else known.plus(dropped)
 
     def _wake(self) -> None:
         if self._is_waiting:

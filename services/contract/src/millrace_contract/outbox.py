@@ -20,7 +20,7 @@ from .ranges import Range, merge_ranges
 
 _ROW_OVERHEAD_BYTES = 64
 _PRUNE_TO = 0.95  # Dropping a little more than needed makes few, wide ledger entries instead of many narrow ones.
-_PRUNE_ROWS = 20_000  # At most this many in one call, so that one call stays short.
+_PRUNE_ROWS = 2_000  # At most this many in one call, so that one transaction stays small: on a full disk it must fit, too.
 _LOSS_RANGES = 1_000  # At most this many ranges in one ledger entry: it must fit into one field of the database.
 _LEDGER_CHAIN = ""  # Ledger entries are chained like a device's messages; no device has an empty name.
 
@@ -44,6 +44,14 @@ RawRow = tuple[int, str, str | None, int, int, int, bytes]
 
 class WrongSender(Exception):
     """The outbox was filled under another sender's name; confirmations for its messages would never be asked for."""
+
+
+class EncodingFailed(Exception):
+    """A draft's own encoder raised; its cause says what."""
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__(f"cannot encode a message for {draft.topic}")
+        self.draft = draft
 
 
 class Outbox:
@@ -95,6 +103,7 @@ class Outbox:
         """Number and insert; return the rows in order, to be published once the caller has committed.
 
         Among them may be ledger entries: a clock that stepped back too far (a new stream begins), a message too large to be sent.
+        Raises EncodingFailed.
         """
         self._load()
         done: list[Row] = []
@@ -106,7 +115,7 @@ class Outbox:
                 done += self._insert(rows)
                 rows = [self._step_back(draft)]
                 stamp = self._stamp(draft.device, draft.created_ms)
-            payload = draft.encode(stamp)
+            payload = _encoded(draft, stamp)
             if len(payload) > MAX_PAYLOAD_BYTES:
                 rows.append(self._entry(_too_large(draft, stamp), draft.created_ms).row)
             else:
@@ -415,6 +424,13 @@ def _times_by_device(messages: Iterable[_Doomed]) -> dict[str | None, list[int]]
 
 def _size(topic: str, payload: bytes) -> int:
     return len(payload) + len(topic) + _ROW_OVERHEAD_BYTES
+
+
+def _encoded(draft: Draft, stamp: Stamp) -> bytes:
+    try:
+        return draft.encode(stamp)
+    except Exception as error:
+        raise EncodingFailed(draft) from error
 
 
 def _too_large(draft: Draft, stamp: Stamp) -> Loss:

@@ -36,6 +36,16 @@ class RangeSet:
         at = bisect_right(self._firsts, number) - 1
         return at >= 0 and number <= self._lasts[at]
 
+    def lowest(self, numbers: int) -> list[Range]:
+        """Return ranges of the lowest numbers, at most so many."""
+        taken: list[Range] = []
+        for first, last in zip(self._firsts, self._lasts, strict=True):
+            if numbers <= 0:
+                break
+            taken.append((first, min(last, first + numbers - 1)))
+            numbers -= last - first + 1
+        return taken
+
     def add(self, first: int, last: int) -> None:
         """Add first..last, both included."""
         if self._lasts and first == self._lasts[-1] + 1:

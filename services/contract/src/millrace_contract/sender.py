@@ -12,23 +12,27 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from .database import Damaged, DiskRefused, transaction, translated
+from .database import Damaged, DiskRefused, checkpoint, shrink, transaction, translated
+from .disk_trouble import DiskTrouble
 from .forwarder import Forwarder, Now, Publish
-from .inbox import Dropped, Inbox
+from .inbox import Dropped, DroppedKey, Inbox
 from .losses import EncodeLoss, Loss
 from .numbering import Draft, Row
-from .outbox import Outbox
+from .outbox import EncodingFailed, Outbox
 from .outbox_file import OutboxFile, open_outbox
 from .outbox_stats import Limits, SenderStats, Tally
 from .ranges import Range
+from .reserve import Reserve
 from .runtime.clock import Clock
 from .runtime.logs import get_logger
 
-_ROUND_S = 0.02  # At most one commit in this time: what comes meanwhile shares it.
-_COMMIT_ROWS = 2_000
+_ROUND_S = 0.03  # At most one commit in this time: what comes meanwhile shares it.
+_DELETE_ROWS = 2_000
+_SHRINK_PAGES = 512
+_PRUNES = 10  # At most so many calls a second, each of a bounded number of rows.
 _SETTLE_S = 0.2  # Deletions alone wait this long; with new messages they share the commit.
 _IDLE_S = 0.5
-_RETRY_S = 1.0
+_RESERVE_BYTES = 16 * 1024**2  # More than the write-ahead log and the deletions of one moment take.
 
 _log = get_logger(__name__)
 
@@ -62,14 +66,14 @@ class OutboxSender:
         self._open_file = partial(open_outbox, path, sender, ledger_topic=ledger_topic, encode_loss=encode_loss)
         self._new_forwarder = partial(Forwarder, publish=publish, window=window, live_limit=live_limit, confirm=confirm)
         self._inbox = Inbox(self._limits.held_messages)
+        self._reserve = Reserve(path.with_name(path.name + ".reserve"), min(_RESERVE_BYTES, self._limits.max_bytes))
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._file: OutboxFile | None = None
         self._forwarder: Forwarder | None = None
         self._is_connected = False
         self._is_taking = True
         self._distrust: str | None = None
-        self._disk_problem: str | None = None
-        self._retry_s = -math.inf
+        self._trouble = DiskTrouble(str(path))
         self._settled_s = -math.inf
         self._deadline_s = math.inf
         self._tally = Tally()
@@ -130,10 +134,10 @@ class OutboxSender:
             self._heartbeat()
             began_s = time.monotonic()
             is_busy = self._round(self._now())
-            is_writable = self._disk_problem is None
+            is_waiting = self._trouble.is_waiting(self._clock.monotonic_s())
             if not is_busy:
-                self._inbox.wait(_SETTLE_S if self._has_unsettled() else _IDLE_S, also_drafts=is_writable)
-            if len(self._inbox) < _COMMIT_ROWS or not is_writable:
+                self._inbox.wait(_SETTLE_S if self._has_unsettled() else _IDLE_S, also_drafts=not is_waiting)
+            if len(self._inbox) < self._trouble.commit_rows or is_waiting:
                 time.sleep(max(0.0, began_s + _ROUND_S - time.monotonic()))
         self._finish()
 
@@ -141,10 +145,7 @@ class OutboxSender:
         """Do what there is to do; return whether more waits already."""
         for event in self._inbox.take_events():
             event(now)
-        if self._disk_problem is not None and now.monotonic_s < self._retry_s:
-            is_busy = self._pump(now)
-        else:
-            is_busy = self._commit_and_pump(now)
+        is_busy = self._pump(now) if self._trouble.is_waiting(now.monotonic_s) else self._commit_and_pump(now)
         if self._tally.is_due(now):
             self._tick(now)
         return is_busy
@@ -154,37 +155,45 @@ class OutboxSender:
             return False
         assert self._file is not None  # noqa: S101 - just opened
         assert self._forwarder is not None  # noqa: S101 - it comes with the file
-        drafts = self._inbox.take(_COMMIT_ROWS)
+        drafts = self._inbox.take(self._trouble.commit_rows)
+        is_full_batch = len(drafts) == self._trouble.commit_rows
         dropped = self._inbox.take_dropped()
         try:
+            if self._trouble.needs_room:
+                self._make_room(self._file.outbox, self._forwarder)
             rows = self._commit(self._file.outbox, self._forwarder, drafts, dropped, now)
         except (DiskRefused, Damaged) as error:
             self._inbox.put_back(drafts)
             self._inbox.put_back_dropped(dropped)
             self._give_up(error, now)
             return False
-        if self._disk_problem is not None and (drafts or dropped):
-            self._accepts_again()
+        except EncodingFailed as error:  # One device's strange reading must not stop the others.
+            _log.exception("outbox_message_not_encoded", topic=error.draft.topic)
+            self._inbox.put_back([draft for draft in drafts if draft is not error.draft])
+            self._inbox.put_back_dropped(dropped)
+            self._inbox.drop(error.draft, "encoding_failed")
+            return True
+        self._trouble.accepted(len(rows), now.monotonic_s, len(self._inbox))
         self._tally.commit(rows)
         self._forwarder.committed(rows, now)
-        return self._pump(now) or len(drafts) == _COMMIT_ROWS
+        return self._pump(now) or is_full_batch
 
     def _commit(
         self,
         outbox: Outbox,
         forwarder: Forwarder,
         drafts: list[Draft],
-        dropped: dict[str | None, Dropped],
+        dropped: dict[DroppedKey, Dropped],
         now: Now,
     ) -> list[Row]:
         """One transaction for new messages, the ledger of dropped ones, and deletions. Raises DiskRefused and Damaged."""
-        ids = forwarder.safe_ids()
+        ids = forwarder.safe_ids(_DELETE_ROWS)
         if not drafts and not dropped and (not ids or now.monotonic_s < self._settled_s + _SETTLE_S):
             return []
         with transaction(outbox.connection):
             losses = [
-                Loss(outbox.stream, device, [], past.first_ms, past.last_ms, past.messages, "memory_full")
-                for device, past in dropped.items()
+                Loss(outbox.stream, device, [], past.first_ms, past.last_ms, past.messages, cause)
+                for (device, cause), past in dropped.items()
             ]
             rows = outbox.append_losses(losses, now.epoch_ms) if losses else []
             if drafts:
@@ -193,6 +202,21 @@ class OutboxSender:
         forwarder.deleted(ids, count)
         self._settled_s = now.monotonic_s
         return rows
+
+    def _make_room(self, outbox: Outbox, forwarder: Forwarder) -> None:
+        """Delete what is safe, in the room of the reserve; nothing is added before that is ours again.
+
+        Raises DiskRefused and Damaged.
+        """
+        self._reserve.release()
+        checkpoint(outbox.connection)
+        while ids := forwarder.safe_ids(_DELETE_ROWS):
+            with transaction(outbox.connection):
+                count = outbox.delete(ids)
+            forwarder.deleted(ids, count)
+            checkpoint(outbox.connection)
+        shrink(outbox.connection, _SHRINK_PAGES)
+        self._reserve.hold()
 
     def _pump(self, now: Now) -> bool:
         if self._forwarder is None:
@@ -205,30 +229,31 @@ class OutboxSender:
             return False
 
     def _has_unsettled(self) -> bool:
-        return self._forwarder is not None and bool(self._forwarder.safe_ids())
+        return self._forwarder is not None and self._forwarder.has_safe
 
     def _tick(self, now: Now) -> None:
         """Once a second: limits, rates, figures."""
-        if self._file is not None and self._forwarder is not None and now.monotonic_s >= self._retry_s:
+        if self._file is not None and self._forwarder is not None and not self._trouble.is_waiting(now.monotonic_s):
             outbox = self._file.outbox
             try:
                 if self._file.put_back():
                     _log.error("outbox_file_removed", path=str(self._path), written_anew=outbox.depth)
                     self._close()
                     return
-                with transaction(outbox.connection):
-                    losses = outbox.prune(
-                        max_bytes=self._limits.max_bytes,
-                        max_age_ms=self._limits.max_age_ms if self._tally.is_age_known(now) else now.epoch_ms,
-                        now_ms=now.epoch_ms,
-                    )
+                self._prune(outbox, self._forwarder, now)
             except (DiskRefused, Damaged) as error:
                 self._give_up(error, now)
-            else:
-                self._tally.drop(losses, now)
-                if losses:
-                    self._forwarder.look_again()
         self._refresh_stats(now)
+
+    def _prune(self, outbox: Outbox, forwarder: Forwarder, now: Now) -> None:
+        max_age_ms = self._limits.max_age_ms if self._tally.is_age_known(now) else now.epoch_ms
+        for _ in range(_PRUNES):
+            with transaction(outbox.connection):
+                losses = outbox.prune(max_bytes=self._limits.max_bytes, max_age_ms=max_age_ms, now_ms=now.epoch_ms)
+            self._tally.drop(losses, now)
+            if not losses:
+                break
+            forwarder.look_again()
 
     def _try_to_open(self, now: Now) -> bool:
         """Raises WrongSender and InUse, which `start` passes on."""
@@ -238,6 +263,7 @@ class OutboxSender:
             self._give_up(error, now)
             return False
         self._distrust = None
+        self._hold_reserve(now)
         aside = self._file.set_aside
         if aside is not None:
             self._tally.set_aside += 1
@@ -254,19 +280,19 @@ class OutboxSender:
         self._forwarder.taking(self._is_taking)
         return True
 
+    def _hold_reserve(self, now: Now) -> None:
+        try:
+            self._reserve.hold()
+        except DiskRefused as error:
+            self._give_up(error, now)
+
     def _give_up(self, error: DiskRefused | Damaged, now: Now) -> None:
         """Wait before the disk is asked again; a file that is damaged is closed, to be set aside."""
-        self._retry_s = now.monotonic_s + _RETRY_S
         if isinstance(error, Damaged):
             self._distrust = str(error)
             self._close()
-        if isinstance(error, DiskRefused) and self._disk_problem != str(error):
-            _log.error("outbox_disk_refuses", reason=str(error), held=len(self._inbox), path=str(self._path))
-            self._disk_problem = str(error)
-
-    def _accepts_again(self) -> None:
-        _log.info("outbox_disk_accepts_again", after=self._disk_problem, dropped=self._inbox.dropped_count)
-        self._disk_problem = None
+        else:
+            self._trouble.refused(str(error), now.monotonic_s, len(self._inbox))
 
     def _close(self) -> None:
         if self._forwarder is not None:
@@ -278,16 +304,14 @@ class OutboxSender:
 
     def _finish(self) -> None:
         """Commit what waits, as far as the disk takes it in time."""
-        self._retry_s = -math.inf
         while True:
+            self._trouble.try_now()
             now = self._now()
             self._round(now)
-            is_done = not len(self._inbox)
-            if is_done or now.monotonic_s >= self._deadline_s:
+            if not len(self._inbox) or now.monotonic_s >= self._deadline_s:
                 break
-            if self._disk_problem is not None:
+            if self._trouble.needs_room:
                 time.sleep(_ROUND_S)
-                self._retry_s = -math.inf
         self._settled_s = -math.inf
         self._round(self._now())
         self._refresh_stats(self._now())
@@ -316,5 +340,5 @@ class OutboxSender:
 
     def _refresh_stats(self, now: Now) -> None:
         self._stats = self._tally.stats(
-            self._file, self._forwarder, self._inbox, self._limits, now, disk_problem=self._disk_problem
+            self._file, self._forwarder, self._inbox, self._limits, now, disk_problem=self._trouble.problem
         )
