@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from pydantic import SecretStr
 
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.settings import DatabaseSettings
-from millrace_contract.testing import Influxd, Mosquitto, wait_until
+from millrace_contract.testing import Influxd, Mosquitto, free_port, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVICES = ("mosquitto", "influxd", "simulator", "gateway", "ingest", "oee", "alerts")
@@ -27,10 +29,12 @@ class System:
 
     def __init__(self, state: Path) -> None:
         self.state = state
+        self.config = state.parent / "config"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [_script("millrace"), "demo", "--state", str(self.state), "--config", str(REPOSITORY / "config")]
+        self._configure()
+        command = [_script("millrace"), "demo", "--state", str(self.state), "--config", str(self.config)]
         with (self.state.parent / "demo.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--repository", str(REPOSITORY)], stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -87,7 +91,7 @@ class System:
         secrets = self.state / "secrets"
         port = self.ports["api" if name == "alerts" else name] if name != "millrace" else 0
         return {
-            "MILLRACE_CONFIG": str(REPOSITORY / "config"),
+            "MILLRACE_CONFIG": str(self.config),
             "MILLRACE_DATA": str(self.state / "data" / name),
             "MILLRACE_SECRETS": str(secrets),
             "MILLRACE_HTTP_PORT": str(port),
@@ -98,6 +102,17 @@ class System:
             "MILLRACE_INFLUX_URL": self.influx_url,
             "MILLRACE_INFLUX_TOKEN_FILE": str(secrets / name / "influx_token"),
         } | ({"MILLRACE_INSTANCE": "edge-1"} if name == "gateway" else {})
+
+    def _configure(self) -> None:
+        """The sample plant on ports that nobody else on this machine has."""
+        if self.config.exists():
+            return
+        shutil.copytree(REPOSITORY / "config", self.config)
+        plant = self.config / "plant.yaml"
+        text = plant.read_text()
+        for port in sorted(set(re.findall(r"port: (\d+)", text))):
+            text = text.replace(f"port: {port}", f"port: {free_port()}")
+        plant.write_text(text)
 
     def _ended(self) -> bool:
         assert self._process is not None
