@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,14 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def _demo(options: argparse.Namespace) -> int:
     try:
-        return run_demo(options.config or Path("config"), options.state, options.repository, options.port, options.seconds)
+        return run_demo(
+            options.config or Path("config"),
+            options.state,
+            options.repository,
+            port=options.port,
+            environ=os.environ,
+            seconds=options.seconds,
+        )
     except CannotRun as missing:
         print(f"millrace demo: {missing}")
         return EXIT_NOT_WELL

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import sys
@@ -82,10 +81,10 @@ def find_mosquitto() -> str:
     return found
 
 
-def find_influxd() -> str | None:
+def find_influxd(environ: Mapping[str, str]) -> str | None:
     """MILLRACE_INFLUXD, PATH, or the cache that scripts/influxd fills; None where there is none."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace" / "bin" / "influxd"
-    return os.environ.get("MILLRACE_INFLUXD") or shutil.which("influxd") or (str(cache) if cache.is_file() else None)
+    cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace" / "bin" / "influxd"
+    return environ.get("MILLRACE_INFLUXD") or shutil.which("influxd") or (str(cache) if cache.is_file() else None)
 
 
 def broker_program(mosquitto: str, places: Places) -> Program:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,13 +35,17 @@ class Processes:
     A file `NAME.pid` in `logs` says which process is which, for who wants to look at one or to kill it.
     """
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, environ: Mapping[str, str]) -> None:
         self._logs = logs
+        self._environ = environ
         self.children: dict[str, Child] = {}
 
     def start(self, program: Program) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
         self.children[program.name] = Child(program, self._spawn(program))
+
+    def states(self) -> dict[str, str]:
+        return {name: child.state for name, child in self.children.items()}
 
     def run_to_end_of_patience(self, name: str, seconds: float) -> None:
         """Give a server a moment; raise CannotRun with the end of its log when it dies in it."""
@@ -88,7 +92,7 @@ class Processes:
         with (self._logs / f"{program.name}.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - programs of our own
                 program.command,
-                env={**os.environ, **program.environment},
+                env={**self._environ, **program.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -9,14 +9,14 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import SecretStr
-from rich.console import Console
-from rich.live import Live
 
 from millrace_contract.plant import load_plant
+from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, stop_event
 from millrace_contract.runtime.mqtt import Callbacks, MqttSession
 from millrace_contract.runtime.settings import BrokerSettings
@@ -26,6 +26,7 @@ from ..bootstrap import bootstrap
 from ..broker_config import LocalBroker, localised
 from ..database_setup import set_up_database
 from ..secret_files import SecretFiles
+from .flow import Flow
 from .layout import (
     CannotRun,
     Places,
@@ -37,34 +38,34 @@ from .layout import (
     find_mosquitto,
     service_programs,
 )
-from .picture import Flow, in_words, rendered
 from .processes import Processes
+from .screen import Screen
 
 NO_DATABASE = (
     "There is no influxd on this machine, so nothing is stored in a database: ingest is not started and the gateway's outbox "
     "holds every reading until there is one. `make demo` runs scripts/influxd, which says how to get it."
 )
 BROKER_LIMIT_S = 10.0
-LINE_EVERY_S = 5.0
 WATCHED = (Kind.TELEMETRY, Kind.STATUS, Kind.COMMS, Kind.OEE, Kind.ALERT)
 
 
-def run_demo(config: Path, state: Path, repository: Path, port: int, seconds: float | None = None) -> int:
+def run_demo(
+    config: Path, state: Path, repository: Path, *, port: int, environ: Mapping[str, str], seconds: float | None = None
+) -> int:
     """Run until Ctrl-C (or for `seconds`). Returns the exit status. Raises CannotRun when something is missing."""
     plant = load_plant(config, {"MILLRACE_SIM_HOST": "127.0.0.1"})
     places = Places(state.resolve(), config.resolve(), repository.resolve())
-    mosquitto, influxd = find_mosquitto(), find_influxd()
+    mosquitto, influxd = find_mosquitto(), find_influxd(environ)
     stop = stop_event()
     ports = choose_ports(port)
-    processes = Processes(places.logs)
+    processes = Processes(places.logs, environ)
     files = SecretFiles(places.secrets, give_away=False)
-    say = Console(stderr=True).print
     try:
-        say("making passwords, certificates and access rules that are missing ...")
-        bootstrap(files, places.config, "localhost", datetime.now(UTC))
+        _say("making passwords, certificates and access rules that are missing ...")
+        bootstrap(files, places.config, "localhost", datetime.fromtimestamp(SystemClock().now_ms() / 1000, UTC))
         _start_broker(mosquitto, places, ports, processes)
         if influxd is not None:
-            say("starting the database ...")
+            _say("starting the database ...")
             places.data("influxdb").mkdir(parents=True, exist_ok=True)
             processes.start(database_program(influxd, places, ports))
             processes.run_to_end_of_patience("influxd", 1.0)
@@ -76,11 +77,15 @@ def run_demo(config: Path, state: Path, repository: Path, port: int, seconds: fl
         (places.state / "ports.json").write_text(json.dumps(dataclasses.asdict(ports)) + "\n")
         _show(Topics(plant.root), places, ports, processes, stop, notice=notice, seconds=seconds)
     finally:
-        say("stopping ...")
+        _say("stopping ...")
         killed = processes.stop()
     for name in killed:
-        say(f"{name} did not stop in time and was killed")
+        _say(f"{name} did not stop in time and was killed")
     return EXIT_NOT_WELL if killed else EXIT_WELL
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def _start_broker(mosquitto: str, places: Places, ports: Ports, processes: Processes) -> None:
@@ -125,33 +130,21 @@ def _show(
     if "influxd" in processes.children:
         addresses["InfluxDB"] = f"http://127.0.0.1:{ports.influxd} (organisation millrace)"
     try:
-        _loop(flow, addresses, processes, stop, notice=notice, seconds=seconds)
+        _loop(flow, Screen(addresses, notice), processes, stop, seconds)
     finally:
         session.stop()
 
 
-def _loop(
-    flow: Flow, addresses: dict[str, str], processes: Processes, stop: threading.Event, *, notice: str, seconds: float | None
-) -> None:
-    console = Console()
-    started_s = last_s = time.monotonic()
-    last_count, rate, said_s = 0, 0.0, 0.0
-    live = Live(console=console, screen=False, auto_refresh=False, vertical_overflow="crop") if console.is_terminal else None
-    if live is None:
-        for line in [notice, *(f"{what}: {where}" for what, where in addresses.items())]:
-            sys.stdout.write(f"{line}\n" if line else "")
-    with live or console:
+def _loop(flow: Flow, screen: Screen, processes: Processes, stop: threading.Event, seconds: float | None) -> None:
+    clock = SystemClock()
+    started_s = last_s = clock.monotonic_s()
+    last_count, rate = 0, 0.0
+    with screen.open():
         while not stop.wait(1.0):
             processes.watch()
-            now_s = time.monotonic()
+            now_s = clock.monotonic_s()
             if now_s - last_s >= 2.0:
                 rate, last_count, last_s = (flow.messages - last_count) / (now_s - last_s), flow.messages, now_s
-            if live is not None:
-                states = {name: child.state for name, child in processes.children.items()}
-                live.update(rendered(flow, states, addresses, rate, notice), refresh=True)
-            elif now_s - said_s >= LINE_EVERY_S:
-                said_s = now_s
-                sys.stdout.write(in_words(flow, rate) + "\n")
-                sys.stdout.flush()
+            screen.show(flow, processes.states(), rate)
             if seconds is not None and now_s - started_s >= seconds:
                 return

@@ -1,0 +1,110 @@
+"""The demo's terminal: a live picture, or a line every few seconds where there is no terminal. The only use of rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from .flow import Flow, in_words, percent
+
+LINE_EVERY_TURNS = 5
+
+
+class Screen:
+    """Shows the flow once a second."""
+
+    def __init__(self, addresses: dict[str, str], notice: str) -> None:
+        self._addresses = addresses
+        self._notice = notice
+        self._console = Console()
+        self._live: Live | None = None
+        self._turns = 0
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        if not self._console.is_terminal:
+            for line in [self._notice, *(f"{what}: {where}" for what, where in self._addresses.items())]:
+                self._say(line)
+            yield
+            return
+        with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as self._live:
+            yield
+
+    def show(self, flow: Flow, states: dict[str, str], messages_per_s: float) -> None:
+        if self._live is not None:
+            self._live.update(_rendered(flow, states, self._addresses, messages_per_s, self._notice), refresh=True)
+        elif self._turns % LINE_EVERY_TURNS == 0:
+            self._say(in_words(flow, messages_per_s))
+        self._turns += 1
+
+    def _say(self, line: str) -> None:
+        if line:
+            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _rendered(flow: Flow, states: dict[str, str], addresses: dict[str, str], messages_per_s: float, notice: str) -> RenderableType:
+    """The whole picture: processes and figures, OEE, open alerts, addresses."""
+    with flow.lock:
+        parts: list[RenderableType] = [
+            _services(flow, states, messages_per_s),
+            _oee(flow),
+            _alerts(flow),
+            _addresses(addresses),
+        ]
+    if notice:
+        parts.insert(0, Panel(Text(notice), border_style="yellow"))
+    parts.append(Text("Ctrl-C stops everything; the data stay for the next time.", style="dim"))
+    return Group(*parts)
+
+
+def _services(flow: Flow, states: dict[str, str], messages_per_s: float) -> Table:
+    online = sum(comms.state == "online" for comms in flow.comms.values())
+    table = Table(title=f"What flows: {messages_per_s:.1f} messages/s from {online} of {len(flow.comms)} devices", expand=True)
+    table.add_column("process")
+    table.add_column("state")
+    table.add_column("figures", ratio=1)
+    for name, state in states.items():
+        status = flow.statuses.get(name)
+        figures = ", ".join(f"{key} {value:,.6g}" for key, value in (status.figures.items() if status else ()) if value)
+        problems = "; ".join(status.problems) if status else ""
+        table.add_row(name, Text(state, style="green" if state == "running" else "red"), Text(problems or figures))
+    return table
+
+
+def _oee(flow: Flow) -> Table:
+    table = Table(title="OEE of the shift in progress", expand=True)
+    for column in ("line", "machine", "availability", "performance", "quality", "OEE", "parts"):
+        table.add_column(column, justify="left" if column in ("line", "machine") else "right")
+    for key, document in sorted(flow.oee.items()):
+        line, _, device = key.partition("/")
+        ratios = (document.availability, document.performance, document.quality, document.oee)
+        table.add_row(
+            line, device or "(line)", *map(percent, ratios), f"{document.parts.total:,}", style="bold" if not device else ""
+        )
+    return table
+
+
+def _alerts(flow: Flow) -> Table:
+    table = Table(title=f"Open alerts: {len(flow.alerts)}", expand=True)
+    for column in ("priority", "where", "what", "state", "since"):
+        table.add_column(column)
+    for state in sorted(flow.alerts.values(), key=lambda each: each.activated_at or "")[-8:]:
+        table.add_row(
+            state.priority, state.device_id or state.line or "platform", state.title, state.state, state.activated_at or ""
+        )
+    return table
+
+
+def _addresses(addresses: dict[str, str]) -> Table:
+    table = Table(title="Open", expand=True, show_header=False)
+    table.add_column("what")
+    table.add_column("where", ratio=1)
+    for what, where in addresses.items():
+        table.add_row(what, where)
+    return table
