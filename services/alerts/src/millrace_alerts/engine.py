@@ -162,8 +162,9 @@ class Engine:
 
     def _commit(self, batch: Batch, now: Now) -> _Outcome | None:
         """Apply and commit, again and again while the disk refuses; None when told to stop meanwhile."""
-        running = [command for command in batch.commands if command.answer.set_running_or_notify_cancel()]
+        commands = batch.commands
         while True:
+            running = [command for command in commands if command.answer.set_running_or_notify_cancel()]
             outcome = _Outcome()
             try:
                 with metrics.COMMITS.time(), self._store.transaction():
@@ -172,15 +173,16 @@ class Engine:
                 for command in running:
                     if not command.answer.done():
                         command.answer.set_exception(Unavailable(f"the store cannot be written: {error}", 5.0))
-                running = []
                 self._start_over(error)
                 if self._stopping.wait(1.0):
                     return None
                 now = self._now()
+                commands = self._inbox.take_commands()
                 continue
             if self._disk_problem is not None:
                 _log.info("store_writable_again")
                 self._disk_problem = None
+                self._show_figures()
             return outcome
 
     def _apply(self, batch: Batch, commands: list[Command], now: Now, outcome: _Outcome) -> None:

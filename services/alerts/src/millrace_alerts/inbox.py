@@ -76,6 +76,13 @@ class Inbox:
         with self._changed:
             self._changed.notify()
 
+    def take_commands(self) -> list[Command]:
+        """Only the commands, at once: for when messages have to wait and people must not."""
+        with self._changed:
+            commands = list(self._commands)
+            self._commands.clear()
+        return commands
+
     def take(self, timeout_s: float) -> Batch:
         """Wait until there is something, at most `timeout_s`. Commands come with the next batch, ahead of a queue."""
         with self._changed:

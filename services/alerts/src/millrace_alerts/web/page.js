@@ -134,7 +134,7 @@ function alertItem(alert) {
   const since = item.querySelector(".since");
   since.dataset.since = alert.activated_at ?? alert.timestamp;
   set("title", alert.title);
-  set("about", [`${alert.device_id} · ${alert.line}`, measured(alert), evaluation(alert)].filter(Boolean).join(" · "));
+  set("about", [`${alert.device_id} · ${lineTitle(alert)}`, measured(alert), evaluation(alert)].filter(Boolean).join(" · "));
   set("action", hiddenText(alert) || alert.action || "");
   if (alert.state === "ACKED" || alert.state === "LATCH_ACK") set("action", `Acknowledged by ${alert.acked_by}, ${clockTime(new Date(alert.acked_at))}`);
   const button = item.querySelector(".respond");
@@ -149,7 +149,7 @@ function alertItem(alert) {
 
 function measured(alert) {
   if (alert.value === null || alert.limit === null) return "";
-  const unit = alert.unit ? ` ${alert.unit}` : "";
+  const unit = unitOf(alert.unit);
   return `${number(alert.value)}${unit}, limit ${number(alert.limit)}${unit}`;
 }
 
@@ -162,6 +162,11 @@ function hiddenText(alert) {
   if (alert.state === "SHLVD") return `${alert.reason} - until ${clockTime(new Date(alert.shelved_until))}`;
   return ["DSUPR", "OOSRV"].includes(alert.state) ? alert.reason : "";
 }
+
+// Units are stored as UCUM spells them; people read them as on the machine.
+const UNITS = { Cel: "°C", "kW.h": "kWh", "m3/h": "m³/h", "{part}": "parts", m3: "m³", 1: "" };
+const unitOf = (unit) => (unit ? ` ${UNITS[unit] ?? unit}` : "");
+const lineTitle = (alert) => parts[`line/${alert.line}`]?.title ?? alert.line;
 
 const number = (value) => (typeof value === "number" ? Number(value.toPrecision(4)).toString() : value);
 
@@ -226,7 +231,7 @@ let pending = null;
 
 function respond(alert, action, label) {
   pending = { alert, action, key: crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` };
-  openDialog(`${label}: ${alert.title}`, `${alert.device_id} · ${alert.line} · since ${clockTime(new Date(alert.activated_at ?? alert.timestamp))}`, label);
+  openDialog(`${label}: ${alert.title}`, `${alert.device_id} · ${lineTitle(alert)} · since ${clockTime(new Date(alert.activated_at ?? alert.timestamp))}`, label);
 }
 
 function openDialog(title, about, label) {

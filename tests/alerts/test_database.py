@@ -1,0 +1,180 @@
+"""Readings and OEE windows: from a real database, and what is answered while it is away."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+import pytest
+
+from millrace_alerts.api.readings import MAX_POINTS
+from millrace_contract.messages import OeeDocument, Parts, Window, encode
+from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, oee_window_line, telemetry_line
+from millrace_contract.runtime.influx import Influx
+from millrace_contract.telemetry import Telemetry, Value
+from millrace_contract.testing import Influxd, wait_until
+from millrace_contract.times import format_timestamp
+
+from .conftest import Running
+from .plantfiles import START_MS
+from .test_api import problem
+
+HOUR_MS = 3_600_000
+READINGS = "/v1/readings?device=CNC-01"
+SPAN = f"from={format_timestamp(START_MS)}&to={format_timestamp(START_MS + 600_000)}"
+
+
+def document(start_ms: int, *, revision: int = 1, device: str | None = "CNC-01", oee: float | None = 0.5) -> OeeDocument:
+    start = format_timestamp(start_ms)
+    window = Window(kind="hour", id=start, start=start, end=format_timestamp(start_ms + HOUR_MS))
+    more = {} if device is None else {"device_id": device}
+    return OeeDocument(
+        line="line1", timestamp=start, window=window, ms={"all": HOUR_MS, "run": HOUR_MS}, parts=Parts(total=10, good=9, scrap=1),
+        oee=oee, revision=revision, final=True, **more,
+    )  # fmt: skip
+
+
+def write_readings(influx: Influx) -> None:
+    lines = []
+    for second in range(300):
+        at_ms = START_MS + second * 1000
+        readings: dict[str, Value] = {"temperature": 20.0 + second % 60, "program": f"P{second // 100}"}
+        quality = {"temperature": "uncertain"} if second == 10 else {}
+        if second == 11:
+            del readings["temperature"]
+            quality = {"temperature": "bad"}
+        # A tag that changes on the way makes a second series; the readings stay one story.
+        tags = {"station": "ST1" if second < 150 else "ST2"}
+        message = Telemetry(timestamp_ms=at_ms, readings=readings, quality=quality, tags=tags)
+        lines.append(telemetry_line("test-cnc", "line1", "CNC-01", message))
+    influx.write(TELEMETRY_BUCKET, b"\n".join(lines))
+
+
+@pytest.fixture(scope="module")
+def with_database(shared_influxd: Influxd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with Influx(shared_influxd.settings()) as influx:
+        write_readings(influx)
+        windows = [document(START_MS + n * HOUR_MS) for n in range(3)]
+        windows.append(document(START_MS, device=None))
+        influx.write(PRODUCTION_BUCKET, b"\n".join(oee_window_line(each) for each in windows))
+    service = Running(tmp_path_factory.mktemp("database"), influx_url=shared_influxd.url)
+    service.clock.advance(86_400)
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.mark.influx
+class TestWithDatabase:
+    def test_raw_readings_are_what_was_stored_with_their_quality(self, with_database: Running) -> None:
+        body = with_database.get(f"{READINGS}&signal=temperature&{SPAN}").json()
+        assert (body["device"], body["signal"], body["unit"], len(body["points"])) == ("CNC-01", "temperature", "Cel", 300)
+        assert body["points"][0] == {"time": format_timestamp(START_MS), "value": 20.0, "quality": "good"}
+        assert [(p["value"], p["quality"]) for p in body["points"][10:12]] == [(30.0, "uncertain"), (None, "bad")]
+
+    def test_raw_readings_come_in_pages_without_gap_or_repeat(self, with_database: Running) -> None:
+        found, path = [], f"{READINGS}&signal=temperature&{SPAN}&limit=70"
+        while path:
+            page = with_database.get(path)
+            found += [point["time"] for point in page.json()["points"]]
+            path = page.links["next"]["url"] if "next" in page.links else ""
+        assert found == [format_timestamp(START_MS + second * 1000) for second in range(300)]
+
+    def test_texts_are_readings_too(self, with_database: Running) -> None:
+        points = with_database.get(f"{READINGS}&signal=program&{SPAN}").json()["points"]
+        assert [points[0]["value"], points[-1]["value"]] == ["P0", "P2"]
+        problem(with_database.get(f"{READINGS}&signal=program&{SPAN}&every=1m"), 422, "invalid")
+
+    def test_buckets_have_mean_min_max_last_and_count(self, with_database: Running) -> None:
+        points = with_database.get(f"{READINGS}&signal=temperature&{SPAN}&every=1m").json()["points"]
+        assert sum(point["count"] for point in points) == 299
+        whole = next(point for point in points if point["count"] == 60)
+        assert (whole["min"], whole["max"], whole["mean"]) == (20.0, 79.0, 49.5)
+
+    def test_csv_by_parameter_or_accept(self, with_database: Running) -> None:
+        path = f"{READINGS}&signal=temperature&{SPAN}"
+        for answer in (with_database.get(f"{path}&format=csv"), with_database.get(path, headers={"Accept": "text/csv"})):
+            assert answer.headers["Content-Type"].startswith("text/csv")
+            rows = list(csv.reader(io.StringIO(answer.text)))
+            assert rows[0] == ["time", "value", "quality"]
+            assert rows[1] == [format_timestamp(START_MS), "20.0", "good"]
+            assert rows[12][1:] == ["", "bad"]
+        buckets = list(csv.reader(io.StringIO(with_database.get(f"{path}&format=csv&every=1m").text)))
+        assert buckets[0] == ["time", "mean", "min", "max", "last", "count"]
+
+    def test_no_readings_is_an_empty_list(self, with_database: Running) -> None:
+        path = f"/v1/readings?device=CNC-02&signal=temperature&{SPAN}"
+        assert with_database.get(path).json()["points"] == []
+
+    @pytest.mark.parametrize(
+        ("query", "status_code", "slug"),
+        [
+            ("device=CNC-99&signal=temperature", 404, "not-found"),
+            ("device=CNC-01&signal=humidity", 404, "not-found"),
+            ("device=CNC-01", 422, "invalid"),
+            ("device=CNC-01&signal=temperature&every=0s", 422, "invalid"),
+            ("device=CNC-01&signal=temperature&every=1w", 422, "invalid"),
+            ("device=CNC-01&signal=temperature&from=2020-01-01T00:00:00Z&every=1s", 422, "invalid"),
+            ("device=CNC-01&signal=temperature&from=2025-10-10", 422, "invalid"),
+            ("device=CNC-01&signal=temperature&from=2035-10-10T00:00:00Z", 422, "invalid"),
+            ("device=CNC-01&signal=temperature&limit=0", 422, "invalid"),
+            (f"device=CNC-01&signal=temperature&limit={MAX_POINTS + 1}", 422, "invalid"),
+            ("device=CNC-01&signal=temperature'%20OR%201=1", 404, "not-found"),
+        ],
+    )
+    def test_wrong_requests_are_answered_in_words(self, with_database: Running, query: str, status_code: int, slug: str) -> None:
+        problem(with_database.get(f"/v1/readings?{query}"), status_code, slug)
+
+    def test_windows_come_from_the_database_in_order(self, with_database: Running) -> None:
+        span = f"from={format_timestamp(START_MS)}&to={format_timestamp(START_MS + 2 * HOUR_MS)}"
+        body = with_database.get(f"/v1/oee/windows?device=CNC-01&kind=hour&{span}").json()
+        assert body["complete"] is True
+        assert [item["window"]["start"] for item in body["items"]] == [format_timestamp(START_MS + n * HOUR_MS) for n in range(2)]
+        assert body["items"][0]["parts"] == {"total": 10, "good": 9, "scrap": 1, "rework": 0}
+        line = with_database.get(f"/v1/oee/windows?line=line1&kind=hour&{span}").json()["items"]
+        assert [item["device_id"] for item in line] == [None]
+
+    def test_newer_revision_that_just_came_wins(self, with_database: Running) -> None:
+        at_ms = START_MS + 2 * HOUR_MS
+        with_database.receive("factory/line1/CNC-01/oee/window", encode(document(at_ms, revision=2, oee=0.75)))
+        span = f"from={format_timestamp(at_ms)}"
+
+        def newest() -> tuple[int, float]:
+            item = with_database.get(f"/v1/oee/windows?device=CNC-01&kind=hour&{span}").json()["items"][0]
+            return item["revision"], item["oee"]
+
+        wait_until(lambda: newest() == (2, 0.75), "the revision")
+        with_database.receive("factory/line1/CNC-01/oee/window", encode(document(at_ms, revision=1, oee=0.1)))
+        with_database.raise_hot()  # Processed after it.
+        assert newest() == (2, 0.75)
+
+
+class TestWithoutDatabase:
+    def test_readings_are_unavailable_with_a_time_to_come_back(self, running: Running) -> None:
+        answer = running.get(f"{READINGS}&signal=temperature")
+        problem(answer, 503, "unavailable")
+        assert int(answer.headers["Retry-After"]) >= 1
+
+    def test_recent_windows_are_still_answered_and_marked(self, running: Running) -> None:
+        for hour in range(3):
+            running.receive("factory/line1/CNC-01/oee/window", encode(document(START_MS - hour * HOUR_MS, revision=1)))
+        running.receive("factory/line1/oee/window", encode(document(START_MS, device=None)))
+        running.raise_hot()
+        body = running.get("/v1/oee/windows?device=CNC-01&kind=hour").json()
+        assert body["complete"] is False
+        assert [item["window"]["start"] for item in body["items"]] == [format_timestamp(START_MS - n * HOUR_MS) for n in (2, 1, 0)]
+        assert len(running.get("/v1/oee/windows?line=line1&kind=hour").json()["items"]) == 1
+        problem(running.get("/v1/oee/windows"), 422, "invalid")
+        problem(running.get("/v1/oee/windows?device=CNC-01&line=line2"), 422, "invalid")
+
+    def test_oee_now_is_the_newest_document_of_each(self, running: Running) -> None:
+        running.receive("factory/line1/CNC-01/oee", encode(document(START_MS, oee=0.4)))
+        running.receive("factory/line1/CNC-01/oee", encode(document(START_MS, oee=0.6)))
+        running.receive("factory/line1/oee", encode(document(START_MS, device=None)))
+        running.raise_hot()
+        items = running.get("/v1/oee").json()["items"]
+        assert [(item["line"], item["device_id"], item["oee"]) for item in items] == [
+            ("line1", None, 0.5),
+            ("line1", "CNC-01", 0.6),
+        ]
+        assert len(running.get("/v1/oee?device=CNC-01").json()["items"]) == 1
+        problem(running.get("/v1/oee?line=nope"), 404, "not-found")

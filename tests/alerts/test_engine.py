@@ -1,0 +1,97 @@
+"""The engine under trouble: a disk that refuses, more messages than it can hold, a browser that looks."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from millrace_alerts.inbox import CAPACITY, COMMAND_CAPACITY, Inbox
+from millrace_alerts.store import Reader, Store
+from millrace_contract.runtime.mqtt import Received
+from millrace_contract.testing import wait_until
+
+from .conftest import Running
+from .test_api import ANNA, HOT, problem
+
+
+def test_full_disk_answers_503_loses_nothing_and_goes_on_when_there_is_room(running: Running) -> None:
+    etag = running.raise_hot()
+    assert running.service is not None
+    connection = running.service._store.connection
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    running.measure("CNC-02", program="x" * 1000, temperature=90.0)
+    for number in range(200):
+        running.measure("PACK-01", "line2", **{f"filler_{number}": "y" * 1000})
+    wait_until(lambda: not running.get("/health/ready", token=None).json()["needs"]["store"], "the store to be full")
+    problem(running.post(f"{HOT}/ack", ANNA, etag), 503, "unavailable")
+    assert running.get(HOT).json()["state"] == "UNACK"
+    connection.execute("PRAGMA max_page_count = 1000000")
+    wait_until(lambda: running.get("/health/ready", token=None).json()["needs"]["store"], "the store to be writable")
+    running.wait_state("hot.CNC-02", "UNACK")
+    wait_until(lambda: len(running.get("/v1/devices/PACK-01").json()["readings"]) == 200, "every reading")
+    assert running.post(f"{HOT}/ack", ANNA, etag).status_code == 200
+    assert [event["seq"] for event in running.get("/v1/alert-events").json()["items"]] == [1, 2, 3]
+
+
+def test_queue_is_bounded_and_counts_what_it_drops() -> None:
+    inbox = Inbox()
+    for _ in range(CAPACITY + 10):
+        inbox.put(Received("t", b"", retained=False, qos=0, mid=0, generation=0))
+    assert (len(inbox), inbox.dropped) == (CAPACITY, 10)
+    # The broker itself bounds QoS 1: it must never be dropped here.
+    inbox.put(Received("t", b"", retained=False, qos=1, mid=1, generation=0))
+    assert len(inbox) == CAPACITY + 1
+
+
+def test_commands_are_bounded_too(running: Running) -> None:
+    assert running.service is not None
+    inbox = Inbox()
+    taken = [inbox.submit(object()) for _ in range(COMMAND_CAPACITY + 1)]  # type: ignore[arg-type]
+    assert taken == [True] * COMMAND_CAPACITY + [False]
+
+
+def test_events_can_be_neither_changed_nor_deleted(running: Running) -> None:
+    running.raise_hot()
+    assert running.service is not None
+    connection = running.service._store.connection
+    for statement in ("UPDATE event SET recorded_ms = 0", "DELETE FROM event"):
+        with pytest.raises(Exception, match="events are never"):
+            connection.execute(statement)
+
+
+def test_store_of_a_newer_program_is_refused_in_words(tmp_path: Path) -> None:
+    store = Store(tmp_path / "alerts.db", "now")
+    store.connection.execute("PRAGMA user_version = 99")
+    store.close()
+    with pytest.raises(Exception, match="version 99"):
+        Store(tmp_path / "alerts.db", "now")
+
+
+def test_reader_sees_only_what_is_committed(running: Running) -> None:
+    running.raise_hot()
+    reader = Reader(running.settings.data / "alerts.db")
+    alert = reader.alert("hot.CNC-01")
+    assert alert is not None
+    assert reader.last_event_seq() == alert.version == 1
+
+
+@pytest.mark.browser
+def test_page_draws_alerts_and_machines_in_a_browser(running: Running) -> None:
+    browser = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    if browser is None:
+        message = "no Chromium on this machine: install it from the system's packages"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    running.raise_hot()
+    running.measure("CNC-02", run_status=1.0)
+    found = subprocess.run(
+        [
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+            "--virtual-time-budget=4000", "--dump-dom", f"http://127.0.0.1:{running.settings.http_port}/",
+        ],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    for text in ("Too hot", "in alarm", "90 °C, limit 85 °C", "Acknowledge", "Machining", "execute"):
+        assert text in found.stdout

@@ -1,0 +1,129 @@
+"""replay and tune: recorded event files through the evaluation of the live service."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from millrace_alerts.__main__ import main
+from millrace_contract.testing import wait_until
+from millrace_contract.times import format_timestamp
+
+from .conftest import Running
+from .plantfiles import START_MS, comms, status, telemetry, write_plant
+
+TELEMETRY = "factory/line1/CNC-01/telemetry"
+
+
+def at(seconds: float) -> int:
+    return START_MS + round(seconds * 1000)
+
+
+def write_events(path: Path, messages: list[tuple[str, bytes]]) -> Path:
+    path.write_text("".join(f'{{"topic": "{topic}", "payload": {payload.decode()}}}\n' for topic, payload in messages))
+    return path
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return write_plant(tmp_path / "config")
+
+
+def replay(capsys: pytest.CaptureFixture[str], config: Path, messages: list[tuple[str, bytes]]) -> list[dict[str, object]]:
+    assert main(["replay", "--config", str(config), "--json", str(write_events(config / "events.jsonl", messages))]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_replay_prints_events_by_event_time(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    messages = [
+        (TELEMETRY, telemetry(at(0), temperature=90.0)),
+        ("factory/line1/CNC-01/comms", comms("offline", at(5))),
+        (TELEMETRY.replace("CNC-01", "CNC-02"), telemetry(at(30), "CNC-02", temperature=20.0)),
+        ("factory/_platform/gateway/edge-2/status", status(False, at(40), "edge-2")),
+        ("factory/_platform/gateway/edge-2/status", status(True, at(60), "edge-2")),
+        ("factory/line1/CNC-01/comms", comms("online", at(90))),
+        (TELEMETRY, telemetry(at(91), temperature=20.0)),
+        ("unrelated/topic", b"{}"),
+        (TELEMETRY, b'{"no": "telemetry"}'),
+    ]
+    events = replay(capsys, config, messages)
+    told = [(event["alert_id"], event["cause"], event["source_timestamp"]) for event in events]
+    assert told == [
+        ("hot.CNC-01", "condition", format_timestamp(at(0))),
+        ("offline.CNC-01", "condition", format_timestamp(at(15))),
+        ("offline.CNC-02", "condition", format_timestamp(at(50))),
+        ("offline.CNC-02", "clear", format_timestamp(at(60))),
+        ("offline.CNC-01", "clear", format_timestamp(at(90))),
+        ("hot.CNC-01", "clear", format_timestamp(at(91))),
+    ]
+    assert [event["event_seq"] for event in events] == [1, 2, 3, 4, 5, 6]
+
+
+def test_replay_says_what_the_live_service_stored(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    messages = []
+    for second in range(120):
+        value = 90.0 if second % 40 < 20 else 20.0
+        messages.append((TELEMETRY, telemetry(at(second + 1), temperature=value)))
+    for topic, payload in messages:
+        running.clock.advance(1)
+        running.receive(topic, payload)
+    wait_until(lambda: running.reader.last_event_seq() == 6, "six transitions")
+    stored = running.get("/v1/alert-events").json()["items"]
+    replayed = replay(capsys, running.settings.config, messages)
+    keys = ("alert_id", "occurrence", "from_state", "to_state", "cause", "value", "source_timestamp")
+    assert [[event[key] for key in keys] for event in replayed] == [[event[key] for key in keys] for event in stored]
+
+
+def test_replay_of_backfill_raises_nothing(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert replay(capsys, config, [(TELEMETRY, telemetry(at(n), temperature=90.0, backfill=True)) for n in range(10)]) == []
+
+
+@pytest.mark.parametrize(("text", "place"), [("not json\n", ":1:"), ('{"topic": "a", "payload": {}}\n{"topic": 1}\n', ":2:")])
+def test_broken_event_file_is_named_with_its_line(config: Path, capsys: pytest.CaptureFixture[str], text: str, place: str) -> None:
+    path = config / "broken.jsonl"
+    path.write_text(text)
+    assert main(["replay", "--config", str(config), str(path)]) == 2
+    assert f"broken.jsonl{place}" in capsys.readouterr().err
+
+
+def test_missing_event_file_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--config", str(config), str(config / "none.jsonl")]) == 2
+    assert "none.jsonl" in capsys.readouterr().err
+
+
+def chattering(config: Path) -> Path:
+    """A temperature that crosses 85 every two seconds by one degree, and once for ten seconds by much."""
+    values = [84.0, 86.0] * 60 + [95.0] * 10 + [20.0] * 10
+    return write_events(
+        config / "noise.jsonl", [(TELEMETRY, telemetry(at(n), temperature=value)) for n, value in enumerate(values)]
+    )
+
+
+def tune(capsys: pytest.CaptureFixture[str], config: Path, *more: str) -> list[dict[str, float]]:
+    path = chattering(config)
+    assert main(["tune", "--config", str(config), "--json", "--rule", "hot", *more, str(path)]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_tune_counts_alerts_of_each_candidate(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = tune(capsys, config, "--deadband", "0", "--deadband", "3", "--on-delay", "0", "--on-delay", "5", "--off-delay", "0")
+    counts = {(row["deadband"], row["on_delay_s"]): (row["alerts"], row["chattering"]) for row in found}
+    assert counts[(0, 0)] == (60, 58)  # The last crossing is the long one.
+    assert counts[(3, 0)] == (1, 0)
+    assert counts[(0, 5)] == (1, 0)
+    assert counts[(3, 5)] == (1, 0)
+
+
+def test_tune_proposes_candidates_around_the_rule(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = tune(capsys, config)
+    assert {row["deadband"] for row in found} == {0.0, 0.85, 1.7, 3.0, 4.25}
+    assert main(["tune", "--config", str(config), "--rule", "hot", str(chattering(config))]) == 0
+    assert "deadband" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [["--rule", "nope"], ["--rule", "silent"], ["--rule", "hot", "--device", "PACK-01"]])
+def test_tune_of_what_has_no_threshold_names_those_that_have(
+    config: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    assert main(["tune", "--config", str(config), *more, str(chattering(config))]) == 2
+    assert "hot" in capsys.readouterr().err
