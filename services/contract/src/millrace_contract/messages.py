@@ -238,7 +238,7 @@ def decode(kind: type[M], payload: bytes) -> M:
         message: M = _decoders[kind].decode(payload)
     except msgspec.ValidationError as error:
         raise Malformed("schema", str(error)) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # deep nesting is one too
         raise Malformed("not_json", f"not JSON: {error}") from error
     return message
 

@@ -103,7 +103,7 @@ def decode_telemetry(payload: bytes, now_ms: int, device: str | None = None) -> 
         wire = _decoder.decode(payload)
     except msgspec.ValidationError as error:
         raise Malformed("schema", str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # deep nesting is one too
         raise Malformed("not_json", f"not JSON: {error}") from error
     if device is not None and wire.device_id is not None and wire.device_id != device:
         raise Malformed("device", f"device_id is {wire.device_id!r}, but the topic is of device {device!r}")
