@@ -35,7 +35,8 @@ def _readme(service: str) -> str:
 
 
 def _documented(text: str) -> set[str]:
-    return {name.removesuffix("_FILE") for name in re.findall(r"MILLRACE_[A-Z0-9_]+", text)}
+    names = set(re.findall(r"MILLRACE_[A-Z0-9_]+", text))
+    return names | {name.removesuffix("_FILE") for name in names}
 
 
 @pytest.mark.parametrize("service", SERVICES)
