@@ -27,7 +27,7 @@ def test_reset_counts_what_was_made_since() -> None:
     for ts_ms, value in ((0, 4_000), (10_000, 3)):
         track.add(ts_ms, value, lambda _a, _b: True)
     counted = track.counted(START_MS, END_MS)
-    assert (counted.parts, counted.events) == (3, {"reset"})
+    assert (counted.parts, counted.events) == (3, frozenset({"reset"}))
 
 
 def test_impossible_jump_counts_nothing_and_is_told() -> None:
@@ -35,7 +35,7 @@ def test_impossible_jump_counts_nothing_and_is_told() -> None:
     for ts_ms, value in ((0, 10), (1_000, 10_000), (2_000, 10_001)):
         track.add(ts_ms, value, lambda _a, _b: True)
     counted = track.counted(START_MS, END_MS)
-    assert (counted.parts, counted.events) == (1, {"jump"})
+    assert (counted.parts, counted.events) == (1, frozenset({"jump"}))
 
 
 def test_window_without_a_reading_says_so() -> None:

@@ -51,7 +51,7 @@ def _messages(influx: Influx, machine: Machine, where: str, order: str) -> Itera
     columns = [*fields, STREAM_FIELD, SEQ_FIELD, PREV_FIELD]
     query = (
         f"SELECT {', '.join(map(quoted, columns))} FROM {quoted(machine.measurement)} "  # noqa: S608 - quoted
-        f"WHERE device = {literal(machine.id)} AND {where} ORDER BY time {order}"
+        f"WHERE line = {literal(machine.line)} AND device = {literal(machine.id)} AND {where} ORDER BY time {order}"
     )
     for series in influx.query(TELEMETRY_BUCKET, query):
         for row in series.rows:

@@ -76,9 +76,8 @@ class Engine:
             return
         self.counts["messages"] += 1
         track = self.tracks[device]
-        if message.stream is not None and message.seq is not None:
-            known_until_ms = track.known.last_ms if track.known else None
-            self._follow(Link(device, message.stream, message.seq, message.prev, message.timestamp_ms), known_until_ms)
+        if (link := _link(machine, message)) is not None:
+            self._follow(link, track.known.last_ms if track.known else None)
         if message.timestamp_ms < now_ms - LATENESS_MS:
             self.counts["refused_late"] += 1
             return
@@ -294,6 +293,14 @@ class Engine:
             gaps.append(rest)
         if not gaps:
             self._gaps.pop(gap.device, None)
+
+
+def _link(machine: Machine, message: Telemetry) -> Link | None:
+    """The message's place in its chain. A stream is believed only from the gateway that the plant model names (design 2.2)."""
+    if message.stream is None or message.seq is None or message.stream.rpartition(".")[0] != machine.gateway:
+        return None
+    prev = message.prev if message.prev is not None and 0 <= message.prev < message.seq else None
+    return Link(machine.id, message.stream, message.seq, prev, message.timestamp_ms)
 
 
 def _version(plan: Plan, machine: Machine) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant import Calendar, PlantModel, load_calendar, load_plant
-from millrace_contract.topics import Topics
+from millrace_contract.topics import Topic, Topics
 
 from .calendar import LineCalendar, load_zone
 from .documents import calendar_version, versions
@@ -26,28 +26,41 @@ class Plan:
     lines: Mapping[str, LinePlan]
     calendars: Mapping[str, LineCalendar]
     calendar_version: str
+    versions: Mapping[str, dict[str, str]]
+    """What the figures of each device, and of each line (`line:NAME`), are computed from."""
+
+    def machine_of(self, topic: Topic) -> Machine | None:
+        """The machine that a topic of a device belongs to."""
+        machine = self.machines.get(topic.device or "")
+        return machine if machine is not None and machine.line == topic.line else None
 
     def coverage_min(self, machine: Machine) -> float:
         return self.plant.lines[machine.line].oee.coverage_min
 
     def versions_of(self, machine: Machine) -> dict[str, str]:
-        return versions([machine], self.calendar_version)
+        return self.versions[machine.id]
 
     def versions_of_line(self, line: LinePlan) -> dict[str, str]:
-        return versions(line.machines, self.calendar_version, line.method)
+        return self.versions[f"line:{line.name}"]
 
 
 def build_plan(plant: PlantModel, calendar: Calendar) -> Plan:
     """The plan of a checked plant."""
     machines = load_machines(plant)
+    lines = load_lines(plant, machines)
     zone = load_zone(plant.time_zone)
+    version = calendar_version(calendar, plant.time_zone)
     return Plan(
         topics=Topics(plant.root),
         plant=plant,
         machines=machines,
-        lines=load_lines(plant, machines),
+        lines=lines,
         calendars={line: LineCalendar(calendar, line, zone) for line in plant.lines},
-        calendar_version=calendar_version(calendar, plant.time_zone),
+        calendar_version=version,
+        versions={
+            **{machine.id: versions([machine], version) for machine in machines.values()},
+            **{f"line:{line.name}": versions(line.machines, version, line.method) for line in lines.values()},
+        },
     )
 
 

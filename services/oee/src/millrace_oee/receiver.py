@@ -56,8 +56,8 @@ class Receiver:
     def _route(self, topic: Topic, received: Received, now: Now) -> None:
         match topic.kind:
             case Kind.TELEMETRY | Kind.COMMS:
-                machine = self._plan.machines.get(topic.device or "")
-                if machine is None or machine.line != topic.line:
+                machine = self._plan.machine_of(topic)
+                if machine is None:
                     metrics.IGNORED.labels("no_oee").inc()
                 elif topic.kind is Kind.TELEMETRY:
                     self._engine.accept(machine.id, decode_telemetry(received.payload, now.epoch_ms, machine.id), now.epoch_ms)
@@ -96,7 +96,6 @@ class Receiver:
         """The broker shows what we retained earlier: what the plant model no longer knows is cleared."""
         if not received.retained or not received.payload:
             return
-        machine = self._plan.machines.get(topic.device or "")
-        known = machine is not None and machine.line == topic.line if topic.device else topic.line in self._plan.lines
+        known = self._plan.machine_of(topic) is not None if topic.device else topic.line in self._plan.lines
         if not known:
             self._session.publish(received.topic, b"", retain=True)

@@ -86,10 +86,12 @@ class Replay:
             return
         topic = self._plan.topics.parse(event.topic)
         try:
-            if topic is not None and topic.kind is Kind.TELEMETRY and topic.device is not None:
+            if topic is not None and topic.kind is Kind.TELEMETRY:
                 message = decode_telemetry(event.payload, self._now_ms, topic.device)
                 self.clock_ms = max(self.clock_ms, message.timestamp_ms)
-                self.engine.accept(topic.device, message, self.clock_ms if self._by_arrival else 0)
+                machine = self._plan.machine_of(topic)
+                if machine is not None:
+                    self.engine.accept(machine.id, message, self.clock_ms if self._by_arrival else 0)
             elif topic is not None and topic.kind is Kind.LEDGER:
                 self.engine.accept_ledger(decode(Ledger, event.payload))
         except Malformed as error:

@@ -7,7 +7,7 @@ packing. Nothing here begins or commits a transaction.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from heapq import merge
@@ -111,19 +111,19 @@ class Store:
         packed = (sample for sample in self._packed(device, from_ms) if sample.ts_ms >= from_ms)
         return _merged_in_order(packed, (Sample(*row) for row in rows))
 
-    def baselines(self, device: str, before_ms: int) -> dict[str, Baseline]:
-        """The last good reading of each counter before then, however long ago."""
+    def baselines(self, device: str, before_ms: int, roles: Sequence[str]) -> dict[str, Baseline]:
+        """The last good reading of each of these counters before then, however long ago."""
         self.flush()
         found = {
             role: Baseline(value, ts_ms)
             for role, value, ts_ms in self.connection.execute("SELECT role, value, ts_ms FROM baseline WHERE device = ?", (device,))
-            if ts_ms < before_ms
+            if role in roles and ts_ms < before_ms
         }
-        for role in ROLES:
+        for role in roles:
             row = self.connection.execute(_LAST_GOOD[role], (device, before_ms)).fetchone()
             if row is not None and (role not in found or row[1] > found[role].ts_ms):
                 found[role] = Baseline(*row)
-        self._look_into_hours(device, before_ms, found)
+        self._look_into_hours(device, before_ms, roles, found)
         return found
 
     def pack(self, device: str, before_ms: int, limit: int = 4) -> int:
@@ -174,23 +174,21 @@ class Store:
         ).fetchall():
             yield from unpack(blob)
 
-    def _look_into_hours(self, device: str, before_ms: int, found: dict[str, Baseline]) -> None:
+    def _look_into_hours(self, device: str, before_ms: int, roles: Sequence[str], found: dict[str, Baseline]) -> None:
         """Improve `found` by what the packed hours before know, the newest hour first, as long as it can be later."""
         hours = self.connection.execute(
             "SELECT hour_ms, samples FROM sample_hour WHERE device = ? AND hour_ms < ? ORDER BY hour_ms DESC", (device, before_ms)
         )
-        counted = {role for role in ROLES if role in found}
-        for number, (hour_ms, blob) in enumerate(hours):
-            if number and counted and all(found[role].ts_ms >= hour_ms + HOUR_MS for role in counted):
+        for hour_ms, blob in hours:
+            if all(role in found and found[role].ts_ms >= hour_ms + HOUR_MS for role in roles):
                 break
             for sample in unpack(blob):
                 if sample.ts_ms >= before_ms:
                     break
-                for role in ROLES:
+                for role in roles:
                     value = getattr(sample, role)
                     if value is not None and (role not in found or sample.ts_ms > found[role].ts_ms):
                         found[role] = Baseline(value, sample.ts_ms)
-                        counted.add(role)
 
     def _pack_hour(self, device: str, hour_ms: int) -> None:
         where = (device, hour_ms, hour_ms + HOUR_MS)

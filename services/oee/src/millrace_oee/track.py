@@ -136,7 +136,8 @@ class Track:
         return self.known
 
     def _rebuild(self, from_ms: int, results: Results) -> History:
-        seed = Seed(self._store.baselines(self.machine.id, from_ms), tuple(self._leading_runs(from_ms, results)))
+        baselines = self._store.baselines(self.machine.id, from_ms, tuple(self.machine.counters))
+        seed = Seed(baselines, tuple(self._leading_runs(from_ms, results)))
         history = History(self.machine, self.calendar, from_ms, seed)
         for sample in self._store.samples(self.machine.id, from_ms):
             history.add(sample)
