@@ -26,10 +26,8 @@ def calendar(plant: PlantModel) -> Calendar:
     return load_calendar(SAMPLE, plant)
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
+def write_config(folder: Path) -> Path:
     """The sample plant with every port replaced by a free one; devices that share a port still do."""
-    folder = tmp_path / "config"
     (folder / "profiles").mkdir(parents=True)
     for path in [*SAMPLE.glob("*.yaml"), *(SAMPLE / "profiles").glob("*.yaml")]:
         (folder / path.relative_to(SAMPLE)).write_text(path.read_text())
@@ -42,6 +40,22 @@ def config(tmp_path: Path) -> Path:
             device["connection"] |= {"host": "127.0.0.1", "port": ports[old]}
     (folder / "plant.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
     return folder
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return write_config(tmp_path / "config")
+
+
+@pytest.fixture(scope="module")
+def shared_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSimulator]:
+    """One simulator for tests that leave it as it is."""
+    folder = tmp_path_factory.mktemp("simulator")
+    config = write_config(folder / "config")
+    simulator = RunningSimulator(SimulatorSettings(config=config, data=folder / "data", http_port=free_port()))
+    simulator.start()
+    yield simulator
+    simulator.stop()
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ DEVICES = sorted(load_plant(SAMPLE, {}).devices)
 
 
 @pytest.mark.parametrize("name", DEVICES)
-def test_every_signal_of_every_demo_device_reads_back_as_served(simulator: RunningSimulator, name: str) -> None:
+def test_every_signal_of_every_demo_device_reads_back_as_served(shared_simulator: RunningSimulator, name: str) -> None:
+    simulator = shared_simulator
     device, profile = simulator.plant.devices[name], simulator.plant.profile_of(name)
     with DeviceReader(device) as reader:
         read_back = {signal.name: reader.read(signal) for signal in profile.signals.values()}
@@ -49,8 +50,9 @@ def assert_plausible(profile: Profile, values: dict[str, float | str]) -> None:
         assert not signal.values or raw in signal.values
 
 
-def test_signals_in_one_request_agree_with_the_whole_map(simulator: RunningSimulator) -> None:
+def test_signals_in_one_request_agree_with_the_whole_map(shared_simulator: RunningSimulator) -> None:
     """One request over several signals and the gaps between them, as a gateway merges them."""
+    simulator = shared_simulator
     device = simulator.plant.devices["CNC-01"]
     with DeviceReader(device) as reader:
         answer = reader.client.read_holding_registers(0, count=21, device_id=1)
@@ -65,7 +67,8 @@ def test_signals_in_one_request_agree_with_the_whole_map(simulator: RunningSimul
     assert answer.registers[20] == int(record.raw["overload"]) * 8 + int(record.raw["coolant_low"]) * 32
 
 
-def test_addresses_outside_the_map_are_refused(simulator: RunningSimulator) -> None:
+def test_addresses_outside_the_map_are_refused(shared_simulator: RunningSimulator) -> None:
+    simulator = shared_simulator
     device = simulator.plant.devices["LATHE-01"]
     with DeviceReader(device) as reader:
         cases = {
@@ -77,7 +80,8 @@ def test_addresses_outside_the_map_are_refused(simulator: RunningSimulator) -> N
     assert {code: answer.exception_code for code, answer in cases.items()} == {code: code for code in cases}
 
 
-def test_counter_steps_only_with_reads_that_cover_it(simulator: RunningSimulator) -> None:
+def test_counter_steps_only_with_reads_that_cover_it(shared_simulator: RunningSimulator) -> None:
+    simulator = shared_simulator
     device, profile = simulator.plant.devices["METER-02"], simulator.plant.profile_of("METER-02")
     served = profile.signals["reads_served"]
     with DeviceReader(device) as reader:
@@ -98,7 +102,8 @@ def test_counter_values_are_never_used_again_after_a_restart(start_simulator: Ca
     assert seen == sorted(seen)
 
 
-def test_units_on_one_port_are_devices_of_their_own(simulator: RunningSimulator) -> None:
+def test_units_on_one_port_are_devices_of_their_own(shared_simulator: RunningSimulator) -> None:
+    simulator = shared_simulator
     plant: PlantModel = simulator.plant
     meter, other = plant.devices["METER-01"], plant.devices["METER-02"]
     assert meter.connection.port == other.connection.port
@@ -208,7 +213,8 @@ def test_a_machine_fault_shows_in_the_registers(simulator: RunningSimulator) -> 
         assert reader.number(counter) == 0
 
 
-def test_a_wrong_fault_is_answered_in_words(simulator: RunningSimulator) -> None:
+def test_a_wrong_fault_is_answered_in_words(shared_simulator: RunningSimulator) -> None:
+    simulator = shared_simulator
     with pytest.raises(NotControlled, match=r"no device 'CNC-99' is simulated; there are: CNC-01"):
         send(simulator.url, "POST", Fault(device="CNC-99", kind=FaultKind.SILENT))
     with pytest.raises(NotControlled, match=r"seconds is 0\.0; allowed: above 0"):

@@ -17,6 +17,9 @@ from .memory import ServedCounters, load_snapshot, save_snapshot
 from .schedule import Schedule
 from .truth import Change, Made, Read, TruthWriter
 
+MADE_EVERY_MS = 10_000
+"""How often the truth takes down what a machine has made; minutes, where windows begin and end, are among these times."""
+
 
 def build_machine(plant: PlantModel, calendar: Calendar, device: Device, seed: int, speed: float = 1.0) -> Machine:
     """The machine behind a device, not yet begun."""
@@ -42,7 +45,7 @@ class SimulatedDevice:
     profile: Profile
     image: Image
     machine: Machine
-    made: tuple[int, int] = (-1, -1)
+    made_at_ms: int = 0
 
 
 class SimulatedPlant:
@@ -88,10 +91,9 @@ class SimulatedPlant:
         """Let every machine live until now and keep what it did; called each second."""
         for device in self.devices.values():
             self._advance(device, now_ms)
-            made = (device.machine.total, device.machine.rejects)
-            if made != device.made:
-                device.made = made
-                self._truth.note(Made(now_ms, device.id, *made))
+            if now_ms // MADE_EVERY_MS > device.made_at_ms // MADE_EVERY_MS:
+                device.made_at_ms = now_ms
+                self._truth.note(Made(now_ms, device.id, device.machine.total, device.machine.rejects))
 
     def serve(self, device: SimulatedDevice, request: Request, now_ms: int, fault: Fault | None) -> bytes:
         """The answer's PDU. The truth has it when this returns. Raises ModbusError, or OSError when the truth can't be written."""

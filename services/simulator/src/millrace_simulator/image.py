@@ -143,10 +143,14 @@ def _bit_source(name: str) -> Source:
     return lambda machine, time_ms: float(float(wanders(machine, time_ms)) > 0.0)
 
 
+def state_words(signal: Signal) -> dict[State, str]:
+    """What the signal says in each state of a machine, in the words of its `values`."""
+    known = set(signal.values.values())
+    otherwise = next(iter(signal.values.values()))
+    return {state: next((word for word in words if word in known), otherwise) for state, words in _SIMILAR_STATES.items()}
+
+
 def _state_source(signal: Signal) -> Source:
     numbers = {word: number for number, word in signal.values.items()}
-    codes: dict[State, int] = {}
-    for state, words in _SIMILAR_STATES.items():
-        known = next((numbers[word] for word in words if word in numbers), None)
-        codes[state] = next(iter(signal.values)) if known is None else known
+    codes = {state: numbers[word] for state, word in state_words(signal).items()}
     return lambda machine, _: codes[machine.state]

@@ -21,6 +21,7 @@ from millrace_contract.telemetry import Value
 from .faults import SPOILING_KINDS
 from .memory import COUNTER_MODULUS
 from .registers import reading_of
+from .score_figures import FigureScore
 from .truth import Read
 
 EXAMPLES = 50
@@ -80,6 +81,8 @@ class Score:
     streams: dict[str, StreamScore]
     bursts: list[Burst]
     examples: list[str]
+    figures: dict[str, FigureScore] = field(default_factory=dict)
+    """OEE's states and parts, by device; empty where OEE has stored none."""
 
     @property
     def lost(self) -> int:

@@ -20,6 +20,7 @@ from millrace_contract.ranges import RangeSet
 from millrace_contract.runtime.influx import Influx, literal, quoted
 
 from .score import Point
+from .score_figures import StoredParts, StoredState
 
 MARGIN_MS = 3_600_000
 """Numbers of messages from this long before the score's beginning are read, too: two devices' messages may overtake each other."""
@@ -63,6 +64,33 @@ class Stored:
                 lost = self.ledger.setdefault(stream or "", RangeSet())
                 for first, last in json.loads(seqs or "[]"):
                     lost.add(int(first), int(last))
+
+    def states(self, from_ms: int) -> dict[str, list[StoredState]]:
+        """OEE's state intervals by device, in order of their start; withdrawn ones left out."""
+        fields = '"state_text","end_ms","withdrawn"'
+        query = f'SELECT {fields} FROM "oee_interval" WHERE "kind" = \'state\' AND time >= {from_ms}ms GROUP BY "device"'  # noqa: S608
+        return {
+            series.tags["device"]: [
+                StoredState(int(start), None if end is None else int(end), str(state))
+                for start, state, end, withdrawn in series.rows
+                if not withdrawn
+            ]
+            for series in self._influx.query(PRODUCTION_BUCKET, query)
+        }
+
+    def hours(self, from_ms: int, to_ms: int) -> dict[str, list[StoredParts]]:
+        """The parts that OEE counted in the hours that lie inside these times, by device."""
+        fields = '"window_end_ms","parts_total"'
+        condition = f"\"kind\" = 'hour' AND {_between(from_ms, to_ms)}"
+        query = f'SELECT {fields} FROM "oee_window" WHERE {condition} GROUP BY "device"'  # noqa: S608
+        return {
+            series.tags["device"]: [
+                StoredParts(int(start), int(end), int(total))
+                for start, end, total in series.rows
+                if end is not None and end <= to_ms
+            ]
+            for series in self._influx.query(PRODUCTION_BUCKET, query)
+        }
 
     def has_older(self, stream: str, before_ms: int) -> bool:
         """Whether the stream has points before this instant. Reads everything that is older: ask only when it matters."""

@@ -16,7 +16,8 @@ from millrace_contract.times import format_timestamp
 
 from .score import Score, Scorer, StreamScore, score_stream
 from .score_database import MARGIN_MS, SLICE_MS, Stored
-from .truth import Read, read_truth
+from .score_figures import FigureScore, add_parts, score_states
+from .truth import Change, Made, Read, read_truth
 
 LAG_MS = 120_000
 """A point's timestamp may be moved by a minute (design 2.2), so the points of a slice are those up to this long before its end."""
@@ -24,6 +25,9 @@ SETTLE_MS = 10_000
 """Points younger than this may still be on their way."""
 POLL_MS = 10_000
 """The longest that one poll of a device may take: a point's time is that of its last answer."""
+
+OEE_LAG_MS = 60_000
+"""How far OEE's intervals may be behind the readings."""
 
 
 def take_score(influx: Influx, plant: PlantModel, truth: Path, since_ms: int | None, now_ms: int) -> Score:
@@ -45,7 +49,29 @@ def take_score(influx: Influx, plant: PlantModel, truth: Path, since_ms: int | N
         streams |= {point.stream for point in points if point.stream is not None and READS_SERVED in point.readings}
         scorer.take_points(sorted(points, key=lambda point: point.time_ms))
         read_ms = max(read_ms, to_ms)
-    return scorer.finish(_streams(stored, streams, from_ms, until_ms, now_ms))
+    score = scorer.finish(_streams(stored, streams, from_ms, until_ms, now_ms))
+    score.figures = _figures(stored, plant, truth, from_ms, until_ms - OEE_LAG_MS)
+    return score
+
+
+def _figures(stored: Stored, plant: PlantModel, truth: Path, from_ms: int, until_ms: int) -> dict[str, FigureScore]:
+    states = stored.states(from_ms - MARGIN_MS)
+    if not states or until_ms <= from_ms:
+        return {}
+    hours = stored.hours(from_ms, until_ms)
+    changes: dict[str, list[Change]] = {}
+    made: dict[str, list[Made]] = {}
+    for record in read_truth(truth, from_ms):
+        if isinstance(record, Change):
+            changes.setdefault(record.device, []).append(record)
+        elif isinstance(record, Made):
+            made.setdefault(record.device, []).append(record)
+    figures: dict[str, FigureScore] = {}
+    for device, intervals in sorted(states.items()):
+        if device in plant.devices:
+            figures[device] = score_states(plant.profile_of(device), changes.get(device, []), intervals, until_ms)
+            add_parts(figures[device], made.get(device, []), hours.get(device, []))
+    return figures
 
 
 def _streams(stored: Stored, streams: set[str], from_ms: int, until_ms: int, now_ms: int) -> dict[str, StreamScore]:
@@ -104,6 +130,7 @@ def as_json(score: Score) -> dict[str, Any]:
         ],
         "devices": {name: asdict(device) for name, device in sorted(score.devices.items())},
         "streams": {name: asdict(stream) for name, stream in score.streams.items()},
+        "figures": {name: asdict(figure) for name, figure in score.figures.items()},
         "examples": score.examples,
     }
 

@@ -33,6 +33,8 @@ def show_score(score: Score) -> None:
         span = f"{stream.first} to {stream.last}"
         table.add_row(name, span, str(stream.stored), str(stream.in_ledger), str(stream.lost))
     console.print(table)
+    if score.figures:
+        console.print(_figures(score))
     for burst in score.bursts:
         length_s = (burst.last_ms - burst.first_ms) / 1000
         console.print(
@@ -42,6 +44,18 @@ def show_score(score: Score) -> None:
     for example in score.examples[:20]:
         console.print(example, markup=False, highlight=False)
     console.print(f"lost {score.lost}   duplicated {score.duplicated}   wrong {score.wrong}", style="bold")
+
+
+def _figures(score: Score) -> Table:
+    table = Table(title="OEE against the truth", title_justify="left")
+    table.add_column("device")
+    for heading in ("changes of state", "seen", "unknown", "missed", "worst", "whole hours", "parts made", "parts counted"):
+        table.add_column(heading, justify="right")
+    for name, figure in score.figures.items():
+        counts = (figure.changes, figure.seen, figure.unknown, figure.missed)
+        parts = (figure.windows, figure.parts_served, figure.parts_counted)
+        table.add_row(name, *map(str, counts), f"{figure.worst_ms / 1000:.2f} s", *map(str, parts))
+    return table
 
 
 class Bar:
