@@ -219,7 +219,16 @@ def test_when_nothing_is_confirmed_all_is_sent_again_at_growing_intervals(online
         online.pass_time(1)
         if online.pump():
             times.append(second)
-    assert times == [60, 180, 420]
+    assert times == [30, 90, 210, 450]
+
+
+def test_all_is_sent_again_when_ingest_is_heard_for_the_first_time_since_the_reconnect(online: Plant) -> None:
+    online.append(2)
+    online.acknowledge(1, 2)  # by a broker that had nobody to give them to
+    online.forwarder.taking(True)
+    assert online.pump() == [1, 2]
+    online.forwarder.taking(True)
+    assert online.pump() == []
 
 
 def test_live_goes_on_while_nothing_is_taken_and_the_backlog_waits(plant: Plant) -> None:

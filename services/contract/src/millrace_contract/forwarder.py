@@ -20,7 +20,7 @@ BACKFILL_AFTER_MS = 10_000
 OVERDUE_S = 10.0
 """Unconfirmed when something published this much later is confirmed: sent again."""
 
-_STALLED_S = 60.0  # Nothing at all confirmed for this long: sent again, the next time after twice as long.
+_STALLED_S = 30.0  # Nothing at all confirmed for this long: sent again, the next time after twice as long.
 _STALLED_LIMIT_S = 3600.0
 _REFUSED_S = 5.0  # A refused message waits this long, then twice as long, and so on.
 _REFUSED_LIMIT_S = 300.0
@@ -97,6 +97,7 @@ class Forwarder:
         self._is_broker_enough = confirm == "broker"
         self._is_connected = False
         self._is_taking = True
+        self._has_heard_ingest = True  # since the session is up
         self._cursor = 0  # Every row up to here is on its way or safe.
         self._may_have_more = True  # There may be rows beyond the cursor.
         self._live: dict[int, _Sent] = {}  # By row id, in the order of publishing.
@@ -140,6 +141,7 @@ class Forwarder:
 
     def connected(self) -> None:
         """The session is up: everything unconfirmed is sent again, whatever the broker remembers."""
+        self._has_heard_ingest = False
         self._refusals.clear()
         self._start_over()
         self._is_connected = True
@@ -150,11 +152,16 @@ class Forwarder:
         self._start_over()
 
     def taking(self, is_taking: bool) -> None:
-        """Whether some ingest takes data. While none does, live messages go on and the backlog waits."""
+        """Whether some ingest takes data. While none does, live messages go on and the backlog waits.
+
+        Call it with each status of an ingest. The first after `connected` sends everything again even without news: a broker
+        that lost its sessions drops what comes before ingest is back, too.
+        """
         if self._is_broker_enough:
             return
-        if is_taking and not self._is_taking:
+        if is_taking and not (self._is_taking and self._has_heard_ingest):
             self._start_over()
+        self._has_heard_ingest = True
         self._is_taking = is_taking
 
     def published(self, token: int, ok: bool, now: Now) -> None:
