@@ -35,6 +35,30 @@ def _one_shots() -> set[str]:
     return waited_for | {name for name, service in SERVICES.items() if "tools" in service.get("profiles", [])}
 
 
+def _keys_given_twice(node: yaml.Node | None) -> list[str]:
+    found: list[str] = []
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value]
+        found += [f"line {key.start_mark.line + 1}: {key.value}" for key, _ in node.value if keys.count(key.value) > 1]
+    children = node.value if isinstance(node, yaml.CollectionNode) else []
+    for child in children:
+        for part in child if isinstance(child, tuple) else (child,):
+            found += _keys_given_twice(part)
+    return found
+
+
+def test_no_key_is_given_twice() -> None:
+    """Compose refuses such a file; PyYAML takes the last and says nothing."""
+    twice = _keys_given_twice(yaml.compose((ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
+    assert not twice, f"docker-compose.yml: {sorted(set(twice))}"
+
+
+def test_env_example_explains_each_variable_once() -> None:
+    names = re.findall(r"^#?\s?(MILLRACE_[A-Z0-9_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    assert not twice, f".env.example: {twice} more than once"
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_image_is_a_variable_with_an_exact_tag(name: str) -> None:
     image = SERVICES[name].get("image", "")
