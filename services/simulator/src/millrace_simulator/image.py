@@ -123,6 +123,8 @@ def _source(profile: Profile, signal: Signal) -> Source:
         return lambda machine, _: machine.rejects
     if oee is not None and signal.name == oee.good:
         return lambda machine, _: machine.total - machine.rejects
+    if signal.bits:
+        return _field_source(signal.bits)
     if signal.name in SOURCES:
         return SOURCES[signal.name]
     if signal.values:
@@ -133,6 +135,8 @@ def _source(profile: Profile, signal: Signal) -> Source:
         return lambda machine, _: f"{signal.name} {machine.life.product}"
     if signal.type == "bit" or signal.bit is not None:
         return _bit_source(signal.name)
+    if signal.type in ("epoch32", "epoch64"):
+        return lambda _, time_ms: float(time_ms // 1000)
     minimum = signal.minimum if signal.minimum is not None else 0.0
     maximum = signal.maximum if signal.maximum is not None else minimum + 100.0 * max(abs(signal.scale), 1e-9)
     return anything(signal.name, minimum, maximum)
@@ -141,6 +145,12 @@ def _source(profile: Profile, signal: Signal) -> Source:
 def _bit_source(name: str) -> Source:
     wanders = anything(name, -1.0, 1.0)
     return lambda machine, time_ms: float(float(wanders(machine, time_ms)) > 0.0)
+
+
+def _field_source(bits: dict[int, str]) -> Source:
+    """A field of named bits holds what its bits say when they are read as signals of their own."""
+    sources = {bit: _bit_source(name) for bit, name in bits.items()}
+    return lambda machine, time_ms: float(sum(int(float(source(machine, time_ms))) << bit for bit, source in sources.items()))
 
 
 def state_words(signal: Signal) -> dict[State, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -12,6 +13,22 @@ from .machine import Life
 BLOCK = 100_000
 """Counter values that are reserved at a time: a restart skips what is left of a block."""
 COUNTER_MODULUS = 1 << 32
+
+
+class InUse(Exception):
+    """Another simulator remembers in this folder: two would use the same counter values."""
+
+
+def lock(folder: Path) -> int:
+    """Keep others out of the folder until the descriptor is closed or the process ends. Raises InUse or OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise InUse(f"{folder} is in use by another millrace-sim; give this one a folder of its own") from error
+    return descriptor
 
 
 class ServedCounters:

@@ -14,9 +14,14 @@ Raw = int | float | str
 """What the registers hold, before scale and offset: a number, one bit (0 or 1), or text."""
 
 _CODES = {
-    "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q", "float32": "f", "float64": "d",
+    "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q", "float16": "e", "float32": "f",
+    "float64": "d", "epoch32": "I", "epoch64": "Q", "int8_high": "bx", "int8_low": "xb", "uint8_high": "Bx", "uint8_low": "xB",
 }  # fmt: skip
-_BITS = {"int16": 16, "uint16": 16, "int32": 32, "uint32": 32, "int64": 64, "uint64": 64}
+_BITS = {
+    "int16": 16, "uint16": 16, "int32": 32, "uint32": 32, "int64": 64, "uint64": 64, "epoch32": 32, "epoch64": 64,
+    "int8_high": 8, "int8_low": 8, "uint8_high": 8, "uint8_low": 8,
+}  # fmt: skip
+_DIGITS = {"bcd16": 4, "bcd32": 8}
 
 
 def raw_of(signal: Signal, quantity: float | str) -> Raw:
@@ -31,8 +36,11 @@ def raw_of(signal: Signal, quantity: float | str) -> Raw:
     unscaled = number if signal.scale == 1 and signal.offset == 0 else (number - signal.offset) / signal.scale
     if signal.type in _BITS:
         return _clamp(round(unscaled), _BITS[signal.type], signed=signal.type.startswith("int"))
-    if signal.type == "float32":
-        return float(struct.unpack(">f", struct.pack(">f", unscaled))[0])
+    if signal.type in _DIGITS:
+        return min(max(round(unscaled), 0), 10 ** _DIGITS[signal.type] - 1)
+    if signal.type in ("float16", "float32"):
+        code = ">" + _CODES[signal.type]
+        return float(struct.unpack(code, struct.pack(code, unscaled))[0])
     return float(unscaled)
 
 
@@ -41,14 +49,16 @@ def registers_of(signal: Signal, raw: Raw) -> list[int]:
     if isinstance(raw, str):
         plain = raw.encode().ljust(2 * signal.registers, b"\0")
     elif signal.bit is not None:
-        plain = struct.pack(">H", int(raw) << signal.bit)
+        plain = (int(raw) << signal.bit).to_bytes(2 * signal.registers, "big")
+    elif signal.type in _DIGITS:
+        plain = bytes.fromhex(f"{int(raw):0{_DIGITS[signal.type]}d}")
     else:
         plain = struct.pack(">" + _CODES[signal.type], raw)
     words = [plain[index : index + 2] for index in range(0, len(plain), 2)]
     # Letters name bytes, A the most significant. Text has no word order: only the two bytes of a register may be swapped.
     if signal.order in ("CDAB", "DCBA") and not isinstance(raw, str):
         words.reverse()
-    if signal.order in ("BADC", "DCBA"):
+    if signal.order in ("BADC", "DCBA") and not signal.type.startswith(("int8", "uint8")):
         words = [word[::-1] for word in words]
     return [int.from_bytes(word, "big") for word in words]
 
@@ -59,6 +69,8 @@ def reading_of(signal: Signal, raw: Raw) -> float | str | None:
         return raw
     if signal.bit is not None or signal.type == "bit":
         return float(raw)
+    if raw in signal.markers or (signal.type in ("epoch32", "epoch64") and not 0 < raw < 4_102_444_800):
+        return None
     value = raw if signal.scale == 1 and signal.offset == 0 else raw * signal.scale + signal.offset
     below = signal.minimum is not None and value < signal.minimum
     above = signal.maximum is not None and value > signal.maximum

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from millrace_contract.runtime.logs import get_logger
 
 from .control import PATH, FaultControl
 from .devices import SimulatedPlant, simulated_devices
+from .memory import InUse, lock
 from .script import Script, load_script
 from .server import Listener, listeners, start_all
 from .settings import SimulatorSettings
@@ -65,13 +67,16 @@ class Simulator:
         loop = asyncio.get_running_loop()
         now_ms = self._clock.now_ms()
         try:
+            locked = lock(self._settings.data)
             self._truth.begin(Boot(now_ms, self._settings.sim_seed, self._settings.sim_speed))
             self.plant.begin(now_ms)
-        except OSError as error:
-            raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_DATA", f"can't be written: {error}")]) from error
+        except (OSError, InUse) as error:
+            words = str(error) if isinstance(error, InUse) else f"can't be written: {error}"
+            raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_DATA", words)]) from error
         problems: list[Problem] = []
         if not await start_all(self.listeners, lambda server, error: problems.append(_port_problem(self._settings, server, error))):
             self._truth.close()
+            os.close(locked)
             raise ConfigurationProblems(problems)
         control = FaultControl(self.plant, loop, self._clock.now_ms, self._wanted.set)
         health = HealthServer(
@@ -80,7 +85,7 @@ class Simulator:
         watchdog = Watchdog(self._heartbeats)
         self._heartbeats.beat("tick")
         try:
-            health.start()
+            _start(health, self._settings)
             watchdog.start()
             _log.info("plant_started", devices=len(self.plant.devices), ports=[listener.port for listener in self.listeners])
             ready()
@@ -90,8 +95,9 @@ class Simulator:
             health.stop()
             for listener in self.listeners:
                 await listener.stop()
-            self._truth.flush(self._clock.now_ms())
+            self._flush()
             self._truth.close()
+            os.close(locked)
             _log.info("plant_stopped")
 
     def stop(self) -> None:
@@ -149,6 +155,15 @@ class Simulator:
 def _load(folder: Path) -> tuple[PlantModel, Calendar]:
     plant = load_plant(folder)
     return plant, load_calendar(folder, plant)
+
+
+def _start(health: HealthServer, settings: SimulatorSettings) -> None:
+    try:
+        health.start()
+    except OSError as error:
+        place = f"{settings.http_host}:{settings.http_port}"
+        problem = Problem("environment", 0, "MILLRACE_HTTP_PORT", f"can't listen on {place}: {error.strerror}")
+        raise ConfigurationProblems([problem]) from error
 
 
 def _nothing_to_do(settings: SimulatorSettings) -> Problem:
