@@ -24,6 +24,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SERVICES = ("mosquitto", "influxd", "simulator", "gateway", "ingest", "oee", "alerts")
 
 
+SURE_RULE = """
+  read-often:
+    title: Read more than twenty times
+    class: system
+    where: {devices: [CNC-01]}
+    condition: {kind: threshold, signal: reads_served, above: 20}
+"""
+
+
 class System:
     """A running demo. Commands are run as a user of the demo would run them."""
 
@@ -113,6 +122,9 @@ class System:
         for port in sorted(set(re.findall(r"port: (\d+)", text))):
             text = text.replace(f"port: {port}", f"port: {free_port()}")
         plant.write_text(text)
+        # A rule that surely fires: what the simulated machines do depends on the time of day.
+        with (self.config / "alerts.yaml").open("a") as rules:
+            rules.write(SURE_RULE)
 
     def _ended(self) -> bool:
         assert self._process is not None
