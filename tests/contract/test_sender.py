@@ -24,7 +24,9 @@ from millrace_contract.outbox_stats import Limits, SenderStats
 from millrace_contract.ranges import merge_ranges
 from millrace_contract.reserve import Reserve
 from millrace_contract.runtime.clock import Clock, SystemClock
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.runtime.mqtt import MqttSession
+from millrace_contract.runtime.session import Callbacks, Received
+from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.sender import OutboxSender
 from millrace_contract.testing import ManualClock, Mosquitto, wait_until
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, numbers, open_at, telemetry
@@ -395,9 +397,9 @@ TAKING = "factory/_platform/ingest/1/status"
 class Confirmer:
     """An ingest that only counts: it confirms every message that it receives, one by one, and says whether it is there."""
 
-    def __init__(self, broker: Mosquitto) -> None:
+    def __init__(self, broker: Mosquitto, session_type: type[MqttSession] | type[WireSession]) -> None:
         self.seen: dict[str, list[int]] = {}
-        self._session = MqttSession(
+        self._session = session_type(
             broker.settings(),
             "ingest-1",
             Callbacks(message=self._take, connected=self._say_taking),
@@ -427,9 +429,9 @@ class Confirmer:
 class Uplink:
     """The gateway's side: a session whose callbacks reach a sender."""
 
-    def __init__(self, broker: Mosquitto) -> None:
+    def __init__(self, broker: Mosquitto, session_type: type[MqttSession] | type[WireSession]) -> None:
         self.sender: OutboxSender
-        self.session = MqttSession(
+        self.session = session_type(
             broker.settings(),
             SENDER,
             Callbacks(
@@ -451,11 +453,13 @@ class Uplink:
 
 
 @pytest.mark.broker
-def test_every_message_arrives_although_the_broker_is_killed(mosquitto: Mosquitto, start: Start) -> None:
-    uplink = Uplink(mosquitto)
+def test_every_message_arrives_although_the_broker_is_killed(
+    mosquitto: Mosquitto, start: Start, session_type: type[MqttSession] | type[WireSession]
+) -> None:
+    uplink = Uplink(mosquitto, session_type)
     sender = uplink.sender = start(publish=uplink.session.publish)
     sender.disconnected()
-    confirmer = Confirmer(mosquitto)
+    confirmer = Confirmer(mosquitto, session_type)
     confirmer.start()
     uplink.session.start()
     clock = SystemClock()

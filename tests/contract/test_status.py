@@ -10,20 +10,24 @@ import msgspec
 import pytest
 
 from millrace_contract.messages import Status, decode, encode
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.runtime.mqtt import MqttSession
+from millrace_contract.runtime.session import Callbacks, Received
 from millrace_contract.runtime.status import Platform, StatusReporter, last_will
+from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.testing import Mosquitto, wait_until
 from millrace_contract.topics import Topics
 
 TOPICS = Topics("factory")
 DYING = """
 import sys, time
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession
+from importlib import import_module
+from millrace_contract.runtime.session import Callbacks
 from millrace_contract.runtime.settings import BrokerSettings
 from millrace_contract.runtime.status import last_will
 from millrace_contract.topics import Topics
 broker = BrokerSettings(mqtt_port=int(sys.argv[1]))
-session = MqttSession(broker, "ingest-1", Callbacks(), will=last_will(Topics("factory"), "ingest", "1"))
+session_type = getattr(import_module(sys.argv[2]), sys.argv[3])
+session = session_type(broker, "ingest-1", Callbacks(), will=last_will(Topics("factory"), "ingest", "1"))
 session.start()
 assert session.wait_connected(10)
 print("up", flush=True)
@@ -51,11 +55,13 @@ def test_one_taking_ingest_is_enough_and_a_dead_one_does_not_count() -> None:
 
 
 @pytest.mark.broker
-def test_status_is_retained_said_at_once_and_withdrawn_by_the_will(mosquitto: Mosquitto) -> None:
+def test_status_is_retained_said_at_once_and_withdrawn_by_the_will(
+    mosquitto: Mosquitto, session_type: type[MqttSession] | type[WireSession]
+) -> None:
     heard: queue.SimpleQueue[Received] = queue.SimpleQueue()
-    listener = MqttSession(mosquitto.settings(), "listener", Callbacks(message=heard.put), filters=[TOPICS.status("+", "+")])
+    listener = session_type(mosquitto.settings(), "listener", Callbacks(message=heard.put), filters=[TOPICS.status("+", "+")])
     listener.start()
-    session = MqttSession(mosquitto.settings(), "oee-1", Callbacks(), will=last_will(TOPICS, "oee", "1"))
+    session = session_type(mosquitto.settings(), "oee-1", Callbacks(), will=last_will(TOPICS, "oee", "1"))
     session.start()
     assert session.wait_connected(5)
     figures = {"queued": 1.0}
@@ -75,7 +81,10 @@ def test_status_is_retained_said_at_once_and_withdrawn_by_the_will(mosquitto: Mo
     assert decode(Status, heard.get(timeout=5).payload).alive is False
     session.stop()
 
-    dying = subprocess.Popen([sys.executable, "-c", DYING, str(mosquitto.port)], stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", DYING, str(mosquitto.port), session_type.__module__, session_type.__name__]
+    dying = subprocess.Popen(
+        [sys.executable, "-c", DYING, str(mosquitto.port), session_type.__module__, session_type.__name__], stdout=subprocess.PIPE
+    )
     assert dying.stdout is not None
     with dying.stdout:
         assert dying.stdout.readline() == b"up\n"

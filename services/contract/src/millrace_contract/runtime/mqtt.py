@@ -1,4 +1,4 @@
-"""One session with the MQTT broker: connects for ever, enqueues what arrives, publishes only while connected. The only use of paho.
+"""The session over paho, for services that exchange few messages. The only use of paho.
 
 paho's traps that this module closes: an exception in a callback silently ends its thread (here it ends the process); MQTT 5
 wipes the session by default; a refused publish counts as published unless its reason code is read; messages queued while
@@ -7,11 +7,9 @@ disconnected are sent again by paho although the outbox sends them too.
 
 from __future__ import annotations
 
-import os
 import ssl
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTv5
@@ -21,45 +19,18 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from .logs import get_logger
+from .session import KEEPALIVE_S, RECONNECT_S, SESSION_EXPIRY_S, Callbacks, Received, Session
 from .settings import BrokerSettings
 
-SESSION_EXPIRY_S = 7 * 86_400
-KEEPALIVE_S = 30
-RECONNECT_S = (1, 10)
-
-_log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message from the broker. `generation` counts connections: it may only be acknowledged on its own."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    qos: int
-    mid: int
-    generation: int
+__all__ = ["Callbacks", "MqttSession", "Received"]
 
 
 def _ignore(*_arguments: object) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Callbacks:
-    """All are called on the network thread: they only enqueue. An exception in one ends the process."""
-
-    message: Callable[[Received], None] = _ignore
-    connected: Callable[[], None] = _ignore
-    disconnected: Callable[[], None] = _ignore
-    published: Callable[[int, bool], None] = _ignore
-    """(token of publish, whether the broker took it)"""
-
-
-class MqttSession:
-    """One client id at one broker. `start` returns at once; the broker may be absent for as long as it likes."""
+class MqttSession(Session):
+    """A Session; paho's thread is its network thread."""
 
     def __init__(
         self,
@@ -73,17 +44,13 @@ class MqttSession:
         manual_ack: bool = False,
         receive_maximum: int = 1000,
         in_flight_maximum: int = 200,
+        keepalive_s: int = KEEPALIVE_S,
     ) -> None:
-        self.problem: str | None = "not connected yet"
-        self.generation = 0
-        self._settings = settings
-        self._client_id = client_id
-        self._callbacks = callbacks
+        super().__init__(settings, client_id, callbacks)
         self._filters = tuple(filters)
         self._persistent = persistent
-        self._manual_ack = manual_ack
         self._receive_maximum = receive_maximum
-        self._connected = threading.Event()
+        self._keepalive_s = keepalive_s
         self._stopping = False
         self._client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5, manual_ack=manual_ack)
         self._client.max_inflight_messages_set(in_flight_maximum)
@@ -103,16 +70,6 @@ class MqttSession:
         self._client.on_message = self._guard(self._on_message)
         self._client.on_publish = self._guard(self._on_publish)
         self._client.on_subscribe = self._guard(self._on_subscribe)
-        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
-
-    @property
-    def is_connected(self) -> bool:
-        return self._connected.is_set()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the network thread lives; a dead one never reconnects."""
-        return self._thread.is_alive()
 
     def start(self) -> None:
         properties = Properties(PacketTypes.CONNECT)
@@ -122,54 +79,38 @@ class MqttSession:
         self._client.connect_async(
             self._settings.mqtt_host,
             self._settings.mqtt_port,
-            keepalive=KEEPALIVE_S,
+            keepalive=self._keepalive_s,
             clean_start=not self._persistent,
             properties=properties,
         )
         self._thread.start()
 
     def stop(self, timeout_s: float = 3.0) -> None:
-        """Disconnect in good order, without the will. Publish what must still go out before calling this."""
         self._stopping = True
         self._client.disconnect()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
 
-    def wait_connected(self, timeout_s: float) -> bool:
-        return self._connected.wait(timeout_s)
-
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 1) -> int | None:
-        """Hand a message to the broker. Returns a token that `callbacks.published` names again, or None: not now.
-
-        Nothing is queued while disconnected: who must not lose a message keeps it in an outbox, who owns a retained one
-        publishes it anew in `callbacks.connected`.
-        """
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
         if not self._connected.is_set():
             return None
-        info = self._client.publish(topic, payload, qos=qos, retain=retain)
+        info = self._client.publish(topic, payload, qos=1, retain=retain)
         return info.mid if info.rc in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN) else None
 
     def acknowledge(self, received: Received) -> None:
-        """Tell the broker that the message's effect is done. Ignored for a message of an earlier connection."""
         if received.qos and received.generation == self.generation and self._connected.is_set():
             self._client.ack(received.mid, received.qos)
 
     def _run(self) -> None:
-        self._client.loop_forever(retry_first_connection=True)
-
-    def _guard(self, callback: Callable[..., None]) -> Callable[..., None]:
-        def guarded(*arguments: Any) -> None:
-            try:
-                callback(*arguments)
-            except BaseException:  # noqa: BLE001 - paho would end this thread without a word, and the service look alive for ever
-                _log.critical("mqtt_callback_failed", exc_info=True)
-                os._exit(70)
-
-        return guarded
+        # Only a thread that paho started itself is woken by a publish or an acknowledgement from another thread; loop_forever
+        # in this one would send them at the next turn of its loop, up to a second later.
+        self._client.loop_start()
+        while (thread := self._client._thread) is not None:
+            thread.join(1.0)
 
     def _on_connect(self, _c: Client, _u: Any, flags: ConnectFlags, reason: ReasonCode, _p: Properties | None) -> None:
         if reason.is_failure:
-            self._transition(_refusal(reason, self._settings))
+            self._transition(self._refusal(reason.value, reason))
             return
         self.generation += 1
         if self._filters:
@@ -179,7 +120,7 @@ class MqttSession:
         self._callbacks.connected()
 
     def _on_connect_fail(self, _client: Client, _userdata: Any) -> None:
-        self._transition(f"no answer from {self._settings.mqtt_host}:{self._settings.mqtt_port}")
+        self._transition(f"no answer from {self._place()}")
 
     def _on_disconnect(self, _c: Client, _u: Any, _flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None) -> None:
         was_connected = self._connected.is_set()
@@ -198,30 +139,10 @@ class MqttSession:
 
     def _on_publish(self, _c: Client, _u: Any, mid: int, reason: ReasonCode, _p: Properties | None) -> None:
         if reason.is_failure:
-            self._transition(f"the broker refuses a publish of {self._settings.mqtt_username or 'this client'}: {reason}")
+            self._transition(self._refused_publish(reason))
         self._callbacks.published(mid, not reason.is_failure)
 
     def _on_subscribe(self, _c: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None) -> None:
         refused = [topic for topic, reason in zip(self._filters, reasons, strict=False) if reason.is_failure]
         if refused:
             self._transition(f"the broker refuses subscriptions: {', '.join(refused)}")
-
-    def _transition(self, problem: str | None, **fields: Any) -> None:
-        """Log changes only: a broker that is away for a night is two lines, not ten thousand."""
-        if problem == self.problem:
-            return
-        self.problem = problem
-        place = f"{self._settings.mqtt_host}:{self._settings.mqtt_port}"
-        if problem is None:
-            _log.info("broker_connected", broker=place, client_id=self._client_id, **fields)
-        else:
-            _log.warning("broker_problem", broker=place, client_id=self._client_id, problem=problem)
-
-
-def _refusal(reason: ReasonCode, settings: BrokerSettings) -> str:
-    if reason.value in (0x86, 0x87):  # bad user name or password, not authorized
-        return (
-            f"the broker refuses the account {settings.mqtt_username or '(none)'}: wrong user name or password; "
-            "compare MILLRACE_MQTT_USERNAME and MILLRACE_MQTT_PASSWORD with the broker's accounts"
-        )
-    return f"the broker refuses the connection: {reason}"

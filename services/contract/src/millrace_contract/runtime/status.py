@@ -13,7 +13,7 @@ from ..messages import Status, decode, encode
 from ..times import format_timestamp
 from ..topics import Kind, Topic, Topics
 from .clock import Clock, SystemClock
-from .mqtt import MqttSession
+from .session import Session
 
 INTERVAL_S = 10.0
 
@@ -31,7 +31,7 @@ class StatusReporter:
     """
 
     def __init__(
-        self, session: MqttSession, topics: Topics, status: Status, collect: Callable[[Status], Status], clock: Clock | None = None
+        self, session: Session, topics: Topics, status: Status, collect: Callable[[Status], Status], clock: Clock | None = None
     ) -> None:
         self._session = session
         self._topic = topics.status(status.service, status.instance)

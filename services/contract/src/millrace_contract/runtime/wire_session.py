@@ -1,0 +1,212 @@
+"""The session without paho, for the two services whose messages are many: it costs a tenth a message (benchmarks/README.md).
+
+The network thread owns the connection (`wire_link`); the packets are in `wire`. It passes the same tests as the session over paho.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from .session import CONNECT_LIMIT_S, KEEPALIVE_S, RECONNECT_S, SESSION_EXPIRY_S, Callbacks, Received, Session
+from .settings import BrokerSettings
+from .wire import (
+    FAILURE,
+    Disconnected,
+    Packet,
+    ProtocolError,
+    Puback,
+    Suback,
+    encode_connect,
+    encode_publish,
+    encode_subscribe,
+    reason_text,
+)
+from .wire_link import ConnectRefused, Link, LinkLost, Waker
+
+_WAIT_S: Final = 1.0
+_GOODBYE_S: Final = 2.0
+_IDENTIFIERS: Final = 65_535
+_SUBSCRIBE_MID: Final = _IDENTIFIERS
+"""Kept out of the publishes' numbers."""
+
+
+class WireSession(Session):
+    """A Session on sockets of its own."""
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        client_id: str,
+        callbacks: Callbacks,
+        *,
+        filters: Sequence[str] = (),
+        will: tuple[str, bytes] | None = None,
+        persistent: bool = False,
+        manual_ack: bool = False,
+        receive_maximum: int = 1000,
+        in_flight_maximum: int = 1000,
+        keepalive_s: int = KEEPALIVE_S,
+    ) -> None:
+        super().__init__(settings, client_id, callbacks)
+        self._filters = tuple(filters)
+        self._manual_ack = manual_ack
+        self._in_flight_maximum = in_flight_maximum
+        self._keepalive_s = keepalive_s
+        self._tls = ssl.create_default_context(cafile=str(settings.mqtt_ca)) if settings.mqtt_ca is not None else None
+        self._connect = encode_connect(
+            client_id,
+            username=settings.mqtt_username,
+            password=settings.mqtt_password.get_secret_value(),
+            will=will,
+            keepalive_s=keepalive_s,
+            clean_start=not persistent,
+            receive_maximum=receive_maximum,
+            session_expiry_s=SESSION_EXPIRY_S if persistent else 0,
+        )
+        self._subscribe = encode_subscribe(_SUBSCRIBE_MID, self._filters) if self._filters else b""
+        self._waker = Waker()
+        self._link: Link | None = None
+        self._tokens = 0
+        self._publishing = threading.Lock()
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 3.0) -> None:
+        self._stopping.set()
+        self._waker.wake()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
+        """Takes nothing either while so much waits for the broker that memory would not be bounded."""
+        with self._publishing:
+            link = self._link
+            if link is None or not link.has_room(len(payload)):
+                return None
+            mid = 0
+            while not mid or not link.is_free(mid):
+                self._tokens += 1
+                mid = self._tokens % (_IDENTIFIERS - 1) + 1
+            link.put(self._tokens, mid, encode_publish(topic, payload, mid, retain=retain))
+            return self._tokens
+
+    def acknowledge(self, received: Received) -> None:
+        link = self._link
+        if link is not None and received.qos and received.generation == link.generation:
+            link.acknowledge(received.mid)
+
+    def _run(self) -> None:
+        pause_s: float = RECONNECT_S[0]
+        while not self._stopping.is_set():
+            link = self._try_to_connect()
+            if link is not None:
+                pause_s = RECONNECT_S[0]
+                self._converse(link)
+            self._stopping.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, guards nothing
+            pause_s = min(2 * pause_s, RECONNECT_S[1])
+
+    def _try_to_connect(self) -> Link | None:
+        """A connection that the broker has accepted and that asks for our topics; else None, and the problem is said."""
+        link: Link | None = None
+        try:
+            link = Link(
+                self._open(),
+                self.generation + 1,
+                self._waker,
+                in_flight_maximum=self._in_flight_maximum,
+                keepalive_s=self._keepalive_s,
+            )
+            connack = link.greet(self._connect, self._subscribe)
+        except ConnectRefused as refusal:
+            self._transition(self._refusal(refusal.code, refusal))
+        except ProtocolError as error:
+            self._transition(f"{self._place()} does not speak MQTT 5: {error}")
+        except ssl.SSLError as error:
+            self._transition(f"{self._place()} and we do not agree on TLS: {error}")
+        except OSError:
+            self._transition(f"no answer from {self._place()}")
+        else:
+            self.generation = link.generation
+            self._transition(None, session_present=connack.session_present)
+            return link
+        if link is not None:
+            link.close()
+        return None
+
+    def _open(self) -> socket.socket:
+        """Raises OSError."""
+        host = self._settings.mqtt_host
+        channel = socket.create_connection((host, self._settings.mqtt_port), CONNECT_LIMIT_S)
+        try:
+            channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return self._tls.wrap_socket(channel, server_hostname=host) if self._tls is not None else channel
+        except OSError:
+            channel.close()
+            raise
+
+    def _converse(self, link: Link) -> None:
+        """Until the connection or the session ends."""
+        self._link = link
+        self._connected.set()
+        self._callbacks.connected()
+        wait_s = min(_WAIT_S, link.keepalive_s / 4)
+        leave_s: float | None = None
+        ending = None
+        try:
+            while leave_s is None or (time.monotonic() < leave_s and not link.is_idle):
+                for packet in link.turn(wait_s):
+                    self._take(link, packet)
+                self._tell_refused(link)
+                link.keep_alive()
+                if leave_s is None and self._stopping.is_set():
+                    leave_s = time.monotonic() + _GOODBYE_S
+        except (LinkLost, ProtocolError) as error:
+            ending = f"connection lost: {error}"
+        with self._publishing:
+            self._link = None
+        self._connected.clear()
+        if ending is None:
+            link.leave()
+        else:
+            link.close()
+            if not self._stopping.is_set():
+                self._transition(ending)
+        self._callbacks.disconnected()
+
+    def _take(self, link: Link, packet: Packet) -> None:
+        if isinstance(packet, Received):
+            self._callbacks.message(packet)
+            if packet.qos and not self._manual_ack:
+                link.acknowledge(packet.mid)
+        elif isinstance(packet, Puback):
+            self._take_answer(link, packet)
+        elif isinstance(packet, Suback):
+            refused = [topic for topic, reason in zip(self._filters, packet.reasons, strict=False) if reason >= FAILURE]
+            if refused:
+                self._transition(f"the broker refuses subscriptions: {', '.join(refused)}")
+        elif isinstance(packet, Disconnected):
+            raise LinkLost(reason_text(packet.reason))
+
+    def _take_answer(self, link: Link, answer: Puback) -> None:
+        token = link.settled(answer.mid)
+        if token is None:
+            return
+        is_taken = answer.reason < FAILURE
+        if not is_taken:
+            self._transition(self._refused_publish(reason_text(answer.reason)))
+        self._callbacks.published(token, is_taken)
+
+    def _tell_refused(self, link: Link) -> None:
+        """A message larger than the broker takes would end the connection each time that it is sent."""
+        for token in link.refused:
+            self._transition(self._refused_publish("larger than the broker's limit for a packet"))
+            self._callbacks.published(token, False)
+        link.refused.clear()

@@ -1,0 +1,313 @@
+"""A session against a real broker that is killed, hangs, refuses and limits: the same for both clients."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import queue
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from millrace_contract.runtime.mqtt import MqttSession
+from millrace_contract.runtime.session import Callbacks, Received
+from millrace_contract.runtime.settings import BrokerSettings
+from millrace_contract.runtime.wire_session import WireSession
+from millrace_contract.testing import Mosquitto, free_port, wait_until
+
+pytestmark = pytest.mark.broker
+
+SessionType = type[MqttSession] | type[WireSession]
+
+
+class Client:
+    """A session whose callbacks only enqueue."""
+
+    def __init__(self, session_type: SessionType, settings: BrokerSettings, client_id: str, **options: Any) -> None:
+        self.messages: queue.SimpleQueue[Received] = queue.SimpleQueue()
+        self.published: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()
+        self.events: list[str] = []
+        callbacks = Callbacks(
+            message=self.messages.put,
+            connected=lambda: self.events.append("connected"),
+            disconnected=lambda: self.events.append("disconnected"),
+            published=lambda token, ok: self.published.put((token, ok)),
+        )
+        self.session = session_type(settings, client_id, callbacks, **options)
+        self.session.start()
+
+    def payloads(self, count: int) -> list[bytes]:
+        return [self.messages.get(timeout=10).payload for _ in range(count)]
+
+
+Connect = Callable[..., Client]
+
+
+@pytest.fixture
+def connect(session_type: SessionType, mosquitto: Mosquitto) -> Iterator[Connect]:
+    """Make clients of the kind under test, stopped at the end."""
+    clients: list[Client] = []
+
+    def make(client_id: str, settings: BrokerSettings | None = None, **options: Any) -> Client:
+        clients.append(Client(session_type, settings or mosquitto.settings(), client_id, **options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.session.stop()
+
+
+def _up(client: Client) -> Client:
+    assert client.session.wait_connected(15), client.session.problem
+    return client
+
+
+def _configure(broker: Mosquitto, configuration: str) -> None:
+    broker.stop()
+    broker.configuration = configuration
+    broker.start()
+
+
+def _accounts(broker: Mosquitto, acl: str = "") -> None:
+    """Account gateway with password right, and access rules."""
+    passwords, rules = broker.folder / "passwords", broker.folder / "acl"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "gateway", "right"], check=True)
+    rules.write_text(acl)
+    _configure(broker, f"allow_anonymous false\npassword_file {passwords}\n" + (f"acl_file {rules}" if acl else ""))
+
+
+def test_what_was_not_acknowledged_comes_again(connect: Connect) -> None:
+    options = {"filters": ["t/+"], "persistent": True, "manual_ack": True}
+    consumer, publisher = _up(connect("consumer", **options)), _up(connect("publisher"))
+    token = publisher.session.publish("t/a", b"1")
+    assert publisher.published.get(timeout=5) == (token, True)
+    first = consumer.messages.get(timeout=5)
+    consumer.session.stop()
+
+    again = connect("consumer", **options)
+    second = again.messages.get(timeout=5)
+    assert (first.payload, second.payload) == (b"1", b"1")
+    again.session.acknowledge(second)
+    again.session.stop()
+
+    third = _up(connect("consumer", **options))
+    publisher.session.publish("t/a", b"2")
+    assert third.messages.get(timeout=5).payload == b"2"
+
+
+def test_without_a_persistent_session_nothing_is_kept(connect: Connect) -> None:
+    publisher = _up(connect("publisher"))
+    _up(connect("passer-by", filters=["t/+"])).session.stop()
+    publisher.session.publish("t/a", b"missed")
+    publisher.published.get(timeout=5)
+    back = _up(connect("passer-by", filters=["t/+"]))
+    back.session.publish("t/a", b"heard")
+    assert back.payloads(1) == [b"heard"]
+
+
+def test_every_publish_of_several_threads_is_answered_and_arrives_in_order(connect: Connect, mosquitto: Mosquitto) -> None:
+    count, threads = 1_000, 4
+    consumer, publisher = _up(connect("consumer", filters=["t/+"])), _up(connect("publisher"))
+    taken: list[list[int | None]] = [[] for _ in range(threads)]
+
+    def publish(number: int) -> None:
+        taken[number] = [publisher.session.publish(f"t/{number}", b"%d" % each) for each in range(count)]
+
+    workers = [threading.Thread(target=publish, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(20)
+    answers = [publisher.published.get(timeout=10) for _ in range(count * threads)]
+    assert sorted(token for token, _ in answers) == sorted(token for tokens in taken for token in tokens if token is not None)
+    assert all(is_taken for _, is_taken in answers)
+    heard: dict[str, list[int]] = {}
+    for _ in range(count * threads):
+        message = consumer.messages.get(timeout=10)
+        heard.setdefault(message.topic, []).append(int(message.payload))
+    assert heard == {f"t/{number}": list(range(count)) for number in range(threads)}
+
+
+def test_the_broker_sends_no_more_than_we_take_unacknowledged(connect: Connect) -> None:
+    consumer = _up(connect("consumer", filters=["t/+"], manual_ack=True, receive_maximum=5))
+    publisher = _up(connect("publisher"))
+    for number in range(20):
+        publisher.session.publish("t/a", b"%d" % number)
+        publisher.published.get(timeout=5)
+    held = [consumer.messages.get(timeout=5) for _ in range(5)]
+    with pytest.raises(queue.Empty):
+        consumer.messages.get(timeout=0.2)
+    heard = list(held)
+    while len(heard) < 20:
+        for message in held:
+            consumer.session.acknowledge(message)
+        held = [consumer.messages.get(timeout=5) for _ in range(min(5, 20 - len(heard)))]
+        heard += held
+    assert [int(message.payload) for message in heard] == list(range(20))
+
+
+def test_a_killed_broker_is_noticed_and_nothing_is_published_meanwhile(connect: Connect, mosquitto: Mosquitto) -> None:
+    client = _up(connect("survivor", filters=["s/+"]))
+    generation = client.session.generation
+    mosquitto.kill()
+    wait_until(lambda: not client.session.is_connected, "the session to notice")
+    wait_until(lambda: client.events == ["connected", "disconnected"], "the callback")
+    assert client.session.publish("s/a", b"lost") is None
+    assert client.session.problem
+    mosquitto.start()
+    _up(client)
+    assert client.session.generation == generation + 1
+    client.session.publish("s/a", b"kept")
+    assert client.payloads(1) == [b"kept"]
+
+
+def test_a_message_of_an_earlier_connection_is_not_acknowledged_on_the_next(connect: Connect, mosquitto: Mosquitto) -> None:
+    consumer = _up(connect("consumer", filters=["t/+"], persistent=True, manual_ack=True))
+    publisher = _up(connect("publisher"))
+    publisher.session.publish("t/a", b"1")
+    stale = consumer.messages.get(timeout=5)
+    mosquitto.stop()
+    wait_until(lambda: not consumer.session.is_connected, "the session to notice")
+    mosquitto.start()
+    _up(consumer)
+    fresh = consumer.messages.get(timeout=10)
+    assert (fresh.payload, fresh.generation) == (b"1", stale.generation + 1)
+    consumer.session.acknowledge(stale)
+    consumer.session.stop()
+    assert connect("consumer", filters=["t/+"], persistent=True, manual_ack=True).payloads(1) == [b"1"]
+
+
+def test_a_broker_that_hangs_is_noticed(connect: Connect, mosquitto: Mosquitto) -> None:
+    client = _up(connect("patient", filters=["s/+"], keepalive_s=2))
+    mosquitto.pause()
+    try:
+        client.session.publish("s/a", b"into the void")
+        wait_until(lambda: not client.session.is_connected, "the session to notice")
+    finally:
+        mosquitto.resume()
+    _up(client)
+    client.session.publish("s/a", b"kept")
+    assert b"kept" in client.payloads(1) + ([] if client.messages.empty() else client.payloads(1))
+
+
+def test_a_quiet_connection_stays(connect: Connect, mosquitto: Mosquitto) -> None:
+    client = _up(connect("quiet", filters=["s/+"], keepalive_s=1))
+    witness = _up(connect("witness", filters=["w/+"]))
+    heard = threading.Event()
+    threading.Timer(3.0, heard.set).start()  # Three times what the broker would bear without a word.
+    heard.wait(5)
+    witness.session.publish("s/a", b"still there")
+    assert client.payloads(1) == [b"still there"]
+    assert client.events == ["connected"]
+
+
+def test_wrong_password_is_said_in_words(connect: Connect, mosquitto: Mosquitto) -> None:
+    _accounts(mosquitto)
+    client = connect("stranger", mosquitto.settings("gateway", "wrong"))
+    wait_until(lambda: "refuses the account gateway" in (client.session.problem or ""), "the refusal in words")
+    assert not client.session.is_connected
+    _up(connect("friend", mosquitto.settings("gateway", "right")))
+
+
+def test_a_refused_publish_does_not_count_as_delivered(connect: Connect, mosquitto: Mosquitto) -> None:
+    _accounts(mosquitto, "user gateway\ntopic readwrite allowed/#\n")
+    client = _up(connect("gateway-1", mosquitto.settings("gateway", "right"), filters=["allowed/#"]))
+    refused = client.session.publish("forbidden/a", b"1")
+    allowed = client.session.publish("allowed/a", b"2")
+    answers = dict(client.published.get(timeout=5) for _ in range(2))
+    assert answers == {refused: False, allowed: True}
+    assert client.session.problem == "the broker refuses a publish of gateway: Not authorized"
+    assert client.payloads(1) == [b"2"]
+
+
+def test_nobody_at_home_is_said_in_words(connect: Connect) -> None:
+    port = free_port()
+    client = connect("early", BrokerSettings(mqtt_port=port))
+    wait_until(lambda: client.session.problem == f"no answer from 127.0.0.1:{port}", "the problem in words")
+    assert client.session.publish("t", b"x") is None
+    client.session.stop()
+    assert not client.session.is_running
+
+
+def test_a_message_too_large_for_the_broker_stops_no_other(mosquitto: Mosquitto) -> None:
+    """Over paho it ends the connection each time that it is sent; nothing of ours is so large (256 KiB)."""
+    _configure(mosquitto, "allow_anonymous true\nmax_packet_size 10000")
+    client = _up(Client(WireSession, mosquitto.settings(), "large", filters=["t/+"]))
+    large = client.session.publish("t/a", b"x" * 20_000)
+    small = client.session.publish("t/a", b"x" * 9_000)
+    assert dict(client.published.get(timeout=5) for _ in range(2)) == {large: False, small: True}
+    assert client.payloads(1) == [b"x" * 9_000]
+    assert "larger than the broker's limit" in (client.session.problem or "")
+    assert client.events == ["connected"]
+    client.session.stop()
+
+
+def test_what_is_far_too_much_to_wait_is_not_taken(mosquitto: Mosquitto) -> None:
+    client = _up(Client(WireSession, mosquitto.settings(), "eager"))
+    mosquitto.pause()
+    try:
+        payload = b"x" * 1_000_000
+        taken = [client.session.publish("t/a", payload) for _ in range(80)]
+    finally:
+        mosquitto.resume()
+    assert taken[0] is not None
+    assert taken[-1] is None
+    answers = dict(client.published.get(timeout=20) for token in taken if token is not None)
+    assert answers == {token: True for token in taken if token is not None}
+    client.session.stop()
+
+
+def _certificate(folder: Path) -> tuple[Path, Path, Path]:
+    """CA, and certificate and key of a server at 127.0.0.1."""
+    now = datetime.datetime.now(datetime.UTC)
+
+    def sign(name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey, ca: bool) -> bytes:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(minutes=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        )
+        return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    paths = folder / "ca.crt", folder / "server.crt", folder / "server.key"
+    paths[0].write_bytes(sign("our CA", ca_key, "our CA", ca_key, True))
+    paths[1].write_bytes(sign("broker", key, "our CA", ca_key, False))
+    paths[2].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return paths
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho leaves its socket open there.
+def test_tls_with_our_own_authority_and_no_other(connect: Connect, mosquitto: Mosquitto, tmp_path: Path) -> None:
+    ca, certificate, key = _certificate(tmp_path)
+    for path in (tmp_path, mosquitto.folder, *tmp_path.iterdir()):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    _configure(mosquitto, f"allow_anonymous true\ncertfile {certificate}\nkeyfile {key}")
+    settings = mosquitto.settings().model_copy(update={"mqtt_ca": ca})
+    client = _up(connect("secret", settings, filters=["t/+"]))
+    large = bytes(range(256)) * 400
+    for number in range(200):
+        client.session.publish("t/a", large if number % 50 == 0 else b"%d" % number)
+    assert client.payloads(200) == [large if number % 50 == 0 else b"%d" % number for number in range(200)]
+
+    (tmp_path / "other").mkdir()
+    other, _, _ = _certificate(tmp_path / "other")
+    stranger = connect("misled", settings.model_copy(update={"mqtt_ca": other}))
+    wait_until(lambda: stranger.session.problem != "not connected yet", "the problem")
+    assert not stranger.session.is_connected
