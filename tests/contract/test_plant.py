@@ -111,6 +111,12 @@ MISTAKES = [
     (PROFILE, "address: 10", "address: 40011", "signals.force.address: address 40011 looks like a reference number; use 10"),
     (PROFILE, "address: 10", "address: 3", "profiles/acme-p3.yaml:9: signals.force.address: overlaps strokes at holding address 3 (strokes takes 2 to 3)"),
     (PROFILE, "address: 10", "address: 65535", "ends at 65536, beyond the last address 65535"),
+    (PROFILE, "type: float32, unit: kN", "type: uint16, bits: {16: jam}", "signals.force: bit 16 is none of uint16: uint16 has the bits 0 to 15"),
+    (PROFILE, "type: float32, unit: kN", "type: uint16, bits: {0: strokes}", "signals.force.bits: bit 0 is called 'strokes', which is another signal's name"),
+    (PROFILE, "type: float32, unit: kN", "type: uint16, bits: {0: Door}", "signals.Door: must be lower-case letters"),
+    (PROFILE, "type: float32, unit: kN", "type: uint16, bit: 16", "bit 16 is none of uint16"),
+    (PROFILE, "type: float32, unit: kN", "type: float32, invalid: [1.0e39]", "invalid holds a number that no float32 can be"),
+    (PROFILE, "registers: 4", "registers: 4, invalid: [0]", "a string has no scale, offset, counter, values or invalid"),
     (PROFILE, "force:", "Force:", "signals.Force: must be lower-case letters"),
     (PROFILE, "force:", "force_quality:", "must not end in _text or _quality"),
     (PROFILE, "type: string, registers: 4", "type: string", "a string needs the key registers"),
@@ -168,6 +174,14 @@ def test_a_profile_may_say_that_its_high_addresses_are_meant(folder: Path) -> No
     _edit(folder / PROFILE, "address: 10", "address: 40071")
     _edit(folder / PROFILE, "groups:", "addresses: as_written\ngroups:")
     assert load_plant(folder).profiles["acme-p3"].signals["force"].address == 40_071
+
+
+def test_two_bytes_of_one_register_are_two_signals(folder: Path) -> None:
+    _edit(folder / PROFILE, "address: 10, type: float32", "address: 10, type: int8_high")
+    _edit(folder / PROFILE, "  name:", "  trim: {address: 10, type: uint8_low}\n  name:")
+    assert load_plant(folder).profiles["acme-p3"].signals["trim"].address == 10
+    _edit(folder / PROFILE, "uint8_low", "uint8_high")
+    assert "signals.trim.address: overlaps force at holding address 10" in _problems(lambda: load_plant(folder))
 
 
 def test_windows_line_ends_and_a_missing_file_are_no_tracebacks(folder: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from millrace_contract.plant import Signal
 from millrace_gateway import registers
 from millrace_gateway.decoder import BlockDecoder, Snapshot
-from millrace_gateway.registers import FLOAT_TYPES, NUMBER_TYPES, ORDERS
+from millrace_gateway.registers import BCD_TYPES, EPOCH_TYPES, FLOAT_TYPES, NUMBER_TYPES, ORDERS
 
 
 def signal(name: str, address: int, type_name: str, **more: Any) -> Signal:
@@ -101,13 +101,15 @@ def layouts(draw: st.DrawFn) -> tuple[list[Signal], dict[str, registers.Number],
     """Signals of random types and orders with gaps, their values, and the payload that holds them."""
     signals, values, payload, address = [], {}, b"", 7
     for index in range(draw(st.integers(1, 20))):
-        type_name = draw(st.sampled_from(sorted(NUMBER_TYPES)))
+        type_name = draw(st.sampled_from(sorted(NUMBER_TYPES.keys() - EPOCH_TYPES)))
         order = draw(st.sampled_from(sorted(ORDERS)))
         gap = draw(st.integers(0, 3)) if index else 0
         scale = draw(st.sampled_from([1.0, 0.5]))
         width = 16 * NUMBER_TYPES[type_name].registers
         if type_name in FLOAT_TYPES:
             raw: registers.Number = draw(st.floats(width=width, allow_nan=False, allow_infinity=False))
+        elif type_name in BCD_TYPES:
+            raw = draw(st.integers(0, int("9" * (width // 4))))
         else:
             low, high = (0, 2**width - 1) if type_name.startswith("u") else (-(2 ** (width - 1)), 2 ** (width - 1) - 1)
             raw = draw(st.integers(low, high))
@@ -125,3 +127,57 @@ def test_a_compiled_block_agrees_with_decoding_one_by_one(layout: tuple[list[Sig
     snapshot = decode(signals, payload, address=7)
     assert snapshot.readings == values
     assert snapshot.quality == {}
+
+
+def test_bytes_of_a_register_digits_and_half_floats() -> None:
+    signals = [
+        signal("level", 0, "uint8_high"),
+        signal("trim", 0, "int8_low", order="DCBA"),
+        signal("batch", 1, "bcd32", order="CDAB"),
+        signal("ratio", 3, "float16"),
+        signal("torque", 4, "int8_high", scale=0.5),
+    ]
+    payload = bytes.fromhex("c8fe 5678 1234") + struct.pack(">e", 1.5) + bytes.fromhex("9c00")
+    assert decode(signals, payload).readings == {"level": 200, "trim": -2, "batch": 12345678, "ratio": 1.5, "torque": -50.0}
+
+
+def test_digits_that_are_no_digits_are_bad() -> None:
+    snapshot = decode([signal("batch", 0, "bcd16")], bytes.fromhex("12a4"))
+    assert (snapshot.readings, snapshot.quality) == ({}, {"batch": "bad"})
+    assert "0x12a4, which is no BCD number" in snapshot.reasons["batch"]
+
+
+@pytest.mark.parametrize(
+    ("type_name", "invalid", "payload"),
+    [
+        ("int16", 0x8000, "8000"),
+        ("int16", -32768, "8000"),
+        ("uint16", 0xFFFF, "ffff"),
+        ("int8_high", 0x80, "8000"),
+        ("int32", 0x80000000, "80000000"),
+        ("int64", 0x8000000000000000, "8000000000000000"),
+        ("uint64", 0xFFFFFFFFFFFFFFFF, "ffffffffffffffff"),
+        ("float32", -9999.9, struct.pack(">f", -9999.9).hex()),
+        ("bcd16", 0xEEEE, "eeee"),
+    ],
+)
+def test_the_devices_mark_for_no_value_is_bad(type_name: str, invalid: float, payload: str) -> None:
+    marked = signal("t", 0, type_name, invalid=[invalid])
+    snapshot = decode([marked], bytes.fromhex(payload))
+    assert (snapshot.readings, snapshot.quality) == ({}, {"t": "bad"})
+    assert "mark for no value" in snapshot.reasons["t"]
+    assert decode([marked], bytes(2 * marked.registers)).readings == {"t": 0}
+
+
+@pytest.mark.parametrize(("seconds", "good"), [(1_760_535_902, True), (0, False), (4_200_000_000, False)])
+def test_a_clock_that_is_not_set_is_bad(seconds: int, good: bool) -> None:
+    snapshot = decode([signal("at", 0, "epoch32")], struct.pack(">I", seconds))
+    assert snapshot.readings == ({"at": seconds} if good else {})
+
+
+def test_named_bits_are_signals_beside_their_field(make_profile: Any) -> None:
+    status = {"address": 0, "type": "uint32", "order": "CDAB", "bits": {0: "ready", 17: "fault"}}
+    profile = make_profile({"status_word": status})
+    assert list(profile.signals) == ["status_word", "ready", "fault"]
+    snapshot = decode(list(profile.signals.values()), bytes.fromhex("0000 0002"))
+    assert snapshot.readings == {"status_word": 0x20000, "ready": 0, "fault": 1}

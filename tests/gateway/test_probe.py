@@ -48,7 +48,8 @@ def test_a_scaled_number_is_found_when_nothing_matches_as_it_stands() -> None:
 def test_every_type_in_every_order_is_listed() -> None:
     found = candidates("holding", around(bytes(4)), None)
     here = {(each.type, each.order) for each in found if each.address == 100 and each.type != "string"}
-    assert len(here) == 8 * 4
+    assert len(here) == (8 + 5) * 4 + 4
+    assert {("float64", "DCBA"), ("bcd32", "CDAB"), ("uint8_low", "ABCD")} <= here
     assert {each.matches for each in found} == {None}
 
 
@@ -64,7 +65,7 @@ def test_text_is_found_in_both_packings() -> None:
 
 def test_a_device_that_ends_early_is_read_as_far_as_it_goes() -> None:
     found = candidates("holding", {7: b"\x00\x2a"}, "42")
-    assert {each.type for each in found} == {"int16", "uint16"}
+    assert {each.type for each in found} == {"int16", "uint16", "float16", "int8_high", "int8_low", "uint8_high", "uint8_low"}
     assert (7, "uint16", "ABCD") in matching(found)
 
 

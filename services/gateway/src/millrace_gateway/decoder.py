@@ -8,15 +8,32 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from millrace_contract.plant import Signal
 
-from .registers import FLOAT_TYPES, LOW_BYTE_FIRST, NUMBER_TYPES, ORDERS, NotText, Number, Value, decode_text, swap_bytes
+from .registers import (
+    BCD_TYPES,
+    BYTE_TYPES,
+    EPOCH_TYPES,
+    FLOAT_TYPES,
+    LOW_BYTE_FIRST,
+    NUMBER_TYPES,
+    ORDERS,
+    NotBcd,
+    NotText,
+    Number,
+    Value,
+    decode_bcd,
+    decode_text,
+    swap_bytes,
+)
 
 BAD: Final = "bad"
+LATEST_EPOCH_S: Final = 4_102_444_800
+"""The year 2100: a clock that says so is a register that is no clock."""
 BIT_TABLES: Final = frozenset({"coil", "discrete"})
 
 
@@ -61,10 +78,13 @@ class BlockDecoder:
 def _is_plain(signal: Signal) -> bool:
     unscaled = signal.scale == 1 and signal.offset == 0
     unlimited = signal.minimum is None and signal.maximum is None
-    return unscaled and unlimited and signal.bit is None and signal.type != "string"
+    judged = signal.type == "string" or signal.type in BCD_TYPES or signal.type in EPOCH_TYPES
+    return unscaled and unlimited and signal.bit is None and not signal.invalid and not judged
 
 
 def _reading_order(signal: Signal) -> tuple[bool, str]:
+    if signal.type in BYTE_TYPES:
+        return False, ">"
     return (signal.order in LOW_BYTE_FIRST, ">") if signal.type == "string" else ORDERS[signal.order]
 
 
@@ -86,11 +106,16 @@ def _compile(address: int, count: int, signals: Sequence[Signal]) -> struct.Stru
     _, endian = _reading_order(signals[0])
     parts, at = [endian], address
     for signal in signals:
-        code = f"{2 * signal.registers}s" if signal.type == "string" else NUMBER_TYPES[signal.type].code
-        parts.append(f"{2 * (signal.address - at)}x{code}")
+        parts.append(f"{2 * (signal.address - at)}x{_code(signal)}")
         at = signal.address + signal.registers
     parts.append(f"{2 * (address + count - at)}x")
     return struct.Struct("".join(parts))
+
+
+def _code(signal: Signal) -> str:
+    if signal.type == "string":
+        return f"{2 * signal.registers}s"
+    return BYTE_TYPES.get(signal.type) or NUMBER_TYPES[signal.type].code
 
 
 class _PlainLayer:
@@ -115,40 +140,54 @@ class _PlainLayer:
                 snapshot.spoil((name,), f"the registers hold {value}, which is no number")
 
 
+class _Unusable(ValueError):
+    """What the registers hold is no reading; the text says why."""
+
+
 class _JudgedLayer:
-    """Signals with a bit, text, a scale or limits."""
+    """Signals with a bit, text, digits, a scale, markers or limits."""
 
     def __init__(self, address: int, count: int, signals: Sequence[Signal]) -> None:
         self.swaps = _reading_order(signals[0])[0]
         self._unpack = _compile(address, count, signals).unpack
-        self._signals = tuple(signals)
+        self._takes = tuple((signal.name, _reading_of(signal)) for signal in signals)
 
     def decode(self, payload: bytes, snapshot: Snapshot) -> None:
-        for signal, raw in zip(self._signals, self._unpack(payload), strict=True):
-            if signal.bit is not None:
-                snapshot.readings[signal.name] = raw >> signal.bit & 1
-            elif signal.type == "string":
-                _take_text(signal, raw, snapshot)
-            else:
-                _take_number(signal, raw, snapshot)
+        for (name, reading_of), raw in zip(self._takes, self._unpack(payload), strict=True):
+            try:
+                snapshot.readings[name] = reading_of(raw)
+            except (_Unusable, NotText, NotBcd) as error:
+                snapshot.spoil((name,), str(error))
 
 
-def _take_text(signal: Signal, raw: bytes, snapshot: Snapshot) -> None:
-    try:
-        snapshot.readings[signal.name] = decode_text("ABCD", raw)  # The layer has put the bytes in order.
-    except NotText as error:
-        snapshot.spoil((signal.name,), str(error))
+def _reading_of(signal: Signal) -> Callable[[Any], Value]:
+    """What turns the unpacked value of this signal into its reading; it raises _Unusable, NotText or NotBcd."""
+    if signal.bit is not None:
+        bit = signal.bit
+        return lambda raw: int(raw >> bit & 1)
+    if signal.type == "string":
+        return lambda raw: decode_text("ABCD", raw)  # The layer has put the bytes in order.
+    markers, is_bcd, is_epoch = signal.markers, signal.type in BCD_TYPES, signal.type in EPOCH_TYPES
+
+    def reading(raw: Number) -> Value:
+        if raw in markers:
+            raise _Unusable(f"the registers hold {raw}, the device's mark for no value")
+        if is_bcd:
+            raw = decode_bcd(int(raw))
+        elif is_epoch and not 0 < raw < LATEST_EPOCH_S:
+            raise _Unusable(f"{raw} s since 1970 is no time: the device's clock is not set, or this is no clock")
+        return _within_limits(signal, raw)
+
+    return reading
 
 
-def _take_number(signal: Signal, raw: Number, snapshot: Snapshot) -> None:
+def _within_limits(signal: Signal, raw: Number) -> Number:
     value = raw if signal.scale == 1 and signal.offset == 0 else raw * signal.scale + signal.offset
     if not math.isfinite(value):
-        snapshot.spoil((signal.name,), f"the registers hold {raw}, which is no number")
-        return
+        raise _Unusable(f"the registers hold {raw}, which is no number")
     # What a sensor says when it is broken lies outside its limits; as a reading it would raise alarms and move averages.
     if signal.minimum is not None and value < signal.minimum:
-        snapshot.spoil((signal.name,), f"{value} is below the minimum {signal.minimum}")
-    elif signal.maximum is not None and value > signal.maximum:
-        snapshot.spoil((signal.name,), f"{value} is above the maximum {signal.maximum}")
-    else:
-        snapshot.readings[signal.name] = value
+        raise _Unusable(f"{value} is below the minimum {signal.minimum}")
+    if signal.maximum is not None and value > signal.maximum:
+        raise _Unusable(f"{value} is above the maximum {signal.maximum}")
+    return value

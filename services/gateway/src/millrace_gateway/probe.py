@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .registers import NUMBER_TYPES, ORDERS, NotText, Value, decode_number, decode_text
+from .registers import BYTE_TYPES, NUMBER_TYPES, ORDERS, NotBcd, NotText, Value, decode_number, decode_text
 
 OTHER_SCALES: Final = (0.1, 0.01, 0.001, 10.0, 100.0)
 TEXT_REGISTERS: Final = 4
@@ -59,8 +59,13 @@ def _readings(table: str, payload: bytes) -> Iterator[tuple[str, str, Value | No
     for type_name, (_, registers) in NUMBER_TYPES.items():
         if len(payload) >= 2 * registers:
             for order in ORDERS:
-                number = decode_number(type_name, order, payload[: 2 * registers])
+                try:
+                    number = decode_number(type_name, order, payload[: 2 * registers])
+                except NotBcd:
+                    continue
                 yield type_name, order, number if math.isfinite(number) else None
+    for type_name in BYTE_TYPES:
+        yield type_name, "ABCD", decode_number(type_name, "ABCD", payload[:2])
     for order in ("ABCD", "BADC"):
         try:
             text = decode_text(order, payload[: 2 * TEXT_REGISTERS])

@@ -36,10 +36,20 @@ NUMBER_TYPES: Final[dict[str, NumberType]] = {
     "uint32": NumberType("I", 2),
     "int64": NumberType("q", 4),
     "uint64": NumberType("Q", 4),
+    "float16": NumberType("e", 1),
     "float32": NumberType("f", 2),
     "float64": NumberType("d", 4),
+    "bcd16": NumberType("H", 1),
+    "bcd32": NumberType("I", 2),
+    "epoch32": NumberType("I", 2),
+    "epoch64": NumberType("Q", 4),
 }
-FLOAT_TYPES: Final = frozenset({"float32", "float64"})
+"""Types with a byte order. BCD is an unsigned number until decode_bcd; an epoch counts seconds since 1970, UTC."""
+BYTE_TYPES: Final[dict[str, str]] = {"int8_high": "bx", "int8_low": "xb", "uint8_high": "Bx", "uint8_low": "xB"}
+"""Types of one byte of a register, as `struct` takes them from it. High is the byte that is sent first; there is no order."""
+FLOAT_TYPES: Final = frozenset({"float16", "float32", "float64"})
+BCD_TYPES: Final = frozenset({"bcd16", "bcd32"})
+EPOCH_TYPES: Final = frozenset({"epoch32", "epoch64"})
 LOW_BYTE_FIRST: Final = frozenset({"BADC", "DCBA"})
 """The orders in which a register holds the low one of its two bytes first: all that an order means for text."""
 
@@ -55,6 +65,10 @@ class NotText(ValueError):
     """The registers of a string signal hold bytes that are no text."""
 
 
+class NotBcd(ValueError):
+    """The registers of a BCD signal hold hexadecimal digits."""
+
+
 def swap_bytes(payload: bytes) -> bytes:
     """The same registers with the two bytes of each exchanged."""
     swapped = bytearray(len(payload))
@@ -66,15 +80,31 @@ def swap_bytes(payload: bytes) -> bytes:
 def decode_number(type_name: str, order: str, payload: bytes) -> Number:
     """One number from exactly its registers' bytes. Floats may be NaN or infinite: judging that is the caller's.
 
-    Raises KeyError for an unknown type or order, struct.error for a wrong length.
+    Raises KeyError for an unknown type or order, struct.error for a wrong length, NotBcd.
     """
+    number: Number
+    if type_name in BYTE_TYPES:
+        number = struct.unpack(BYTE_TYPES[type_name], payload)[0]
+        return number
     swaps, endian = ORDERS[order]
-    number: Number = struct.unpack(endian + NUMBER_TYPES[type_name].code, swap_bytes(payload) if swaps else payload)[0]
-    return number
+    number = struct.unpack(endian + NUMBER_TYPES[type_name].code, swap_bytes(payload) if swaps else payload)[0]
+    return decode_bcd(int(number)) if type_name in BCD_TYPES else number
+
+
+def decode_bcd(packed: int) -> int:
+    """The number whose decimal digits are the hexadecimal ones of `packed`. Raises NotBcd for A to F."""
+    try:
+        return int(f"{packed:x}")
+    except ValueError as error:
+        raise NotBcd(f"the registers hold {packed:#x}, which is no BCD number") from error
 
 
 def encode_number(type_name: str, order: str, value: Number) -> bytes:
     """The registers' bytes that decode to `value`. Raises struct.error where the type cannot hold it."""
+    if type_name in BYTE_TYPES:
+        return struct.pack(BYTE_TYPES[type_name], value)
+    if type_name in BCD_TYPES:
+        value = int(str(value), 16)
     swaps, endian = ORDERS[order]
     payload = struct.pack(endian + NUMBER_TYPES[type_name].code, value)
     return swap_bytes(payload) if swaps else payload

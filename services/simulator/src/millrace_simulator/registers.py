@@ -37,7 +37,7 @@ def raw_of(signal: Signal, quantity: float | str) -> Raw:
     if signal.type in _BITS:
         return _clamp(round(unscaled), _BITS[signal.type], signed=signal.type.startswith("int"))
     if signal.type in _DIGITS:
-        return min(max(round(unscaled), 0), 10 ** _DIGITS[signal.type] - 1)
+        return min(max(round(unscaled), 0), int("9" * _DIGITS[signal.type]))
     if signal.type in ("float16", "float32"):
         code = ">" + _CODES[signal.type]
         return float(struct.unpack(code, struct.pack(code, unscaled))[0])

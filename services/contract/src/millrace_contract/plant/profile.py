@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,14 +15,22 @@ from .document import Document, Strict, nearest, read_document
 
 Table = Literal["coil", "discrete", "input", "holding"]
 ValueType = Literal[
-    "bit", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string"
+    "bit", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64", "string",
+    "int8_high", "int8_low", "uint8_high", "uint8_low", "bcd16", "bcd32", "epoch32", "epoch64",
 ]  # fmt: skip
 WordOrder = Literal["ABCD", "CDAB", "BADC", "DCBA"]
 AssetClass = Literal["cnc", "press", "moulder", "conveyor", "packer", "compressor", "energy_meter", "other"]
 
 REGISTERS = {
-    "bit": 1, "int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "int64": 4, "uint64": 4, "float32": 2, "float64": 4,
+    "bit": 1, "int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "int64": 4, "uint64": 4, "float16": 1, "float32": 2, "float64": 4,
+    "int8_high": 1, "int8_low": 1, "uint8_high": 1, "uint8_low": 1, "bcd16": 1, "bcd32": 2, "epoch32": 2, "epoch64": 4,
 }  # fmt: skip
+FLOATS = {"float16": "e", "float32": "f", "float64": "d"}
+"""Floating-point types, and the letter that `struct` uses for each."""
+HALVES = {"int8_high": "high", "uint8_high": "high", "int8_low": "low", "uint8_low": "low"}
+"""Types of one byte of a register: the one that is sent first (high), or the one after it (low), whatever the order."""
+BIT_FIELDS = {"uint16": 16, "uint32": 32}
+"""Types that single bits can be taken from, and how many they have."""
 BIT_TABLES = frozenset({"coil", "discrete"})
 EVERY_GROUP = "*"
 READS_SERVED = "reads_served"
@@ -63,12 +73,14 @@ class Signal(Strict):
     type: ValueType
     order: WordOrder = "ABCD"
     length: int | None = Field(default=None, alias="registers", ge=1, le=125)
-    bit: int | None = Field(default=None, ge=0, le=15)
+    bit: int | None = Field(default=None, ge=0, le=31)
+    bits: dict[Annotated[int, Field(ge=0, le=31)], str] = {}
     scale: float = 1.0
     offset: float = 0.0
     unit: str = ""
     group: str = ""
     values: dict[int, str] = {}
+    invalid: tuple[int | float, ...] = ()
     counter: Counter | None = None
     minimum: float | None = None
     maximum: float | None = None
@@ -78,6 +90,16 @@ class Signal(Strict):
     def registers(self) -> int:
         """Registers, or bits in the bit tables, that the signal takes."""
         return self.length or REGISTERS[self.type]
+
+    @property
+    def markers(self) -> frozenset[float]:
+        """The register values of `invalid`, as this type decodes them: 0x8000 is -32768 of an int16."""
+        width = 16 * REGISTERS[self.type] if self.type in ("int16", "int32", "int64") else 8 if self.type.startswith("int8") else 0
+        wrapped = {each - 2**width for each in self.invalid if width and each >= 2 ** (width - 1)}
+        if self.type in FLOATS:
+            code = FLOATS[self.type]
+            return frozenset(struct.unpack(f">{code}", struct.pack(f">{code}", each))[0] for each in self.invalid)
+        return frozenset(self.invalid) | wrapped
 
     def groups(self, profile: Profile) -> tuple[str, ...]:
         return tuple(profile.groups) if self.group == EVERY_GROUP else (self.group,)
@@ -92,15 +114,28 @@ class Signal(Strict):
             )
         if (self.type == "string") != (self.length is not None):
             raise ValueError("a string needs the key registers, and only a string has it")
-        if self.bit is not None and self.type != "uint16":
-            raise ValueError(f"bit picks one bit of a uint16, not of {self.type}")
+        highest = max(self.bits, default=0 if self.bit is None else self.bit)
+        if (self.bits or self.bit is not None) and highest >= BIT_FIELDS.get(self.type, 0):
+            raise ValueError(f"bit {highest} is none of {self.type}: uint16 has the bits 0 to 15, uint32 those to 31")
+        if self.bits and (self.bit is not None or self.scale != 1 or self.offset or self.counter or self.values):
+            raise ValueError("a field of named bits has no bit, scale, offset, counter or values")
         if self.address + self.registers > 65_536:
             raise ValueError(f"ends at {self.address + self.registers - 1}, beyond the last address 65535")
         if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
             raise ValueError(f"minimum {self.minimum} is not below maximum {self.maximum}")
-        if self.type == "string" and (self.scale != 1 or self.offset or self.counter or self.values):
-            raise ValueError("a string has no scale, offset, counter or values")
+        if self.type == "string" and (self.scale != 1 or self.offset or self.counter or self.values or self.invalid):
+            raise ValueError("a string has no scale, offset, counter, values or invalid")
+        if self.invalid and (self.bit is not None or self.type == "bit"):
+            raise ValueError("a bit has no invalid: both of its values mean something")
+        if self.invalid and self.type in FLOATS:
+            self._check_float_markers()
         return self
+
+    def _check_float_markers(self) -> None:
+        try:
+            self.markers  # noqa: B018 - computes them, which shows whether the type can hold them
+        except OverflowError as error:
+            raise ValueError(f"invalid holds a number that no {self.type} can be; NaN and infinity are bad without it") from error
 
 
 class OeeSignals(Strict):
@@ -150,7 +185,22 @@ class Profile(Strict):
             else signal
             for name, signal in signals.items()
         }
-        return {**data, "signals": filled}
+        return {**data, "signals": _with_named_bits(filled)}
+
+
+def _with_named_bits(signals: dict[Any, Any]) -> dict[Any, Any]:
+    """The signals, each field of named bits followed by one signal a bit. Raises ValueError for a name that is taken."""
+    result = dict(signals)
+    for name, signal in signals.items():
+        bits = signal.get("bits") if isinstance(signal, dict) else None
+        if not isinstance(bits, dict):
+            continue
+        shared = {key: signal[key] for key in ("table", "address", "type", "order", "group") if key in signal}
+        for bit, bit_name in bits.items():
+            if bit_name in result:
+                raise ValueError(f"signals.{name}.bits: bit {bit} is called {bit_name!r}, which is another signal's name")
+            result[bit_name] = {**shared, "bit": bit, "name": str(bit_name)}
+    return result
 
 
 def load_profiles(folder: Path) -> tuple[dict[str, Profile], list[Document]]:
@@ -205,12 +255,13 @@ def _reference_number(signal: Signal) -> int | None:
 
 
 def _check_overlaps(profile: Profile, document: Document) -> None:
-    taken: dict[tuple[str, int], Signal] = {}
+    taken: dict[tuple[str, int, str], Signal] = {}
     for signal in profile.signals.values():
         if signal.bit is not None:
             continue  # bits of one register, and the register as a whole, may all be signals
-        for address in range(signal.address, signal.address + signal.registers):
-            other = taken.setdefault((signal.table, address), signal)
+        halves = (HALVES[signal.type],) if signal.type in HALVES else ("high", "low")
+        for address, half in product(range(signal.address, signal.address + signal.registers), halves):
+            other = taken.setdefault((signal.table, address, half), signal)
             if other is not signal:
                 document.problem(
                     ("signals", signal.name, "address"),
