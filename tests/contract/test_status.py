@@ -81,7 +81,6 @@ def test_status_is_retained_said_at_once_and_withdrawn_by_the_will(
     assert decode(Status, heard.get(timeout=5).payload).alive is False
     session.stop()
 
-    command = [sys.executable, "-c", DYING, str(mosquitto.port), session_type.__module__, session_type.__name__]
     dying = subprocess.Popen(
         [sys.executable, "-c", DYING, str(mosquitto.port), session_type.__module__, session_type.__name__], stdout=subprocess.PIPE
     )
