@@ -63,7 +63,7 @@ def test_list_names_accounts_and_tokens_without_any_hash(ready_files: SecretFile
     assert run(ready_files, "list", "--json") == 0
     printed = capsys.readouterr().out
     names = [json.loads(line)["name"] for line in printed.splitlines()]
-    assert names == ["gateway", "ingest", "oee", "alerts", "simulator", "admin", "healthcheck", "scale", "mes"]
+    assert names == ["gateway", "ingest", "rollup", "oee", "alerts", "simulator", "admin", "healthcheck", "scale", "mes"]
     assert "$7$" not in printed
 
 

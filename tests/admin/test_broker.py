@@ -109,7 +109,7 @@ def broker(ready_files: SecretFiles, tmp_path: Path) -> Iterator[RunningBroker]:
 
 
 def test_every_service_logs_in_and_nobody_without_its_password(broker: RunningBroker) -> None:
-    for name in ("gateway", "ingest", "oee", "alerts", "simulator", "admin"):
+    for name in ("gateway", "ingest", "rollup", "oee", "alerts", "simulator", "admin"):
         assert broker.can_log_in(name), name
         assert not broker.can_log_in(name, "wrong"), name
 
@@ -123,6 +123,8 @@ def test_every_service_logs_in_and_nobody_without_its_password(broker: RunningBr
         ("gateway", "factory/_platform/stored/edge-1", False),
         ("ingest", "factory/_platform/stored/edge-1", True),
         ("ingest", "factory/line1/CNC-01/telemetry", False),
+        ("rollup", "factory/_platform/rollup/1/status", True),
+        ("rollup", "factory/line1/CNC-01/telemetry", False),
         ("oee", "factory/line1/oee/window", True),
         ("oee", "factory/line1/CNC-01/alert/hot", False),
         ("alerts", "factory/line1/CNC-01/alert/hot/event", True),

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from millrace_admin.__main__ import main
-from millrace_admin.database_setup import DatabaseClient, parse_retention, set_up_database
+from millrace_admin.database_setup import DatabaseClient, Retention, parse_retention, set_up_database
 from millrace_admin.secret_files import SecretFiles
 from millrace_contract.errors import ConfigurationProblems, Unavailable
-from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.points import BUCKETS, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.testing import Influxd
 from millrace_contract.testing.servers import _Server
@@ -37,6 +37,10 @@ def database(tmp_path: Path) -> Iterator[UntouchedInfluxd]:
     server.stop()
 
 
+def kept(raw: str) -> Retention:
+    return Retention(raw, "180d", "forever")
+
+
 def token(files: SecretFiles, consumer: str) -> str:
     text = files.read(consumer, "influx_token")
     assert text is not None
@@ -45,12 +49,19 @@ def token(files: SecretFiles, consumer: str) -> str:
 
 @pytest.mark.influx
 def test_consumers_get_the_rights_they_need_and_no_more(ready_files: SecretFiles, database: UntouchedInfluxd) -> None:
-    set_up_database(ready_files, database.url, "millrace", "forever")
+    set_up_database(ready_files, database.url, "millrace", Retention("forever", "forever", "forever"))
     with Influx(database.settings(token(ready_files, "ingest"))) as ingest:
         for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
             ingest.write(bucket, LINE)
             with pytest.raises(QueryFailed, match="database not found"):  # what cannot be read does not exist
                 ingest.query(bucket, "SELECT * FROM press")
+    with Influx(database.settings(token(ready_files, "rollup"))) as rollup:
+        for bucket in (ROLLUP_1M_BUCKET, ROLLUP_1H_BUCKET):
+            rollup.write(bucket, LINE)
+        for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
+            with pytest.raises(Refused):
+                rollup.write(bucket, LINE)
+        assert all(rollup.query(bucket, "SELECT force FROM press") for bucket in BUCKETS)
     for reader in ("oee", "alerts", "simulator", "grafana"):
         with Influx(database.settings(token(ready_files, reader))) as client:
             for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
@@ -61,13 +72,13 @@ def test_consumers_get_the_rights_they_need_and_no_more(ready_files: SecretFiles
 
 @pytest.mark.influx
 def test_second_run_changes_nothing_and_a_lost_token_is_replaced(ready_files: SecretFiles, database: UntouchedInfluxd) -> None:
-    set_up_database(ready_files, database.url, "millrace", "30d")
-    tokens = {consumer: token(ready_files, consumer) for consumer in ("ingest", "oee", "alerts", "simulator", "grafana")}
-    assert set_up_database(ready_files, database.url, "millrace", "30d").done == []
+    set_up_database(ready_files, database.url, "millrace", kept("30d"))
+    tokens = {consumer: token(ready_files, consumer) for consumer in ("ingest", "rollup", "oee", "alerts", "simulator", "grafana")}
+    assert set_up_database(ready_files, database.url, "millrace", kept("30d")).done == []
     ready_files.path("oee", "influx_token").unlink()
     ready_files.path("alerts", "influx_token").chmod(0o600)
     ready_files.path("alerts", "influx_token").write_text("of another installation\n")
-    report = set_up_database(ready_files, database.url, "millrace", "30d")
+    report = set_up_database(ready_files, database.url, "millrace", kept("30d"))
     assert report.done == ["database token for oee made", "database token for alerts made"]
     assert {consumer: token(ready_files, consumer) for consumer in tokens if consumer not in {"oee", "alerts"}} == {
         consumer: text for consumer, text in tokens.items() if consumer not in {"oee", "alerts"}
@@ -79,19 +90,35 @@ def test_second_run_changes_nothing_and_a_lost_token_is_replaced(ready_files: Se
 
 @pytest.mark.influx
 def test_retention_follows_the_setting(ready_files: SecretFiles, database: UntouchedInfluxd) -> None:
-    set_up_database(ready_files, database.url, "millrace", "30d")
-    assert retention(ready_files, database) == {TELEMETRY_BUCKET: 30 * 86400, PRODUCTION_BUCKET: 0}
-    assert set_up_database(ready_files, database.url, "millrace", "8w").done == ["bucket telemetry: retention changed to 8w"]
-    assert retention(ready_files, database) == {TELEMETRY_BUCKET: 56 * 86400, PRODUCTION_BUCKET: 0}
-    assert set_up_database(ready_files, database.url, "millrace", "forever").done != []
-    assert retention(ready_files, database) == {TELEMETRY_BUCKET: 0, PRODUCTION_BUCKET: 0}
+    set_up_database(ready_files, database.url, "millrace", kept("30d"))
+    assert retention(ready_files, database) == {
+        TELEMETRY_BUCKET: 30 * 86400,
+        PRODUCTION_BUCKET: 0,
+        ROLLUP_1M_BUCKET: 180 * 86400,
+        ROLLUP_1H_BUCKET: 0,
+    }
+    assert set_up_database(ready_files, database.url, "millrace", kept("8w")).done == ["bucket telemetry: retention changed to 8w"]
+    assert retention(ready_files, database) == {
+        TELEMETRY_BUCKET: 56 * 86400,
+        PRODUCTION_BUCKET: 0,
+        ROLLUP_1M_BUCKET: 180 * 86400,
+        ROLLUP_1H_BUCKET: 0,
+    }
+    both = Retention("forever", "52w", "520w")
+    assert len(set_up_database(ready_files, database.url, "millrace", both).done) == 3
+    assert retention(ready_files, database) == {
+        TELEMETRY_BUCKET: 0,
+        PRODUCTION_BUCKET: 0,
+        ROLLUP_1M_BUCKET: 364 * 86400,
+        ROLLUP_1H_BUCKET: 3640 * 86400,
+    }
 
 
 @pytest.mark.influx
 def test_a_database_of_another_installation_is_named_with_the_way_out(
     ready_files: SecretFiles, database: UntouchedInfluxd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_up_database(ready_files, database.url, "millrace", "30d")
+    set_up_database(ready_files, database.url, "millrace", kept("30d"))
     ready_files.path("admin", "influx_token").unlink()
     ready_files.ensure("admin", "influx_token")
     monkeypatch.setenv("MILLRACE_INFLUX_URL", database.url)
@@ -110,7 +137,7 @@ def retention(files: SecretFiles, database: UntouchedInfluxd) -> dict[str, int]:
 
 def test_without_bootstrap_the_way_out_is_named(files: SecretFiles) -> None:
     with pytest.raises(Unavailable, match="run `millrace bootstrap` first"):
-        set_up_database(files, "http://127.0.0.1:9", "millrace", "30d")
+        set_up_database(files, "http://127.0.0.1:9", "millrace", kept("30d"))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30d", 2_592_000), ("12h", 43_200), ("8w", 4_838_400), ("forever", 0)])

@@ -106,6 +106,9 @@ def plant(config_dir: Path) -> PlantModel:
 class Ingest:
     """The service as a process of its own, killed and started again at will."""
 
+    subcommand = "run"
+    figures = "millrace_ingest_figure"
+
     def __init__(self, folder: Path, config: Path, mosquitto: Mosquitto, influxd: Influxd, **settings: str) -> None:
         self.folder = folder
         self.config = config
@@ -128,10 +131,14 @@ class Ingest:
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "ingest.log").open("ab") as log:
+        with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "millrace_ingest", "run"], env=self.environ, stderr=log, stdin=subprocess.DEVNULL
+                [sys.executable, "-m", "millrace_ingest", self.subcommand], env=self.environ, stderr=log, stdin=subprocess.DEVNULL
             )
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / f"{'ingest' if self.subcommand == 'run' else self.subcommand}.log"
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
@@ -153,7 +160,7 @@ class Ingest:
         return done.returncode, done.stdout, done.stderr
 
     def logged(self, event: str) -> bool:
-        return f'"event": "{event}"' in (self.folder / "ingest.log").read_text(errors="replace")
+        return f'"event": "{event}"' in (self.log_file.read_text(errors="replace") if self.log_file.exists() else "")
 
     def ready(self) -> bool:
         try:
@@ -169,7 +176,7 @@ class Ingest:
                 text = answer.read().decode()
         except OSError:
             return -1
-        found = re.search(rf'^millrace_ingest_figure\{{figure="{name}"\}} (.+)$', text, re.MULTILINE)
+        found = re.search(rf'^{self.figures}\{{figure="{name}"\}} (.+)$', text, re.MULTILINE)
         return float(found[1]) if found else -1
 
     def stored(self, measurement: str = "acme-mill", field: str = "temperature") -> dict[str, list[float]]:
@@ -185,6 +192,13 @@ class Ingest:
         status = self.process.wait(30)
         self.process = None
         return status
+
+
+class RollupProcess(Ingest):
+    """`millrace-ingest rollup`, beside an ingest."""
+
+    subcommand = "rollup"
+    figures = "millrace_rollup_figure"
 
 
 class Gateway:
@@ -278,6 +292,14 @@ def broker(tmp_path: Path, mosquitto: Mosquitto) -> Mosquitto:
 def ingest(tmp_path: Path, config_dir: Path, broker: Mosquitto, influxd: Influxd) -> Iterator[Ingest]:
     """Not started yet."""
     made = Ingest(tmp_path / "ingest", config_dir, broker, influxd)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def rollup_process(tmp_path: Path, config_dir: Path, broker: Mosquitto, influxd: Influxd) -> Iterator[RollupProcess]:
+    """Not started yet."""
+    made = RollupProcess(tmp_path / "rollup", config_dir, broker, influxd, MILLRACE_ROLLUP_INTERVAL_S="0.2")
     yield made
     made.stop()
 

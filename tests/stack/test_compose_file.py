@@ -18,7 +18,7 @@ VARIABLE = re.compile(r"\$\{(MILLRACE_\w+)(?::-([^}]*))?\}")
 
 
 def test_every_part_of_the_platform_is_there() -> None:
-    assert set(LASTING) == {"simulator", "gateway", "mosquitto", "influxdb", "ingest", "oee", "alerts", "grafana"}
+    assert set(LASTING) == {"simulator", "gateway", "mosquitto", "influxdb", "ingest", "rollup", "oee", "alerts", "grafana"}
 
 
 @pytest.mark.parametrize("name", LASTING)

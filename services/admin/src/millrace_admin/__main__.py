@@ -97,7 +97,7 @@ def _bootstrap(options: argparse.Namespace) -> int:
 def _bootstrap_influxdb(options: argparse.Namespace) -> int:
     settings = load_settings(AdminSettings, os.environ, config=options.config, secrets=options.secrets)
     files = _files(settings, options)
-    report = set_up_database(files, settings.influx_url, settings.influx_org, settings.retention_raw)
+    report = set_up_database(files, settings.influx_url, settings.influx_org, settings.retention)
     _print_report(report, as_json=options.json)
     return EXIT_WELL
 

@@ -24,6 +24,7 @@ class Role(StrEnum):
 
     GATEWAY = "gateway"
     INGEST = "ingest"
+    ROLLUP = "rollup"
     OEE = "oee"
     ALERTS = "alerts"
     SIMULATOR = "simulator"
@@ -32,7 +33,9 @@ class Role(StrEnum):
     PUBLISHER = "publisher"
 
 
-SERVICE_ROLES = (Role.GATEWAY, Role.INGEST, Role.OEE, Role.ALERTS, Role.SIMULATOR, Role.ADMIN, Role.HEALTHCHECK)
+SERVICE_ROLES = (
+    Role.GATEWAY, Role.INGEST, Role.ROLLUP, Role.OEE, Role.ALERTS, Role.SIMULATOR, Role.ADMIN, Role.HEALTHCHECK,
+)  # fmt: skip
 """Roles with an account of their own, named like the role, made by bootstrap. More gateways and publishers are added by hand."""
 
 
@@ -80,6 +83,7 @@ def render_access_rules(root: str, accounts: Iterable[Account]) -> str:
 _PUBLISHES: dict[Role, tuple[Kind, ...]] = {
     Role.GATEWAY: (Kind.TELEMETRY, Kind.COMMS),
     Role.INGEST: (Kind.STORED,),
+    Role.ROLLUP: (),  # it works in the database; here it only says how it is
     Role.OEE: (Kind.OEE, Kind.OEE_WINDOW, Kind.OEE_INTERVAL),
     Role.ALERTS: (Kind.ALERT, Kind.ALERT_EVENT, Kind.CONTEXT, Kind.CONTEXT_EVENT),
     Role.SIMULATOR: (Kind.TELEMETRY,),  # a past for the boards, sent as backfill
@@ -92,6 +96,7 @@ _PUBLISHES: dict[Role, tuple[Kind, ...]] = {
 _READS: dict[Role, tuple[Kind, ...]] = {
     Role.GATEWAY: (Kind.COMMS, Kind.STORED, Kind.STATUS),
     Role.INGEST: tuple(kind for kind in Kind if kind is not Kind.STORED),
+    Role.ROLLUP: (),
     Role.OEE: (Kind.TELEMETRY, Kind.COMMS, Kind.OEE, Kind.CONTEXT, Kind.CONTEXT_EVENT, Kind.STATUS, Kind.LEDGER, Kind.STORED),
     Role.ALERTS: tuple(Kind),
     Role.SIMULATOR: (Kind.STORED, Kind.STATUS),
@@ -102,7 +107,7 @@ _READS: dict[Role, tuple[Kind, ...]] = {
 
 _BROKER_FIGURES = "$SYS/broker/#"
 _READ_BROKER_FIGURES = frozenset({Role.INGEST, Role.ALERTS, Role.ADMIN})
-_HAVE_STATUS = frozenset({Role.GATEWAY, Role.INGEST, Role.OEE, Role.ALERTS, Role.SIMULATOR})
+_HAVE_STATUS = frozenset({Role.GATEWAY, Role.INGEST, Role.ROLLUP, Role.OEE, Role.ALERTS, Role.SIMULATOR})
 
 
 def _may_write(topics: Topics, account: Account) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 import urllib3
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
-from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
 
 from .bootstrap import DATABASE_TOKEN, Report
 from .secret_files import SecretFiles
@@ -23,23 +24,46 @@ RETRY_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What one consumer may do with both buckets."""
+    """Which buckets one consumer may read, and which it may write."""
 
     consumer: str
-    actions: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
         return f"millrace {self.consumer}"
 
 
+_RESULTS = (TELEMETRY_BUCKET, PRODUCTION_BUCKET)
+_ROLLUPS = (ROLLUP_1M_BUCKET, ROLLUP_1H_BUCKET)
+
 GRANTS = (
-    Grant("ingest", ("write",)),
-    Grant("oee", ("read",)),
-    Grant("alerts", ("read",)),
-    Grant("simulator", ("read",)),  # the score compares what it served with what is stored
-    Grant("grafana", ("read",)),
+    Grant("ingest", writes=_RESULTS),
+    Grant("rollup", reads=(*_RESULTS, *_ROLLUPS), writes=_ROLLUPS),
+    Grant("oee", reads=_RESULTS),
+    Grant("alerts", reads=_RESULTS),
+    Grant("simulator", reads=_RESULTS),  # the score compares what it served with what is stored
+    Grant("grafana", reads=(*_RESULTS, *_ROLLUPS)),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long the buckets keep what is in them, as people write it; production is kept for good."""
+
+    raw: str
+    rollup_1m: str
+    rollup_1h: str
+
+    def seconds(self) -> dict[str, int]:
+        """By bucket; 0: for good. Raises ConfigurationProblems."""
+        return {
+            TELEMETRY_BUCKET: parse_retention(self.raw, "MILLRACE_RETENTION_RAW"),
+            PRODUCTION_BUCKET: 0,
+            ROLLUP_1M_BUCKET: parse_retention(self.rollup_1m, "MILLRACE_RETENTION_1M"),
+            ROLLUP_1H_BUCKET: parse_retention(self.rollup_1h, "MILLRACE_RETENTION_1H"),
+        }
 
 
 class DatabaseClient:
@@ -79,9 +103,9 @@ class DatabaseClient:
         return answer
 
 
-def set_up_database(files: SecretFiles, url: str, org: str, retention_raw: str) -> Report:
+def set_up_database(files: SecretFiles, url: str, org: str, retention: Retention) -> Report:
     """Wait for InfluxDB, then make what is missing. Raises Unavailable, or ConfigurationProblems for a wrong retention."""
-    retention_s = parse_retention(retention_raw)
+    kept_s = retention.seconds()
     token, password = files.read("admin", DATABASE_TOKEN), files.read("admin", "influx_admin_password")
     if token is None or password is None:
         raise Unavailable("the administrator's token is missing: run `millrace bootstrap` first")
@@ -90,20 +114,17 @@ def set_up_database(files: SecretFiles, url: str, org: str, retention_raw: str) 
     report = Report()
     with files.locked():
         account = {"username": ADMIN_USER, "password": password, "token": token}
-        place = {"org": org, "bucket": TELEMETRY_BUCKET, "retentionPeriodSeconds": retention_s}
+        place = {"org": org, "bucket": TELEMETRY_BUCKET, "retentionPeriodSeconds": kept_s[TELEMETRY_BUCKET]}
         _first_set_up(client, account | place, report)
         org_id = _org_id(client, org)
-        buckets = [
-            _bucket(client, org_id, TELEMETRY_BUCKET, retention_s, report),
-            _bucket(client, org_id, PRODUCTION_BUCKET, 0, report),
-        ]
+        buckets = {name: _bucket(client, org_id, name, seconds, report) for name, seconds in kept_s.items()}
         for grant in GRANTS:
             if _give_token(client, files, grant, org_id, buckets):
                 report.done.append(f"database token for {grant.consumer} made")
     return report
 
 
-def parse_retention(text: str) -> int:
+def parse_retention(text: str, variable: str = "MILLRACE_RETENTION_RAW") -> int:
     """Seconds of `30d`, `12h`, `2w`; 0 for `forever`. Raises ConfigurationProblems."""
     if text == "forever":
         return 0
@@ -111,7 +132,7 @@ def parse_retention(text: str) -> int:
     seconds = int(match[1]) * {"h": 3600, "d": 86400, "w": 604800}[match[2]] if match else 0
     if seconds < 3600:
         message = f"{text!r} is no retention; write for example 30d, 12h or 8w (at least 1h), or forever"
-        raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_RETENTION_RAW", message)])
+        raise ConfigurationProblems([Problem("environment", 0, variable, message)])
     return seconds
 
 
@@ -166,9 +187,9 @@ def _bucket(client: DatabaseClient, org_id: str, name: str, retention_s: int, re
     return str(present["id"])
 
 
-def _give_token(client: DatabaseClient, files: SecretFiles, grant: Grant, org_id: str, buckets: list[str]) -> bool:
+def _give_token(client: DatabaseClient, files: SecretFiles, grant: Grant, org_id: str, buckets: Mapping[str, str]) -> bool:
     """True when a new token was made. InfluxDB keeps only hashes: a token whose file is missing cannot be read back."""
-    wanted = {(action, bucket) for action in grant.actions for bucket in buckets}
+    wanted = {("read", buckets[name]) for name in grant.reads} | {("write", buckets[name]) for name in grant.writes}
     authorizations = client.expect("GET", f"/api/v2/authorizations?orgID={org_id}&limit=100")["authorizations"]
     present = [each for each in authorizations if each["description"] == grant.description]
     held = files.read(grant.consumer, DATABASE_TOKEN)

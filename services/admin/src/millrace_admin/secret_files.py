@@ -32,6 +32,7 @@ CONSUMERS: dict[str, Owner] = {
     "grafana": Owner(472, 0),
     "gateway": OURS,
     "ingest": OURS,
+    "rollup": OURS,
     "oee": OURS,
     "alerts": OURS,
     "simulator": OURS,

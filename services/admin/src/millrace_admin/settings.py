@@ -8,6 +8,8 @@ from pydantic import Field
 
 from millrace_contract.runtime.settings import Settings
 
+from .database_setup import Retention
+
 
 class AdminSettings(Settings):
     """Environment variables MILLRACE_<NAME>; docker-compose.yml sets them."""
@@ -18,12 +20,23 @@ class AdminSettings(Settings):
         default="localhost", description="names and addresses by which the broker is reached from outside, comma-separated"
     )
     retention_raw: str = Field(default="30d", description="how long raw readings are kept: 12h, 30d, 8w or forever")
+    retention_1m: str = Field(
+        default="180d", description="how long the roll-ups by the minute are kept; written like RETENTION_RAW"
+    )
+    retention_1h: str = Field(
+        default="forever", description="how long the roll-ups by the hour are kept; written like RETENTION_RAW"
+    )
     influx_url: str = Field(default="http://127.0.0.1:8086", pattern=r"^https?://", description="address of InfluxDB")
     influx_org: str = Field(default="millrace", description="organisation in InfluxDB")
     http_listen: str = Field(default="127.0.0.1", description="where screens and API are published; only shown")
     grafana_port: int = Field(default=3000, ge=1, le=65_535, description="port of the screens; only shown")
     api_port: int = Field(default=8080, ge=1, le=65_535, description="port of API and operator page; only shown")
     mqtt_tls_port: int = Field(default=8883, ge=1, le=65_535, description="port of the broker outside; only shown")
+
+    @property
+    def retention(self) -> Retention:
+        """How long each bucket keeps what is in it."""
+        return Retention(self.retention_raw, self.retention_1m, self.retention_1h)
 
     @property
     def outside_name(self) -> str:

@@ -22,6 +22,11 @@ TELEMETRY_BUCKET = "telemetry"
 """Raw readings and the OEE of the shift in progress: with a retention limit."""
 PRODUCTION_BUCKET = "production"
 """Results, events, the ledger and platform health: for good."""
+ROLLUP_1M_BUCKET = "rollup_1m"
+"""Readings by the minute: the measurements and tags of the raw ones, without the tags that messages brought."""
+ROLLUP_1H_BUCKET = "rollup_1h"
+"""The same by the hour (UTC)."""
+BUCKETS = (TELEMETRY_BUCKET, PRODUCTION_BUCKET, ROLLUP_1M_BUCKET, ROLLUP_1H_BUCKET)
 
 UNDECLARED = "undeclared"
 """Measurement of devices that the plant model does not know, where it says that they are stored."""
@@ -74,6 +79,8 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         ("service", "instance", "device", "cause"),
         ("count", "lost_stream_text", "lost_seqs_text", "first_ms", "last_ms", STREAM_FIELD, SEQ_FIELD),
     ),
+    # Hours of a device in which data came too late for the roll-ups; the time is the hour's last millisecond.
+    "late_data": Measurement(PRODUCTION_BUCKET, ("device", "instance"), ("noted",)),
     "platform": Measurement(PRODUCTION_BUCKET, ("service", "instance"), ("alive", "taking", "problems_text", "version_text")),
 }  # fmt: skip
 """`platform` has besides a field for each of a status' figures."""
@@ -203,6 +210,16 @@ def platform_line(status: Status, received_ms: int) -> bytes:
     }
     tags = (("service", status.service), ("instance", status.instance))
     return _line("platform", tags, values, parse_timestamp(status.timestamp) if status.timestamp else received_ms, None)
+
+
+def late_data_line(device: str, instance: str, hour_end_ms: int, noted: int) -> bytes:
+    """Ingest `instance` stored something late in the hour that ends before `hour_end_ms`; `noted` differs each time."""
+    return _line("late_data", (("device", device), ("instance", instance)), {"noted": noted}, hour_end_ms - 1, None)
+
+
+def rollup_line(measurement: str, tags: tuple[tuple[str, str], ...], values: Mapping[str, float], time_ms: int) -> bytes:
+    """A window of a roll-up, at its start."""
+    return _line(measurement, tags, dict(values), time_ms, None)
 
 
 def _oee_line(measurement: str, tags: tuple[tuple[str, str], ...], document: OeeDocument, time_ms: int) -> bytes:

@@ -17,17 +17,20 @@ from millrace_contract.runtime.lifecycle import (
     stop_event,
 )
 from millrace_contract.runtime.logs import configure_logs, get_logger
-from millrace_contract.runtime.settings import load_settings
+from millrace_contract.runtime.settings import ServiceSettings, load_settings
 
 from . import cli
+from .rollup import service as rollup
 from .service import SERVICE, IngestService
-from .settings import IngestSettings
+from .settings import IngestSettings, RollupSettings
 
 
 def main() -> int:
     arguments = _parser().parse_args()
 
     def command() -> int:
+        if arguments.command == "rollup":
+            return roll_up(load_settings(RollupSettings, os.environ, config=arguments.config), arguments)
         settings = load_settings(IngestSettings, os.environ, config=arguments.config)
         run: Callable[[IngestSettings, argparse.Namespace], int] = arguments.run
         return run(settings, arguments)
@@ -44,6 +47,18 @@ def run(settings: IngestSettings, _arguments: argparse.Namespace) -> int:
         service = IngestService(settings)
     except (DiskRefused, InUse) as problem:
         raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_DATA", str(problem))]) from problem
+    return _serve(service, settings, stop)
+
+
+def roll_up(settings: RollupSettings, arguments: argparse.Namespace) -> int:
+    """Rolls up until SIGTERM or SIGINT."""
+    configure_logs(settings, rollup.SERVICE)
+    threading.excepthook = _end_process
+    stop = stop_event()
+    return _serve(rollup.RollupService(settings, arguments.begin), settings, stop)
+
+
+def _serve(service: IngestService | rollup.RollupService, settings: ServiceSettings, stop: threading.Event) -> int:
     try:
         service.start()
     except OSError as error:
@@ -63,16 +78,24 @@ def _end_process(failure: threading.ExceptHookArgs) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="millrace-ingest", description="MQTT messages into InfluxDB, each once.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser("run", help="serve until stopped")
     serve.set_defaults(run=run)
+    windows = commands.add_parser("rollup", help="make minutes and hours of the readings until stopped")
+    windows.add_argument(
+        "--from",
+        dest="begin",
+        type=cli.moment,
+        metavar="TIME",
+        help="first make them again from there: 3d, or a timestamp with zone",
+    )
     letters = commands.add_parser("dead-letters", help="messages that broke the contract")
     actions = cli.add_dead_letter_arguments(letters.add_subparsers(dest="action", required=True, metavar="ACTION"))
     for action in actions:
         action.set_defaults(run=cli.dead_letters)
     state = commands.add_parser("status", help="what the running service says of itself")
     state.set_defaults(run=cli.status)
-    for command in [serve, state, *actions]:
+    for command in [serve, windows, state, *actions]:
         add_common_arguments(command)
     return parser
 

@@ -42,7 +42,7 @@ def add_dead_letter_arguments(commands: argparse._SubParsersAction[argparse.Argu
     for parser in (listing, replay):
         parser.add_argument("--device", help="of this device")
         parser.add_argument("--reason", help="of this code, or with these words in the reason")
-        parser.add_argument("--since", type=_since, metavar="TIME", help="that came since: 30m, 2h, 3d, or a timestamp with zone")
+        parser.add_argument("--since", type=moment, metavar="TIME", help="that came since: 30m, 2h, 3d, or a timestamp with zone")
     return [listing, show, replay]
 
 
@@ -184,7 +184,8 @@ def _print_status(one: Status, *, as_json: bool) -> None:
         print(f"  {name:<18} {value:,.10g}")
 
 
-def _since(text: str) -> int:
+def moment(text: str) -> int:
+    """A time as people give it: an age (30m, 2h, 3d) or a timestamp; ms since the epoch. Raises ArgumentTypeError."""
     if match := re.fullmatch(r"(\d+)([smhd])", text):
         return SystemClock().now_ms() - int(match[1]) * _UNITS_S[match[2]] * 1000
     try:

@@ -23,3 +23,9 @@ class IngestSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
         default=256, ge=1, le=65_536, description="disk for messages without an outbox while the database is away, in MB"
     )
     ingest_dead_letters_max_mb: int = Field(default=256, ge=1, le=65_536, description="disk for dead letters, in MB")
+
+
+class RollupSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
+    """Settings of `millrace-ingest rollup`."""
+
+    rollup_interval_s: float = Field(default=5.0, ge=0.1, le=60, description="seconds between two looks at what is to be rolled up")

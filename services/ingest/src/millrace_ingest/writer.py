@@ -7,7 +7,7 @@ broker is. A kill between two of these costs a repeat, which the database makes 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from millrace_contract.database import DiskRefused
@@ -27,6 +27,7 @@ from .fuse import Fuse
 from .keeping import Changes, Keeping
 from .losses import Loss
 from .rejects import Reject
+from .rollup.late import LateMarks
 from .sequences import Sequences, Step
 from .spool import Spooled
 from .storage import Storage
@@ -80,6 +81,7 @@ class Writer:
         self._confirm = confirm
         self._status_changed = status_changed
         self._decoder = decoder
+        self._late_marks = LateMarks(instance)
         self._ledger_due_s = 0.0
         self._replay_due_s = 0.0
         self._disk_problem: str | None = None
@@ -114,6 +116,7 @@ class Writer:
         started_s, requests = self._clock.monotonic_s(), self._storage.requests
         try:
             rejects = self._storage.store([topic for _, topic, _ in chosen], [message for _, _, message in chosen])
+            self._mark_late(message for _, _, message in chosen)
         except (Unavailable, Refused) as problem:
             self._failed(problem)
             return None
@@ -122,6 +125,12 @@ class Writer:
         buckets = Counter(message.bucket for _, _, message in chosen)
         self.figures.wrote(buckets, self._storage.requests - requests, now_s - started_s, now_s)
         return {chosen[reject.index][0]: reject for reject in rejects}
+
+    def _mark_late(self, messages: Iterable[Accepted]) -> None:
+        """Tells the roll-ups, before anybody is told that the messages are safe."""
+        stored = ((one.device, one.time_ms) for one in messages if one.kind is Kind.TELEMETRY and one.device is not None)
+        if marks := self._late_marks.lines(stored, self._clock.now_ms()):
+            self._storage.store_lines(PRODUCTION_BUCKET, marks)
 
     def _settle(self, arrivals: Sequence[Arrival], rejects: dict[int, Reject] | None) -> None:
         sorted_out = _Sorted()

@@ -27,6 +27,7 @@ class Ports:
     simulator: int
     gateway: int
     ingest: int
+    rollup: int
     oee: int
 
 
@@ -61,7 +62,7 @@ class Places:
 
 def choose_ports(api: int) -> Ports:
     """The API on the port that people type (or the next free one), everything else on any free port."""
-    sockets = [socket.socket() for _ in range(7)]
+    sockets = [socket.socket() for _ in range(8)]
     try:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
@@ -104,18 +105,19 @@ def database_program(influxd: str, places: Places, ports: Ports) -> Program:
 
 
 def service_programs(places: Places, ports: Ports, *, with_database: bool) -> list[Program]:
-    """Our services in the order in which they start; without a database there is no ingest."""
+    """Our services in the order in which they start; without a database there are neither ingest nor roll-ups."""
     wanted = [
-        ("simulator", "millrace-sim", ports.simulator),
-        ("gateway", "millrace-gateway", ports.gateway),
-        ("ingest", "millrace-ingest", ports.ingest),
-        ("oee", "millrace-oee", ports.oee),
-        ("alerts", "millrace-alerts", ports.api),
+        ("simulator", "millrace-sim", "run", ports.simulator),
+        ("gateway", "millrace-gateway", "run", ports.gateway),
+        ("ingest", "millrace-ingest", "run", ports.ingest),
+        ("rollup", "millrace-ingest", "rollup", ports.rollup),
+        ("oee", "millrace-oee", "run", ports.oee),
+        ("alerts", "millrace-alerts", "run", ports.api),
     ]
     return [
-        Program(name, (_script(command), "run"), _environment(name, port, places, ports, with_database=with_database))
-        for name, command, port in wanted
-        if with_database or name != "ingest"
+        Program(name, (_script(command), verb), _environment(name, port, places, ports, with_database=with_database))
+        for name, command, verb, port in wanted
+        if with_database or name not in ("ingest", "rollup")
     ]
 
 
@@ -134,7 +136,7 @@ def _environment(name: str, port: int, places: Places, ports: Ports, *, with_dat
         "MILLRACE_MQTT_PASSWORD_FILE": str(secrets / "mqtt_password"),
         "MILLRACE_SIM_HOST": "127.0.0.1",
     }
-    if name in ("ingest", "oee", "alerts", "simulator"):
+    if name in ("ingest", "rollup", "oee", "alerts", "simulator"):
         environment["MILLRACE_INFLUX_URL"] = f"http://127.0.0.1:{ports.influxd}"
         if with_database:
             environment["MILLRACE_INFLUX_TOKEN_FILE"] = str(secrets / "influx_token")

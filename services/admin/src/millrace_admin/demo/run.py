@@ -26,6 +26,7 @@ from ..bootstrap import bootstrap
 from ..broker_config import LocalBroker, localised
 from ..database_setup import set_up_database
 from ..secret_files import SecretFiles
+from ..settings import AdminSettings
 from .flow import Flow
 from .layout import (
     CannotRun,
@@ -69,7 +70,7 @@ def run_demo(
             places.data("influxdb").mkdir(parents=True, exist_ok=True)
             processes.start(database_program(influxd, places, ports))
             processes.run_to_end_of_patience("influxd", 1.0)
-            set_up_database(files, f"http://127.0.0.1:{ports.influxd}", "millrace", "30d")
+            set_up_database(files, f"http://127.0.0.1:{ports.influxd}", "millrace", AdminSettings().retention)
         for program in service_programs(places, ports, with_database=influxd is not None):
             Path(program.environment["MILLRACE_DATA"]).mkdir(parents=True, exist_ok=True)
             processes.start(program)

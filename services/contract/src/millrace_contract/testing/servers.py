@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from ..points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from ..points import BUCKETS, TELEMETRY_BUCKET
 from ..runtime.settings import BrokerSettings, DatabaseSettings
 
 START_LIMIT_S = 60.0
@@ -128,7 +128,7 @@ class Mosquitto(_Server):
 
 
 class Influxd(_Server):
-    """An InfluxDB 2 on loopback with both buckets and one all-powerful token."""
+    """An InfluxDB 2 on loopback with every bucket and one all-powerful token."""
 
     ORG = "millrace"
     TOKEN = "test-only-token"
@@ -167,7 +167,8 @@ class Influxd(_Server):
     def _set_up(self) -> None:
         body = {"username": "test", "password": "test-password", "org": self.ORG, "bucket": TELEMETRY_BUCKET, "token": self.TOKEN}
         answer = self._call("POST", "/api/v2/setup", body)
-        self._call("POST", "/api/v2/buckets", {"orgID": answer["org"]["id"], "name": PRODUCTION_BUCKET, "retentionRules": []})
+        for bucket in BUCKETS[1:]:
+            self._call("POST", "/api/v2/buckets", {"orgID": answer["org"]["id"], "name": bucket, "retentionRules": []})
 
     def _call(self, method: str, path: str, body: object = None) -> dict[str, dict[str, str]]:
         request = urllib.request.Request(

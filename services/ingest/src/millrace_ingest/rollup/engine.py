@@ -1,0 +1,200 @@
+"""What is rolled up when: minutes and hours as they close, and again the hours of late data. Keeps nothing of its own.
+
+How far it has come stands in the database, beside the windows: after a kill, a move to another server or a restore, the work
+goes on from there, and a window made twice is the same window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from millrace_contract.plant import PlantModel
+from millrace_contract.points import ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, rollup_line
+from millrace_contract.runtime.influx import PartialWrite, quoted
+from millrace_contract.runtime.logs import get_logger
+
+from . import raw
+from .late import Due, due, seen_line
+from .raw import Signals, Source
+from .signals import SignalRule, longest_stale_ms, rule_of
+from .timing import BASELINE_MS, HOUR_MS, MINUTE_MS, SETTLE_MS, floor_to
+from .windows import Sample, Span, roll
+
+PROGRESS = "_progress"
+BODY_LINES = 5_000
+FULL_LOOK_MS = HOUR_MS
+"""All marks are looked at as often as this; in between only those of the last hours."""
+
+_log = get_logger(__name__)
+
+
+class Database(raw.Reader, Protocol):
+    """What is needed of InfluxDB."""
+
+    def write(self, bucket: str, body: bytes) -> None:
+        """Lines in nanoseconds. Raises Unavailable, BadLines, PartialWrite or Refused."""
+
+
+@dataclass
+class RollupFigures:
+    """What the process says of itself."""
+
+    until_ms: int | None = None
+    windows: int = 0
+    late_hours: int = 0
+    late_waiting: int = 0
+    outside_retention: int = 0
+
+
+class RollUp:
+    """`turn` again and again, by one thread. Raises Unavailable or Refused; then the next turn does what this one did not."""
+
+    def __init__(
+        self, database: Database, plant: Callable[[], PlantModel], *, beat: Callable[[], None], begin_ms: int | None = None
+    ) -> None:
+        """`beat` is called between two pieces of work. `begin_ms`: roll up again from there, whatever was done before."""
+        self.figures = RollupFigures()
+        self._database = database
+        self._plant = plant
+        self._beat = beat
+        self._begin_ms = None if begin_ms is None else floor_to(begin_ms, HOUR_MS)
+        self._full_look_ms = 0
+
+    def turn(self, now_ms: int) -> bool:
+        """One stretch of time, at most an hour, and the hours that are due again. True when more waits to be done at once."""
+        closed_ms = floor_to(now_ms - SETTLE_MS, MINUTE_MS)
+        until_ms = self._until(closed_ms)
+        if until_ms < closed_ms:
+            hour_end_ms = floor_to(until_ms, HOUR_MS) + HOUR_MS
+            end_ms = min(closed_ms, hour_end_ms)
+            # At the end of an hour its minutes are made again with it: one reading of the raw data serves both.
+            start_ms = end_ms - HOUR_MS if end_ms == hour_end_ms else until_ms
+            for source in raw.sources(self._database):
+                self._roll(source, start_ms, end_ms)
+            self._proceed(end_ms)
+        self._again(now_ms)
+        return (self.figures.until_ms or 0) < closed_ms
+
+    def _until(self, closed_ms: int) -> int:
+        """Up to when everything is rolled up that was stored in time."""
+        if self.figures.until_ms is None:
+            known = None if self._begin_ms is not None else self._progress()
+            if known is None:
+                known = self._begin_ms if self._begin_ms is not None else self._oldest_ms()
+            self.figures.until_ms = min(known, closed_ms) if known is not None else closed_ms
+            self._proceed(self.figures.until_ms)
+        return self.figures.until_ms
+
+    def _progress(self) -> int | None:
+        text = f"SELECT until_ms FROM {quoted(PROGRESS)} ORDER BY time DESC LIMIT 1"  # noqa: S608 - a constant of ours
+        found = self._database.query(ROLLUP_1H_BUCKET, text)
+        return int(found[0].rows[0][1]) if found else None
+
+    def _oldest_ms(self) -> int | None:
+        first_ms = raw.oldest_ms(self._database, {source.measurement for source in raw.sources(self._database)})
+        return None if first_ms is None else floor_to(first_ms, HOUR_MS)
+
+    def _proceed(self, until_ms: int) -> None:
+        line = rollup_line(PROGRESS, (), {"until_ms": until_ms}, floor_to(until_ms, HOUR_MS))
+        self._write(ROLLUP_1H_BUCKET, [line])
+        self.figures.until_ms = until_ms
+
+    def _again(self, now_ms: int) -> None:
+        """The hours in which something came late."""
+        full = now_ms - self._full_look_ms >= FULL_LOOK_MS or now_ms < self._full_look_ms
+        marks = due(self._database, 0.0 if full else (now_ms - 2 * FULL_LOOK_MS) * 1000.0)
+        if full:
+            self._full_look_ms = now_ms
+        self.figures.late_waiting = len(marks)
+        hours: dict[tuple[str, int], list[Due]] = {}
+        for mark in marks:
+            hours.setdefault((mark.device, mark.hour_ms), []).append(mark)
+        known = raw.sources(self._database) if hours else []
+        for (device, hour_ms), those in hours.items():
+            for source in known:
+                if source.device == device:
+                    self._roll_with_followers(source, hour_ms)
+            self._write(ROLLUP_1H_BUCKET, [seen_line(mark) for mark in those])
+            self.figures.late_hours += 1
+            self.figures.late_waiting -= len(those)
+
+    def _roll_with_followers(self, source: Source, hour_ms: int) -> None:
+        """The hour, and those later ones that look back into it: for a value that still held, or a counter's last reading."""
+        for start_ms in sorted({hour_ms, *self._followers(source, hour_ms + HOUR_MS)}):
+            end_ms = min(start_ms + HOUR_MS, self.figures.until_ms or 0)
+            if start_ms < end_ms:
+                self._roll(source, start_ms, end_ms)
+
+    def _followers(self, source: Source, end_ms: int) -> set[int]:
+        profile = self._plant().profiles.get(source.measurement)
+        held_until_ms = end_ms + longest_stale_ms(profile)
+        hours = set(range(end_ms, held_until_ms, HOUR_MS))
+        counters = [name for name in (profile.signals if profile else ()) if rule_of(profile, name).counter]
+        lines = raw.read(self._database, source, end_ms - HOUR_MS, end_ms)
+        for line, signals in lines.items():
+            for name in counters:
+                if name not in signals:
+                    continue
+                later = raw.nearest_good(self._database, source, line, name, (end_ms, end_ms + BASELINE_MS), last=False)
+                if later is not None:
+                    hours.add(floor_to(later.time_ms, HOUR_MS))
+        return hours
+
+    def _roll(self, source: Source, start_ms: int, end_ms: int) -> None:
+        """The minutes of a stretch, and its hour where it is a whole one."""
+        self._beat()
+        profile = self._plant().profiles.get(source.measurement)
+        rules = {}
+        for line, signals in raw.read(self._database, source, start_ms - longest_stale_ms(profile), end_ms).items():
+            for name in signals:
+                rules[name] = rule_of(profile, name)
+            baselines = self._baselines(source, line, signals, rules, start_ms)
+            for bucket, span in _spans(start_ms, end_ms):
+                values = _windows(signals, span, rules, baselines)
+                tags = (("line", line), ("device", source.device))
+                lines = [rollup_line(source.measurement, tags, values[window_ms], window_ms) for window_ms in sorted(values)]
+                self._write(bucket, lines)
+
+    def _baselines(
+        self, source: Source, line: str, signals: Signals, rules: dict[str, SignalRule], start_ms: int
+    ) -> dict[str, Sample | None]:
+        """The last good reading of each counter before `start_ms`, where `signals` does not begin with it."""
+        baselines: dict[str, Sample | None] = {}
+        for name, samples in signals.items():
+            if rules[name].counter is None or any(one.good and one.time_ms < start_ms for one in samples):
+                continue
+            first_ms = samples[0].time_ms
+            baselines[name] = raw.nearest_good(self._database, source, line, name, (first_ms - BASELINE_MS, first_ms), last=True)
+        return baselines
+
+    def _write(self, bucket: str, lines: list[bytes]) -> None:
+        for start in range(0, len(lines), BODY_LINES):
+            self._beat()
+            body = lines[start : start + BODY_LINES]
+            try:
+                self._database.write(bucket, b"\n".join(body))
+            except PartialWrite as problem:
+                # The only conflict that floats of our own can meet: these windows are older than the bucket keeps them.
+                self.figures.outside_retention += problem.dropped or len(body)
+                _log.info("windows_outside_retention", bucket=bucket, problem=str(problem))
+            self.figures.windows += len(body)
+
+
+def _spans(start_ms: int, end_ms: int) -> Iterator[tuple[str, Span]]:
+    yield ROLLUP_1M_BUCKET, Span(start_ms, end_ms, MINUTE_MS)
+    if end_ms - start_ms == HOUR_MS:
+        yield ROLLUP_1H_BUCKET, Span(start_ms, end_ms, HOUR_MS)
+
+
+def _windows(
+    signals: Signals, span: Span, rules: dict[str, SignalRule], baselines: dict[str, Sample | None]
+) -> dict[int, dict[str, float]]:
+    """Window start -> the fields of every signal that was read in it."""
+    values: dict[int, dict[str, float]] = {}
+    for name, samples in signals.items():
+        rule = rules[name]
+        for start_ms, fields in roll(samples, span, rule.stale_ms, rule.counter, baselines.get(name)).items():
+            values.setdefault(start_ms, {}).update({f"{name}_{field}": value for field, value in fields.items()})
+    return values

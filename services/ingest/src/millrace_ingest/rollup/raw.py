@@ -1,0 +1,101 @@
+"""Raw readings as the database holds them: which devices there are, and what one of them said in a stretch of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from millrace_contract.points import MEASUREMENTS, QUALITY_SUFFIX, TELEMETRY_BUCKET
+from millrace_contract.runtime.influx import Series, quoted
+
+from .windows import Sample
+
+RECENT_ROWS = 256
+"""Rows looked through for the nearest good reading of a counter."""
+
+
+class Reader(Protocol):
+    """What is needed of InfluxDB."""
+
+    def query(self, bucket: str, influxql: str, **parameters: str | float) -> list[Series]:
+        """Rows of InfluxQL. Raises Unavailable, Refused or QueryFailed."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """The readings of one device under one measurement: its profile's name, or `undeclared`."""
+
+    measurement: str
+    device: str
+
+
+Signals = dict[str, list[Sample]]
+"""Signal -> its samples in order of time."""
+
+
+def sources(reader: Reader) -> list[Source]:
+    """Every device that has raw readings."""
+    found = reader.query(TELEMETRY_BUCKET, 'SHOW TAG VALUES WITH KEY = "device"')
+    return sorted(Source(one.name, str(row[1])) for one in found if one.name not in MEASUREMENTS for row in one.rows)
+
+
+def oldest_ms(reader: Reader, measurements: Iterable[str]) -> int | None:
+    """The time of the first raw reading of all."""
+    firsts = [f"SELECT *::field FROM {quoted(name)} ORDER BY time ASC LIMIT 1" for name in measurements]  # noqa: S608 - quoted
+    return min((int(one.rows[0][0]) for text in firsts for one in reader.query(TELEMETRY_BUCKET, text)), default=None)
+
+
+def read(reader: Reader, source: Source, start_ms: int, end_ms: int) -> dict[str, Signals]:
+    """Line -> its signals, with readings in [start, end)."""
+    text = f"SELECT *::field FROM {_of(source, start_ms, end_ms)} GROUP BY line"  # noqa: S608 - quoted, numbers
+    return {one.tags["line"]: _signals(one) for one in reader.query(TELEMETRY_BUCKET, text, device=source.device)}
+
+
+def nearest_good(reader: Reader, source: Source, line: str, signal: str, between: tuple[int, int], *, last: bool) -> Sample | None:
+    """The first or last good sample of a signal in [start, end)."""
+    columns = f"{quoted(signal)}, {quoted(signal + QUALITY_SUFFIX)}"
+    order = f"ORDER BY time {'DESC' if last else 'ASC'} LIMIT {RECENT_ROWS}"
+    text = f"SELECT {columns} FROM {_of(source, *between)} AND line = $line {order}"  # noqa: S608 - quoted, numbers
+    for one in reader.query(TELEMETRY_BUCKET, text, device=source.device, line=line):
+        for time_ms, value, quality in one.rows:
+            if isinstance(value, int | float) and quality is None:
+                return Sample(int(time_ms), float(value))
+    return None
+
+
+def _of(source: Source, start_ms: int, end_ms: int) -> str:
+    return f"{quoted(source.measurement)} WHERE device = $device AND time >= {start_ms}ms AND time < {end_ms}ms"
+
+
+def _signals(series: Series) -> Signals:
+    columns = {name: place for place, name in enumerate(series.columns)}
+    signals: Signals = {}
+    for column, place in columns.items():
+        if column == "time" or column.startswith("_"):
+            continue
+        kind = _kind(series.rows, place)
+        name = column.removesuffix(QUALITY_SUFFIX) if kind is str else column
+        if kind is float or name != column:
+            signals[name] = _samples(series.rows, columns.get(name), columns.get(name + QUALITY_SUFFIX))
+    return {name: samples for name, samples in signals.items() if samples}
+
+
+def _kind(rows: Sequence[Sequence[Any]], place: int) -> type | None:
+    """float, str, or None for a column without a value: a field's type is the same all over."""
+    for row in rows:
+        if (value := row[place]) is not None:
+            return str if isinstance(value, str) else float
+    return None
+
+
+def _samples(rows: Sequence[Sequence[Any]], value_at: int | None, quality_at: int | None) -> list[Sample]:
+    samples = []
+    for row in rows:
+        value = row[value_at] if value_at is not None else None
+        quality = row[quality_at] if quality_at is not None else None
+        if isinstance(value, int | float):
+            samples.append(Sample(int(row[0]), float(value), not isinstance(quality, str)))
+        elif isinstance(quality, str):
+            samples.append(Sample(int(row[0]), None, good=False))
+    return samples

@@ -1,0 +1,132 @@
+"""The running process: the loop of the roll-ups, its status, its health."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import msgspec
+
+from millrace_contract.errors import Unavailable
+from millrace_contract.messages import Status
+from millrace_contract.runtime import metrics
+from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
+from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
+from millrace_contract.runtime.logs import get_logger
+from millrace_contract.runtime.mqtt import Callbacks, MqttSession
+from millrace_contract.runtime.status import StatusReporter, last_will
+from millrace_contract.topics import Topics
+
+from ..plant_watch import PlantWatch
+from ..settings import RollupSettings
+from ..taking import Backoff
+from .engine import RollUp
+
+SERVICE = "rollup"
+QUERY_TIMEOUT_S = 30.0
+
+_GAUGES = metrics.Gauge("millrace_rollup_figure", "Progress and depths, as in the status topic", ["figure"])
+_log = get_logger(__name__)
+
+
+class RollupService:
+    """Construct, `start`, `run`. Raises ConfigurationProblems on construction; nothing runs then."""
+
+    def __init__(self, settings: RollupSettings, begin_ms: int | None = None, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._interval_s = settings.rollup_interval_s
+        self._watch = PlantWatch(settings.config, settings.data)
+        topics = Topics(self._watch.plant.root)
+        self._heartbeats = Heartbeats(self._clock)
+        self._influx = Influx(settings, timeout_s=QUERY_TIMEOUT_S)
+        self._rollup = RollUp(self._influx, lambda: self._watch.plant, beat=self._beat, begin_ms=begin_ms)
+        self._problem: str | None = "nothing rolled up yet"
+        self._backoff = Backoff(random.Random())  # noqa: S311 - jitter, no secret
+        self._session = MqttSession(
+            settings,
+            f"{SERVICE}-{settings.instance}",
+            Callbacks(connected=self._report),
+            will=last_will(topics, SERVICE, settings.instance),
+        )
+        base = Status(service=SERVICE, instance=settings.instance, alive=True)
+        self._status = StatusReporter(self._session, topics, base, self._collect, self._clock)
+        self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
+        self._watchdog = Watchdog(self._heartbeats)
+
+    def start(self) -> None:
+        """Raises OSError when the port of health and metrics is in use."""
+        self._health.start()
+        self._watchdog.start()
+        self._session.start()
+        self._status.start()
+        _log.info("started", devices=len(self._watch.plant.devices))
+
+    def run(self, stop: threading.Event) -> None:
+        """Works until `stop` is set. Call after `start`."""
+        try:
+            while not stop.is_set():
+                self._beat()
+                pause_s = self._turn()
+                stop.wait(pause_s)
+        finally:
+            self._status.stop()
+            self._session.stop()
+            self._watchdog.stop()
+            self._health.stop()
+            self._influx.close()
+            _log.info("stopped")
+
+    def _turn(self) -> float:
+        """One turn of the work; the seconds to wait before the next."""
+        if self._watch.look():
+            self._status.now()
+        try:
+            more = self._rollup.turn(self._clock.now_ms())
+        except (Unavailable, Refused, QueryFailed) as problem:
+            self._trouble(str(problem))
+            return self._backoff.next_s(problem.retry_after_s if isinstance(problem, Unavailable) else None)
+        self._trouble(None)
+        self._backoff.reset()
+        for name, value in self._figures().items():
+            _GAUGES.labels(name).set(value)
+        return 0.0 if more else self._interval_s
+
+    def _trouble(self, problem: str | None) -> None:
+        if problem == self._problem:
+            return
+        self._problem = problem
+        if problem is None:
+            _log.info("rollup_works")
+        else:
+            _log.error("rollup_waits", problem=problem)
+        self._status.now()
+
+    def _figures(self) -> dict[str, float]:
+        figures = self._rollup.figures
+        behind_ms = self._clock.now_ms() - figures.until_ms if figures.until_ms is not None else 0
+        return {
+            "rollup_behind_s": behind_ms / 1000,
+            "rollup_windows": figures.windows,
+            "rollup_late_hours": figures.late_hours,
+            "rollup_late_waiting": figures.late_waiting,
+            "rollup_outside_retention": figures.outside_retention,
+        }
+
+    def _collect(self, base: Status) -> Status:
+        problems = [f"nothing is rolled up: {self._problem}"] if self._problem else []
+        return msgspec.structs.replace(
+            base,
+            configuration=self._watch.configuration,
+            problems=[*problems, *self._watch.problems],
+            figures=self._figures(),
+        )
+
+    def _readiness(self) -> dict[str, bool]:
+        return {"broker": self._session.is_connected, "database": self._problem is None}
+
+    def _report(self) -> None:
+        self._status.now()
+
+    def _beat(self) -> None:
+        self._heartbeats.beat("rollup")

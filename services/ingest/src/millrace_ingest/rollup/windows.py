@@ -1,0 +1,136 @@
+"""One signal's readings to windows of equal width. Pure.
+
+A reading holds until the next one, until its quality turns bad, or until it is stale, whichever comes first. Minimum, maximum
+and mean are those of the values in force in the window, the mean weighted by the time that each was in force; so they count the
+value with which the window began. Last and count are of the readings in the window. A window in which nothing was read is left
+out: late data then only ever add windows, and overwriting is enough to be exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from millrace_contract.counters import counter_delta
+
+from .timing import floor_to
+
+
+class Sample(NamedTuple):
+    """What one message says of a signal. `value` None: of bad quality, without a value. `good`: neither bad nor uncertain."""
+
+    time_ms: int
+    value: float | None
+    good: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CounterRule:
+    """As in the device profile."""
+
+    modulus: int | None
+    max_rate_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Windows of `width_ms` from `start_ms` up to, not including, `end_ms`; both are multiples of the width."""
+
+    start_ms: int
+    end_ms: int
+    width_ms: int
+
+
+@dataclass(slots=True)
+class _Window:
+    lowest: float
+    highest: float
+    last: float = 0.0
+    count: int = 0
+    weighted: float = 0.0
+    covered_ms: int = 0
+    increase: int = 0
+    uncounted: int = 0
+
+    def holds(self, value: float, milliseconds: int) -> None:
+        self.lowest = min(self.lowest, value)
+        self.highest = max(self.highest, value)
+        self.weighted += value * milliseconds
+        self.covered_ms += milliseconds
+
+    def fields(self, counter: CounterRule | None) -> dict[str, float]:
+        # Rounding must not carry the mean out of the values that it is the mean of.
+        mean = min(max(self.weighted / self.covered_ms, self.lowest), self.highest) if self.covered_ms else self.last
+        found = {
+            "min": self.lowest,
+            "max": self.highest,
+            "mean": mean,
+            "last": self.last,
+            "count": float(self.count),
+            "covered_ms": float(self.covered_ms),
+        }
+        if counter is not None:
+            found |= {"increase": float(self.increase), "uncounted": float(self.uncounted)}
+        return found
+
+
+def roll(
+    samples: Sequence[Sample], span: Span, stale_ms: int, counter: CounterRule | None = None, baseline: Sample | None = None
+) -> dict[int, dict[str, float]]:
+    """Window start -> fields (min, max, mean, last, count, covered_ms; for a counter also increase and uncounted).
+
+    samples: in order of time, from `stale_ms` before the span to its end. baseline: the last good sample of a counter before
+    `samples`. An increase belongs to the window of the reading that showed it.
+    """
+    windows: dict[int, _Window] = {}
+    for place, sample in enumerate(samples):
+        if sample.value is None:
+            continue
+        following = samples[place + 1].time_ms if place + 1 < len(samples) else span.end_ms
+        until_ms = min(following, sample.time_ms + stale_ms, span.end_ms)
+        for start_ms, milliseconds in _pieces(max(sample.time_ms, span.start_ms), until_ms, span.width_ms):
+            _window(windows, start_ms, sample.value).holds(sample.value, milliseconds)
+        if span.start_ms <= sample.time_ms < span.end_ms:
+            window = _window(windows, floor_to(sample.time_ms, span.width_ms), sample.value)
+            window.holds(sample.value, 0)
+            window.last = sample.value
+            window.count += 1
+    if counter is not None:
+        _count(samples, span, counter, baseline, windows)
+    return {start_ms: window.fields(counter) for start_ms, window in windows.items() if window.count}
+
+
+def _window(windows: dict[int, _Window], start_ms: int, value: float) -> _Window:
+    window = windows.get(start_ms)
+    if window is None:
+        window = windows[start_ms] = _Window(value, value)
+    return window
+
+
+def _pieces(start_ms: int, end_ms: int, width_ms: int) -> Iterator[tuple[int, int]]:
+    """[start, end) cut at the borders of windows: (start of the window, milliseconds in it)."""
+    while start_ms < end_ms:
+        window_ms = floor_to(start_ms, width_ms)
+        piece_end_ms = min(end_ms, window_ms + width_ms)
+        yield window_ms, piece_end_ms - start_ms
+        start_ms = piece_end_ms
+
+
+def _count(samples: Sequence[Sample], span: Span, rule: CounterRule, baseline: Sample | None, windows: dict[int, _Window]) -> None:
+    previous = baseline
+    for sample in samples:
+        if not sample.good or sample.value is None or sample.value < 0:
+            continue
+        if previous is not None and previous.value is not None and span.start_ms <= sample.time_ms < span.end_ms:
+            delta = counter_delta(
+                int(previous.value),
+                int(sample.value),
+                sample.time_ms - previous.time_ms,
+                modulus=rule.modulus,
+                max_rate_per_s=rule.max_rate_per_s,
+            )
+            window = windows[floor_to(sample.time_ms, span.width_ms)]
+            window.increase += delta.parts
+            window.uncounted += delta.quarantined
+        previous = sample

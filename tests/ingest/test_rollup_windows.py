@@ -1,0 +1,75 @@
+"""Windows of one signal, against a count in steps of 100 ms that knows nothing of how `roll` works."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from millrace_ingest.rollup.windows import CounterRule, Sample, Span, roll
+
+STEP_MS = 100
+MINUTE = Span(60_000, 180_000, 60_000)
+
+
+def counted(samples: Sequence[Sample], start_ms: int, end_ms: int, stale_ms: int) -> dict[str, float] | None:
+    """A window by looking, at every step, at what is in force."""
+    in_force = []
+    for now_ms in range(start_ms, end_ms, STEP_MS):
+        before = [one for one in samples if one.time_ms <= now_ms]
+        if before and before[-1].value is not None and now_ms < before[-1].time_ms + stale_ms:
+            in_force.append(before[-1].value)
+    read = [one.value for one in samples if start_ms <= one.time_ms < end_ms and one.value is not None]
+    if not read:
+        return None
+    return {
+        "min": min(in_force), "max": max(in_force), "mean": sum(in_force) / len(in_force), "last": read[-1],
+        "count": len(read), "covered_ms": len(in_force) * STEP_MS,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_windows_agree_with_a_count_of_every_moment(seed: int) -> None:
+    chance = random.Random(seed)
+    times = sorted(chance.sample(range(40_000, 180_000, STEP_MS), chance.choice([1, 3, 20, 200])))
+    samples = [
+        Sample(time_ms, None, good=False) if chance.random() < 0.1 else Sample(time_ms, chance.uniform(-5, 5)) for time_ms in times
+    ]
+    stale_ms = chance.choice([1_000, 20_000])
+    found = roll(samples, MINUTE, stale_ms)
+    for start_ms in (60_000, 120_000):
+        expected = counted(samples, start_ms, start_ms + 60_000, stale_ms)
+        assert (start_ms in found) == (expected is not None)
+        if expected is not None:
+            assert found[start_ms] == pytest.approx(expected)
+
+
+def test_the_value_before_counts_as_long_as_it_holds() -> None:
+    found = roll([Sample(50_000, 10.0), Sample(90_000, 20.0)], MINUTE, stale_ms=20_000)
+    # 10 s of 10, 20 s of nothing, 20 s of 20.
+    assert found == {60_000: {"min": 10, "max": 20, "mean": 500 / 30, "last": 20, "count": 1, "covered_ms": 30_000}}
+
+
+def test_late_readings_never_take_a_window_away() -> None:
+    chance = random.Random(3)
+    everything = [Sample(time_ms, chance.choice([None, 1.0, 2.0])) for time_ms in range(60_000, 180_000, 700)]
+    some = [one for one in everything if chance.random() < 0.2]
+    assert roll(some, MINUTE, 5_000).keys() <= roll(everything, MINUTE, 5_000).keys()
+
+
+def test_a_counter_is_counted_through_its_wrap_and_from_the_reading_before() -> None:
+    samples = [Sample(61_000, 65_534.0), Sample(62_000, 2.0), Sample(121_000, 4.0)]
+    found = roll(samples, MINUTE, 5_000, CounterRule(65_536, 5.0), baseline=Sample(58_000, 65_530.0))
+    assert (found[60_000]["increase"], found[120_000]["increase"]) == (8, 2)
+
+
+def test_what_is_no_good_reading_is_no_baseline_of_a_counter() -> None:
+    samples = [Sample(61_000, 10.0), Sample(62_000, 9_999.0, good=False), Sample(63_000, 12.0)]
+    found = roll(samples, MINUTE, 5_000, CounterRule(None, 5.0))
+    assert found[60_000]["increase"] == 2
+
+
+def test_a_jump_is_not_counted_but_said() -> None:
+    found = roll([Sample(61_000, 10.0), Sample(62_000, 5_000.0)], MINUTE, 5_000, CounterRule(None, 5.0))
+    assert (found[60_000]["increase"], found[60_000]["uncounted"]) == (0, 4_990)
