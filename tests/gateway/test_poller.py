@@ -120,6 +120,24 @@ def test_each_group_is_a_message_and_the_first_one_carries_every_signal(
     assert watch.states_of("M-1") == [CommsState.ONLINE]
 
 
+def test_what_does_not_change_is_sent_once_and_again_when_everything_is_asked_for(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    still = {"address": 11, "type": "uint16", "on_change": {"deadband": 1}}
+    watch.run([(make_device(server.port), make_profile({**SIGNALS, "still": still}, FAST))], lambda: len(watch.snapshots) >= 6)
+    assert ["still" in snapshot.readings for snapshot in watch.of("M-1")] == [True] + [False] * (len(watch.snapshots) - 1)
+    only_still = make_profile({"still": still}, FAST)
+    watch.snapshots.clear()
+    polls = len(server.requests)
+    watch.run(
+        [(make_device(server.port), only_still)],
+        lambda: len(watch.snapshots) >= 2,
+        (lambda: len(server.requests) > polls + 3, lambda: server.registers.update({("holding", 11): 99})),
+    )
+    assert [snapshot.readings for snapshot in watch.of("M-1")] == [{"still": 11}, {"still": 99}]
+
+
 def test_an_unreachable_device_sends_one_message_then_none_and_all_signals_when_it_returns(
     device_server: Make, make_profile: Make, make_device: Make, watch: Watch
 ) -> None:

@@ -102,9 +102,9 @@ def _condition(rule: AlertRule, profile: Profile) -> tuple[Condition, int | None
 
 
 def fresh_for_ms(profile: Profile, signal: str) -> int:
-    """How long a value of `signal` counts without a newer one: three poll intervals of its group."""
-    intervals_s = [profile.groups[name].interval_s for name in profile.signals[signal].groups(profile)]
-    return max(round(FRESH_INTERVALS * 1000 * min(intervals_s)), FRESH_AT_LEAST_MS)
+    """How long a value of `signal` counts without a newer one: three poll intervals of its group, or three heartbeats."""
+    interval_s = profile.signals[signal].reported_every_s(profile)
+    return max(round(FRESH_INTERVALS * 1000 * interval_s), FRESH_AT_LEAST_MS)
 
 
 def _ms(seconds: float) -> int:

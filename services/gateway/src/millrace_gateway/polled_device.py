@@ -11,6 +11,7 @@ from .comms import CommsState, CommsTracker
 from .decoder import Snapshot
 from .faults import ReadFault
 from .fleet import plans_of
+from .on_change import ChangeFilter
 from .poll_plan import PollPlan, full_plan
 from .reader import ReadResult
 from .schedule import Breaker, Slot
@@ -30,6 +31,11 @@ class PolledDevice:
         self._plans = plans_of(profile)
         self._full = full_plan(profile)
         self._faults: dict[str, ReadFault] = {}
+        self._needs_every_signal = True
+        self._changes = ChangeFilter(profile.signals.values())
+
+    def report_everything(self) -> None:
+        """The next message carries every signal: a new session with the broker may have listeners that know nothing yet."""
         self._needs_every_signal = True
 
     @property
@@ -56,6 +62,7 @@ class PolledDevice:
         self.breaker.succeeded()
         groups = [group]
         if group == EVERY_SIGNAL:
+            self._changes.forget()
             self._needs_every_signal = False
             groups = list(self.slots)
             for slot in self.slots.values():
@@ -69,7 +76,7 @@ class PolledDevice:
             self.comms.observe_round_trip(result.round_trip_ms)
         fault = next(iter(self._faults.values()), None)
         state = CommsState.DEGRADED if fault else CommsState.ONLINE
-        return result.snapshot, self.comms.observe(state, fault, now_ms)
+        return self._changes.news(result.snapshot, now_s), self.comms.observe(state, fault, now_ms)
 
     def _every_signal_bad(self, fault: ReadFault | None) -> Snapshot:
         for plan in (self._full, *self._plans.values()):

@@ -62,7 +62,9 @@ class Gateway:
         self._clock = clock
         self._heartbeats = Heartbeats(clock)
         self._watchdog = Watchdog(self._heartbeats)
-        self._uplink = Uplink(settings, accepted.model, clock, lambda: self._heartbeats.beat("outbox"))
+        self._uplink = Uplink(
+            settings, accepted.model, clock, lambda: self._heartbeats.beat("outbox"), on_session=self._report_everything
+        )
         self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
         self._status = StatusReporter(
             self._uplink.session,
@@ -152,6 +154,11 @@ class Gateway:
                 )
             )
         return pollers
+
+    def _report_everything(self) -> None:
+        for poller in self._pollers:
+            for device in poller.devices:
+                device.report_everything()
 
     def _states(self) -> Counter[CommsState]:
         return Counter(device.comms.state for poller in self._pollers for device in poller.devices)

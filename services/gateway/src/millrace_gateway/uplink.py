@@ -12,8 +12,9 @@ from millrace_contract.messages import Comms, Stored, decode, encode
 from millrace_contract.outbox_stats import Limits
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.runtime.session import Callbacks, Received
 from millrace_contract.runtime.status import Platform, last_will
+from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.sender import OutboxSender
 from millrace_contract.topics import Kind, Topic, Topics
 
@@ -38,7 +39,17 @@ class Uplink:
     start() raises WrongSender and InUse of the outbox. Neither broker nor disk need be there.
     """
 
-    def __init__(self, settings: GatewaySettings, fleet: Fleet, clock: Clock, heartbeat: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        fleet: Fleet,
+        clock: Clock,
+        heartbeat: Callable[[], None],
+        *,
+        on_session: Callable[[], None],
+    ) -> None:
+        """`on_session` is called on the event loop after each connect to the broker."""
+        self._on_session = on_session
         self.topics = Topics(fleet.plant.root)
         self._instance = settings.instance
         self._clock = clock
@@ -53,7 +64,7 @@ class Uplink:
         filters = [*self.topics.filters(Kind.COMMS)]
         if waits_for_ingest:
             filters += [self.topics.stored(sender), self.topics.status("ingest", "+")]
-        self.session = MqttSession(
+        self.session = WireSession(
             settings,
             f"{SERVICE}-{settings.instance}",
             Callbacks(
@@ -114,6 +125,7 @@ class Uplink:
     def _on_connected(self) -> None:
         self.outbox.connected()
         self._on_loop(self.publish_all_comms)
+        self._on_loop(self._on_session)
 
     def _on_disconnected(self) -> None:
         self.outbox.disconnected()

@@ -3,7 +3,7 @@
 from .alert_rules import AlertRule, Condition, DeviceOffline, NoData, Threshold, load_alert_rules
 from .calendar import Break, Calendar, CalendarException, Shift, load_calendar
 from .model import Connection, Device, Line, LineOee, PlantModel, load_plant
-from .profile import Counter, Group, Limits, OeeSignals, Profile, Signal, Table, ValueType, WordOrder
+from .profile import Counter, Group, Limits, OeeSignals, OnChange, Profile, Signal, Table, ValueType, WordOrder
 from .reasons import Reason, Reasons, load_reasons
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "LineOee",
     "NoData",
     "OeeSignals",
+    "OnChange",
     "PlantModel",
     "Profile",
     "Reason",

@@ -50,6 +50,13 @@ class Counter(Strict):
     max_rate_per_s: float = Field(gt=0)
 
 
+class OnChange(Strict):
+    """Report a signal only when it has moved by more than `deadband` (in its unit), and every `heartbeat_s` all the same."""
+
+    deadband: float = Field(default=0.0, ge=0)
+    heartbeat_s: float = Field(default=300.0, gt=0, le=86_400)
+
+
 class Group(Strict):
     """A poll group: its signals are read together, every `interval_s`."""
 
@@ -82,6 +89,7 @@ class Signal(Strict):
     values: dict[int, str] = {}
     invalid: tuple[int | float, ...] = ()
     counter: Counter | None = None
+    on_change: OnChange | None = None
     minimum: float | None = None
     maximum: float | None = None
     description: str = ""
@@ -90,6 +98,11 @@ class Signal(Strict):
     def registers(self) -> int:
         """Registers, or bits in the bit tables, that the signal takes."""
         return self.length or REGISTERS[self.type]
+
+    def reported_every_s(self, profile: Profile) -> float:
+        """How long after a reading the next one comes at the latest while all is well."""
+        interval_s = min(profile.groups[name].interval_s for name in self.groups(profile))
+        return interval_s if self.on_change is None else max(interval_s, self.on_change.heartbeat_s)
 
     @property
     def markers(self) -> frozenset[float]:
@@ -125,6 +138,8 @@ class Signal(Strict):
             raise ValueError(f"minimum {self.minimum} is not below maximum {self.maximum}")
         if self.type == "string" and (self.scale != 1 or self.offset or self.counter or self.values or self.invalid):
             raise ValueError("a string has no scale, offset, counter, values or invalid")
+        if self.on_change and (self.counter or self.values or self.name == READS_SERVED):
+            raise ValueError("a counter or a state has no on_change: OEE needs every reading of it")
         if self.invalid and (self.bit is not None or self.type == "bit"):
             raise ValueError("a bit has no invalid: both of its values mean something")
         if self.invalid and self.type in FLOATS:
