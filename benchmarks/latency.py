@@ -14,6 +14,7 @@ import json
 import os
 import random
 import signal
+import socket
 import socketserver
 import struct
 import subprocess
@@ -107,6 +108,7 @@ def measure(state: Path, changes: int) -> dict[str, list[float]]:
     token = json.loads(made.stdout.splitlines()[-1])["token"]
     influx_token = (state / "secrets" / "alerts" / "influx_token").read_text().strip()
     influx = Influx(DatabaseSettings(influx_url=f"http://127.0.0.1:{ports['influxd']}", influx_token=SecretStr(influx_token)))
+    wait_until(lambda: _listens(ports["api"]), "the API", 60)
     wait_until(lambda: influx.query("telemetry", 'SELECT last(step) FROM "bench-step"'), "the first reading", 60)
     arrived: dict[str, float] = {}
     threading.Thread(target=_follow, args=(ports["api"], token, arrived), daemon=True).start()
@@ -162,6 +164,11 @@ def main() -> None:
         values.sort()
         result[name] = {"p50": round(values[len(values) // 2], 3), "p99": round(values[int(len(values) * 0.99)], 3)}
     print(json.dumps(result))
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _script(name: str) -> str:
