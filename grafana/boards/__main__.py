@@ -6,11 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import line, machine, overview
+from . import health, line, machine, overview
 from .panels import render
 
 DASHBOARDS = Path(__file__).resolve().parent.parent / "dashboards"
-BOARDS = {"plant-overview.json": overview.board, "line.json": line.board, "machine.json": machine.board}
+BOARDS = {
+    "plant-overview.json": overview.board,
+    "line.json": line.board,
+    "machine.json": machine.board,
+    "data-health.json": health.board,
+}
 
 
 def main() -> int:

@@ -48,20 +48,25 @@ def _top() -> list[AnyPanel]:
             steps=NONE_IS_GOOD,
             no_value="0",
         ),
-        stat(
-            "Services",
-            Place(20, 0, 4, 7),
-            Query(
-                Source.PRODUCTION,
-                f'SELECT last("alive") FROM "platform" WHERE {LAST_DAY} GROUP BY "service", "instance"',
-                "$tag_service $tag_instance",
-            ),
-            about="Green: the service is connected to the broker. Red: the broker has announced its end.",
-            steps=(Step(None, "red"), Step(1, "green")),
-            only_names=True,
-            sideways=False,
-        ),
+        services(Place(20, 0, 4, 7)),
     ]
+
+
+def services(place: Place) -> AnyPanel:
+    """Which services are alive."""
+    return stat(
+        "Services",
+        place,
+        Query(
+            Source.PRODUCTION,
+            f'SELECT last("alive") FROM "platform" WHERE {LAST_DAY} GROUP BY "service", "instance"',
+            "$tag_service $tag_instance",
+        ),
+        about="Green: the service is connected to the broker. Red: the broker has announced its end.",
+        steps=(Step(None, "red"), Step(1, "green")),
+        only_names=True,
+        sideways=False,
+    )
 
 
 def _machines(name: str, comparison: str) -> Query:

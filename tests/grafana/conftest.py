@@ -33,6 +33,7 @@ PLANT = {
     "line2": {"MOULD-01": "demo-moulder", "MOULD-02": "demo-moulder", "PACK-01": "demo-packer", "COMP-01": "demo-compressor"},
 }
 WITHOUT_OEE = {"COMP-01"}
+SERVICES = (("gateway", "edge-1"), ("oee", "1"), ("alerts", "1"), ("rollup", "1"), ("ingest", "1"), ("ingest", "2"))
 LEAVES = {
     "execute": "run",
     "held": "unplanned_stop",
@@ -231,15 +232,33 @@ def _alerts(end_ms: int) -> Iterator[bytes]:
 def _platform(end_ms: int) -> Iterator[bytes]:
     for ago_ms in range(QUARTER_MS, 0, -10_000):
         database_is_away = 4 * MINUTE_MS < ago_ms < 7 * MINUTE_MS
-        for service, instance in (("gateway", "edge-1"), ("oee", "1"), ("alerts", "1"), ("ingest", "1"), ("ingest", "2")):
+        for service, instance in SERVICES:
             waiting = max(0, 7 * MINUTE_MS - ago_ms) / 1000 if database_is_away and service != "ingest" else 0.4
             status = Status(
                 service=service, instance=instance, alive=instance != "2",
                 timestamp=format_timestamp(end_ms - ago_ms), version="0.1.0",
                 taking=not database_is_away if service == "ingest" else None,
-                figures={"stored_per_s": 12.0 + ago_ms % 7} if service == "ingest" else {"outbox_oldest_s": waiting},
+                figures=_figures(service, (QUARTER_MS - ago_ms) // 10_000, waiting),
             )  # fmt: skip
             yield points.platform_line(status, end_ms - ago_ms)
+
+
+def _figures(service: str, step: int, waiting: float) -> dict[str, float]:
+    """What each service counts: a fault every now and then."""
+    outbox = {"outbox_oldest_s": waiting, "outbox_messages": 4 + waiting * 8}
+    match service:
+        case "ingest":
+            return {
+                "stored_per_s": 12.0 + step % 7, "lag_p50_ms": 40 + step % 9, "lag_max_ms": 220 + step % 50, "lag_min_ms": 12,
+                "queue": step % 5, "spool": 0, "dead_letters": step // 40, "open_gaps": step // 60, "gaps": step // 30,
+                "repeats": step // 10, "conflicts": step // 80, "parked": step // 40,
+            }  # fmt: skip
+        case "gateway":
+            return {**outbox, "outbox_holds_h": 61.0, "late_cycles": step // 15}
+        case "rollup":
+            return {"rollup_behind_s": 125 + step % 6 * 10}
+        case _:
+            return outbox
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,12 @@ from millrace_contract.testing import Influxd
 GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
 BOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
 BUCKETS = {Source.TELEMETRY: points.TELEMETRY_BUCKET, Source.PRODUCTION: points.PRODUCTION_BUCKET}
-FIGURES = {"outbox_oldest_s": "gateway", "stored_per_s": "ingest"}
+FIGURES = {
+    "outbox_oldest_s": "gateway", "outbox_holds_h": "gateway", "outbox_messages": "gateway", "late_cycles": "gateway",
+    "stored_per_s": "ingest", "dead_letters": "ingest", "open_gaps": "ingest", "queue": "ingest", "spool": "ingest",
+    "lag_p50_ms": "ingest", "lag_max_ms": "ingest", "lag_min_ms": "ingest",
+    "gaps": "ingest", "repeats": "ingest", "conflicts": "ingest", "parked": "ingest", "rollup_behind_s": "ingest",
+}  # fmt: skip
 """Fields of `platform` that boards use beside the fixed ones -> the service that has the figure in its status."""
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -21,6 +21,7 @@ GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
 BOARDS = {
     "millrace-plant": "kiosk&autofitpanels",
     "millrace-line": "kiosk&autofitpanels&var-line=line1",
+    "millrace-health": "kiosk&from=now-15m&to=now",
     "millrace-machine": "kiosk&from=now-15m&to=now&var-line=line1&var-device=CNC-01",
 }
 
