@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +11,6 @@ import pytest
 import yaml
 
 from millrace_contract.plant import Calendar, PlantModel, load_calendar, load_plant
-from millrace_contract.testing import free_port
 from millrace_simulator.settings import SimulatorSettings
 from millrace_simulator.testing import RunningSimulator
 
@@ -26,6 +27,19 @@ def calendar(plant: PlantModel) -> Calendar:
     return load_calendar(SAMPLE, plant)
 
 
+def quiet_port() -> int:
+    """A free port that no outgoing connection of another test is given meanwhile."""
+    for port in random.sample(range(20_000, 32_000), 1_000):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free port from 20000 to 32000")
+
+
 def write_config(folder: Path) -> Path:
     """The sample plant with every port replaced by a free one; devices that share a port still do."""
     (folder / "profiles").mkdir(parents=True)
@@ -36,7 +50,7 @@ def write_config(folder: Path) -> Path:
     for line in data["lines"].values():
         for device in line["devices"].values():
             old = device["connection"]["port"]
-            ports.setdefault(old, free_port())
+            ports.setdefault(old, quiet_port())
             device["connection"] |= {"host": "127.0.0.1", "port": ports[old]}
     (folder / "plant.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
     return folder
@@ -52,7 +66,7 @@ def shared_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runni
     """One simulator for tests that leave it as it is."""
     folder = tmp_path_factory.mktemp("simulator")
     config = write_config(folder / "config")
-    simulator = RunningSimulator(SimulatorSettings(config=config, data=folder / "data", http_port=free_port()))
+    simulator = RunningSimulator(SimulatorSettings(config=config, data=folder / "data", http_port=quiet_port()))
     simulator.start()
     yield simulator
     simulator.stop()
@@ -64,7 +78,7 @@ def start_simulator(config: Path, tmp_path: Path) -> Iterator[Callable[[], Runni
     running: list[RunningSimulator] = []
 
     def start() -> RunningSimulator:
-        settings = SimulatorSettings(config=config, data=tmp_path / "simulator", http_port=free_port())
+        settings = SimulatorSettings(config=config, data=tmp_path / "simulator", http_port=quiet_port())
         simulator = RunningSimulator(settings)
         running.append(simulator)
         simulator.start()

@@ -15,9 +15,10 @@ from urllib.request import urlopen
 import pytest
 
 from millrace_contract.plant import load_plant
-from millrace_contract.testing import free_port, wait_until
+from millrace_contract.testing import wait_until
 from millrace_simulator.truth import Read, read_truth
 
+from .conftest import quiet_port
 from .device_reader import DeviceReader
 
 COMMAND = [sys.executable, "-m", "millrace_simulator"]
@@ -27,7 +28,7 @@ class Process:
     """`millrace-sim run` on its own plant and data."""
 
     def __init__(self, config: Path, data: Path) -> None:
-        self.port = free_port()
+        self.port = quiet_port()
         self.environ = {
             **os.environ,
             "MILLRACE_CONFIG": str(config),

@@ -22,7 +22,7 @@ from millrace_contract.plant import load_calendar, load_plant
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
 from millrace_contract.runtime.settings import BrokerSettings
-from millrace_contract.telemetry import encode_telemetry
+from millrace_contract.telemetry import MAX_HOLD_S, encode_telemetry
 from millrace_contract.times import format_timestamp
 from millrace_contract.topics import Topics
 
@@ -39,6 +39,9 @@ AGAIN_AFTER_S = 15.0
 GIVE_UP_AFTER_S = 120.0
 """Nothing confirmed for so long: nobody stores anything."""
 
+STEPS_HELD = 3
+"""A reading of the past is in force for so many steps if nothing follows."""
+
 Publish = Callable[[str, bytes], bool]
 
 
@@ -52,9 +55,10 @@ class _Stream:
 class Backfill:
     """Numbers messages, and keeps those that are on their way until they are confirmed. No sockets; one thread."""
 
-    def __init__(self, topics: Topics, publish: Publish) -> None:
+    def __init__(self, topics: Topics, publish: Publish, hold_s: float | None = None) -> None:
         self._topics = topics
         self._publish = publish
+        self._hold_s = hold_s
         self._streams: dict[str, _Stream] = {}
         self._waiting: dict[tuple[str, int], tuple[str, bytes]] = {}
         self.sent = 0
@@ -84,6 +88,7 @@ class Backfill:
             stream=stream.name,
             seq=stream.seq,
             prev=stream.prev.get(device.id),
+            hold_s=self._hold_s,
         )
         stream.prev[device.id] = stream.seq
         # As the forwarder does: it was read long before it is sent.
@@ -112,7 +117,9 @@ class Backfill:
 class HistorySender:
     """The broker session of a history. `send_all` blocks until everything is confirmed."""
 
-    def __init__(self, settings: BrokerSettings, topics: Topics, gateways: Iterable[str], clock: Clock, client_id: str) -> None:
+    def __init__(
+        self, settings: BrokerSettings, topics: Topics, gateways: Iterable[str], clock: Clock, client_id: str, *, step_s: float = 60.0
+    ) -> None:
         self._events: queue.SimpleQueue[Stored | None] = queue.SimpleQueue()
         self._clock = clock
         self._session = MqttSession(
@@ -122,7 +129,9 @@ class HistorySender:
             filters=[topics.stored(gateway) for gateway in sorted(set(gateways))],
             in_flight_maximum=1000,
         )
-        self.backfill = Backfill(topics, lambda topic, payload: self._session.publish(topic, payload) is not None)
+        # Readings a minute apart are no silence: three steps, as with a gateway's polls.
+        hold_s = min(STEPS_HELD * step_s, float(MAX_HOLD_S))
+        self.backfill = Backfill(topics, lambda topic, payload: self._session.publish(topic, payload) is not None, hold_s)
         self._confirmed_s = clock.monotonic_s()
         self._again_s = self._confirmed_s
 
@@ -206,7 +215,7 @@ def send_history(
     )
     clock = SystemClock()
     gateways = [device.gateway for device in devices]
-    sender = HistorySender(settings, Topics(plant.root), gateways, clock, f"simulator-{settings.instance}-history")
+    sender = HistorySender(settings, Topics(plant.root), gateways, clock, f"simulator-{settings.instance}-history", step_s=step_s)
     with Bar("sending the past", to_ms - from_ms, is_shown=say is None) as bar:
         told_s = clock.monotonic_s()
 

@@ -44,6 +44,9 @@ class Image:
             self._signals.setdefault(signal.table, []).append(signal)
         self._spans = {table: _spans(table, signals, profile.limits.max_gap) for table, signals in self._signals.items()}
         self._sources = {name: _source(profile, signal) for name, signal in profile.signals.items() if name != READS_SERVED}
+        for signal in profile.signals.values():
+            if bits := _bits_of(profile, signal):
+                self._sources[signal.name] = _field_source([(bit, self._sources[bit.name]) for bit in bits])
         self._plans: dict[tuple[str, int, int], tuple[list[Signal], bool]] = {}
         self.served = profile.signals.get(READS_SERVED)
 
@@ -95,6 +98,21 @@ class Image:
         return signals
 
 
+def _bits_of(profile: Profile, field: Signal) -> list[Signal]:
+    """The signals that are single bits of this one: together they are what it says."""
+    if field.bit is not None:
+        return []
+    place = (field.table, field.address, field.type)
+    return [each for each in profile.signals.values() if each.bit is not None and (each.table, each.address, each.type) == place]
+
+
+def _field_source(bits: list[tuple[Signal, Source]]) -> Source:
+    def source(machine: Machine, time_ms: int) -> float:
+        return sum(int(raw_of(signal, each(machine, time_ms))) << (signal.bit or 0) for signal, each in bits)
+
+    return source
+
+
 def _overlaps(signal: Signal, address: int, count: int) -> bool:
     return signal.address < address + count and address < signal.address + signal.registers
 
@@ -123,8 +141,6 @@ def _source(profile: Profile, signal: Signal) -> Source:
         return lambda machine, _: machine.rejects
     if oee is not None and signal.name == oee.good:
         return lambda machine, _: machine.total - machine.rejects
-    if signal.bits:
-        return _field_source(signal.bits)
     if signal.name in SOURCES:
         return SOURCES[signal.name]
     if signal.values:
@@ -135,7 +151,7 @@ def _source(profile: Profile, signal: Signal) -> Source:
         return lambda machine, _: f"{signal.name} {machine.life.product}"
     if signal.type == "bit" or signal.bit is not None:
         return _bit_source(signal.name)
-    if signal.type in ("epoch32", "epoch64"):
+    if signal.type.startswith("epoch"):
         return lambda _, time_ms: float(time_ms // 1000)
     minimum = signal.minimum if signal.minimum is not None else 0.0
     maximum = signal.maximum if signal.maximum is not None else minimum + 100.0 * max(abs(signal.scale), 1e-9)
@@ -145,12 +161,6 @@ def _source(profile: Profile, signal: Signal) -> Source:
 def _bit_source(name: str) -> Source:
     wanders = anything(name, -1.0, 1.0)
     return lambda machine, time_ms: float(float(wanders(machine, time_ms)) > 0.0)
-
-
-def _field_source(bits: dict[int, str]) -> Source:
-    """A field of named bits holds what its bits say when they are read as signals of their own."""
-    sources = {bit: _bit_source(name) for bit, name in bits.items()}
-    return lambda machine, time_ms: float(sum(int(float(source(machine, time_ms))) << bit for bit, source in sources.items()))
 
 
 def state_words(signal: Signal) -> dict[State, str]:

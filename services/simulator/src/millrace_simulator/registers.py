@@ -14,14 +14,19 @@ Raw = int | float | str
 """What the registers hold, before scale and offset: a number, one bit (0 or 1), or text."""
 
 _CODES = {
-    "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q", "float16": "e", "float32": "f",
-    "float64": "d", "epoch32": "I", "epoch64": "Q", "int8_high": "bx", "int8_low": "xb", "uint8_high": "Bx", "uint8_low": "xB",
+    "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q",
+    "float16": "e", "float32": "f", "float64": "d", "bcd16": "H", "bcd32": "I", "epoch32": "I", "epoch64": "Q",
+    "int8_high": "bx", "int8_low": "xb", "uint8_high": "Bx", "uint8_low": "xB",
 }  # fmt: skip
-_BITS = {
-    "int16": 16, "uint16": 16, "int32": 32, "uint32": 32, "int64": 64, "uint64": 64, "epoch32": 32, "epoch64": 64,
-    "int8_high": 8, "int8_low": 8, "uint8_high": 8, "uint8_low": 8,
+"""How `struct` writes each type, high byte first; one of two bytes has a blank beside it."""
+
+_RANGES = {
+    "int16": (-(1 << 15), (1 << 15) - 1), "uint16": (0, (1 << 16) - 1), "int32": (-(1 << 31), (1 << 31) - 1),
+    "uint32": (0, (1 << 32) - 1), "int64": (-(1 << 63), (1 << 63) - 1), "uint64": (0, (1 << 64) - 1),
+    "int8_high": (-128, 127), "int8_low": (-128, 127), "uint8_high": (0, 255), "uint8_low": (0, 255),
+    "bcd16": (0, 9_999), "bcd32": (0, 99_999_999), "epoch32": (0, (1 << 32) - 1), "epoch64": (0, (1 << 63) - 1),
 }  # fmt: skip
-_DIGITS = {"bcd16": 4, "bcd32": 8}
+"""The least and the greatest whole number of each type that holds whole numbers."""
 
 
 def raw_of(signal: Signal, quantity: float | str) -> Raw:
@@ -31,13 +36,12 @@ def raw_of(signal: Signal, quantity: float | str) -> Raw:
     number = float(quantity) if isinstance(quantity, str) else quantity
     if signal.type == "bit" or signal.bit is not None:
         return int(number != 0)
-    if signal.counter is not None and signal.type in _BITS:
-        return int((number - signal.offset) / signal.scale) % (signal.counter.modulus or 1 << _BITS[signal.type])
     unscaled = number if signal.scale == 1 and signal.offset == 0 else (number - signal.offset) / signal.scale
-    if signal.type in _BITS:
-        return _clamp(round(unscaled), _BITS[signal.type], signed=signal.type.startswith("int"))
-    if signal.type in _DIGITS:
-        return min(max(round(unscaled), 0), int("9" * _DIGITS[signal.type]))
+    if signal.type in _RANGES:
+        low, high = _RANGES[signal.type]
+        if signal.counter is not None:
+            return int(unscaled) % (signal.counter.modulus or high + 1)
+        return min(max(round(unscaled), low), high)
     if signal.type in ("float16", "float32"):
         code = ">" + _CODES[signal.type]
         return float(struct.unpack(code, struct.pack(code, unscaled))[0])
@@ -50,8 +54,8 @@ def registers_of(signal: Signal, raw: Raw) -> list[int]:
         plain = raw.encode().ljust(2 * signal.registers, b"\0")
     elif signal.bit is not None:
         plain = (int(raw) << signal.bit).to_bytes(2 * signal.registers, "big")
-    elif signal.type in _DIGITS:
-        plain = bytes.fromhex(f"{int(raw):0{_DIGITS[signal.type]}d}")
+    elif signal.type.startswith("bcd"):
+        plain = struct.pack(">" + _CODES[signal.type], int(str(raw), 16))
     else:
         plain = struct.pack(">" + _CODES[signal.type], raw)
     words = [plain[index : index + 2] for index in range(0, len(plain), 2)]
@@ -64,7 +68,7 @@ def registers_of(signal: Signal, raw: Raw) -> list[int]:
 
 
 def reading_of(signal: Signal, raw: Raw) -> float | str | None:
-    """What a client must make of it: scaled and offset in float64; None where the limits say that it is no reading."""
+    """What a client must make of it: scaled and offset in float64; None where limits or marks say that it is no reading."""
     if isinstance(raw, str):
         return raw
     if signal.bit is not None or signal.type == "bit":
@@ -75,11 +79,6 @@ def reading_of(signal: Signal, raw: Raw) -> float | str | None:
     below = signal.minimum is not None and value < signal.minimum
     above = signal.maximum is not None and value > signal.maximum
     return None if below or above or not math.isfinite(value) else float(value)
-
-
-def _clamp(number: int, bits: int, *, signed: bool) -> int:
-    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-    return min(max(number, low), high)
 
 
 def _cut(text: str, size_bytes: int) -> str:
