@@ -141,6 +141,7 @@ def _scenario(moves: Sequence[tuple[int, int | None, int, int, str]]) -> list[st
         ms += step
         total, reject = total + made, reject + min(made, scrapped)
         identity: dict[str, Any] = {"stream": "edge-1.a", "seq": seq, **({"prev": seq - 1} if seq > 1 else {})}
+        identity |= {"hold_s": 60} if step == 4000 else {}
         if kind == "bad":
             bad = ["run_status", "cycle_count", "defect_count"]
             events.append(_event(ms, state, total % 65536, reject, bad=bad, **identity))

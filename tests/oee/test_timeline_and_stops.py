@@ -50,6 +50,19 @@ def test_bad_reading_ends_the_state_at_once() -> None:
     ]
 
 
+def test_sender_may_promise_that_a_reading_holds_longer() -> None:
+    timeline = Timeline(5_000)
+    timeline.add(0, "execute", 180_000)
+    timeline.add(60_000, "execute", 180_000)
+    timeline.add(61_000, "held")
+    runs = timeline.runs(0, 70_000, 70_000)
+    assert [(r.start_ms, r.end_ms, r.state) for r in runs] == [
+        (0, 61_000, "execute"),
+        (61_000, 66_000, "held"),
+        (66_000, 70_000, "unknown"),
+    ]
+
+
 def test_seed_gives_a_run_its_true_start() -> None:
     timeline = Timeline(5_000)
     timeline.seed([Run(0, 50_000, "held"), Run(50_000, 200_000, "stopped")])

@@ -35,6 +35,8 @@ STREAM_FIELD = "_stream"
 SEQ_FIELD = "_seq"
 PREV_FIELD = "_prev"
 """The seq of the device's message before this one: who reads a gap from the database sees that it is whole."""
+HOLD_FIELD = "_hold_ms"
+"""How long the readings are in force if nothing follows, where the sender said so."""
 TEXT_SUFFIX = "_text"
 QUALITY_SUFFIX = "_quality"
 
@@ -106,6 +108,8 @@ def telemetry_line(measurement: str, line: str, device: str, message: Telemetry)
             fields.append(f"{PREV_FIELD}={message.prev}")
     if not fields:
         fields.append("_empty=1")
+    if message.hold_ms is not None:
+        fields.append(f"{HOLD_FIELD}={message.hold_ms}")
     prefix = _prefix(measurement, (("line", line), ("device", device), *sorted(message.tags.items())))
     return f"{prefix} {','.join(fields)} {message.timestamp_ms}000000".encode()
 

@@ -19,13 +19,18 @@ Value = float | str
 MAX_TEXT_BYTES = 1024
 MAX_NAME_CHARACTERS = 128
 MAX_TAGS = 16
+MAX_HOLD_S = 600
+"""The longest that a sender may promise its readings to hold."""
 QUALITIES = frozenset({"good", "uncertain", "bad"})
 TOPIC_TAGS = frozenset({"line", "device"})
 """Tags that the topic gives; what a message says of them is ignored, because access rules protect topics."""
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked message. Event time in ms; readings canonical; `quality` holds only `bad` and `uncertain`."""
+    """A checked message. Event time in ms; readings canonical; `quality` holds only `bad` and `uncertain`.
+
+    hold_ms: how long the readings are in force if nothing follows; None for three poll intervals of the profile.
+    """
 
     timestamp_ms: int
     readings: dict[str, Value]
@@ -36,6 +41,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     seq: int | None = None
     prev: int | None = None
     backfill: bool = False
+    hold_ms: int | None = None
 
 
 _NAME = {"pattern": r"^(?!_)(?!time$)[^\x00-\x1f\x7f]{1,128}(?<!_text)(?<!_quality)(?<!\\)$"}
@@ -71,6 +77,7 @@ class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     seq: Annotated[int, _schema(minimum=0, maximum=2**53)] | None = None
     prev: int | None = None
     backfill: bool = False
+    hold_s: Annotated[float, msgspec.Meta(gt=0, le=MAX_HOLD_S)] | None = None
     # The article's form: one reading a message.
     signal_name: Annotated[str, _schema(**_NAME)] | None = None
     value: float | bool | Annotated[str, _schema(maxLength=MAX_TEXT_BYTES)] | None = None
@@ -119,6 +126,7 @@ def decode_telemetry(payload: bytes, now_ms: int, device: str | None = None) -> 
         seq=seq,
         prev=prev,
         backfill=wire.backfill,
+        hold_ms=None if wire.hold_s is None else round(wire.hold_s * 1000),
     )
 
 
@@ -132,6 +140,7 @@ def encode_telemetry(
     stream: str | None = None,
     seq: int | None = None,
     prev: int | None = None,
+    hold_s: float | None = None,
 ) -> bytes:
     """The message as it goes into the outbox. The forwarder alone adds `backfill`."""
     return _encoder.encode(
@@ -144,6 +153,7 @@ def encode_telemetry(
             stream=stream,
             seq=seq,
             prev=prev,
+            hold_s=hold_s,
         )
     )
 

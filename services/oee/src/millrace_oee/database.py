@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from millrace_contract.points import PREV_FIELD, SEQ_FIELD, STREAM_FIELD, TELEMETRY_BUCKET, quality_field, text_field
+from millrace_contract.points import HOLD_FIELD, PREV_FIELD, SEQ_FIELD, STREAM_FIELD, TELEMETRY_BUCKET, quality_field, text_field
 from millrace_contract.runtime.influx import Influx, literal, quoted
 from millrace_contract.telemetry import Telemetry, Value
 
@@ -48,7 +48,7 @@ def _is_known(messages: Sequence[Telemetry], signal: str) -> bool:
 def _messages(influx: Influx, machine: Machine, where: str, order: str) -> Iterator[Telemetry]:
     signals = [machine.state_signal, *(counter.signal for counter in machine.counters.values())]
     fields = [field for signal in signals for field in (signal, text_field(signal), quality_field(signal))]
-    columns = [*fields, STREAM_FIELD, SEQ_FIELD, PREV_FIELD]
+    columns = [*fields, STREAM_FIELD, SEQ_FIELD, PREV_FIELD, HOLD_FIELD]
     query = (
         f"SELECT {', '.join(map(quoted, columns))} FROM {quoted(machine.measurement)} "  # noqa: S608 - quoted
         f"WHERE line = {literal(machine.line)} AND device = {literal(machine.id)} AND {where} ORDER BY time {order}"
@@ -68,7 +68,7 @@ def _message(signals: Sequence[str], row: dict[str, Any]) -> Telemetry:
             readings[signal] = str(text)
         if (word := row[quality_field(signal)]) is not None:
             quality[signal] = str(word)
-    stream, seq, prev = row[STREAM_FIELD], row[SEQ_FIELD], row[PREV_FIELD]
+    stream, seq, prev, hold_ms = row[STREAM_FIELD], row[SEQ_FIELD], row[PREV_FIELD], row[HOLD_FIELD]
     return Telemetry(
         timestamp_ms=int(row["time"]),
         readings=readings,
@@ -77,4 +77,5 @@ def _message(signals: Sequence[str], row: dict[str, Any]) -> Telemetry:
         stream=stream,
         seq=None if seq is None else int(seq),
         prev=None if prev is None else int(prev),
+        hold_ms=None if hold_ms is None else int(hold_ms),
     )

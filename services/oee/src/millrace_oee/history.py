@@ -45,7 +45,7 @@ class History:
             self.first_ms = sample.ts_ms
         self.last_ms = sample.ts_ms
         if sample.state is not None:
-            self.timeline.add(sample.ts_ms, self.machine.state_name(sample.state))
+            self.timeline.add(sample.ts_ms, self.machine.state_name(sample.state), sample.hold_ms)
         for role, track in self.counts.items():
             value = getattr(sample, role)
             if value is not None:

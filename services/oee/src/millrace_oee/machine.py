@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from millrace_contract.plant import PlantModel
+from millrace_contract.telemetry import MAX_HOLD_S
 
 from .states import UNKNOWN, leaves_of
 
@@ -53,7 +54,7 @@ class Machine:
     @property
     def lookback_ms(self) -> int:
         """How long before a window its first sample can still matter (counter baselines apart)."""
-        return self.span_limit_ms + self.micro_ms + 2 * self.stale_ms
+        return self.span_limit_ms + self.micro_ms + 2 * max(self.stale_ms, MAX_HOLD_S * 1000)
 
     @property
     def lookahead_ms(self) -> int:

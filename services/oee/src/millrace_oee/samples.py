@@ -26,6 +26,8 @@ class Sample(msgspec.Struct, frozen=True, array_like=True):
     total: int | None = None
     good: int | None = None
     reject: int | None = None
+    hold_ms: int | None = None
+    """How long the state is in force if nothing follows; None for the machine's `stale_ms`."""
 
     @property
     def empty(self) -> bool:
@@ -37,7 +39,10 @@ def sample_of(machine: Machine, message: Telemetry) -> Sample:
     return Sample(
         message.timestamp_ms,
         _state(machine, message),
-        *(_count(machine, role, message) for role in ("total", "good", "reject")),
+        _count(machine, "total", message),
+        _count(machine, "good", message),
+        _count(machine, "reject", message),
+        hold_ms=message.hold_ms,
     )
 
 
@@ -49,6 +54,7 @@ def merged(old: Sample, new: Sample) -> Sample:
         old.total if new.total is None else new.total,
         old.good if new.good is None else new.good,
         old.reject if new.reject is None else new.reject,
+        old.hold_ms if new.hold_ms is None else new.hold_ms,
     )
 
 
@@ -85,6 +91,7 @@ def pack(samples: Iterable[Sample]) -> bytes:
                 _minus(sample.total, last.total),
                 _minus(sample.good, last.good),
                 _minus(sample.reject, last.reject),
+                sample.hold_ms,
             )
         )
         last = merged(last, sample)
@@ -102,6 +109,7 @@ def unpack(blob: bytes) -> list[Sample]:
             _plus(last.total, delta.total),
             _plus(last.good, delta.good),
             _plus(last.reject, delta.reject),
+            delta.hold_ms,
         )
         samples.append(sample)
         last = merged(last, sample)

@@ -28,7 +28,7 @@ _SCHEMA = (
         id TEXT PRIMARY KEY, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, settled_ms INTEGER NOT NULL,
         version TEXT NOT NULL) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS sample (
-        device TEXT NOT NULL, ts_ms INTEGER NOT NULL, state, total INTEGER, good INTEGER, reject INTEGER,
+        device TEXT NOT NULL, ts_ms INTEGER NOT NULL, state, total INTEGER, good INTEGER, reject INTEGER, hold_ms INTEGER,
         PRIMARY KEY (device, ts_ms)) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS sample_hour (
         device TEXT NOT NULL, hour_ms INTEGER NOT NULL, samples BLOB NOT NULL, PRIMARY KEY (device, hour_ms)) WITHOUT ROWID""",
@@ -43,7 +43,7 @@ _SCHEMA = (
         before_seq INTEGER NOT NULL, before_ms INTEGER NOT NULL, missing_seq INTEGER,
         PRIMARY KEY (device, stream, before_seq)) WITHOUT ROWID""",
 )
-_SAMPLES = "SELECT ts_ms, state, total, good, reject FROM sample WHERE device = ? "
+_SAMPLES = "SELECT ts_ms, state, total, good, reject, hold_ms FROM sample WHERE device = ? "
 _LAST_GOOD = {
     "total": "SELECT total, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND total IS NOT NULL ORDER BY ts_ms DESC LIMIT 1",
     "good": "SELECT good, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND good IS NOT NULL ORDER BY ts_ms DESC LIMIT 1",
@@ -89,14 +89,14 @@ class Store:
         new = sample if old is None else merged(old, sample)
         if new == old:
             return False
-        self.connection.execute("INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?, ?, ?)", (device, *_row(new)))
+        self.connection.execute("INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?, ?, ?, ?)", (device, *_row(new)))
         return True
 
     def flush(self) -> None:
         """Write what `append` buffered."""
         for device, samples in self._new.items():
             self.connection.executemany(
-                "INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?, ?, ?)", [(device, *_row(sample)) for sample in samples]
+                "INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?, ?, ?, ?)", [(device, *_row(sample)) for sample in samples]
             )
         self._new.clear()
 
@@ -248,8 +248,8 @@ class Store:
         self.connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
 
 
-def _row(sample: Sample) -> tuple[int, float | str | None, int | None, int | None, int | None]:
-    return sample.ts_ms, sample.state, sample.total, sample.good, sample.reject
+def _row(sample: Sample) -> tuple[int, float | str | None, int | None, int | None, int | None, int | None]:
+    return sample.ts_ms, sample.state, sample.total, sample.good, sample.reject, sample.hold_ms
 
 
 def _merged_in_order(packed: Iterable[Sample], rows: Iterable[Sample]) -> Iterator[Sample]:

@@ -1,6 +1,7 @@
 """Samples of a state become runs: stretches of one state, with unknown time where nothing valid was heard (oee.md A9).
 
-A state holds until the next sample, but no longer than `stale_ms` after the last one that said so: silence is no evidence.
+A state holds until the next sample, but no longer than `stale_ms` after the last one that said so (or than its sender promised):
+silence is no evidence.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Timeline:
         self._closed: list[Run] = []
         self._state: str | None = None
         self._since_ms = 0
-        self._last_ms = 0
+        self._known_until_ms = 0
         self._seed: Run | None = None
 
     def seed(self, runs: Sequence[Run]) -> None:
@@ -46,18 +47,18 @@ class Timeline:
             self._closed.append(run)
         self._seed = runs[-1] if runs else None
 
-    def add(self, ts_ms: int, state: str) -> None:
-        """A sample; `unknown` for a bad one, which ends the state before it."""
+    def add(self, ts_ms: int, state: str, hold_ms: int | None = None) -> None:
+        """A sample; `unknown` for a bad one, which ends the state before it. `hold_ms`: in force so long, None for `stale_ms`."""
+        known_until_ms, self._known_until_ms = self._known_until_ms, ts_ms + (self._stale_ms if hold_ms is None else hold_ms)
         if self._state is None:
             self._start(ts_ms, state)
             return
-        if self._state != UNKNOWN and ts_ms - self._last_ms > self._stale_ms:
-            self._close(self._last_ms + self._stale_ms)
-            self._state, self._since_ms = UNKNOWN, self._last_ms + self._stale_ms
+        if self._state != UNKNOWN and ts_ms > known_until_ms:
+            self._close(known_until_ms)
+            self._state, self._since_ms = UNKNOWN, known_until_ms
         if state != self._state:
             self._close(ts_ms)
             self._state, self._since_ms = state, ts_ms
-        self._last_ms = ts_ms
 
     def runs(self, from_ms: int, to_ms: int, as_of_ms: int) -> list[Run]:
         """Runs with time in [from, to), whole (not cut at from or to), as far as is known at `as_of_ms`."""
@@ -103,7 +104,7 @@ class Timeline:
 
     def _start(self, ts_ms: int, state: str) -> None:
         seed = self._seed
-        self._state, self._since_ms, self._last_ms = state, ts_ms, ts_ms
+        self._state, self._since_ms = state, ts_ms
         if seed is None or not seed.start_ms <= ts_ms <= seed.end_ms:
             return
         if seed.state == state:
@@ -124,7 +125,7 @@ class Timeline:
             return []
         if self._state == UNKNOWN:
             return [Run(self._since_ms, as_of_ms, UNKNOWN, open=True)]
-        known_until_ms = self._last_ms + self._stale_ms
+        known_until_ms = self._known_until_ms
         if as_of_ms <= known_until_ms:
             return [Run(self._since_ms, as_of_ms, self._state, open=True)]
         return [Run(self._since_ms, known_until_ms, self._state), Run(known_until_ms, as_of_ms, UNKNOWN, open=True)]
