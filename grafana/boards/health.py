@@ -63,7 +63,7 @@ def _now() -> list[AnyPanel]:
             _newest('last("outbox_holds_h")', GATEWAY, '"instance"', "$tag_instance"),
             about="How many hours without a database each gateway's outbox can take at its present rate.",
             unit="h",
-            decimals=0,
+            decimals=1,
             steps=ENOUGH_HOURS,
         ),
     ]

@@ -198,6 +198,18 @@ def test_late_data_are_rolled_up_again_with_the_hours_that_look_back_into_them(d
     assert rollup.figures.late_hours > 0
 
 
+def test_a_promise_reaches_into_the_next_minutes(database: Influx, press_plant: PlantModel) -> None:
+    _, start_ms = start_of_story()
+    held = Telemetry(timestamp_ms=start_ms, readings={"force": 4.0}, quality={}, tags={}, hold_ms=400_000)
+    lines = [telemetry_line("acme-mill", "line1", "D-0", held), at("D-0", start_ms + 390_000, 1.0, 8.0)]
+    database.write(TELEMETRY_BUCKET, b"\n".join(lines))
+    for moment_ms in range(start_ms + 3 * MINUTE_MS, start_ms + 12 * MINUTE_MS, MINUTE_MS):
+        finish(worker(database, press_plant), moment_ms)
+    found = windows(database, ROLLUP_1M_BUCKET)
+    assert found["D-0", start_ms]["force_mean"] == 4
+    assert found["D-0", start_ms + 6 * MINUTE_MS]["force_mean"] == pytest.approx((30 * 4 + STALE_MS / 1000 * 8) / 36)
+
+
 def test_only_late_readings_are_marked_and_each_time_anew() -> None:
     marks = LateMarks("2")
     assert marks.lines([("D-0", 1_000_000)], 1_060_000) == []

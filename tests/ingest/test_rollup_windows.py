@@ -51,6 +51,12 @@ def test_the_value_before_counts_as_long_as_it_holds() -> None:
     assert found == {60_000: {"min": 10, "max": 20, "mean": 500 / 30, "last": 20, "count": 1, "covered_ms": 30_000}}
 
 
+def test_a_reading_holds_as_long_as_its_sender_promised() -> None:
+    found = roll([Sample(30_000, 10.0, hold_ms=60_000), Sample(100_000, 20.0, hold_ms=5_000)], MINUTE, stale_ms=1_000)
+    assert found[60_000]["covered_ms"] == 35_000
+    assert found[60_000]["mean"] == (10 * 30 + 20 * 5) / 35
+
+
 def test_late_readings_never_take_a_window_away() -> None:
     chance = random.Random(3)
     everything = [Sample(time_ms, chance.choice([None, 1.0, 2.0])) for time_ms in range(60_000, 180_000, 700)]

@@ -19,7 +19,7 @@ from . import raw
 from .late import Due, due, seen_line
 from .raw import Signals, Source
 from .signals import SignalRule, longest_stale_ms, rule_of
-from .timing import BASELINE_MS, HOUR_MS, MINUTE_MS, SETTLE_MS, floor_to
+from .timing import BASELINE_MS, HOUR_MS, LONGEST_PROMISE_MS, MINUTE_MS, SETTLE_MS, floor_to
 from .windows import Sample, Span, roll
 
 PROGRESS = "_progress"
@@ -129,7 +129,7 @@ class RollUp:
 
     def _followers(self, source: Source, end_ms: int) -> set[int]:
         profile = self._plant().profiles.get(source.measurement)
-        held_until_ms = end_ms + longest_stale_ms(profile)
+        held_until_ms = end_ms + max(longest_stale_ms(profile), LONGEST_PROMISE_MS)
         hours = set(range(end_ms, held_until_ms, HOUR_MS))
         counters = [name for name in (profile.signals if profile else ()) if rule_of(profile, name).counter]
         lines = raw.read(self._database, source, end_ms - HOUR_MS, end_ms)
@@ -147,7 +147,12 @@ class RollUp:
         self._beat()
         profile = self._plant().profiles.get(source.measurement)
         rules = {}
-        for line, signals in raw.read(self._database, source, start_ms - longest_stale_ms(profile), end_ms).items():
+        back_ms = longest_stale_ms(profile)
+        if back_ms < LONGEST_PROMISE_MS and raw.has_promises(
+            self._database, source, start_ms - LONGEST_PROMISE_MS, start_ms - back_ms
+        ):
+            back_ms = LONGEST_PROMISE_MS
+        for line, signals in raw.read(self._database, source, start_ms - back_ms, end_ms).items():
             for name in signals:
                 rules[name] = rule_of(profile, name)
             baselines = self._baselines(source, line, signals, rules, start_ms)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from millrace_contract.points import MEASUREMENTS, QUALITY_SUFFIX, TELEMETRY_BUCKET
+from millrace_contract.points import HOLD_FIELD, MEASUREMENTS, QUALITY_SUFFIX, TELEMETRY_BUCKET
 from millrace_contract.runtime.influx import Series, quoted
 
 from .windows import Sample
@@ -52,6 +52,13 @@ def read(reader: Reader, source: Source, start_ms: int, end_ms: int) -> dict[str
     return {one.tags["line"]: _signals(one) for one in reader.query(TELEMETRY_BUCKET, text, device=source.device)}
 
 
+def has_promises(reader: Reader, source: Source, start_ms: int, end_ms: int) -> bool:
+    """Whether a sender said in [start, end) how long its readings hold."""
+    condition = f"{_of(source, start_ms, end_ms)} AND {quoted(HOLD_FIELD)} > 0"
+    text = f"SELECT {quoted(HOLD_FIELD)} FROM {condition} LIMIT 1"  # noqa: S608 - quoted, numbers
+    return bool(reader.query(TELEMETRY_BUCKET, text, device=source.device))
+
+
 def nearest_good(reader: Reader, source: Source, line: str, signal: str, between: tuple[int, int], *, last: bool) -> Sample | None:
     """The first or last good sample of a signal in [start, end)."""
     columns = f"{quoted(signal)}, {quoted(signal + QUALITY_SUFFIX)}"
@@ -77,7 +84,8 @@ def _signals(series: Series) -> Signals:
         kind = _kind(series.rows, place)
         name = column.removesuffix(QUALITY_SUFFIX) if kind is str else column
         if kind is float or name != column:
-            signals[name] = _samples(series.rows, columns.get(name), columns.get(name + QUALITY_SUFFIX))
+            places = (columns.get(name), columns.get(name + QUALITY_SUFFIX), columns.get(HOLD_FIELD))
+            signals[name] = _samples(series.rows, *places)
     return {name: samples for name, samples in signals.items() if samples}
 
 
@@ -89,13 +97,15 @@ def _kind(rows: Sequence[Sequence[Any]], place: int) -> type | None:
     return None
 
 
-def _samples(rows: Sequence[Sequence[Any]], value_at: int | None, quality_at: int | None) -> list[Sample]:
+def _samples(rows: Sequence[Sequence[Any]], value_at: int | None, quality_at: int | None, hold_at: int | None) -> list[Sample]:
     samples = []
     for row in rows:
         value = row[value_at] if value_at is not None else None
         quality = row[quality_at] if quality_at is not None else None
         if isinstance(value, int | float):
-            samples.append(Sample(int(row[0]), float(value), not isinstance(quality, str)))
+            hold_ms = row[hold_at] if hold_at is not None else None
+            promised_ms = None if hold_ms is None else int(hold_ms)
+            samples.append(Sample(int(row[0]), float(value), not isinstance(quality, str), promised_ms))
         elif isinstance(quality, str):
             samples.append(Sample(int(row[0]), None, good=False))
     return samples

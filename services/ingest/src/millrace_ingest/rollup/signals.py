@@ -19,12 +19,14 @@ class SignalRule:
 
 
 def rule_of(profile: Profile | None, name: str) -> SignalRule:
-    """Three polls, at least five seconds, or what the profile says of its state; one minute for what no profile knows."""
+    """Three polls (heartbeats of what is reported on change) and at least 5 s, or what the profile says of its state.
+
+    One minute for what no profile knows.
+    """
     signal = profile.signals.get(name) if profile is not None else None
     if profile is None or signal is None:
         return SignalRule(DEFAULT_STALE_MS, None)
-    interval_s = min(profile.groups[group].interval_s for group in signal.groups(profile))
-    stale_s = max(LEAST_STALE_MS / 1000, STALE_POLLS * interval_s)
+    stale_s = max(LEAST_STALE_MS / 1000, STALE_POLLS * signal.reported_every_s(profile))
     if profile.oee is not None and profile.oee.state == name and profile.oee.stale_s is not None:
         stale_s = profile.oee.stale_s
     counter = signal.counter

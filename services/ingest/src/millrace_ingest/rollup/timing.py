@@ -7,6 +7,8 @@ time: the difference of the two, less a minute, is how far the clocks of the two
 
 from __future__ import annotations
 
+from millrace_contract.telemetry import MAX_HOLD_S
+
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 
@@ -17,6 +19,8 @@ BASELINE_MS = 7 * 86_400_000
 """How far back the last good reading of a counter is looked for; after a longer silence it starts anew."""
 DEFAULT_STALE_MS = 60_000
 """How long a reading holds that no profile declares."""
+LONGEST_PROMISE_MS = MAX_HOLD_S * 1000
+"""How far back a reading may hold because its sender said so."""
 LEAST_STALE_MS = 5_000
 STALE_POLLS = 3
 

@@ -18,11 +18,15 @@ from .timing import floor_to
 
 
 class Sample(NamedTuple):
-    """What one message says of a signal. `value` None: of bad quality, without a value. `good`: neither bad nor uncertain."""
+    """What one message says of a signal. `value` None: of bad quality, without a value. `good`: neither bad nor uncertain.
+
+    `hold_ms`: in force so long, where the sender said so.
+    """
 
     time_ms: int
     value: float | None
     good: bool = True
+    hold_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +84,16 @@ def roll(
 ) -> dict[int, dict[str, float]]:
     """Window start -> fields (min, max, mean, last, count, covered_ms; for a counter also increase and uncounted).
 
-    samples: in order of time, from `stale_ms` before the span to its end. baseline: the last good sample of a counter before
-    `samples`. An increase belongs to the window of the reading that showed it.
+    samples: in order of time, from `stale_ms` (or the longest promise of their sender) before the span to its end.
+    baseline: the last good sample of a counter before `samples`. An increase belongs to the window of the reading that showed it.
     """
     windows: dict[int, _Window] = {}
     for place, sample in enumerate(samples):
         if sample.value is None:
             continue
         following = samples[place + 1].time_ms if place + 1 < len(samples) else span.end_ms
-        until_ms = min(following, sample.time_ms + stale_ms, span.end_ms)
+        holds_ms = stale_ms if sample.hold_ms is None else sample.hold_ms
+        until_ms = min(following, sample.time_ms + holds_ms, span.end_ms)
         for start_ms, milliseconds in _pieces(max(sample.time_ms, span.start_ms), until_ms, span.width_ms):
             _window(windows, start_ms, sample.value).holds(sample.value, milliseconds)
         if span.start_ms <= sample.time_ms < span.end_ms:
