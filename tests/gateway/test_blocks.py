@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise, product
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace_contract.plant import Limits, Profile, Signal
-from millrace_gateway.blocks import Block, UnreadableSignals, plan_blocks, split_block
+from millrace_contract.plant import AddressRange, Barrier, Limits, Profile, Signal
+from millrace_gateway.blocks import Block, Gap, ReadRules, UnreadableSignals, plan_blocks, split_block
+from millrace_gateway.request_cost import RequestCost
 
 MakeProfile = Callable[..., Profile]
 
@@ -22,53 +25,126 @@ def requests(blocks: tuple[Block, ...]) -> list[tuple[str, int, int]]:
 
 def test_neighbours_are_read_in_one_request() -> None:
     signals = [word("c", 14, "float32"), word("a", 10), word("b", 11, "uint32")]
-    assert requests(plan_blocks(signals, [], Limits())) == [("holding", 10, 6)]
+    assert requests(plan_blocks(signals, ReadRules())) == [("holding", 10, 6)]
 
 
 def test_a_gap_is_read_across_up_to_the_limit_and_no_further() -> None:
     signals = [word("a", 0), word("b", 17), word("c", 35)]
-    assert requests(plan_blocks(signals, [], Limits(max_gap=16))) == [("holding", 0, 18), ("holding", 35, 1)]
-    assert len(plan_blocks(signals, [], Limits(max_gap=0))) == 3
+    assert requests(plan_blocks(signals, ReadRules(Limits(max_gap=16)))) == [("holding", 0, 18), ("holding", 35, 1)]
+    assert len(plan_blocks(signals, ReadRules(Limits(max_gap=0)))) == 3
 
 
 def test_tables_are_never_mixed() -> None:
     signals = [word("a", 0), word("b", 1, table="input"), word("c", 2, "bit", "coil"), word("d", 3, "bit", "discrete")]
-    blocks = plan_blocks(signals, [], Limits())
+    blocks = plan_blocks(signals, ReadRules())
     assert [block.function_code for block in blocks] == [1, 2, 3, 4]
 
 
 def test_a_signal_is_not_split_at_the_largest_request() -> None:
     signals = [word(f"s{i}", 4 * i, "float64") for i in range(32)]
-    blocks = plan_blocks(signals, [], Limits(max_registers=10))
+    blocks = plan_blocks(signals, ReadRules(Limits(max_registers=10)))
     assert {block.count for block in blocks} == {8}
     assert len(blocks) == 16
 
 
 def test_atomic_signals_come_from_one_request_even_across_a_wide_gap() -> None:
     signals = [word("total", 0), word("other", 30), word("reject", 60)]
-    (block,) = plan_blocks(signals, [["total", "reject"]], Limits(max_gap=0))
+    (block,) = plan_blocks(signals, ReadRules(Limits(max_gap=0), (["total", "reject"],)))
     assert (block.address, block.count) == (0, 61)
     assert set(block.names) == {"total", "other", "reject"}
 
 
 def test_atomic_signals_beyond_the_largest_request_are_refused_in_words() -> None:
     with pytest.raises(UnreadableSignals, match="total, reject: needs 61 in one request, the device allows 50"):
-        plan_blocks([word("total", 0), word("reject", 60)], [["total", "reject"]], Limits(max_registers=50))
+        plan_blocks([word("total", 0), word("reject", 60)], ReadRules(Limits(max_registers=50), (["total", "reject"],)))
+
+
+def test_a_gap_is_read_across_where_that_is_cheaper_than_another_request() -> None:
+    signals = [word("a", 0), word("b", 11), word("c", 40)]
+    cost = RequestCost(round_trip_ms=25, register_ms=2)  # 12 registers cost as much as a request
+    assert requests(plan_blocks(signals, ReadRules(cost=cost))) == [("holding", 0, 12), ("holding", 40, 1)]
+    assert len(plan_blocks(signals, ReadRules(cost=RequestCost(10, 0.01)))) == 1
+    assert len(plan_blocks(signals, ReadRules(cost=RequestCost(5, 1)))) == 3
+
+
+def test_what_must_not_be_crossed_is_not() -> None:
+    signals = [word("a", 0), word("b", 4), word("c", 5)]
+    forbidden = (Barrier(table="holding", first=2, last=3), Barrier(at=5))
+    assert [block.names for block in plan_blocks(signals, ReadRules(must_not_cross=forbidden))] == [("a",), ("b",), ("c",)]
+    learned = frozenset({Gap("holding", 1, 4)})
+    assert [block.names for block in plan_blocks(signals, ReadRules(gaps=learned))] == [("a",), ("b", "c")]
+    elsewhere = frozenset({Gap("input", 1, 4)})
+    assert len(plan_blocks(signals, ReadRules(gaps=elsewhere))) == 1
+
+
+def test_a_signal_across_a_barrier_is_refused_in_words() -> None:
+    with pytest.raises(UnreadableSignals, match=r"wide: holding 4 to 7 cannot be read: must_not_cross \{table: holding, at: 6\}"):
+        plan_blocks([word("wide", 4, "float64")], ReadRules(must_not_cross=(Barrier(at=6),)))
+
+
+def test_a_range_that_must_be_read_as_one_is() -> None:
+    signals = [word("a", 102), word("b", 107), word("c", 150)]
+    rules = ReadRules(Limits(max_gap=0), read_as_one=(AddressRange(first=100, last=119),))
+    assert requests(plan_blocks(signals, rules)) == [("holding", 100, 20), ("holding", 150, 1)]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"first": 1}, {"first": 1, "last": 2, "at": 3}, {"first": 5, "last": 2}])
+def test_a_barrier_is_a_range_or_a_border(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"needs first and last, or at|comes after last"):
+        Barrier(**wrong)
+
+
+@st.composite
+def small_maps(draw: st.DrawFn) -> tuple[list[Signal], ReadRules]:
+    """At most eight signals, so that every way to cut them can be tried."""
+    signals, address = [], 0
+    for index in range(draw(st.integers(1, 8))):
+        address += draw(st.integers(0, 12))
+        signals.append(word(f"s{index}", address))
+        address += 1
+    barriers = tuple(Barrier(at=at) for at in draw(st.lists(st.integers(1, 60), max_size=3)))
+    cost = RequestCost(draw(st.floats(0.1, 20)), draw(st.floats(0, 3)))
+    limits = Limits(max_registers=draw(st.integers(1, 40)), max_gap=draw(st.none() | st.integers(0, 10)))
+    return signals, ReadRules(limits, must_not_cross=barriers, cost=cost)
+
+
+@settings(deadline=None)
+@given(small_maps())
+def test_no_other_way_to_cut_a_map_is_cheaper(drawn: tuple[list[Signal], ReadRules]) -> None:
+    signals, rules = drawn
+    planned = sum(rules.cost.of(block.count) for block in plan_blocks(signals, rules))
+    for cuts in product([False, True], repeat=len(signals) - 1):
+        groups = [[signals[0]]]
+        for signal, is_cut in zip(signals[1:], cuts, strict=True):
+            if is_cut:
+                groups.append([signal])
+            else:
+                groups[-1].append(signal)
+        spans = [group[-1].address + 1 - group[0].address for group in groups]
+        crosses = any(group[0].address < each.start <= group[-1].address for group in groups for each in rules.must_not_cross)
+        pairs = [pair for group in groups for pair in pairwise(group)]
+        wide = any(high.address - low.address - 1 > rules.limits.widest_gap for low, high in pairs)
+        if max(spans) <= rules.limits.max_registers and not crosses and not wide:
+            assert planned <= sum(rules.cost.of(span) for span in spans) + 1e-3
 
 
 def test_a_refused_block_is_cut_at_its_widest_gap() -> None:
-    (block,) = plan_blocks([word("a", 0), word("b", 1), word("c", 9), word("d", 12)], [], Limits())
+    (block,) = plan_blocks([word("a", 0), word("b", 1), word("c", 9), word("d", 12)], ReadRules())
     halves = split_block(block)
     assert halves is not None
-    assert requests(halves) == [("holding", 0, 2), ("holding", 9, 4)]
-    assert split_block(plan_blocks([word("a", 0, "float64")], [], Limits())[0]) is None
+    low, high, gap = halves
+    assert requests((low, high)) == [("holding", 0, 2), ("holding", 9, 4)]
+    assert gap == Gap("holding", 2, 9)
+    assert gap.profile_entry == "{table: holding, first: 2, last: 8}"
+    assert split_block(plan_blocks([word("a", 0, "float64")], ReadRules())[0]) is None
 
 
 def test_a_refused_block_without_gaps_is_halved() -> None:
-    (block,) = plan_blocks([word(f"s{i}", i) for i in range(8)], [], Limits())
+    (block,) = plan_blocks([word(f"s{i}", i) for i in range(8)], ReadRules())
     halves = split_block(block)
     assert halves is not None
-    assert [half.count for half in halves] == [4, 4]
+    assert [half.count for half in halves[:2]] == [4, 4]
+    assert halves[2].profile_entry == "{table: holding, at: 4}"
 
 
 WIDTHS = {"uint16": 1, "float32": 2, "float64": 4}
@@ -93,10 +169,11 @@ def maps(draw: st.DrawFn) -> tuple[list[Signal], list[list[str]], Limits]:
     return signals, atomic, limits
 
 
+@settings(deadline=None)
 @given(maps())
 def test_every_plan_keeps_its_promises(drawn: tuple[list[Signal], list[list[str]], Limits]) -> None:
     signals, atomic, limits = drawn
-    blocks = plan_blocks(signals, atomic, limits)
+    blocks = plan_blocks(signals, ReadRules(limits, tuple(atomic)))
     assert sorted(name for block in blocks for name in block.names) == sorted(signal.name for signal in signals)
     for block in blocks:
         assert 1 <= block.count <= (limits.max_bits if block.table == "coil" else limits.max_registers)
@@ -108,17 +185,18 @@ def test_every_plan_keeps_its_promises(drawn: tuple[list[Signal], list[list[str]
         assert sum(bool(set(group) & set(block.names)) for block in blocks) == 1
 
 
+@settings(deadline=None)
 @given(maps())
 def test_splitting_to_the_end_still_reads_every_signal_once(drawn: tuple[list[Signal], list[list[str]], Limits]) -> None:
     signals, atomic, limits = drawn
-    waiting, final = list(plan_blocks(signals, atomic, limits)), []
+    waiting, final = list(plan_blocks(signals, ReadRules(limits, tuple(atomic)))), []
     while waiting:
         block = waiting.pop()
         halves = split_block(block)
         if halves is None:
             final.append(block)
         else:
-            waiting.extend(halves)
+            waiting.extend(halves[:2])
     assert sorted(name for block in final for name in block.names) == sorted(signal.name for signal in signals)
     assert all(len(block.pieces) == 1 for block in final)
 
@@ -134,5 +212,5 @@ def test_a_counter_of_every_group_and_a_plan_for_one_group(make_profile: MakePro
     )
     for group in profile.groups:
         members = [signal for signal in profile.signals.values() if group in signal.groups(profile)]
-        (block,) = plan_blocks(members, profile.atomic, profile.limits)
+        (block,) = plan_blocks(members, ReadRules.of(profile))
         assert "reads_served" in block.names

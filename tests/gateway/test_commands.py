@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 
+from millrace_contract.plant import load_plant
 from millrace_gateway.__main__ import main
+from millrace_gateway.blocks import Gap
+from millrace_gateway.learned import LearnedDevice, place_of, save_learned
+from millrace_gateway.request_cost import RequestCost
 
 Make = Callable[..., Any]
 SHARED_LINE = """
@@ -53,18 +57,34 @@ def test_plan_says_what_polling_costs(plant_folder: Make, call: Make) -> None:
         "interval_ms": 50.0,
         "late": False,
     }
-    assert first["cycle_ms"] == 30.0
+    assert first["cycle_ms"] == 30.035
+    assert (first["measured"], first["round_trip_ms"], first["gaps"]) == (False, 10.0, [])
     assert second["device"] == "M-2"
     status, out, _ = call("plan", "--config", str(config))
     assert status == 0
     assert "Every device can keep its intervals." in out
 
 
+def test_plan_shows_what_was_learned(plant_folder: Make, call: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = plant_folder(("M-1", 502, 1))
+    plant = load_plant(config)
+    learned = LearnedDevice(place_of(plant.devices["M-1"]), RequestCost(3.0, 0.05, is_measured=True), (Gap("holding", 13, 18),))
+    save_learned(tmp_path, {"M-1": learned})
+    monkeypatch.setenv("MILLRACE_DATA", str(tmp_path))
+    _, out, _ = call("plan", "--config", str(config), "--json")
+    (device,) = objects(out)
+    assert (device["round_trip_ms"], device["measured"]) == (3.0, True)
+    assert device["gaps"] == [{"table": "holding", "start": 13, "end": 18}]
+    _, out, _ = call("plan", "M-1", "--config", str(config))
+    assert "must_not_cross: [{table: holding, first: 13, last: 17}]" in out
+    assert "measured with 1 of 1 devices" in out
+
+
 def test_plan_says_who_will_be_late(plant_folder: Make, call: Make) -> None:
     config = plant_folder(*((f"M-{i}", 502, i) for i in range(1, 13)), profile=SHARED_LINE)
     status, out, _ = call("plan", "--config", str(config), "--json")
     assert status == 1
-    assert all(each["late"] and each["load"] == 1.2 for each in objects(out))
+    assert all(each["late"] and each["load"] == 1.2012 for each in objects(out))
     _, out, _ = call("plan", "--config", str(config))
     assert "127.0.0.1:502 would be busy 120% of the time" in out
 

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ import pytest
 from millrace_contract.plant import Device, Profile
 from millrace_contract.runtime.clock import SystemClock
 from millrace_gateway import poller as poller_module
+from millrace_gateway.blocks import Gap
 from millrace_gateway.comms import CommsState
 from millrace_gateway.decoder import Snapshot
 from millrace_gateway.endpoint import Endpoint
+from millrace_gateway.learned import known_of, load_learned, save_learned
 from millrace_gateway.modbus import ModbusConnection
 from millrace_gateway.poll_plan import PollPlan, full_plan
 from millrace_gateway.polled_device import PolledDevice
@@ -236,6 +239,58 @@ def test_a_gap_that_does_not_exist_costs_no_signal(
     watch.run([(make_device(server.port), make_profile(SIGNALS, groups=FAST))], lambda: len(watch.of("M-1")) >= 5)
     assert all(set(snapshot.readings) == set(SIGNALS) for snapshot in watch.of("M-1"))
     assert watch.states_of("M-1") == [CommsState.ONLINE]
+
+
+def test_a_gap_that_the_device_refuses_is_remembered_and_a_missing_signal_is_not(device_server: Make, make_profile: Make) -> None:
+    server = device_server()
+    server.undefined = {("holding", 15), ("holding", 40)}
+    addresses = (10, 12, 20, 21, 40)
+    profile = make_profile({f"s{address}": {"address": address, "type": "uint16"} for address in addresses})
+    plan = full_plan(profile)
+    result = read_once(server, plan)
+    assert result.snapshot.quality == {"s40": "bad"}
+    assert plan.gaps == {Gap("holding", 13, 20)}
+    server.undefined = {("holding", 15)}
+    server.requests.clear()
+    plan.reset()
+    assert read_once(server, plan).snapshot.quality == {}
+    assert [(request.address, request.count) for request in server.requests] == [(10, 3), (20, 21)]
+
+
+def test_what_was_learned_outlives_a_restart_but_not_a_move(
+    device_server: Make, make_profile: Make, make_device: Make, tmp_path: Path
+) -> None:
+    server = device_server()
+    server.undefined = {("holding", 15)}
+    device, profile = make_device(server.port), make_profile({**SIGNALS, "far": {"address": 18, "type": "uint16"}}, FAST)
+    polled = PolledDevice(device, profile, start_s=0.0, fraction=0.0)
+    for turn in range(25):
+        what, plan = polled.plan_for("fast")
+        polled.take(what, read_once(server, plan), now_ms=turn, now_s=float(turn))
+    learned = polled.learned
+    assert learned.gaps == (Gap("holding", 13, 18),)
+    assert learned.cost is not None
+    assert learned.cost.is_measured
+    assert 0 < learned.cost.round_trip_ms < 100
+    save_learned(tmp_path, {"M-1": learned})
+    known = known_of(load_learned(tmp_path), device)
+    assert known == learned
+    server.requests.clear()
+    again = PolledDevice(device, profile, start_s=0.0, fraction=0.0, known=known)
+    read_once(server, again.plan_for("fast")[1])
+    assert [(request.address, request.count) for request in server.requests] == [(10, 3), (18, 1), (30, 1)]
+    assert known_of({"M-1": learned}, make_device(server.port, unit=9)).gaps == ()
+    (tmp_path / "learned.json").write_text("{half")
+    assert load_learned(tmp_path) == {}
+
+
+def test_a_device_that_needs_a_pause_gets_it(device_server: Make, make_profile: Make) -> None:
+    server = device_server()
+    profile = make_profile(SIGNALS, limits={"pause_ms": 60, "max_gap": 0})
+    began = time.monotonic()
+    assert read_once(server, full_plan(profile)).snapshot.quality == {}
+    assert len(server.requests) == 3
+    assert time.monotonic() - began >= 0.12
 
 
 def test_a_silence_in_the_middle_spoils_the_rest_and_costs_one_time_limit(device_server: Make, make_profile: Make) -> None:

@@ -21,6 +21,7 @@ from .commission import read_around, read_device
 from .endpoint import Endpoint
 from .faults import ReadFault
 from .fleet import select_fleet
+from .learned import load_learned
 from .polling_cost import DeviceCost, fleet_costs
 from .probe import Candidate, candidates
 from .service import serve
@@ -75,11 +76,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    plant = load_plant(_settings(options).config)
+    settings = _settings(options)
+    plant = load_plant(settings.config)
     for name in options.devices:
         _require_device(plant, name)
     gateways = dict.fromkeys(device.gateway for device in plant.devices.values())
-    costs = [cost for gateway in gateways for cost in fleet_costs(select_fleet(plant, gateway))]
+    learned = load_learned(settings.data)
+    costs = [cost for gateway in gateways for cost in fleet_costs(select_fleet(plant, gateway), learned)]
     costs = [cost for cost in costs if not options.devices or cost.device in options.devices]
     warnings = [cost.warning for cost in costs if cost.warning]
     if options.json:
@@ -109,11 +112,21 @@ def _print_costs(costs: Sequence[DeviceCost], *, with_blocks: bool) -> None:
     ]
     print(aligned(("device", "connection", "unit", "group", "requests", "registers", "cycle ms", "interval ms", "late"), rows))
     loads = {cost.connection: cost.load for cost in costs}
-    print("\nCycle times are estimates.\n")
+    measured = sum(cost.cost.is_measured for cost in costs)
+    print(f"\nTimes of a request: measured with {measured} of {len(costs)} devices, assumed for the others.\n")
     print(aligned(("connection", "busy %"), [(connection, 100 * load) for connection, load in loads.items()]))
     if with_blocks:
         requests = [(cost.device, group.group, block) for cost in costs for group in cost.groups for block in group.blocks]
-        print(f"\n{aligned(('device', 'group', 'request'), requests)}")
+        print(f"\n{aligned(('device', 'group', 'request'), requests)}\n")
+        prices = [
+            (c.device, c.cost.round_trip_ms, f"{c.cost.register_ms:.3f}", "measured" if c.cost.is_measured else "assumed")
+            for c in costs
+        ]
+        print(aligned(("device", "round trip ms", "ms a register", ""), prices))
+    for cost in costs:
+        if cost.gaps:
+            print(f"\n{cost.device} refuses requests across these gaps; for its profile:")
+            print(f"  must_not_cross: [{', '.join(gap.profile_entry for gap in cost.gaps)}]")
 
 
 def _cost_object(cost: DeviceCost) -> dict[str, object]:
@@ -127,6 +140,10 @@ def _cost_object(cost: DeviceCost) -> dict[str, object]:
         "connection": cost.connection,
         "unit": cost.unit,
         "load": round(cost.load, 4),
+        "round_trip_ms": cost.cost.round_trip_ms,
+        "register_ms": cost.cost.register_ms,
+        "measured": cost.cost.is_measured,
+        "gaps": [gap._asdict() for gap in cost.gaps],
         "groups": [{**dataclasses.asdict(group), "late": group.is_late} for group in cost.groups],
     }
 

@@ -1,18 +1,20 @@
 """Which requests read a set of signals: the poll planner. Pure; tested by property.
 
 A *piece* is what one request must read as a whole: one signal, or a group of counters that the profile names together. A *block*
-is one request: neighbouring pieces of one table, merged while the gap between them is small and the device's limits allow it.
+is one request: neighbouring pieces of one table, merged across the gaps between them where that is cheaper than another request
+and the device allows it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
-from millrace_contract.plant import Limits, Signal
+from millrace_contract.plant import AddressRange, Barrier, Limits, Profile, Signal
 
 from .decoder import BIT_TABLES
+from .request_cost import TCP_COST, RequestCost
 
 FUNCTION_CODES: Final[dict[str, int]] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 """The function that reads each table. There are no others in this package."""
@@ -20,6 +22,52 @@ FUNCTION_CODES: Final[dict[str, int]] = {"coil": 1, "discrete": 2, "holding": 3,
 
 class UnreadableSignals(ValueError):
     """Signals that no request can read within the device's limits, in words for the person who wrote the profile."""
+
+
+class Gap(NamedTuple):
+    """Addresses that no request reads across: from `start` to before `end`, which are equal for a border between two registers."""
+
+    table: str
+    start: int
+    end: int
+
+    @property
+    def profile_entry(self) -> str:
+        """As `must_not_cross` of a profile says it."""
+        if self.start == self.end:
+            return f"{{table: {self.table}, at: {self.start}}}"
+        return f"{{table: {self.table}, first: {self.start}, last: {self.end - 1}}}"
+
+    def lies_between(self, table: str, reach: int, address: int) -> bool:
+        return self.table == table and reach <= self.start and self.end <= address
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRules:
+    """How a device may be read, and what that costs. `gaps`: those it has refused; a signal in one is read all the same."""
+
+    limits: Limits = field(default_factory=Limits)
+    atomic: tuple[Sequence[str], ...] = ()
+    read_as_one: tuple[AddressRange, ...] = ()
+    must_not_cross: tuple[Barrier, ...] = ()
+    cost: RequestCost = TCP_COST
+    gaps: frozenset[Gap] = frozenset()
+
+    @classmethod
+    def of(cls, profile: Profile, cost: RequestCost = TCP_COST, gaps: Iterable[Gap] = ()) -> ReadRules:
+        return cls(profile.limits, profile.atomic, profile.read_as_one, profile.must_not_cross, cost, frozenset(gaps))
+
+    def largest(self, table: str) -> int:
+        """The largest request, in registers or bits."""
+        return self.limits.max_bits if table in BIT_TABLES else self.limits.max_registers
+
+    def may_merge(self, table: str, reach: int, address: int) -> bool:
+        """May a request that ends before `reach` go on to `address`? 16 bits cost the same bytes as a register."""
+        widest = 16 * self.limits.widest_gap if table in BIT_TABLES else self.limits.widest_gap
+        if address - reach > widest:
+            return False
+        barriers = (Gap(each.table, each.start, each.end) for each in self.must_not_cross)
+        return not any(gap.lies_between(table, reach, address) for gap in (*barriers, *self.gaps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,39 +110,80 @@ class Block:
         """Length of a right answer's data."""
         return (self.count + 7) // 8 if self.table in BIT_TABLES else 2 * self.count
 
+    @property
+    def cost_registers(self) -> float:
+        """Its length for the cost: 16 bits are as long as a register."""
+        return self.payload_bytes / 2
+
     def __str__(self) -> str:
         last = self.address + self.count - 1
         return f"{self.table} {self.address}" if self.count == 1 else f"{self.table} {self.address} to {last}"
 
 
-def plan_blocks(signals: Iterable[Signal], atomic: Iterable[Sequence[str]], limits: Limits) -> tuple[Block, ...]:
-    """Few requests that read every signal exactly once, in order of table and address.
+def plan_blocks(signals: Iterable[Signal], rules: ReadRules) -> tuple[Block, ...]:
+    """The cheapest requests that read every signal exactly once, in order of table and address.
 
-    Atomic groups count only with the members that are among `signals`. Raises UnreadableSignals for a piece beyond the limits.
+    Atomic groups count only with the members that are among `signals`. Raises UnreadableSignals for a piece beyond the rules.
     """
-    pieces = sorted(_pieces(list(signals), atomic), key=lambda piece: (FUNCTION_CODES[piece.table], piece.address, piece.count))
+    pieces = _pieces(list(signals), rules)
     blocks: list[Block] = []
-    run: list[Piece] = []
-    reach = 0  # The end of what the run covers; an atomic piece may reach beyond the ones after it.
-    for piece in pieces:
-        largest, gap = _table_limits(piece.table, limits)
-        if piece.count > largest:
-            names = ", ".join(signal.name for signal in piece.signals)
-            raise UnreadableSignals(f"{names}: needs {piece.count} in one request, the device allows {largest}")
-        if run and not (
-            piece.table == run[0].table and piece.address - reach <= gap and max(reach, piece.end) - run[0].address <= largest
-        ):
-            blocks.append(_block(run))
-            run = []
-        reach = max(reach, piece.end) if run else piece.end
-        run.append(piece)
-    if run:
-        blocks.append(_block(run))
+    for table in FUNCTION_CODES:
+        of_table = sorted((piece for piece in pieces if piece.table == table), key=lambda piece: (piece.address, piece.count))
+        for piece in of_table:
+            _require_readable(piece, rules)
+        blocks += _cheapest(of_table, rules)
     return tuple(blocks)
 
 
-def split_block(block: Block) -> tuple[Block, Block] | None:
-    """The block in two, cut at its widest gap (the middle one where gaps are equal), or None for a single piece.
+def _require_readable(piece: Piece, rules: ReadRules) -> None:
+    names = ", ".join(signal.name for signal in piece.signals)
+    if piece.count > rules.largest(piece.table):
+        raise UnreadableSignals(f"{names}: needs {piece.count} in one request, the device allows {rules.largest(piece.table)}")
+    for barrier in rules.must_not_cross:
+        if barrier.table == piece.table and piece.address < barrier.end and barrier.start < piece.end:
+            entry = Gap(barrier.table, barrier.start, barrier.end).profile_entry
+            raise UnreadableSignals(
+                f"{names}: {piece.table} {piece.address} to {piece.end - 1} cannot be read: must_not_cross {entry}"
+            )
+
+
+def _cheapest(pieces: Sequence[Piece], rules: ReadRules) -> list[Block]:
+    """Pieces of one table, ascending, cut into requests so that the sum of their costs is least (then: fewest requests, registers).
+
+    best[n] is the cheapest way to read the first n pieces: (cost in ms, requests, registers, where the last request begins).
+    """
+    best: list[tuple[float, int, int, int] | None] = [(0.0, 0, 0, 0), *[None] * len(pieces)]
+    for first, piece in enumerate(pieces):
+        before = best[first]
+        if before is None:
+            raise AssertionError("each piece alone is a request, so every beginning can be read")
+        reach = piece.end
+        for last in range(first, len(pieces)):
+            if last > first and not rules.may_merge(piece.table, reach, pieces[last].address):
+                break
+            reach = max(reach, pieces[last].end)
+            count = reach - piece.address
+            if count > rules.largest(piece.table):
+                break
+            registers = (count + 15) // 16 if piece.table in BIT_TABLES else count
+            ms = round(before[0] + rules.cost.of(registers), 6)
+            way = (ms, before[1] + 1, before[2] + registers, first)
+            known = best[last + 1]
+            if known is None or way < known:
+                best[last + 1] = way
+    blocks: list[Block] = []
+    end = len(pieces)
+    while end > 0:
+        way_here = best[end]
+        if way_here is None:
+            raise AssertionError("each piece alone is a request, so every beginning can be read")
+        blocks.append(_block(pieces[way_here[3] : end]))
+        end = way_here[3]
+    return blocks[::-1]
+
+
+def split_block(block: Block) -> tuple[Block, Block, Gap] | None:
+    """The block in two, and what lies between: cut at its widest gap (the middle one of equals), or None for a single piece.
 
     For a request that the device refuses because of an address in it: the refused part gets smaller with each cut.
     """
@@ -107,17 +196,27 @@ def split_block(block: Block) -> tuple[Block, Block] | None:
         return block.pieces[cut].address - reach, -abs(cut - middle)
 
     cut = max(range(1, len(block.pieces)), key=width)
-    return _block(block.pieces[:cut]), _block(block.pieces[cut:])
+    low, high = _block(block.pieces[:cut]), _block(block.pieces[cut:])
+    return low, high, Gap(block.table, min(low.address + low.count, high.address), high.address)
 
 
-def _pieces(signals: list[Signal], atomic: Iterable[Sequence[str]]) -> list[Piece]:
+def _pieces(signals: list[Signal], rules: ReadRules) -> list[Piece]:
     loose = {signal.name: signal for signal in signals}
     pieces: list[Piece] = []
-    for group in atomic:
+    for group in rules.atomic:
         members = [loose.pop(name) for name in group if name in loose]
         if members:
             pieces.append(_piece(members))
-    return pieces + [_piece([signal]) for signal in loose.values()]
+    pieces += [_piece([signal]) for signal in loose.values()]
+    for whole in rules.read_as_one:
+        touched = [p for p in pieces if p.table == whole.table and p.address <= whole.last and whole.first < p.end]
+        if touched:
+            start = min(whole.first, *(piece.address for piece in touched))
+            end = max(whole.last + 1, *(piece.end for piece in touched))
+            members = sorted((s for piece in touched for s in piece.signals), key=lambda s: (s.address, s.name))
+            pieces = [piece for piece in pieces if piece not in touched]
+            pieces.append(Piece(whole.table, start, end - start, tuple(members)))
+    return pieces
 
 
 def _piece(members: list[Signal]) -> Piece:
@@ -128,13 +227,6 @@ def _piece(members: list[Signal]) -> Piece:
     start = min(signal.address for signal in members)
     end = max(signal.address + signal.registers for signal in members)
     return Piece(table, start, end - start, tuple(sorted(members, key=lambda s: (s.address, s.name))))
-
-
-def _table_limits(table: str, limits: Limits) -> tuple[int, int]:
-    """The largest request and the widest gap to read across. A gap is given in registers; as many bits cost the same bytes."""
-    if table in BIT_TABLES:
-        return limits.max_bits, 16 * limits.max_gap
-    return limits.max_registers, limits.max_gap
 
 
 def _block(pieces: Sequence[Piece]) -> Block:

@@ -16,6 +16,7 @@ from .modbus import ModbusConnection
 from .poll_plan import full_plan
 from .reader import ReadResult, Wire, read_plan
 from .registers import Value, decode_bits, register_words
+from .request_cost import assumed_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def read_device(device: Device, profile: Profile) -> tuple[list[SignalReading], 
 
     async def run() -> ReadResult:
         try:
-            plan = full_plan(profile)
+            plan = full_plan(profile, assumed_cost(Endpoint.of(device.connection)))
             return await read_plan(wire, device.connection.unit, device.connection.timeout_s, plan, SystemClock())
         finally:
             wire.close()

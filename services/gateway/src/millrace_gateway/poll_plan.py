@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-from millrace_contract.plant import Limits, Profile, Signal
+from millrace_contract.plant import Profile, Signal
 
-from .blocks import Block, plan_blocks, split_block
+from .blocks import Block, Gap, ReadRules, plan_blocks, split_block
 from .decoder import BlockDecoder
 from .faults import Refused
+from .request_cost import TCP_COST, RequestCost
 
 REFUSAL_REST_S: Final = 60.0
 """How long a request that the device refuses for its addresses is left alone: asking again each second changes nothing."""
@@ -18,12 +20,14 @@ REFUSAL_REST_S: Final = 60.0
 class PlannedRequest:
     """A block with its compiled decoder, and whether it rests because the device refused it."""
 
-    __slots__ = ("block", "decoder", "names", "refusal", "rests_until_s")
+    __slots__ = ("block", "cost_registers", "decoder", "names", "refusal", "rests_until_s", "was_answered")
 
     def __init__(self, block: Block) -> None:
         self.block = block
         self.decoder = BlockDecoder(block.address, block.count, block.signals)
         self.names = block.names
+        self.cost_registers = round(block.cost_registers)
+        self.was_answered = False
         self.refusal: Refused | None = None
         self.rests_until_s = 0.0
 
@@ -38,14 +42,23 @@ class PlannedRequest:
 
 
 class PollPlan:
-    """What one read of a group asks. Learned cuts last until reset(): a device that was away may have got another program."""
+    """What one read of a group asks. Cuts last until reset(): a device that was away may have got another program. A gap that
+    was proven to be the reason of a cut is remembered beyond it, in the set that all plans of a device share."""
 
-    def __init__(self, signals: Sequence[Signal], atomic: Iterable[Sequence[str]], limits: Limits) -> None:
-        """Raises UnreadableSignals."""
+    def __init__(self, signals: Sequence[Signal], rules: ReadRules, gaps: set[Gap] | None = None) -> None:
+        """`gaps`: those that the device is known to refuse; proven ones are added. Raises UnreadableSignals."""
         self.names = tuple(signal.name for signal in signals)
-        self._blocks = plan_blocks(signals, atomic, limits)
-        self.requests = [PlannedRequest(block) for block in self._blocks]
-        self._is_learned = False
+        self.gaps = set(rules.gaps) if gaps is None else gaps
+        self.pause_s = rules.limits.pause_ms / 1000
+        self._signals = tuple(signals)
+        self._rules = rules
+        self._cuts: list[tuple[PlannedRequest, PlannedRequest, Gap]] = []
+        self._is_cut = False
+        self.requests = self._planned()
+
+    def _planned(self) -> list[PlannedRequest]:
+        rules = replace(self._rules, gaps=frozenset(self.gaps))
+        return [PlannedRequest(block) for block in plan_blocks(self._signals, rules)]
 
     @property
     def registers(self) -> int:
@@ -57,27 +70,37 @@ class PollPlan:
         halves = split_block(request.block)
         if halves is None:
             return []
-        smaller = [PlannedRequest(half) for half in halves]
+        low, high, gap = halves
+        smaller = [PlannedRequest(low), PlannedRequest(high)]
         at = self.requests.index(request)
         self.requests[at : at + 1] = smaller
-        self._is_learned = True
+        self._cuts.append((smaller[0], smaller[1], gap))
+        self._is_cut = True
         return smaller
 
+    def learn(self) -> None:
+        """After a read: a cut whose two sides were both answered as they are was made at a gap that the device refuses."""
+        if self._cuts:
+            answered = [each for each in self.requests if each.was_answered]
+            self.gaps.update(gap for low, high, gap in self._cuts if low in answered and high in answered)
+            self._cuts.clear()
+
     def reset(self) -> None:
-        """Forget what the device refused."""
-        if self._is_learned:
-            self.requests = [PlannedRequest(block) for block in self._blocks]
-            self._is_learned = False
+        """Forget what the device refused, but for proven gaps."""
+        self._cuts.clear()
+        if self._is_cut:
+            self.requests = self._planned()
+            self._is_cut = False
         for request in self.requests:
             request.rests_until_s = 0.0
 
 
-def group_plan(profile: Profile, group: str) -> PollPlan:
+def group_plan(profile: Profile, group: str, cost: RequestCost = TCP_COST, gaps: set[Gap] | None = None) -> PollPlan:
     """The plan of one poll group. Raises UnreadableSignals."""
     members = [signal for signal in profile.signals.values() if group in signal.groups(profile)]
-    return PollPlan(members, profile.atomic, profile.limits)
+    return PollPlan(members, ReadRules.of(profile, cost), gaps)
 
 
-def full_plan(profile: Profile) -> PollPlan:
+def full_plan(profile: Profile, cost: RequestCost = TCP_COST, gaps: set[Gap] | None = None) -> PollPlan:
     """The plan that reads every signal once: for the first message after a start or an outage. Raises UnreadableSignals."""
-    return PollPlan(list(profile.signals.values()), profile.atomic, profile.limits)
+    return PollPlan(list(profile.signals.values()), ReadRules.of(profile, cost), gaps)

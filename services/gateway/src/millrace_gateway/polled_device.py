@@ -9,11 +9,14 @@ from millrace_contract.plant import Device, Profile
 
 from .comms import CommsState, CommsTracker
 from .decoder import Snapshot
+from .endpoint import Endpoint
 from .faults import ReadFault
 from .fleet import plans_of
+from .learned import LearnedDevice, place_of
 from .on_change import ChangeFilter
 from .poll_plan import PollPlan, full_plan
 from .reader import ReadResult
+from .request_cost import CostMeter, assumed_cost
 from .schedule import Breaker, Slot
 
 EVERY_SIGNAL: Final = "*"
@@ -22,14 +25,20 @@ EVERY_SIGNAL: Final = "*"
 class PolledDevice:
     """One device of the plant as its connection's poller sees it."""
 
-    def __init__(self, device: Device, profile: Profile, *, start_s: float, fraction: float) -> None:
-        """`start_s` and `fraction` place its turns, see Slot. Raises UnreadableSignals."""
+    def __init__(
+        self, device: Device, profile: Profile, *, start_s: float, fraction: float, known: LearnedDevice | None = None
+    ) -> None:
+        """`start_s` and `fraction` place its turns, see Slot. `known`: from earlier runs. Raises UnreadableSignals."""
         self.device = device
         self.comms = CommsTracker(device.id, device.gateway)
         self.breaker = Breaker()
         self.slots = {name: Slot(start_s, group.interval_s, fraction) for name, group in profile.groups.items()}
-        self._plans = plans_of(profile)
-        self._full = full_plan(profile)
+        self._known = known or LearnedDevice(place_of(device))
+        self._assumed = assumed_cost(Endpoint.of(device.connection))
+        self._meter = CostMeter()
+        gaps, cost = set(self._known.gaps), self._known.cost or self._assumed
+        self._plans = plans_of(profile, cost, gaps)
+        self._full = full_plan(profile, cost, gaps)
         self._faults: dict[str, ReadFault] = {}
         self._needs_every_signal = True
         self._changes = ChangeFilter(profile.signals.values())
@@ -37,6 +46,15 @@ class PolledDevice:
     def report_everything(self) -> None:
         """The next message carries every signal: a new session with the broker may have listeners that know nothing yet."""
         self._needs_every_signal = True
+
+    @property
+    def learned(self) -> LearnedDevice:
+        """What is known of it now; plans use it from the next start on."""
+        return LearnedDevice(
+            place=self._known.place,
+            cost=self._meter.cost(self._assumed) or self._known.cost,
+            gaps=tuple(sorted(self._full.gaps)),
+        )
 
     @property
     def next_group(self) -> str:
@@ -74,6 +92,8 @@ class PolledDevice:
                 self._faults.pop(each, None)
         if result.round_trip_ms is not None:
             self.comms.observe_round_trip(result.round_trip_ms)
+            for registers, took_ms in result.timings:
+                self._meter.observe(registers, took_ms)
         fault = next(iter(self._faults.values()), None)
         state = CommsState.DEGRADED if fault else CommsState.ONLINE
         return self._changes.news(result.snapshot, now_s), self.comms.observe(state, fault, now_ms)

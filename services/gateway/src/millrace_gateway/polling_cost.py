@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
-from .blocks import Block
-from .endpoint import Endpoint
+from millrace_contract.plant import Device
+
+from .blocks import Gap
 from .fleet import Fleet, plans_of
+from .learned import LearnedDevice, known_of
 from .poll_plan import PollPlan
-
-TCP_ROUND_TRIP_MS: Final = 10.0
-"""A request and its answer with an ordinary PLC: most of it is the PLC's own cycle."""
-DEVICE_TURNAROUND_MS: Final = 5.0
-BITS_A_CHARACTER: Final = 11
-SILENCE_CHARACTERS: Final = 7
-"""Twice the 3.5 characters of silence that separate RTU frames."""
+from .request_cost import RequestCost, assumed_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +39,8 @@ class DeviceCost:
     unit: int
     groups: tuple[GroupCost, ...]
     load: float
+    cost: RequestCost
+    gaps: tuple[Gap, ...]
 
     @property
     def requests(self) -> int:
@@ -70,34 +68,30 @@ class DeviceCost:
         return None
 
 
-def fleet_costs(fleet: Fleet) -> list[DeviceCost]:
-    """The cost of every device of the gateway, in the order of the plant file."""
+def fleet_costs(fleet: Fleet, learned: Mapping[str, LearnedDevice]) -> list[DeviceCost]:
+    """The cost of every device of the gateway, in the order of the plant file, with what earlier runs have learned."""
     costs: list[DeviceCost] = []
     for endpoint, devices in fleet.endpoints.items():
-        groups = {device.id: _group_costs(fleet, device.profile, endpoint) for device in devices}
+        known = {device.id: known_of(learned, device) for device in devices}
+        prices = {device.id: known[device.id].cost or assumed_cost(endpoint) for device in devices}
+        groups = {device.id: _group_costs(fleet, device, prices[device.id], known[device.id].gaps) for device in devices}
         load = sum(cost.cycle_ms / cost.interval_ms for each in groups.values() for cost in each)
-        costs += [DeviceCost(d.id, str(endpoint), d.connection.unit, groups[d.id], load) for d in devices]
+        costs += [
+            DeviceCost(d.id, str(endpoint), d.connection.unit, groups[d.id], load, prices[d.id], known[d.id].gaps) for d in devices
+        ]
     return costs
 
 
-def request_ms(endpoint: Endpoint, block: Block) -> float:
-    """Time of one request with its answer."""
-    if not endpoint.is_rtu:
-        return TCP_ROUND_TRIP_MS
-    characters = 8 + 5 + block.payload_bytes + SILENCE_CHARACTERS
-    return DEVICE_TURNAROUND_MS + characters * BITS_A_CHARACTER * 1000 / endpoint.baud_rate
-
-
-def _group_costs(fleet: Fleet, profile_name: str, endpoint: Endpoint) -> tuple[GroupCost, ...]:
-    profile = fleet.plant.profiles[profile_name]
+def _group_costs(fleet: Fleet, device: Device, cost: RequestCost, gaps: tuple[Gap, ...]) -> tuple[GroupCost, ...]:
+    profile = fleet.plant.profiles[device.profile]
     return tuple(
-        _group_cost(group, plan, profile.groups[group].interval_s, endpoint)
-        for group, plan in plans_of(profile).items()
+        _group_cost(group, plan, profile.groups[group].interval_s, cost)
+        for group, plan in plans_of(profile, cost, set(gaps)).items()
         if plan.requests
     )
 
 
-def _group_cost(group: str, plan: PollPlan, interval_s: float, endpoint: Endpoint) -> GroupCost:
+def _group_cost(group: str, plan: PollPlan, interval_s: float, cost: RequestCost) -> GroupCost:
     blocks = [request.block for request in plan.requests]
-    cycle_ms = sum(request_ms(endpoint, block) for block in blocks)
+    cycle_ms = sum(cost.of(block.cost_registers) + 1000 * plan.pause_s for block in blocks)
     return GroupCost(group, len(blocks), plan.registers, round(cycle_ms, 3), interval_s * 1000, tuple(map(str, blocks)))

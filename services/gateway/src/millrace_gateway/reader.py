@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from millrace_contract.runtime.clock import Clock
 
@@ -25,6 +26,8 @@ class ReadResult:
     arrived_ms: int | None = None
     fault: ReadFault | None = None
     round_trip_ms: float | None = None
+    timings: list[tuple[int, float]] = field(default_factory=list)
+    """(registers, ms) of each request that was answered with data"""
 
     def spoil(self, request: PlannedRequest, fault: ReadFault) -> None:
         """The request brought no data: its signals are bad for this reason."""
@@ -41,6 +44,7 @@ class Wire:
         self._breaker = Breaker()
         self._last_fault: NotConnected | None = None
         self._sent_s = 0.0
+        self._answered_s = 0.0
 
     @property
     def round_trip_ms(self) -> float:
@@ -60,7 +64,16 @@ class Wire:
     async def _read(self, unit: int, block: Block, timeout_s: float) -> bytes:
         await self._open(timeout_s)
         self._sent_s = self._clock.monotonic_s()
-        return await self.connection.read(unit, block.function_code, block.address, block.count, timeout_s)
+        try:
+            return await self.connection.read(unit, block.function_code, block.address, block.count, timeout_s)
+        finally:
+            self._answered_s = self._clock.monotonic_s()
+
+    async def leave_alone(self, pause_s: float) -> None:
+        """Wait until so long has passed since the last answer: some devices lose a request that comes too soon."""
+        left_s = self._answered_s + pause_s - self._clock.monotonic_s()
+        if left_s > 0:
+            await asyncio.sleep(left_s)
 
     def close(self) -> None:
         self.connection.close()
@@ -95,6 +108,8 @@ async def read_plan(wire: Wire, unit: int, timeout_s: float, plan: PollPlan, clo
         if refusal := request.resting(now_s):
             result.spoil(request, refusal)
             continue
+        if plan.pause_s:
+            await wire.leave_alone(plan.pause_s)
         try:
             payload = await wire.request(unit, request.block, timeout_s)
         except Refused as fault:
@@ -113,8 +128,11 @@ async def read_plan(wire: Wire, unit: int, timeout_s: float, plan: PollPlan, clo
         else:
             result.arrived_ms = clock.now_ms()
             result.round_trip_ms = wire.round_trip_ms
+            result.timings.append((request.cost_registers, result.round_trip_ms))
+            request.was_answered = True
             request.decoder.decode(payload, result.snapshot)
             REQUESTS.inc()
+    plan.learn()
     return result
 
 

@@ -21,6 +21,7 @@ from millrace_contract.runtime.status import StatusReporter
 
 from .comms import CommsState
 from .fleet import Fleet, load_fleet
+from .learned import LearnedDevice, known_of, load_learned, save_learned
 from .metrics import BROKER_CONNECTED, DEVICES, OUTBOX_BYTES, OUTBOX_DROPPED, OUTBOX_MESSAGES, OUTBOX_OLDEST
 from .polled_device import PolledDevice
 from .poller import ConnectionPoller
@@ -30,6 +31,8 @@ from .uplink import SERVICE, Uplink
 
 HOUSEKEEPING_S = 2.0
 COMMS_REFRESH_S = 60.0
+LEARNED_S = 30.0
+"""How often what was learned of the devices is looked at, and kept where it is new."""
 OUTBOX_STOP_S = 3.0
 
 _log = get_logger(__name__)
@@ -74,6 +77,7 @@ class Gateway:
             clock,
         )
         self._pollers: list[ConnectionPoller] = []
+        self._learned: dict[str, LearnedDevice] = {}
 
     async def run(self) -> int:
         stopping = asyncio.Event()
@@ -118,6 +122,7 @@ class Gateway:
     async def _stop(self) -> bool:
         """Stop reading, commit what was read, say good-bye; return whether everything was committed."""
         await asyncio.gather(*(poller.stop() for poller in self._pollers))
+        self._keep_learned(self._learned_now())
         self._heartbeats.retire("poller")
         self._watchdog.stop()
         self._status.stop()
@@ -127,13 +132,16 @@ class Gateway:
         return is_complete
 
     async def _keep_house(self, stopping: asyncio.Event) -> None:
-        refreshed_s = self._clock.monotonic_s()
+        refreshed_s = kept_s = self._clock.monotonic_s()
         while not stopping.is_set():
             self._heartbeats.beat("poller")
             self._show_metrics()
             if self._clock.monotonic_s() - refreshed_s >= COMMS_REFRESH_S:
                 refreshed_s = self._clock.monotonic_s()
                 self._uplink.publish_all_comms()
+            if self._clock.monotonic_s() - kept_s >= LEARNED_S:
+                kept_s = self._clock.monotonic_s()
+                await asyncio.to_thread(self._keep_learned, self._learned_now())
             try:
                 await asyncio.wait_for(stopping.wait(), HOUSEKEEPING_S)
             except TimeoutError:
@@ -142,10 +150,17 @@ class Gateway:
     def _build_pollers(self) -> list[ConnectionPoller]:
         fleet = self._accepted.model
         start_s = self._clock.monotonic_s()
+        self._learned = load_learned(self._settings.data)
         pollers = []
         for index, (endpoint, members) in enumerate(fleet.endpoints.items()):
             devices = [
-                PolledDevice(device, fleet.plant.profile_of(device.id), start_s=start_s, fraction=phase(index, place, len(members)))
+                PolledDevice(
+                    device,
+                    fleet.plant.profile_of(device.id),
+                    start_s=start_s,
+                    fraction=phase(index, place, len(members)),
+                    known=known_of(self._learned, device),
+                )
                 for place, device in enumerate(members)
             ]
             pollers.append(
@@ -154,6 +169,21 @@ class Gateway:
                 )
             )
         return pollers
+
+    def _learned_now(self) -> dict[str, LearnedDevice]:
+        return {device.device.id: device.learned for poller in self._pollers for device in poller.devices}
+
+    def _keep_learned(self, learned: dict[str, LearnedDevice]) -> None:
+        if learned == self._learned:
+            return
+        for name, now in learned.items():
+            for gap in set(now.gaps) - set(known.gaps if (known := self._learned.get(name)) else ()):
+                _log.info("gap_learned", device=name, must_not_cross=gap.profile_entry)
+        self._learned = learned
+        try:
+            save_learned(self._settings.data, learned)
+        except OSError as error:
+            _log.warning("learned_not_kept", reason=str(error))
 
     def _report_everything(self) -> None:
         for poller in self._pollers:

@@ -42,7 +42,7 @@ class Image:
         self._signals: dict[str, list[Signal]] = {}
         for signal in profile.signals.values():
             self._signals.setdefault(signal.table, []).append(signal)
-        self._spans = {table: _spans(table, signals, profile.limits.max_gap) for table, signals in self._signals.items()}
+        self._spans = {table: _spans(table, signals, profile.limits.widest_gap) for table, signals in self._signals.items()}
         self._sources = {name: _source(profile, signal) for name, signal in profile.signals.items() if name != READS_SERVED}
         for signal in profile.signals.values():
             if bits := _bits_of(profile, signal):

@@ -3,11 +3,26 @@
 from .alert_rules import AlertRule, Condition, DeviceOffline, NoData, Threshold, load_alert_rules
 from .calendar import Break, Calendar, CalendarException, Shift, load_calendar
 from .model import Connection, Device, Line, LineOee, PlantModel, load_plant
-from .profile import Counter, Group, Limits, OeeSignals, OnChange, Profile, Signal, Table, ValueType, WordOrder
+from .profile import (
+    AddressRange,
+    Barrier,
+    Counter,
+    Group,
+    Limits,
+    OeeSignals,
+    OnChange,
+    Profile,
+    Signal,
+    Table,
+    ValueType,
+    WordOrder,
+)
 from .reasons import Reason, Reasons, load_reasons
 
 __all__ = [
+    "AddressRange",
     "AlertRule",
+    "Barrier",
     "Break",
     "Calendar",
     "CalendarException",

@@ -64,11 +64,58 @@ class Group(Strict):
 
 
 class Limits(Strict):
-    """What the device accepts in one request, and how many unused registers may be read along to save a request."""
+    """What the device accepts in one request, how many unused registers may be read along to save a request (None: as many as
+    make it cheaper), and how long the device must be left alone after an answer."""
 
     max_registers: int = Field(default=125, ge=1, le=125)
     max_bits: int = Field(default=2000, ge=1, le=2000)
-    max_gap: int = Field(default=16, ge=0, le=124)
+    max_gap: int | None = Field(default=None, ge=0, le=124)
+    pause_ms: float = Field(default=0.0, ge=0, le=5_000)
+
+    @property
+    def widest_gap(self) -> int:
+        return self.max_registers - 1 if self.max_gap is None else self.max_gap
+
+
+class AddressRange(Strict):
+    """Addresses of one table, both ends among them."""
+
+    table: Table = "holding"
+    first: int = Field(ge=0, le=65_535)
+    last: int = Field(ge=0, le=65_535)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> AddressRange:
+        if self.first > self.last:
+            raise ValueError(f"first {self.first} comes after last {self.last}")
+        return self
+
+
+class Barrier(Strict):
+    """What no request reads across: the addresses `first` to `last`, or the border just before the address `at`."""
+
+    table: Table = "holding"
+    first: int | None = Field(default=None, ge=0, le=65_535)
+    last: int | None = Field(default=None, ge=0, le=65_535)
+    at: int | None = Field(default=None, ge=1, le=65_535)
+
+    @property
+    def start(self) -> int:
+        return (self.at if self.first is None else self.first) or 0
+
+    @property
+    def end(self) -> int:
+        """The first address behind it; equal to `start` for a border."""
+        return self.start if self.last is None else self.last + 1
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Barrier:
+        is_range = self.first is not None and self.last is not None
+        if is_range == (self.at is not None) or (self.first is None) != (self.last is None):
+            raise ValueError("needs first and last, or at")
+        if self.end < self.start:
+            raise ValueError(f"first {self.first} comes after last {self.last}")
+        return self
 
 
 class Signal(Strict):
@@ -183,6 +230,8 @@ class Profile(Strict):
     groups: dict[str, Group] = Field(min_length=1)
     signals: dict[str, Signal] = Field(min_length=1)
     atomic: tuple[tuple[str, ...], ...] = ()
+    read_as_one: tuple[AddressRange, ...] = ()
+    must_not_cross: tuple[Barrier, ...] = ()
     oee: OeeSignals | None = None
 
     @model_validator(mode="before")

@@ -1,0 +1,71 @@
+"""What a request costs: a round trip, and a little for each register. Measured from ordinary reads, never by extra ones. Pure."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Final, NamedTuple
+
+from .endpoint import Endpoint
+
+TCP_ROUND_TRIP_MS: Final = 10.0
+"""A request and its answer with an ordinary PLC: most of it is the PLC's own cycle."""
+TCP_REGISTER_MS: Final = 0.01
+DEVICE_TURNAROUND_MS: Final = 5.0
+BITS_A_CHARACTER: Final = 11
+FRAME_CHARACTERS: Final = 8 + 5
+"""The request, and what surrounds the data of its answer."""
+SILENCE_CHARACTERS: Final = 7
+"""Twice the 3.5 characters of silence that separate RTU frames."""
+SAMPLES: Final = 20
+"""Timings of one length of request that are enough to know it."""
+LENGTH_SPREAD: Final = 8
+"""Registers by which two requests must differ to tell the cost of a register from that of a round trip."""
+
+
+class RequestCost(NamedTuple):
+    """Milliseconds of a request: `round_trip_ms + registers * register_ms`. `is_measured`: with this very device."""
+
+    round_trip_ms: float
+    register_ms: float
+    is_measured: bool = False
+
+    def of(self, registers: float) -> float:
+        """Milliseconds of a request of so many registers; 16 bits count as one."""
+        return self.round_trip_ms + registers * self.register_ms
+
+
+TCP_COST: Final = RequestCost(TCP_ROUND_TRIP_MS, TCP_REGISTER_MS)
+
+
+def assumed_cost(endpoint: Endpoint) -> RequestCost:
+    """What a request to this endpoint costs until it has been measured."""
+    if not endpoint.is_rtu:
+        return TCP_COST
+    character_ms = BITS_A_CHARACTER * 1000 / endpoint.baud_rate
+    overhead_ms = DEVICE_TURNAROUND_MS + (FRAME_CHARACTERS + SILENCE_CHARACTERS) * character_ms
+    return RequestCost(overhead_ms, 2 * character_ms)
+
+
+class CostMeter:
+    """Learns the cost from the first timings of each length of request; then it costs nothing."""
+
+    def __init__(self) -> None:
+        self._timings: dict[int, list[float]] = {}
+
+    def observe(self, registers: int, took_ms: float) -> None:
+        timings = self._timings.setdefault(registers, [])
+        if len(timings) < SAMPLES:
+            timings.append(took_ms)
+
+    def cost(self, assumed: RequestCost) -> RequestCost | None:
+        """The measured cost, or None while too little is known. Where all requests are about as long, the cost of a register
+        is the assumed one."""
+        known = {registers: median(timings) for registers, timings in self._timings.items() if len(timings) == SAMPLES}
+        if not known:
+            return None
+        shortest, longest = min(known), max(known)
+        register_ms = assumed.register_ms
+        if longest - shortest >= LENGTH_SPREAD:
+            register_ms = max(0.0, (known[longest] - known[shortest]) / (longest - shortest))
+        round_trip_ms = max(0.1, known[shortest] - shortest * register_ms)
+        return RequestCost(round(round_trip_ms, 3), round(register_ms, 5), is_measured=True)
