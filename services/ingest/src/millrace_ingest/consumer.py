@@ -8,7 +8,7 @@ from functools import partial
 
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.health import Heartbeats
-from millrace_contract.runtime.mqtt import Received
+from millrace_contract.runtime.session import Received
 
 from .buffer import Buffer
 from .decoder import Decoder

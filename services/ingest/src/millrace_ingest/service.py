@@ -12,8 +12,9 @@ from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.runtime.session import Callbacks, Received
 from millrace_contract.runtime.status import StatusReporter, last_will
+from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.topics import Topics
 
 from . import figures
@@ -121,8 +122,8 @@ class IngestService:
             decoder=lambda: self._watch.decoder,
         )
 
-    def _make_session(self) -> MqttSession:
-        return MqttSession(
+    def _make_session(self) -> WireSession:
+        return WireSession(
             self._settings,
             f"{SERVICE}-{self._settings.instance}",
             Callbacks(message=self._received, connected=self._report),
