@@ -37,11 +37,10 @@ def list_events(
     return EventList(items=[event_resource(stored) for stored in found], last_seq=last_seq)
 
 
-def _resume_after(
-    last_event_id: Annotated[str | None, Header(description="resume after this seq")] = None,
-) -> int | None:
+def _begin_after(context: Ctx, last_event_id: Annotated[str | None, Header(description="resume after this seq")] = None) -> int:
+    # Found before the answer begins: whoever has its first byte misses nothing that happens later.
     if last_event_id is None:
-        return None
+        return context.reader.last_event_seq()
     if not last_event_id.isascii() or not last_event_id.isdecimal() or len(last_event_id) > 18:
         raise Problem("bad-request", "Last-Event-ID: send the id of the last event that you have, a number")
     return int(last_event_id)
@@ -49,11 +48,11 @@ def _resume_after(
 
 @router.get("/v1/alerts/stream", response_class=EventSourceResponse, responses=answers("bad-request"))
 async def stream_events(
-    *, context: Ctx, _client: Reads, after: Annotated[int | None, Depends(_resume_after)]
+    context: Ctx, _client: Reads, after: Annotated[int, Depends(_begin_after)]
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: `id` is the seq, `data` an event as in /v1/alert-events. Without Last-Event-ID it begins now."""
     reader = context.reader
-    seq = await to_thread.run_sync(reader.last_event_seq) if after is None else after
+    seq = after
     while not context.bell.is_closing:
         rung = context.bell.next()  # Taken before reading: what is committed from here on rings it.
         found = await to_thread.run_sync(reader.events, seq, STREAM_BATCH)
