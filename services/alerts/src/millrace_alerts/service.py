@@ -35,6 +35,8 @@ from .store import Reader, Store
 
 SERVICE = "alerts"
 GRACEFUL_STOP_S = 3
+MAX_CONNECTIONS = 500
+"""Open connections and streams; beyond it uvicorn answers 503."""
 
 _log = get_logger(__name__)
 
@@ -173,6 +175,7 @@ class Service:
             access_log=False,
             timeout_graceful_shutdown=GRACEFUL_STOP_S,
             server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
             lifespan="on",
         )
         self._server = uvicorn.Server(config)

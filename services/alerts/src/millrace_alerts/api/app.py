@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from . import actions, alerts, devices, events, health, oee, page, problems, readings
 from .body_limit import BodyLimit
 from .context import Context
+from .overview import Overview
 
 MAX_BODY_BYTES = 64 * 1024
 BEAT_S = 1.0
@@ -48,6 +49,7 @@ def create_app(context: Context) -> FastAPI:
         redoc_url=None,
     )
     app.state.context = context
+    app.state.overview = Overview(context)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     problems.install(app)
     # The stream comes first: its path would otherwise be an alert's id.

@@ -4,26 +4,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from millrace_contract.times import format_timestamp
 
-from ..alert import PRIORITIES
-from ..lifecycle import ANNUNCIATED, SUPPRESSED
-from ..watch import DeviceRecord
 from .access import Credentials, authenticate
-from .context import Context, Ctx
-from .models import alert_resource
-from .plant_view import comms_of, is_stale, machine_state_of
+from .context import Ctx
+from .overview import FRESH_S, Overview
 
 router = APIRouter(include_in_schema=False)
 
-MAX_ALERTS = 300
-"""More than a person can look at; the page says how many there are."""
 LEAST_PAUSE_S = 1.0
 PULSE_S = 5.0
 """The page gets something at least so often, so that it can tell a quiet plant from a lost connection."""
@@ -67,6 +61,14 @@ def icon() -> Response:
     return _file("icon.svg")
 
 
+def _overview(request: Request) -> Overview:
+    overview: Overview = request.app.state.overview
+    return overview
+
+
+Shown = Annotated[Overview, Depends(_overview)]
+
+
 def _may_look(context: Ctx, credentials: Credentials) -> None:
     """Anybody where the page is public; else who has a token with the scope read."""
     if not context.settings.page_anonymous:
@@ -74,88 +76,22 @@ def _may_look(context: Ctx, credentials: Credentials) -> None:
 
 
 @router.get("/page/stream", response_class=EventSourceResponse)
-async def stream(context: Ctx, _allowed: Annotated[None, Depends(_may_look)]) -> AsyncIterator[ServerSentEvent]:
+async def stream(context: Ctx, overview: Shown, _allowed: Annotated[None, Depends(_may_look)]) -> AsyncIterator[ServerSentEvent]:
     """What the page shows: all of it first, then only the parts that changed, and a pulse in between."""
     sent: dict[str, str] = {}
     while not context.bell.is_closing:
-        rung = context.bell.next()
-        parts = await to_thread.run_sync(_parts, context)
+        rung, heard_s = context.bell.next(), context.clock.monotonic_s()
+        parts, made_s = await to_thread.run_sync(overview.parts)
         changed = {name: part for name, part in parts.items() if sent.get(name) != part}
         sent = parts
         body = ",".join(f"{json.dumps(name)}:{part}" for name, part in changed.items())
         now = format_timestamp(context.clock.now_ms())
         yield ServerSentEvent(event="parts", raw_data=f'{{"now":"{now}","parts":{{{body}}}}}')
+        if made_s < heard_s:  # What was shared may be older than the last ring, so look once more.
+            await asyncio.sleep(FRESH_S)
+            continue
         try:
             await asyncio.wait_for(rung.wait(), PULSE_S)
         except TimeoutError:
             continue
         await asyncio.sleep(LEAST_PAUSE_S)
-
-
-def _parts(context: Context) -> dict[str, str]:
-    """The alerts, and each line, as JSON by name."""
-    lines = _lines(context)
-    return {"alerts": json.dumps(_alerts(context)), **{f"line/{line['name']}": json.dumps(line) for line in lines}}
-
-
-def _alerts(context: Context) -> dict[str, Any]:
-    marks = ",".join("?" * len(ANNUNCIATED))
-    shown = context.reader.alerts(f"state IN ({marks})", sorted(ANNUNCIATED), MAX_ALERTS)
-    hidden = context.reader.alerts("state IN (?, ?, ?)", sorted(SUPPRESSED), MAX_ALERTS)
-    resources = [alert_resource(alert, context.watched[alert.id]) for alert in shown if alert.id in context.watched]
-    resources.sort(key=lambda each: -PRIORITIES.index(each.priority))
-    return {
-        "total": context.reader.open_alert_count(),
-        "shown": [each.model_dump() for each in resources],
-        "hidden": [
-            alert_resource(alert, context.watched[alert.id]).model_dump() for alert in hidden if alert.id in context.watched
-        ],
-    }
-
-
-def _lines(context: Context) -> list[dict[str, Any]]:
-    records = context.reader.devices()
-    gateways = context.reader.gateways()
-    figures = {(each.line, each.device_id if isinstance(each.device_id, str) else ""): each for each in context.reader.oee()}
-    now_ms = context.clock.now_ms()
-    lines: list[dict[str, Any]] = []
-    for line in context.plant.lines.values():
-        machines = []
-        for name in line.devices:
-            device = context.plant.devices[name]
-            record = records.get(name, DeviceRecord())
-            comms = comms_of(device, record, gateways)
-            found = machine_state_of(context.plant, device, record)
-            oee = context.plant.profile_of(name).oee
-            state, stale = (
-                (None, True)
-                if found is None or oee is None
-                else (found[0], is_stale(context.plant, device, oee.state, found[1], now_ms))
-            )
-            document = figures.get((line.name, name))
-            machines.append(
-                {
-                    "id": name,
-                    "title": device.title or name,
-                    "comms": comms.state,
-                    "reason": comms.reason,
-                    "state": state,
-                    "has_state": oee is not None,
-                    "stale": stale,
-                    "oee": None if document is None else document.oee,
-                }
-            )
-        document = figures.get((line.name, ""))
-        lines.append(
-            {
-                "name": line.name,
-                "title": line.title,
-                "oee": None if document is None else document.oee,
-                "availability": None if document is None else document.availability,
-                "performance": None if document is None else document.performance,
-                "quality": None if document is None else document.quality,
-                "window": None if document is None else document.window.id,
-                "machines": machines,
-            }
-        )
-    return lines
