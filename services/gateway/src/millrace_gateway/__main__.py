@@ -1,4 +1,4 @@
-"""The command line: run, plan, read, probe."""
+"""The command line: run, plan, read, probe, scan, profile import."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from millrace_contract.errors import ConfigurationProblems, Problem
@@ -17,16 +18,18 @@ from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, add_co
 from millrace_contract.runtime.settings import load_settings
 
 from .blocks import FUNCTION_CODES
-from .commission import read_around, read_device
+from .commission import check_profile, read_around, read_device
 from .endpoint import Endpoint
 from .faults import ReadFault
 from .fleet import select_fleet
 from .learned import load_learned
 from .polling_cost import DeviceCost, fleet_costs
 from .probe import Candidate, candidates
+from .scan import LIKELY_PLACES, scan
 from .service import serve
 from .settings import GatewaySettings
 from .tables import aligned
+from .tag_list import profile_from_tags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +65,22 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--timeout-s", type=float, default=1.0, metavar="S")
     probe.set_defaults(command=_probe)
 
-    for each in (run, plan, read, probe):
+    scanned = commands.add_parser("scan", help="the units that answer at a host, their largest request and shortest pause")
+    scanned.add_argument("host", metavar="HOST[:PORT]", help="port 502 unless given")
+    scanned.add_argument("--units", default="1-32,255", metavar="N,N-M", help="unit ids to ask (default 1-32,255)")
+    scanned.add_argument("--table", choices=["holding", "input"], default="holding", help="with --address (default holding)")
+    scanned.add_argument("--address", type=int, metavar="A", help="a zero-based address that can be read (default: likely ones)")
+    scanned.add_argument("--transport", choices=["tcp", "rtu_over_tcp"], default="tcp")
+    scanned.add_argument("--timeout-s", type=float, default=0.5, metavar="S")
+    scanned.set_defaults(command=_scan)
+
+    profile = commands.add_parser("profile", help="make a device profile").add_subparsers(required=True, metavar="WHAT")
+    imported = profile.add_parser("import", help="from a tag list (CSV with name, address, type, unit, ...); prints the profile")
+    imported.add_argument("file", type=Path, metavar="TAGS.csv")
+    imported.add_argument("--title", help="what people call the device (default: the file's name)")
+    imported.set_defaults(command=_import)
+
+    for each in (run, plan, read, probe, scanned, imported):
         add_common_arguments(each)
     return parser
 
@@ -227,6 +245,72 @@ def _print_candidates(found: Sequence[Candidate], options: argparse.Namespace) -
         for each in matching:
             off = "" if each.address == options.address else f"    # one off: you asked for {options.address}"
             print(f"  {each.profile_line}{off}")
+
+
+def _scan(options: argparse.Namespace) -> int:
+    host, port = _host_and_port(options.host)
+    units = _unit_ids(options.units)
+    if options.address is not None and not 0 <= options.address <= 0xFFFF:
+        raise _mistake("--address", f"{options.address} is not allowed: 0 to 65535")
+    if options.timeout_s <= 0:
+        raise _mistake("--timeout-s", f"{options.timeout_s:g} is not allowed: more than 0")
+    places = LIKELY_PLACES if options.address is None else [(options.table, options.address)]
+    endpoint = Endpoint(options.transport, host, port)
+    try:
+        found = scan(endpoint, units, places, options.timeout_s)
+    except ReadFault as fault:
+        sys.stderr.write(f"{endpoint}: {fault.reason}\n")
+        return EXIT_NOT_WELL
+    if options.json:
+        for each in found:
+            print(json.dumps(dataclasses.asdict(each)))
+    elif found:
+        rows = [
+            (
+                each.unit,
+                each.round_trip_ms,
+                "-" if each.table is None else f"{each.table} {each.address}",
+                "-" if each.largest_request is None else each.largest_request,
+                "-" if each.pause_ms is None else f"{each.pause_ms:g}",
+                each.remark,
+            )
+            for each in found
+        ]
+        print(aligned(("unit", "round trip ms", "read at", "largest request", "pause ms", "why"), rows))
+        if len(found) == len(units) > 2:
+            print("\nEvery unit id was answered: the device probably ignores it.")
+    else:
+        print(f"{endpoint} listens, but none of the units {options.units} answered within {options.timeout_s:g} s.")
+    return EXIT_WELL if found else EXIT_NOT_WELL
+
+
+def _unit_ids(text: str) -> list[int]:
+    units: dict[int, None] = {}
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()) or not int(first) <= int(last or first) <= 255:
+            raise _mistake("--units", f"{part.strip()!r} is not a unit id from 0 to 255, or a range like 1-32")
+        units.update(dict.fromkeys(range(int(first), int(last or first) + 1)))
+    return list(units)
+
+
+def _import(options: argparse.Namespace) -> int:
+    try:
+        raw = options.file.read_bytes()
+    except OSError as error:
+        raise _mistake("TAGS.csv", f"{options.file} cannot be read: {error.strerror}") from error
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", errors="replace")  # What a spreadsheet on Windows writes.
+    profile, count = profile_from_tags(text, options.file.name, title=options.title or options.file.stem)
+    check_profile(profile, options.file.stem)
+    if options.json:
+        print(json.dumps({"signals": count, "profile": profile}))
+    else:
+        print(profile, end="")
+        sys.stderr.write(f"{count} signals. Save as profiles/<vendor>-<model>.yaml, fill in source, and run millrace check.\n")
+    return EXIT_WELL
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
+from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.plant import Device, Profile
+from millrace_contract.plant.profile import load_profiles
 from millrace_contract.runtime.clock import SystemClock
 
 from .blocks import FUNCTION_CODES, Block
@@ -121,6 +125,16 @@ async def _widest(connection: ModbusConnection, unit: int, table: str, start: in
             if not fault.is_about_addresses:
                 raise
     return await connection.read(unit, FUNCTION_CODES[table], start, widths[-1], timeout_s)
+
+
+def check_profile(text: str, name: str) -> None:
+    """Raises ConfigurationProblems for what `millrace check` would say of this profile."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / f"{name}.yaml").write_text(text, encoding="utf-8")
+        _, documents = load_profiles(Path(folder))
+    problems = [problem for document in documents for problem in document.problems]
+    if problems:
+        raise ConfigurationProblems(problems)
 
 
 def _raw_registers(payloads: list[tuple[Block, bytes]]) -> dict[tuple[str, int], int]:
