@@ -27,7 +27,6 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "protocol address",
         "offset address",
         "addr",
-        "register address",
         "zero based address",
     ),
     "reference": ("reference", "reference number", "modbus reference", "modicon address", "modicon", "4x address", "plc address"),
@@ -188,9 +187,10 @@ def _signal(cells: Mapping[str, str]) -> tuple[str, dict[str, str | int | float]
     if "order" in cells:
         keys["order"] = _one_of("order", cells["order"], ORDERS)
     scale = _number(cells, "scale", 1.0) / _number(cells, "divisor", 1.0)
-    for key, value, default in (("scale", scale, 1.0), ("offset", _number(cells, "offset", 0.0), 0.0)):
-        if value != default:
-            keys[key] = value
+    if scale != 1:
+        keys["scale"] = scale
+    if offset := _number(cells, "offset", 0.0):
+        keys["offset"] = offset
     for key in ("minimum", "maximum"):
         if key in cells:
             keys[key] = _number(cells, key, 0.0)
@@ -287,7 +287,7 @@ def _number(cells: Mapping[str, str], column: str, default: float) -> float:
     """`0.1`, `0,1`, `1/10`, `x10`."""
     if column not in cells:
         return default
-    text = cells[column].replace(",", ".").lower().lstrip("x*× ")
+    text = cells[column].replace(",", ".").lower().lstrip("x*\u00d7 ")
     above, _, below = text.partition("/")
     try:
         value = float(above) / float(below or 1)
