@@ -5,7 +5,7 @@ from millrace_ingest.sequences import MAX_STRETCHES, Sequences, Step
 
 
 def follow(sequences: Sequences, seq: int, prev: int | None, content: int = 0, stream: str = "edge-1.a") -> Step:
-    return sequences.follow("D", stream, seq, prev, content)
+    return sequences.follow("D", stream, seq, prev, content, now_s=0)
 
 
 def test_a_chain_without_gaps() -> None:
@@ -57,3 +57,30 @@ def test_memory_is_bounded_when_every_message_leaves_a_gap() -> None:
     for seq in range(0, 40 * MAX_STRETCHES, 10):
         follow(sequences, seq + 5, seq)
     assert sequences.open_gaps <= MAX_STRETCHES
+
+
+def test_contents_are_remembered_for_ten_minutes_and_bounded() -> None:
+    sequences = Sequences()
+    for seq in range(1, 2_000):
+        sequences.follow("D", "edge-1.a", seq, seq - 1, content=seq, now_s=float(seq))
+    assert sequences.follow("D", "edge-1.a", 1_500, 1_499, content=0, now_s=2_000.0) is Step.CONFLICT
+    # Long forgotten: a repeat, of whatever content.
+    assert sequences.follow("D", "edge-1.a", 100, 99, content=0, now_s=2_000.0) is Step.REPEAT
+    for seq in range(2_000, 10_000):
+        sequences.follow("D", "edge-1.a", seq, seq - 1, content=seq, now_s=2_000.0)
+    assert sequences.follow("D", "edge-1.a", 3_000, 2_999, content=0, now_s=2_000.0) is Step.REPEAT
+    assert sequences.follow("D", "edge-1.a", 9_000, 8_999, content=0, now_s=2_000.0) is Step.CONFLICT
+
+
+def test_one_of_several_ingests_sees_repeats_but_no_gaps() -> None:
+    sequences = Sequences(whole=False)
+    steps = [follow(sequences, seq, seq - 1, content) for seq, content in [(10, 1), (400, 2), (90, 3), (400, 2), (10, 9)]]
+    assert steps == [Step.NEXT, Step.NEXT, Step.NEXT, Step.REPEAT, Step.CONFLICT]
+    assert sequences.open_gaps == 0
+
+
+def test_messages_without_a_stream_are_known_by_device_time_and_signals() -> None:
+    sequences = Sequences()
+    seen = [("D", 5, 1, 7), ("D", 5, 2, 7), ("D", 5, 1, 7), ("D", 5, 1, 8), ("E", 5, 1, 8)]
+    assert [sequences.recognise(*one, now_s=0) for one in seen] == [Step.NEXT, Step.NEXT, Step.REPEAT, Step.CONFLICT, Step.NEXT]
+    assert sequences.recognise("D", 5, 1, 9, now_s=700) is Step.NEXT

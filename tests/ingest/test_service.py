@@ -152,6 +152,25 @@ def test_bad_input_ends_as_dead_letters_and_the_neighbours_are_stored(
     assert series.rows[0][1] == 'say "hi"\\\n'
 
 
+def test_ten_thousand_signals_of_one_device_are_stopped_at_the_limit(ingest: Any, gateway: Any, stranger: MqttSession) -> None:
+    ingest.start()
+    wait_until(ingest.ready, "ingest to be ready")
+    now_ms = SystemClock().now_ms()
+    for number in range(10_000):
+        body = {"timestamp": format_timestamp(now_ms + number), "readings": {f"value_{number}": number}}
+        stranger.publish("plant/line1/D-0/telemetry", json.dumps(body).encode())
+    gateway.send(200)
+    wait_until(lambda: gateway.is_drained, "an empty outbox", 60)
+    wait_until(lambda: ingest.figure("dead_letters") >= 8_000, "the dead letters", 60)
+    [letter] = [json.loads(one) for one in ingest.command("dead-letters", "list", "--limit", "1", "--json")[1].splitlines()]
+    assert letter["code"] == "too_many_signals"
+    assert "limit is 2000 (MILLRACE_INGEST_SIGNALS_MAX)" in letter["reason"]
+    with Influx(ingest.influxd.settings()) as influx:
+        [fields] = influx.query("telemetry", 'SHOW FIELD KEYS FROM "acme-mill"')
+    assert 1_900 < len(fields.rows) <= 2_005  # and _stream, _seq, _prev
+    assert_stored_once(gateway, ingest)
+
+
 def test_points_that_the_database_refuses_become_dead_letters(
     ingest: Any, gateway: Any, stranger: MqttSession, message: Message
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from millrace_contract.errors import Unavailable
 from millrace_contract.messages import Status, encode
 from millrace_contract.plant import PlantModel, load_plant
-from millrace_contract.runtime.influx import BadLines, PartialWrite, Refused
+from millrace_contract.runtime.influx import BadLines, Failing, PartialWrite, Refused
 from millrace_contract.testing import ManualClock
 from millrace_ingest.confirmations import Confirmation
 from millrace_ingest.dead_letters import Selection
@@ -27,7 +27,7 @@ Message = Callable[..., bytes]
 class ScriptedDatabase:
     """Keeps lines by bucket. `trouble` is raised instead while it is set, each of `hiccups` once.
 
-    Temperatures of 13 conflict, those of 14 can't be read.
+    Temperatures of 13 conflict, those of 14 can't be read, and at those of 15 the database fails.
     """
 
     def __init__(self) -> None:
@@ -43,6 +43,8 @@ class ScriptedDatabase:
         if self.trouble is not None:
             raise self.trouble
         lines = body.split(b"\n")
+        if any(b"temperature=15.0" in line for line in lines):
+            raise Failing("internal error")
         if any(b"temperature=14.0" in line for line in lines):
             raise BadLines("unable to parse")
         good = [line for line in lines if b"temperature=13.0" not in line]
@@ -309,3 +311,47 @@ def test_status_of_services_is_platform_health(bench: Bench) -> None:
     body = encode(Status(service="oee", instance="1", alive=True, timestamp="2025-10-09T08:53:20Z", figures={"windows": 3}))
     bench.writer.turn([bench.arrive(body, topic="plant/_platform/oee/1/status")])
     assert any(line.startswith(b"platform,service=oee,instance=1 alive=1.0") for line in bench.database.lines["production"])
+
+
+def test_a_line_at_which_the_database_always_fails_is_isolated(bench: Bench, message: Message) -> None:
+    temperatures = {17: 15.0, 40: 14.0}
+    arrivals = [bench.arrive(message(seq=seq, device=f"D-{seq % 20}", temperature=temperatures.get(seq, 20.0)), f"D-{seq % 20}")
+                for seq in range(1, 101)]  # fmt: skip
+    bench.writer.turn(arrivals)
+    assert bench.writer.taking.taking
+    assert bench.database.seqs() == [seq for seq in range(1, 101) if seq not in temperatures]
+    assert bench.letters() == [("D-0", "refused_line"), ("D-17", "server_error")]
+    assert bench.confirmed_seqs() == list(range(1, 101))
+    # For a while its topic is written apart: neither patience nor neighbours are spent on it again.
+    before_s, requests = bench.clock.monotonic_s(), bench.database.requests
+    bench.writer.turn(
+        [
+            bench.arrive(message(seq=101, device="D-17", temperature=15.0), "D-17"),
+            bench.arrive(message(seq=102, device="D-1"), "D-1"),
+        ]
+    )
+    assert bench.clock.monotonic_s() == before_s
+    assert bench.database.requests - requests < 10
+    assert 102 in bench.database.seqs()
+
+
+def test_a_database_that_fails_at_everything_is_no_fault_of_a_line(bench: Bench, message: Message) -> None:
+    bench.writer.turn([bench.arrive(message(seq=1))])
+    bench.database.trouble = Failing("internal error")
+    bench.writer.turn([bench.arrive(message(seq=seq)) for seq in range(2, 50)])
+    assert not bench.writer.taking.taking
+    assert bench.letters() == []
+    assert bench.confirmed_seqs() == [1]
+
+
+def test_a_message_again_with_other_values_is_a_conflict_for_ten_minutes(bench: Bench, message: Message) -> None:
+    now_ms = bench.clock.now_ms()
+    for seq in (7, None):
+        first, other = (message(timestamp_ms=now_ms, seq=seq, temperature=value) for value in (20.0, 21.0))
+        bench.writer.turn([bench.arrive(first)])
+        conflicts, repeats = bench.writer.figures.steps["conflict"], bench.writer.figures.steps["repeat"]
+        bench.writer.turn([bench.arrive(first)])
+        assert bench.writer.figures.steps["repeat"] == repeats + 1
+        bench.clock.advance(590)
+        bench.writer.turn([bench.arrive(other)])
+        assert bench.writer.figures.steps["conflict"] == conflicts + 1

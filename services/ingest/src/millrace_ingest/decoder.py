@@ -23,6 +23,7 @@ from millrace_contract.times import FUTURE_LIMIT_MS, OLDEST_MS, parse_timestamp
 from millrace_contract.topics import Kind, Topic, Topics
 
 from .confirmations import Identity, sender_of
+from .signal_limit import SignalLimit
 
 STORED_KINDS = (
     Kind.TELEMETRY,
@@ -36,13 +37,17 @@ STORED_KINDS = (
 )
 _NAME = re.compile(SEGMENT_PATTERN)
 _RETAINED_KINDS = frozenset({Kind.OEE, Kind.STATUS})
+SIGNALS_MAX = 2_000
 _SALVAGE_BYTES = 1024 * 1024
 """Larger payloads are not searched for the identity of their message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A message as a line. `identity` only where its outbox is believed; `doubted` where it named one that is not."""
+    """A message as a line. `identity` only where its outbox is believed; `doubted` where it named one that is not.
+
+    `signals`: a hash of the readings' names, which with device and time identify telemetry without an identity.
+    """
 
     bucket: str
     line: bytes
@@ -55,6 +60,7 @@ class Accepted:
     doubted: bool = False
     declared: bool = True
     unknown_keys: int = 0
+    signals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +85,11 @@ Verdict = Accepted | Rejected | Ignored
 
 
 class Decoder:
-    """Knows one plant model. Immutable: a new plant model is a new decoder."""
+    """Knows one plant model: a new one is a new decoder. Of what it decoded only `signals` remembers something."""
 
-    def __init__(self, plant: PlantModel) -> None:
+    def __init__(self, plant: PlantModel, signals: SignalLimit | None = None) -> None:
         self._plant = plant
+        self._signals = signals or SignalLimit(SIGNALS_MAX)
         # Topics come again and again; the cache is bounded, because a stranger may invent them.
         self._parse = lru_cache(maxsize=16_384)(_parser(Topics(plant.root)))
 
@@ -112,6 +119,7 @@ class Decoder:
         message = decode_telemetry(payload, now_ms, device_id)
         if device is None and self._plant.undeclared == "park":
             raise Malformed("undeclared", f"device {device_id} is not in plant.yaml, which says to park such devices")
+        self._signals.check(device_id, message.readings.keys() | message.quality.keys())
         identity = _believed(device, message)
         doubted = message.stream is not None and identity is None
         if doubted:
@@ -130,6 +138,7 @@ class Decoder:
             doubted=doubted,
             declared=device is not None,
             unknown_keys=len(unknown_keys(payload)),
+            signals=hash(frozenset(message.readings)) if identity is None else 0,
         )
 
     def _rejected(self, topic: Topic, payload: bytes, code: str, reason: str) -> Rejected:

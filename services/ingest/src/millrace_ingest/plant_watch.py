@@ -11,7 +11,8 @@ from millrace_contract.plant.accepted import Accepted, load_accepted
 from millrace_contract.plant.model import PlantModel
 from millrace_contract.runtime.logs import get_logger
 
-from .decoder import Decoder
+from .decoder import SIGNALS_MAX, Decoder
+from .signal_limit import SignalLimit
 
 _log = get_logger(__name__)
 
@@ -19,17 +20,18 @@ _log = get_logger(__name__)
 class PlantWatch:
     """`decoder` may be read from any thread; `look` belongs to one."""
 
-    def __init__(self, config_dir: Path, data_dir: Path) -> None:
+    def __init__(self, config_dir: Path, data_dir: Path, signals_max: int = SIGNALS_MAX) -> None:
         """Raises ConfigurationProblems when the files are wrong and never were right, or the data folder can't be written."""
         self._config_dir = config_dir
         self._data_dir = data_dir
+        self._signals = SignalLimit(signals_max)
         self._seen = self._stamp()
         try:
             self._accepted: Accepted[PlantModel] = load_accepted(config_dir, data_dir, load_plant)
         except OSError as error:
             raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_DATA", f"cannot be written: {error}")]) from error
         self._root_problem: str | None = None
-        self.decoder = Decoder(self._accepted.model)
+        self.decoder = Decoder(self._accepted.model, self._signals)
         if self._accepted.problems:
             _log.error("configuration_refused", problems=[str(problem) for problem in self._accepted.problems])
 
@@ -69,7 +71,7 @@ class PlantWatch:
             return True
         self._root_problem = None
         self._accepted = accepted
-        self.decoder = Decoder(accepted.model)
+        self.decoder = Decoder(accepted.model, self._signals)
         if accepted.problems:
             _log.error("configuration_refused", problems=[str(problem) for problem in accepted.problems])
         else:

@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from millrace_contract.runtime.influx import BadLines, PartialWrite
+from millrace_contract.runtime.influx import BadLines, Failing, PartialWrite
+
+MOST_ISOLATED = 8
+"""Lines of one batch that may be to blame for a failing database."""
+CONFIRMATIONS = 2
 
 Write = Callable[[bytes], None]
-"""Writes one body of lines. Raises BadLines (400), PartialWrite (422), or anything else, which ends the attempt."""
+"""Writes one body of lines. Raises BadLines (400), PartialWrite (422), Failing (500), or anything else, which ends the attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,46 @@ def write_lines(write: Write, lines: Sequence[bytes]) -> list[Reject]:
     return rejects
 
 
+def isolate(write: Write, canary: Callable[[], None], lines: Sequence[bytes]) -> list[Reject]:
+    """As `write_lines`, for a body at which the database fails (500) again and again although it takes others.
+
+    `canary` writes something harmless. Whenever that fails too, it is the database and no line of ours: Failing or whatever the
+    canary raises passes, as it does when more than MOST_ISOLATED lines seem to be at fault.
+    """
+    rejects: list[Reject] = []
+    failing = 0
+    open_ranges = [(0, len(lines))]
+    while open_ranges:
+        first, end = open_ranges.pop()
+        try:
+            found = write_lines(write, lines[first:end])
+        except Failing as problem:
+            canary()
+            if end - first > 1:
+                middle = (first + end) // 2
+                open_ranges += [(middle, end), (first, middle)]
+                continue
+            failing += 1
+            if failing > MOST_ISOLATED or not _fails_alone(write, canary, lines[first]):
+                raise
+            rejects.append(Reject(first, "server_error", f"the database fails at this line, and takes others: {problem}"))
+        else:
+            rejects += [Reject(first + one.index, one.code, one.reason) for one in found]
+    return sorted(rejects, key=lambda reject: reject.index)
+
+
+def _fails_alone(write: Write, canary: Callable[[], None], line: bytes) -> bool:
+    """Whether a line that failed once fails again, each time beside a canary that does not."""
+    for _ in range(CONFIRMATIONS):
+        try:
+            write(line)
+        except Failing:
+            canary()
+        else:
+            return False
+    return True
+
+
 class Suspects:
     """Topics whose lines were refused lately. They are written apart, so that a search delays nobody else's lines."""
 
@@ -65,6 +109,9 @@ class Suspects:
         if len(self._until_s) >= self._most:
             del self._until_s[next(iter(self._until_s))]
         self._until_s[topic] = now_s + self._keep_s
+
+    def has(self, topic: str, now_s: float) -> bool:
+        return self._until_s.get(topic, 0.0) > now_s
 
     def part(self, topics: Sequence[str], now_s: float) -> list[list[int]]:
         """Indices of `topics` in groups to write apart: first those without suspicion, then the suspects. No empty group."""

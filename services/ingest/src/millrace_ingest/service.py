@@ -43,7 +43,7 @@ class IngestService:
         self._clock = clock or SystemClock()
         self._settings = settings
         self._stopping = threading.Event()
-        self._watch = PlantWatch(settings.config, settings.data)
+        self._watch = PlantWatch(settings.config, settings.data, settings.ingest_signals_max)
         self._topics = Topics(self._watch.plant.root)
         self._keeping, set_aside = open_keeping(
             settings.data, Limits(settings.ingest_dead_letters_max_mb * MB, settings.ingest_spool_max_mb * MB), self._clock.now_ms()

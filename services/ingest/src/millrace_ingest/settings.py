@@ -23,6 +23,7 @@ class IngestSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
         default=256, ge=1, le=65_536, description="disk for messages without an outbox while the database is away, in MB"
     )
     ingest_dead_letters_max_mb: int = Field(default=256, ge=1, le=65_536, description="disk for dead letters, in MB")
+    ingest_signals_max: int = Field(default=2_000, ge=10, le=1_000_000, description="most distinct signals that a device may send")
 
 
 class RollupSettings(ServiceSettings, BrokerSettings, DatabaseSettings):

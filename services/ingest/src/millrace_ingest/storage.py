@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from millrace_contract.errors import Unavailable
 from millrace_contract.messages import Status
 from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, platform_line
 from millrace_contract.runtime.clock import Clock
+from millrace_contract.runtime.influx import Failing
 
 from .decoder import Accepted
-from .rejects import Reject, Suspects, write_lines
+from .rejects import Reject, Suspects, isolate, write_lines
 from .taking import Backoff
 
 
@@ -48,7 +50,8 @@ class Storage:
             places = [place for place, message in enumerate(messages) if message.bucket == bucket]
             for group in self._suspects.part([topics[place] for place in places], self._clock.monotonic_s()):
                 lines = [messages[places[index]].line for index in group]
-                found = self._write_patiently(bucket, lines)
+                is_suspect = self._suspects.has(topics[places[group[0]]], self._clock.monotonic_s())
+                found = self._write_patiently(bucket, lines, is_suspect=is_suspect)
                 rejects += [Reject(places[group[one.index]], one.code, one.reason) for one in found]
         now_s = self._clock.monotonic_s()
         for reject in rejects:
@@ -65,7 +68,7 @@ class Storage:
         for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
             write_lines(self._writer_to(bucket), [line])
 
-    def _write_patiently(self, bucket: str, lines: Sequence[bytes]) -> list[Reject]:
+    def _write_patiently(self, bucket: str, lines: Sequence[bytes], *, is_suspect: bool = False) -> list[Reject]:
         deadline_s = self._clock.monotonic_s() + self._patience_s
         backoff = Backoff(random.Random())  # noqa: S311 - jitter, no secret
         while True:
@@ -73,9 +76,16 @@ class Storage:
                 return write_lines(self._writer_to(bucket), lines)
             except Unavailable as problem:
                 pause_s = backoff.next_s(problem.retry_after_s)
-                if self._clock.monotonic_s() + pause_s > deadline_s:
+                is_failing = isinstance(problem, Failing)
+                if (is_failing and is_suspect) or self._clock.monotonic_s() + pause_s > deadline_s:
+                    if is_failing:
+                        return isolate(self._writer_to(bucket), partial(self._canary, bucket), lines)
                     raise
                 self._wait(pause_s)
+
+    def _canary(self, bucket: str) -> None:
+        """Something that any working database takes."""
+        self._writer_to(bucket)(f"_canary ok=1 {self._clock.now_ms()}000000".encode())
 
     def _writer_to(self, bucket: str) -> Callable[[bytes], None]:
         def write(body: bytes) -> None:

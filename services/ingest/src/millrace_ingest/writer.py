@@ -67,11 +67,15 @@ class Writer:
         confirm: Callable[[Confirmation], None],
         status_changed: Callable[[], None],
         decoder: Callable[[], Decoder],
+        is_alone: bool = True,
     ) -> None:
-        """`confirm` and `status_changed` must not block. `decoder` gives that of the present plant model."""
+        """`confirm` and `status_changed` must not block. `decoder` gives that of the present plant model.
+
+        `is_alone`: no other ingest takes a part of the messages.
+        """
         self.taking = taking
         self.fuse = Fuse()
-        self.sequences = Sequences()
+        self.sequences = Sequences(whole=is_alone)
         self.figures = Figures()
         self._storage = storage
         self._keeping = keeping
@@ -186,11 +190,16 @@ class Writer:
         self.figures.unknown_keys += message.unknown_keys
         if message.declared and not message.backfill:
             self.figures.lag(message.device, arrival.received_ms - message.time_ms)
-        if is_stored and message.identity is not None:
+        if not is_stored:
+            return
+        content, now_s = hash(message.line), self._clock.monotonic_s()
+        if message.identity is None:
+            step = self.sequences.recognise(message.device, message.time_ms, message.signals, content, now_s)
+        else:
             stream, seq = message.identity
-            step = self.sequences.follow(message.device, stream, seq, message.prev, hash(message.line))
-            if step is not Step.NEXT:
-                self.figures.step(step.value)
+            step = self.sequences.follow(message.device, stream, seq, message.prev, content, now_s)
+        if step is not Step.NEXT:
+            self.figures.step(step.value)
 
     def _drain(self) -> None:
         """Live messages first: a bounded part of the spool, of our ledger entries and of the letters to replay."""

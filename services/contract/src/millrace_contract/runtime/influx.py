@@ -34,6 +34,10 @@ class PartialWrite(Exception):
         self.dropped = dropped
 
 
+class Failing(Unavailable):
+    """500, 502 or 504: the database answers, but could not do it. Usually for now; when small writes work, for this body."""
+
+
 class Refused(Exception):
     """401, 403 or 404: token, rights or bucket are wrong. Keep the data; a person must act."""
 
@@ -158,7 +162,8 @@ def _classified(error: ApiException) -> Exception:
         return PartialWrite(reason, _dropped(error.body))
     if error.status in (401, 403, 404):
         return Refused(reason)
-    return Unavailable(reason, _retry_after(error.headers or {}))
+    kind = Failing if error.status in (500, 502, 504) else Unavailable
+    return kind(reason, _retry_after(error.headers or {}))
 
 
 def _retry_after(headers: Any) -> float | None:
