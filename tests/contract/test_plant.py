@@ -189,3 +189,25 @@ def test_windows_line_ends_and_a_missing_file_are_no_tracebacks(folder: Path) ->
     assert load_plant(folder)
     shutil.move(folder / PLANT, folder / "plant.yml")
     assert "plant.yaml: is missing; expected in" in _problems(lambda: load_plant(folder))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("root: " + "[" * 20_000, "nested too deeply"),
+        ("root: &a [*a]\n", "contains itself"),
+        (
+            "a: &a [x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdef", "bcdefg", strict=True))
+            + "root: *g\n",
+            "more than 1000000 values",
+        ),
+        ("root: " + "9" * 5_000, "root: '999"),
+    ],
+    ids=["deep", "a cycle", "aliases of aliases", "a number of 5000 digits"],
+)
+def test_yaml_that_would_eat_stack_or_memory_is_a_problem_like_any_other(folder: Path, text: str, expected: str) -> None:
+    (folder / "plant.yaml").write_text(text)
+    with pytest.raises(ConfigurationProblems) as raised:
+        load_plant(folder, {})
+    assert expected in str(raised.value)

@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..errors import Problem
 
 Path_ = tuple[str | int, ...]
+MAX_DIGITS = 30
+MAX_VALUES = 1_000_000
+"""Far beyond any plant; aliases within aliases reach it in a few lines."""
 
 
 class Strict(BaseModel):
@@ -47,6 +50,7 @@ class Document:
     file: str
     data: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    values: int = 0
     _lines: dict[Path_, int] = field(default_factory=dict)
 
     def line_of(self, path: Path_) -> int:
@@ -96,7 +100,15 @@ def read_document(path: Path, name: str) -> Document:
         reason = getattr(error, "problem", None) or str(error)
         document.problems.append(Problem(name, mark.line + 1 if mark else 0, "", f"is not valid YAML: {reason}"))
         return document
-    data = _plain(node, (), document) if node is not None else {}
+    except RecursionError:
+        document.problems.append(Problem(name, 0, "", "is not usable: its lists and mappings are nested too deeply"))
+        return document
+    try:
+        data = _plain(node, (), document) if node is not None else {}
+    except (_TooMuch, RecursionError):
+        message = f"is not usable: with its aliases (*name) it has more than {MAX_VALUES} values, or one that contains itself"
+        document.problems.append(Problem(name, 0, "", message))
+        return document
     if isinstance(data, dict):
         document.data = data
     else:
@@ -110,7 +122,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
+class _TooMuch(Exception):
+    """More values than MAX_VALUES."""
+
+
 def _plain(node: yaml.Node, path: Path_, document: Document) -> Any:
+    document.values += 1
+    if document.values > MAX_VALUES:
+        raise _TooMuch
     document._lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         result: dict[Any, Any] = {}
@@ -137,6 +156,8 @@ def _scalar(node: yaml.Node) -> Any:
         return str(node.value)
     value = node.value
     if node.tag == "tag:yaml.org,2002:int":
+        if len(value) > MAX_DIGITS:
+            return value  # a text, which no key for a number accepts
         return int(value, 16) if "x" in value.lower() else int(value)
     if node.tag == "tag:yaml.org,2002:float":
         return float(value)
