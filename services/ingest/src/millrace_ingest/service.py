@@ -120,16 +120,21 @@ class IngestService:
             confirm=self._confirm,
             status_changed=self._report,
             decoder=lambda: self._watch.decoder,
+            is_alone=not self._settings.ingest_share_group,
         )
 
     def _make_session(self) -> WireSession:
+        # Alone: the broker keeps what comes while we are away. Shared: it gives that to the others, and what a dying one held
+        # comes again from the outboxes; a session kept for it would only hold messages back (design 2.4.9).
+        group = self._settings.ingest_share_group
+        prefix = f"$share/{group}/" if group else ""
         return WireSession(
             self._settings,
             f"{SERVICE}-{self._settings.instance}",
             Callbacks(message=self._received, connected=self._report),
-            filters=[topic for kind in STORED_KINDS for topic in self._topics.filters(kind)],
+            filters=[prefix + topic for kind in STORED_KINDS for topic in self._topics.filters(kind)],
             will=last_will(self._topics, SERVICE, self._settings.instance),
-            persistent=True,
+            persistent=not group,
             manual_ack=True,
             receive_maximum=self._settings.ingest_receive_maximum,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from millrace_contract.assets import SEGMENT_PATTERN
 from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings, ServiceSettings
 
 
@@ -23,6 +24,11 @@ class IngestSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
         default=256, ge=1, le=65_536, description="disk for messages without an outbox while the database is away, in MB"
     )
     ingest_dead_letters_max_mb: int = Field(default=256, ge=1, le=65_536, description="disk for dead letters, in MB")
+    ingest_share_group: str = Field(
+        default="",
+        pattern=f"^({SEGMENT_PATTERN})?$",
+        description="name under which several ingests share the messages; empty: one ingest, for which the broker keeps a session",
+    )
     ingest_signals_max: int = Field(default=2_000, ge=10, le=1_000_000, description="most distinct signals that a device may send")
 
 
