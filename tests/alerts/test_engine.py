@@ -9,7 +9,7 @@ import pytest
 
 from millrace_alerts.inbox import CAPACITY, COMMAND_CAPACITY, Inbox
 from millrace_alerts.store import Reader, Store
-from millrace_contract.runtime.mqtt import Received
+from millrace_contract.runtime.session import Received
 from millrace_contract.testing import wait_until
 
 from .conftest import Running

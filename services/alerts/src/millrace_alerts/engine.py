@@ -22,7 +22,7 @@ from millrace_contract.plant import PlantModel
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.mqtt import MqttSession
+from millrace_contract.runtime.session import Session
 from millrace_contract.topics import Topics
 
 from . import metrics
@@ -87,7 +87,7 @@ class Engine:
         store: Store,
         outbox: Outbox,
         limits: OutboxLimits,
-        session: MqttSession,
+        session: Session,
         inbox: Inbox,
         clock: Clock,
         heartbeats: Heartbeats,

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 
-from millrace_contract.runtime.mqtt import Received
+from millrace_contract.runtime.session import Received
 
 from .commands import Command
 

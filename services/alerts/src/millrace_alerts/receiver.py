@@ -6,7 +6,7 @@ from millrace_contract.errors import Malformed
 from millrace_contract.forwarder import Forwarder, Now
 from millrace_contract.messages import Comms, OeeDocument, Stored, decode
 from millrace_contract.plant import PlantModel
-from millrace_contract.runtime.mqtt import Received
+from millrace_contract.runtime.session import Received
 from millrace_contract.runtime.status import Platform
 from millrace_contract.telemetry import decode_telemetry
 from millrace_contract.times import parse_timestamp

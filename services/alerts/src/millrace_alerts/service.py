@@ -17,8 +17,9 @@ from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession
+from millrace_contract.runtime.session import Callbacks, Session
 from millrace_contract.runtime.status import StatusReporter, last_will
+from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.times import format_timestamp
 from millrace_contract.topics import Topics
 
@@ -119,7 +120,7 @@ class Service:
         settings = self._settings
         sender = f"{SERVICE}-{settings.instance}"
         inbox = Inbox()
-        self._session = MqttSession(
+        self._session: Session = WireSession(
             settings,
             sender,
             Callbacks(
