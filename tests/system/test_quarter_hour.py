@@ -99,7 +99,7 @@ def test_every_panel_of_every_board_answers(played: System) -> None:
     now_ms = time.time_ns() // 1_000_000
     variables = {"line": "line1", "device": "CNC-01"}
     answers = run_panels(played.influx_url, played.influx_token, variables, now_ms - QUARTER_MS, now_ms)
-    assert len({answer.board for answer in answers}) == 3
+    assert {"Plant overview", "Line", "Machine"} <= {answer.board for answer in answers}
     assert [str(answer) for answer in answers if not answer.is_well] == []
 
 
