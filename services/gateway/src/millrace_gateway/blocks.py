@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from millrace_contract.plant import AddressRange, Barrier, Limits, Profile, Signal
@@ -150,35 +151,42 @@ def _require_readable(piece: Piece, rules: ReadRules) -> None:
 def _cheapest(pieces: Sequence[Piece], rules: ReadRules) -> list[Block]:
     """Pieces of one table, ascending, cut into requests so that the sum of their costs is least (then: fewest requests, registers).
 
-    best[n] is the cheapest way to read the first n pieces: (cost in ms, requests, registers, where the last request begins).
+    best[n] is the cheapest way to read the first n pieces: (cost in ns, requests, registers, where the last request begins). Costs
+    are whole numbers, so that equal ways are equal.
     """
-    best: list[tuple[float, int, int, int] | None] = [(0.0, 0, 0, 0), *[None] * len(pieces)]
+    if not pieces:
+        return []
+    table, largest = pieces[0].table, rules.largest(pieces[0].table)
+    is_bits = table in BIT_TABLES
+    round_trip_ns, register_ns = round(rules.cost.round_trip_ms * 1e6), round(rules.cost.register_ms * 1e6)
+    reaches = list(accumulate((piece.end for piece in pieces), max))
+    merges = [False, *(rules.may_merge(table, reach, piece.address) for reach, piece in zip(reaches, pieces[1:], strict=False))]
+    best: list[tuple[int, int, int, int]] = [(0, 0, 0, 0)]
+    unread = (1 << 62, 0, 0, 0)
+    best += [unread] * len(pieces)
     for first, piece in enumerate(pieces):
-        before = best[first]
-        if before is None:
-            raise AssertionError("each piece alone is a request, so every beginning can be read")
-        reach = piece.end
+        before_ns, before_requests, before_registers, _ = best[first]
+        start, reach = piece.address, piece.end
         for last in range(first, len(pieces)):
-            if last > first and not rules.may_merge(piece.table, reach, pieces[last].address):
+            if last > first:
+                # What reaches furthest may be a piece before this request, which then does not shorten the gap.
+                is_known = reach == reaches[last - 1]
+                if not (merges[last] if is_known else rules.may_merge(table, reach, pieces[last].address)):
+                    break
+                reach = max(reach, pieces[last].end)
+            count = reach - start
+            if count > largest:
                 break
-            reach = max(reach, pieces[last].end)
-            count = reach - piece.address
-            if count > rules.largest(piece.table):
-                break
-            registers = (count + 15) // 16 if piece.table in BIT_TABLES else count
-            ms = round(before[0] + rules.cost.of(registers), 6)
-            way = (ms, before[1] + 1, before[2] + registers, first)
-            known = best[last + 1]
-            if known is None or way < known:
-                best[last + 1] = way
+            registers = (count + 15) // 16 if is_bits else count
+            cost_ns = before_ns + round_trip_ns + registers * register_ns
+            if cost_ns <= best[last + 1][0]:
+                best[last + 1] = min(best[last + 1], (cost_ns, before_requests + 1, before_registers + registers, first))
     blocks: list[Block] = []
     end = len(pieces)
     while end > 0:
-        way_here = best[end]
-        if way_here is None:
-            raise AssertionError("each piece alone is a request, so every beginning can be read")
-        blocks.append(_block(pieces[way_here[3] : end]))
-        end = way_here[3]
+        first = best[end][3]
+        blocks.append(_block(pieces[first:end]))
+        end = first
     return blocks[::-1]
 
 
