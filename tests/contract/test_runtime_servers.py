@@ -39,3 +39,20 @@ def test_an_absent_database_is_unavailable_and_comes_back(influxd: Influxd) -> N
             influx.query("telemetry", "SHOW MEASUREMENTS")
         influxd.start()
         influx.write("telemetry", b"m a=1")
+
+
+@pytest.mark.influx
+def test_a_database_that_hangs_is_told_in_the_same_words_each_time(influxd: Influxd) -> None:
+    """Whoever logs transitions compares the words: a figure that differs at each attempt would be news for ever."""
+    with Influx(influxd.settings(), timeout_s=0.5) as influx:
+        influxd.pause()
+        told = set()
+        for _ in range(2):
+            with pytest.raises(Unavailable) as raised:
+                influx.write("telemetry", b"m a=1")
+            told.add(str(raised.value))
+            with pytest.raises(Unavailable) as raised:
+                influx.query("telemetry", "SHOW MEASUREMENTS")
+            told.add(str(raised.value))
+        influxd.resume()
+    assert told == {f"InfluxDB at {influxd.url} does not answer: no answer in time"}

@@ -182,4 +182,7 @@ def _body(data: Any) -> str:
 
 
 def _short(error: BaseException) -> str:
+    # The library says the rest of its limit to the microsecond: one cause would read as another at each attempt.
+    if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
+        return "no answer in time"
     return str(error).partition("(Caused by ")[2].rstrip(")") or str(error) or type(error).__name__
