@@ -307,6 +307,7 @@ def _check(profile: Profile, document: Document) -> None:
                 document.problem((*path, "values"), f"{number} does not fit a register")
     _check_overlaps(profile, document)
     _check_atomic(profile, document)
+    _check_barriers(profile, document)
     _check_oee(profile, document)
 
 
@@ -348,6 +349,21 @@ def _check_atomic(profile: Profile, document: Document) -> None:
             limit = profile.limits.max_bits if signals[0].table in BIT_TABLES else profile.limits.max_registers
             if span > limit:
                 document.problem(("atomic", index), f"spans {span} registers, more than the {limit} of one request")
+
+
+def _check_barriers(profile: Profile, document: Document) -> None:
+    for index, barrier in enumerate(profile.must_not_cross):
+        for signal in profile.signals.values():
+            end = signal.address + signal.registers
+            if signal.table == barrier.table and signal.address < barrier.end and barrier.start < end:
+                document.problem(
+                    ("must_not_cross", index), f"signal {signal.name} stands there, at {signal.table} {signal.address} to {end - 1}"
+                )
+    for index, whole in enumerate(profile.read_as_one):
+        span = whole.last + 1 - whole.first
+        limit = profile.limits.max_bits if whole.table in BIT_TABLES else profile.limits.max_registers
+        if span > limit:
+            document.problem(("read_as_one", index), f"spans {span}, more than the {limit} of one request")
 
 
 def _check_oee(profile: Profile, document: Document) -> None:
