@@ -7,7 +7,6 @@ import signal
 from collections import Counter
 
 import msgspec
-import uvloop
 
 from millrace_contract.database import InUse
 from millrace_contract.errors import ConfigurationProblems, Problem
@@ -45,9 +44,7 @@ def serve(settings: GatewaySettings) -> int:
     accepted = _load(settings)
     for problem in accepted.problems:
         _log.error("configuration_refused", problem=str(problem), running_on="last accepted copy")
-    # Half of what a read costs is asyncio's own loop; this one, in C, takes a third of that.
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Gateway(settings, accepted, SystemClock()).run())
+    return asyncio.run(Gateway(settings, accepted, SystemClock()).run())
 
 
 def _load(settings: GatewaySettings) -> Accepted[Fleet]:
