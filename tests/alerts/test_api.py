@@ -324,6 +324,9 @@ class TestIdempotency:
 
 
 class TestEvents:
+    def test_seq_beyond_what_the_store_can_hold_is_named(self, shared: Running) -> None:
+        assert "after" in problem(shared.get(f"/v1/alert-events?after={10**30}"), 422, "invalid")["detail"]
+
     def test_feed_has_no_gaps_and_pages(self, running: Running) -> None:
         for _ in range(5):
             running.measure(temperature=90.0)

@@ -16,6 +16,8 @@ from .problems import Problem, answers
 router = APIRouter(tags=["events"], responses=answers("unauthorized", "forbidden"))
 
 STREAM_BATCH = 200
+MAX_SEQ = 10**18
+"""Beyond any number of events, within what the store can compare."""
 
 
 @router.get("/v1/alert-events", responses=answers("invalid"))
@@ -25,7 +27,7 @@ def list_events(
     response: Response,
     context: Ctx,
     _client: Reads,
-    after: Annotated[int, Query(ge=0, description="the last seq that you have; 0 begins with the first")] = 0,
+    after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="the last seq that you have; 0 begins with the first")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
     alert_id: Annotated[str | None, Query(max_length=130, description="of this alert only; the seq then has gaps")] = None,
 ) -> EventList:
