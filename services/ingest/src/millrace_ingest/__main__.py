@@ -19,7 +19,7 @@ from millrace_contract.runtime.lifecycle import (
 from millrace_contract.runtime.logs import configure_logs, get_logger
 from millrace_contract.runtime.settings import ServiceSettings, load_settings
 
-from . import cli
+from . import archive_cli, cli
 from .rollup import service as rollup
 from .service import SERVICE, IngestService
 from .settings import IngestSettings, RollupSettings
@@ -93,9 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     actions = cli.add_dead_letter_arguments(letters.add_subparsers(dest="action", required=True, metavar="ACTION"))
     for action in actions:
         action.set_defaults(run=cli.dead_letters)
+    files = commands.add_parser("archive", help="line-protocol files of what was stored")
+    archives = archive_cli.add_archive_arguments(files.add_subparsers(dest="action", required=True, metavar="ACTION"))
+    for action in archives:
+        action.set_defaults(run=archive_cli.archive)
     state = commands.add_parser("status", help="what the running service says of itself")
     state.set_defaults(run=cli.status)
-    for command in [serve, windows, state, *actions]:
+    for command in [serve, windows, state, *actions, *archives]:
         add_common_arguments(command)
     return parser
 

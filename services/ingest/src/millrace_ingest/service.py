@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from pathlib import Path
 
 import msgspec
 
@@ -18,6 +19,7 @@ from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.topics import Topics
 
 from . import figures
+from .archive import Archive
 from .confirmations import Confirmation
 from .consumer import Consumer
 from .decoder import STORED_KINDS
@@ -52,6 +54,8 @@ class IngestService:
             _log.error("store_set_aside", path=str(set_aside.path), reason=set_aside.reason)
         self._heartbeats = Heartbeats(self._clock)
         self._influx = Influx(settings)
+        archive = settings.ingest_archive
+        self._archive = Archive(Path(archive), settings.instance, settings.ingest_archive_days) if archive else None
         self._writer = self._make_writer()
         self._session = self._make_session()
         self._consumer = Consumer(
@@ -100,6 +104,8 @@ class IngestService:
         if finished:  # else the writer still waits for the database, and the end of the process ends it
             self._influx.close()
             self._keeping.close()
+            if self._archive is not None:
+                self._archive.close()
         _log.info("stopped", finished=finished)
 
     def _make_writer(self) -> Writer:
@@ -109,6 +115,7 @@ class IngestService:
             patience_s=self._settings.ingest_patience_s,
             wait=self._pause,
             beat=lambda: self._heartbeats.beat("write"),
+            archive=self._archive,
         )
         return Writer(
             storage,
@@ -168,15 +175,17 @@ class IngestService:
             "fuse_blown": float(writer.fuse.blown),
             "broker_connected": float(self._session.is_connected),
             "taking": float(writer.taking.taking),
+            **({"archived": self._archive.kept, "archive_missed": self._archive.missed} if self._archive else {}),
         }
 
     def _collect(self, base: Status) -> Status:
         summary = self._figures()
+        archive_problems = [self._archive.problem] if self._archive is not None and self._archive.problem else []
         return msgspec.structs.replace(
             base,
             taking=bool(summary.pop("taking")),
             configuration=self._watch.configuration,
-            problems=[*self._writer.problems, *self._watch.problems],
+            problems=[*self._writer.problems, *self._watch.problems, *archive_problems],
             figures=summary,
         )
 

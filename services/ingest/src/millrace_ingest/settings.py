@@ -24,6 +24,8 @@ class IngestSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
         default=256, ge=1, le=65_536, description="disk for messages without an outbox while the database is away, in MB"
     )
     ingest_dead_letters_max_mb: int = Field(default=256, ge=1, le=65_536, description="disk for dead letters, in MB")
+    ingest_archive: str = Field(default="", description="folder for line-protocol files of all that is stored; empty: none")
+    ingest_archive_days: int = Field(default=400, ge=0, description="days after which files of the archive are removed; 0: never")
     ingest_share_group: str = Field(
         default="",
         pattern=f"^({SEGMENT_PATTERN})?$",

@@ -13,6 +13,7 @@ from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, platfo
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.influx import Failing
 
+from .archive import Archive
 from .decoder import Accepted
 from .rejects import Reject, Suspects, isolate, write_lines
 from .taking import Backoff
@@ -29,7 +30,14 @@ class Storage:
     """Owned by the writer thread; the only place that writes to the database."""
 
     def __init__(
-        self, database: Database, clock: Clock, *, patience_s: float, wait: Callable[[float], None], beat: Callable[[], None]
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        patience_s: float,
+        wait: Callable[[float], None],
+        beat: Callable[[], None],
+        archive: Archive | None = None,
     ) -> None:
         """`wait` sleeps, or returns early when the service stops; `beat` is called before each request."""
         self._database = database
@@ -37,6 +45,7 @@ class Storage:
         self._patience_s = patience_s
         self._wait = wait
         self._beat = beat
+        self._archive = archive
         self._suspects = Suspects()
         self.requests = 0
 
@@ -53,6 +62,7 @@ class Storage:
                 is_suspect = self._suspects.has(topics[places[group[0]]], self._clock.monotonic_s())
                 found = self._write_patiently(bucket, lines, is_suspect=is_suspect)
                 rejects += [Reject(places[group[one.index]], one.code, one.reason) for one in found]
+                self._keep(bucket, lines, found)
         now_s = self._clock.monotonic_s()
         for reject in rejects:
             self._suspects.add(topics[reject.index], now_s)
@@ -60,7 +70,9 @@ class Storage:
 
     def store_lines(self, bucket: str, lines: Sequence[bytes]) -> list[Reject]:
         """Writes lines of our own. Raises as `store`."""
-        return self._write_patiently(bucket, lines)
+        rejects = self._write_patiently(bucket, lines)
+        self._keep(bucket, lines, rejects)
+        return rejects
 
     def probe(self, status: Status) -> None:
         """A small real write to each bucket. Raises Unavailable or Refused, at once."""
@@ -82,6 +94,12 @@ class Storage:
                         return isolate(self._writer_to(bucket), partial(self._canary, bucket), lines)
                     raise
                 self._wait(pause_s)
+
+    def _keep(self, bucket: str, lines: Sequence[bytes], rejects: Sequence[Reject]) -> None:
+        if self._archive is not None:
+            refused = {reject.index for reject in rejects}
+            kept = [line for place, line in enumerate(lines) if place not in refused] if refused else lines
+            self._archive.append(bucket, kept, self._clock.now_ms())
 
     def _canary(self, bucket: str) -> None:
         """Something that any working database takes."""
