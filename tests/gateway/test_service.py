@@ -154,6 +154,57 @@ def test_readings_travel_from_registers_to_the_broker(
     assert listener.last("M-1/comms")["round_trip_ms"] > 0
 
 
+SCATTERED = """
+title: Test device
+source: test
+verified: no
+groups: {fast: {interval_s: 0.05}}
+signals:
+  near: {address: 10, type: uint16}
+  far: {address: 20, type: uint16, on_change: {heartbeat_s: 600}}
+"""
+
+
+def test_a_refused_gap_is_remembered_over_a_restart(
+    device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make
+) -> None:
+    server = device_server()
+    server.undefined = {("holding", 15)}
+    listener = listen()
+    gateway = run_gateway(plant_folder(("M-1", server.port, 1), profile=SCATTERED))
+    wait_until(lambda: len(listener.of("M-1/telemetry")) > 30, "telemetry of M-1")
+    assert gateway.end() == 0
+    (learned,) = gateway.lines("gap_learned")
+    assert learned["must_not_cross"] == "{table: holding, first: 11, last: 19}"
+    before = len(server.requests)
+    gateway.start()
+    wait_until(lambda: len(server.requests) > before + 10, "reads after the restart")
+    assert {(request.address, request.count) for request in server.requests[before:]} == {(10, 1), (20, 1)}
+
+
+def test_a_new_session_with_the_broker_is_told_every_signal(
+    device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make, mosquitto: Mosquitto
+) -> None:
+    server = device_server()
+    listener = listen(confirms=True)
+    listener.announce_ingest()
+    run_gateway(plant_folder(("M-1", server.port, 1), profile=SCATTERED))
+    wait_until(lambda: len(listener.of("M-1/telemetry")) > 10, "telemetry of M-1")
+
+    def whole() -> set[int]:
+        """Numbers of the messages that carry the signal which never changes."""
+        return {each["seq"] for each in listener.documents("M-1/telemetry") if "far" in each["readings"]}
+
+    told = whole()
+    assert 1 in told
+    assert len(told) <= 2  # The broker may have been there before the first read, or after it.
+    mosquitto.kill()
+    mosquitto.start()
+    assert listener.session.wait_connected(15)
+    listener.announce_ingest()  # What the broker took before this listener was back is sent again.
+    wait_until(lambda: whole() - told, "every signal again, after the reconnect")
+
+
 def test_every_committed_message_arrives_after_kill_9(
     device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make, mosquitto: Mosquitto
 ) -> None:
