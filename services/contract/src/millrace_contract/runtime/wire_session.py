@@ -1,4 +1,4 @@
-"""The session without paho, for the two services whose messages are many: it costs a tenth a message (benchmarks/README.md).
+"""The session without paho, for the two services whose messages are many: a message costs a tenth (benchmarks/README.md).
 
 The network thread owns the connection (`wire_link`); the packets are in `wire`. It passes the same tests as the session over paho.
 """
