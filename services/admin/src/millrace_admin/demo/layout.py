@@ -33,11 +33,12 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One process of the demo."""
+    """One process of the demo. It gets SIGHUP when one of the files in `rereads` changes."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    rereads: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,12 @@ def find_influxd(environ: Mapping[str, str]) -> str | None:
 
 
 def broker_program(mosquitto: str, places: Places) -> Program:
-    return Program("mosquitto", (mosquitto, "-c", str(places.state / "mosquitto.conf")))
+    secrets = places.secrets / "mosquitto"  # `millrace access` changes them while the broker runs
+    return Program(
+        "mosquitto",
+        (mosquitto, "-c", str(places.state / "mosquitto.conf")),
+        rereads=(secrets / "passwords", secrets / "access.acl"),
+    )
 
 
 def database_program(influxd: str, places: Places, ports: Ports) -> Program:

@@ -23,6 +23,13 @@ class Child:
     process: subprocess.Popen[bytes]
     restarts: int = 0
     due_s: float | None = field(default=None)
+    seen: list[bytes] = field(default_factory=list)
+
+    def reread(self) -> None:
+        """Tell the program when its files are others than at the last look."""
+        before, self.seen = self.seen, [path.read_bytes() for path in self.program.rereads]
+        if self.seen != before:
+            self.process.send_signal(signal.SIGHUP)
 
     @property
     def state(self) -> str:
@@ -42,7 +49,8 @@ class Processes:
 
     def start(self, program: Program) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
-        self.children[program.name] = Child(program, self._spawn(program))
+        seen = [path.read_bytes() for path in program.rereads]
+        self.children[program.name] = Child(program, self._spawn(program), seen=seen)
 
     def states(self) -> dict[str, str]:
         return {name: child.state for name, child in self.children.items()}
@@ -61,9 +69,10 @@ class Processes:
         return "\n".join(text.splitlines()[-lines:])
 
     def watch(self) -> None:
-        """Start again what died, after a pause. Called about once a second."""
+        """Start again what died, after a pause, and let the others read changed files. Called about once a second."""
         for child in self.children.values():
             if child.process.poll() is None:
+                child.reread()
                 continue
             if child.due_s is None:
                 child.due_s = time.monotonic() + RESTART_PAUSE_S
