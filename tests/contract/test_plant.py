@@ -175,6 +175,19 @@ def test_a_broken_edit_runs_on_the_last_accepted_copy(folder: Path, tmp_path: Pa
     assert load_accepted(folder, data, load_plant).model.time_zone == "America/Chicago"
 
 
+def test_an_unchanged_configuration_is_not_written_again(folder: Path, tmp_path: Path) -> None:
+    """So that a service starts again on a full disk."""
+    data = tmp_path / "data"
+    load_accepted(folder, data, lambda each: load_plant(each, {}))
+    first = (data / "accepted-config").stat().st_ino
+    load_accepted(folder, data, lambda each: load_plant(each, {}))
+    assert (data / "accepted-config").stat().st_ino == first
+    plant = folder / "plant.yaml"
+    plant.write_text(plant.read_text().replace("P-02", "P-03"))
+    load_accepted(folder, data, lambda each: load_plant(each, {}))
+    assert "P-03" in (data / "accepted-config" / "plant.yaml").read_text()
+
+
 def test_a_profile_may_say_that_its_high_addresses_are_meant(folder: Path) -> None:
     _edit(folder / PROFILE, "address: 10", "address: 40071")
     _edit(folder / PROFILE, "groups:", "addresses: as_written\ngroups:")

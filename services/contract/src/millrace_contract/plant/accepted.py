@@ -46,13 +46,23 @@ def load_accepted(config_dir: Path, data_dir: Path, load: Callable[[Path], T]) -
 
 
 def _keep(config_dir: Path, copy: Path) -> None:
-    """Replace the copy. A kill at any instant leaves a whole one: under its own name or, between two renames, as the old one."""
+    """Replace the copy. A kill at any instant leaves a whole one: under its own name or, between two renames, as the old one.
+
+    Nothing is written where nothing has changed: a service starts again on a full disk.
+    """
+    files = _files(config_dir)
+    if (
+        copy.is_dir()
+        and files == _files(copy)
+        and all((copy / name).read_bytes() == (config_dir / name).read_bytes() for name in files)
+    ):
+        return
     fresh = copy.with_name(f"{copy.name}.new")
     old = _old(copy)
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "profiles").mkdir(parents=True)
-    for path in [*config_dir.glob("*.yaml"), *(config_dir / "profiles").glob("*.yaml")]:
-        target = fresh / path.relative_to(config_dir)
+    for name in files:
+        path, target = config_dir / name, fresh / name
         with path.open("rb") as source, target.open("wb") as out:
             shutil.copyfileobj(source, out)
             out.flush()
@@ -62,6 +72,10 @@ def _keep(config_dir: Path, copy: Path) -> None:
         copy.rename(old)
     fresh.rename(copy)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path.relative_to(folder) for path in [*folder.glob("*.yaml"), *(folder / "profiles").glob("*.yaml")])
 
 
 def _old(copy: Path) -> Path:
