@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,10 @@ def listen(mosquitto: Mosquitto) -> Iterator[Callable[..., Listener]]:
         each.session.stop()
 
 
+def _has_more(listener: Listener, count: int) -> bool:
+    return len(listener.of("/telemetry")) > count
+
+
 def test_readings_travel_from_registers_to_the_broker(
     device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make
 ) -> None:
@@ -202,7 +207,7 @@ def test_a_new_session_with_the_broker_is_told_every_signal(
     mosquitto.start()
     assert listener.session.wait_connected(15)
     listener.announce_ingest()  # What the broker took before this listener was back is sent again.
-    wait_until(lambda: whole() - told, "every signal again, after the reconnect")
+    wait_until(lambda: bool(whole() - told), "every signal again, after the reconnect")
 
 
 def test_every_committed_message_arrives_after_kill_9(
@@ -215,7 +220,7 @@ def test_every_committed_message_arrives_after_kill_9(
     gateway = run_gateway(config)
     for _ in range(3):
         seen = len(listener.of("/telemetry"))
-        wait_until(lambda seen=seen: len(listener.of("/telemetry")) > seen + 60, "more telemetry")
+        wait_until(partial(_has_more, listener, seen + 60), "more telemetry")
         gateway.end(signal.SIGKILL)
         gateway.start()
     mosquitto.kill()
