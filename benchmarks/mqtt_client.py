@@ -18,7 +18,7 @@ from pathlib import Path
 from _measuring import BROKER
 
 from millrace_contract.runtime.mqtt import MqttSession
-from millrace_contract.runtime.session import Callbacks, Received
+from millrace_contract.runtime.session import Callbacks, Received, Session
 from millrace_contract.runtime.settings import BrokerSettings
 from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.testing import Mosquitto, wait_until
@@ -54,15 +54,21 @@ def publish(client: str, port: int, count: int, size: int) -> float:
 def receive(client: str, port: int, count: int, _size: int) -> float:
     """CPU microseconds a message of a queue that waits at the broker."""
     received = 0
-    session: MqttSession | WireSession
+    session: Session
 
     def take(message: Received) -> None:
         nonlocal received
         received += 1
         session.acknowledge(message)
 
-    options = {"filters": ["bench/#"], "persistent": True, "manual_ack": True}
-    session = SESSIONS[client](BrokerSettings(mqtt_port=port), "consumer", Callbacks(message=take), **options)
+    session = SESSIONS[client](
+        BrokerSettings(mqtt_port=port),
+        "consumer",
+        Callbacks(message=take),
+        filters=["bench/#"],
+        persistent=True,
+        manual_ack=True,
+    )
     began_s = time.process_time()
     session.start()
     wait_until(lambda: received == count, "all messages", 120)

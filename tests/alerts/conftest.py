@@ -85,7 +85,7 @@ class Running:
     def measure(self, device: str = "CNC-01", line: str = "line1", **readings: float | str) -> None:
         """A reading of now, a second after the one before."""
         self.clock.advance(1)
-        self.receive(f"factory/{line}/{device}/telemetry", telemetry(self.clock.now_ms(), device, **readings))
+        self.receive(f"factory/{line}/{device}/telemetry", telemetry(self.clock.now_ms(), device, readings=readings))
 
     def state(self, alert_id: str) -> str:
         alert = self.reader.alert(alert_id)

@@ -1,6 +1,7 @@
 """A small plant for the tests of the alerts service: two machines, rules of every kind."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from millrace_contract.times import format_timestamp
@@ -87,9 +88,19 @@ def write_plant(folder: Path, rules: str = RULES) -> Path:
 
 
 def telemetry(
-    at_ms: int, device: str = "CNC-01", *, bad: tuple[str, ...] = (), backfill: bool = False, **readings: float | str
+    at_ms: int,
+    device: str = "CNC-01",
+    *,
+    bad: tuple[str, ...] = (),
+    backfill: bool = False,
+    readings: Mapping[str, float | str] | None = None,
+    **more: float | str,
 ) -> bytes:
-    message = {"device_id": device, "timestamp": format_timestamp(at_ms), "readings": readings}
+    message: dict[str, object] = {
+        "device_id": device,
+        "timestamp": format_timestamp(at_ms),
+        "readings": {**(readings or {}), **more},
+    }
     if bad:
         message["quality"] = dict.fromkeys(bad, "bad")
     if backfill:

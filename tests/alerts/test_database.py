@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from millrace_alerts.api.readings import MAX_POINTS
@@ -26,10 +27,9 @@ SPAN = f"from={format_timestamp(START_MS)}&to={format_timestamp(START_MS + 600_0
 def document(start_ms: int, *, revision: int = 1, device: str | None = "CNC-01", oee: float | None = 0.5) -> OeeDocument:
     start = format_timestamp(start_ms)
     window = Window(kind="hour", id=start, start=start, end=format_timestamp(start_ms + HOUR_MS))
-    more = {} if device is None else {"device_id": device}
     return OeeDocument(
         line="line1", timestamp=start, window=window, ms={"all": HOUR_MS, "run": HOUR_MS}, parts=Parts(total=10, good=9, scrap=1),
-        oee=oee, revision=revision, final=True, **more,
+        oee=oee, revision=revision, final=True, device_id=device or msgspec.UNSET,
     )  # fmt: skip
 
 

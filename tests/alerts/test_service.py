@@ -43,7 +43,7 @@ class Peer:
 
     def measure(self, device: str = "CNC-01", **readings: float) -> int:
         now_ms = time.time_ns() // 1_000_000
-        self.publish(f"factory/line1/{device}/telemetry", telemetry(now_ms, device, **readings))
+        self.publish(f"factory/line1/{device}/telemetry", telemetry(now_ms, device, readings=readings))
         return now_ms
 
     def last(self, topic: str) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Messages to alerts: routing, freshness, gateways, and the same story after a restart."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -34,7 +35,7 @@ class Driver:
     def data(
         self, at_s: float, device: str = "CNC-01", *, bad: tuple[str, ...] = (), backfill: bool = False, **readings: float
     ) -> None:
-        payload = telemetry(self.ms(at_s), device, bad=bad, backfill=backfill, **readings)
+        payload = telemetry(self.ms(at_s), device, bad=bad, backfill=backfill, readings=readings)
         self.note(self.watch.telemetry(device, decode_telemetry(payload, self.ms(at_s) + 86_400_000, device)))
 
     def comms(self, at_s: float, state: str, device: str = "CNC-01") -> None:
@@ -55,7 +56,7 @@ class Driver:
         )
         self.watch = Watch(self.plant, self.watched, saved)
 
-    def note(self, transitions: list[object]) -> None:
+    def note(self, transitions: Sequence[object]) -> None:
         for each in transitions:
             self.story.append((each.alert.id, each.alert.state, (each.source_ms - START_MS) / 1000))  # type: ignore[attr-defined]
 

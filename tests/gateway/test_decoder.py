@@ -96,6 +96,13 @@ def test_text_that_is_no_text_is_bad() -> None:
     assert (snapshot.readings, snapshot.quality) == ({}, {"program": "bad"})
 
 
+FINITE = {
+    16: st.floats(width=16, allow_nan=False, allow_infinity=False),
+    32: st.floats(width=32, allow_nan=False, allow_infinity=False),
+    64: st.floats(allow_nan=False, allow_infinity=False),
+}
+
+
 @st.composite
 def layouts(draw: st.DrawFn) -> tuple[list[Signal], dict[str, registers.Number], bytes]:
     """Signals of random types and orders with gaps, their values, and the payload that holds them."""
@@ -107,7 +114,7 @@ def layouts(draw: st.DrawFn) -> tuple[list[Signal], dict[str, registers.Number],
         scale = draw(st.sampled_from([1.0, 0.5]))
         width = 16 * NUMBER_TYPES[type_name].registers
         if type_name in FLOAT_TYPES:
-            raw: registers.Number = draw(st.floats(width=width, allow_nan=False, allow_infinity=False))
+            raw: registers.Number = draw(FINITE[width])
         elif type_name in BCD_TYPES:
             raw = draw(st.integers(0, int("9" * (width // 4))))
         else:

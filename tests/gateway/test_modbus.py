@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,8 @@ from millrace_gateway.endpoint import Endpoint
 from millrace_gateway.faults import ConnectionDropped, NoAnswer, NotConnected, ReadFault, Refused, WrongAnswer
 from millrace_gateway.modbus import ModbusConnection
 
-StartServer = Callable[..., "object"]
+# conftest.py has the class; a test module cannot import from there.
+StartServer = Callable[..., Any]
 TIMEOUT_S = 0.2
 
 
@@ -23,11 +25,11 @@ def words(payload: bytes) -> list[int]:
     return list(struct.unpack(f">{len(payload) // 2}H", payload))
 
 
-def endpoint(server: object, transport: str = "tcp", **more: str) -> Endpoint:
-    return Endpoint(transport, "127.0.0.1", server.port, **more)  # type: ignore[attr-defined,arg-type]
+def endpoint(server: Any, transport: str = "tcp", **more: str) -> Endpoint:
+    return Endpoint(transport, "127.0.0.1", server.port, **more)  # type: ignore[arg-type]
 
 
-def read(server: object, *reads: tuple[int, int, int, int], transport: str = "tcp") -> list[bytes | ReadFault]:
+def read(server: Any, *reads: tuple[int, int, int, int], transport: str = "tcp") -> list[bytes | ReadFault]:
     """Each read's data or fault, over one connection that is opened again when a fault closed it."""
 
     async def run() -> list[bytes | ReadFault]:
@@ -46,7 +48,7 @@ def read(server: object, *reads: tuple[int, int, int, int], transport: str = "tc
     return asyncio.run(run())
 
 
-def fault_of(server: object, transport: str = "tcp") -> ReadFault:
+def fault_of(server: Any, transport: str = "tcp") -> ReadFault:
     (fault,) = read(server, (1, 3, 10, 5), transport=transport)
     assert isinstance(fault, ReadFault)
     return fault

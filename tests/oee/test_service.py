@@ -118,7 +118,7 @@ class Oee:
             status = self._plant.retained.get("factory/_platform/oee/1/status", b"")
             return b'"alive":true' in status
 
-        wait_until(alive, "the status of oee", 20)
+        wait_until(alive, "the status of oee", 60)
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)

@@ -21,6 +21,7 @@ from millrace_contract.outbox import Outbox
 from millrace_contract.plant import PlantModel
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.health import Heartbeats
+from millrace_contract.runtime.intake import Batch, Intake
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.session import Session
 from millrace_contract.topics import Topics
@@ -28,7 +29,6 @@ from millrace_contract.topics import Topics
 from . import metrics
 from .alert import Alert, Evaluation, Transition, event_message, state_message
 from .commands import Command, Comment, StaleVersion, UnknownAlert
-from .inbox import Batch, Inbox
 from .lifecycle import Facts, IllegalTransition, State
 from .receiver import Receiver
 from .rules import Watched
@@ -88,7 +88,7 @@ class Engine:
         outbox: Outbox,
         limits: OutboxLimits,
         session: Session,
-        inbox: Inbox,
+        inbox: Intake[Command],
         clock: Clock,
         heartbeats: Heartbeats,
         changed: Callable[[], None],
@@ -140,7 +140,7 @@ class Engine:
             os._exit(70)
         self._heartbeats.retire("engine")
 
-    def _turn(self, batch: Batch) -> None:
+    def _turn(self, batch: Batch[Command]) -> None:
         now = self._now()
         self._hear_of_connection(batch, now)
         for token, taken in batch.published:
@@ -160,9 +160,9 @@ class Engine:
             self._changed()
         self._forwarder.pump(now)
 
-    def _commit(self, batch: Batch, now: Now) -> _Outcome | None:
+    def _commit(self, batch: Batch[Command], now: Now) -> _Outcome | None:
         """Apply and commit, again and again while the disk refuses; None when told to stop meanwhile."""
-        commands = batch.commands
+        commands = batch.items
         while True:
             running = [command for command in commands if command.answer.set_running_or_notify_cancel()]
             outcome = _Outcome()
@@ -177,7 +177,7 @@ class Engine:
                 if self._stopping.wait(1.0):
                     return None
                 now = self._now()
-                commands = self._inbox.take_commands()
+                commands = self._inbox.take_items()
                 continue
             if self._disk_problem is not None:
                 _log.info("store_writable_again")
@@ -185,7 +185,7 @@ class Engine:
                 self._show_figures()
             return outcome
 
-    def _apply(self, batch: Batch, commands: list[Command], now: Now, outcome: _Outcome) -> None:
+    def _apply(self, batch: Batch[Command], commands: list[Command], now: Now, outcome: _Outcome) -> None:
         transitions: list[Transition] = []
         for received in batch.messages:
             transitions += self._receiver.receive(received, self._watch, now)
@@ -313,7 +313,7 @@ class Engine:
         if outcome.rows:
             self._forwarder.look_again()
 
-    def _hear_of_connection(self, batch: Batch, now: Now) -> None:
+    def _hear_of_connection(self, batch: Batch[Command], now: Now) -> None:
         if batch.connected is False or batch.reconnected:
             self._observing = False
             self._settled_s = None

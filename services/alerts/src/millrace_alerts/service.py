@@ -16,6 +16,7 @@ from millrace_contract.plant.accepted import Accepted
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
+from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.session import Callbacks, Session
 from millrace_contract.runtime.status import StatusReporter, last_will
@@ -27,8 +28,8 @@ from .api.app import create_app
 from .api.bell import Bell
 from .api.context import Context
 from .api.tokens import ApiTokens
+from .commands import Command
 from .engine import Engine, OutboxLimits
-from .inbox import RECEIVE_MAXIMUM, Inbox
 from .receiver import subscriptions
 from .rules import watched_rules
 from .settings import AlertsSettings
@@ -37,6 +38,8 @@ from .store import Reader, Store
 SERVICE = "alerts"
 GRACEFUL_STOP_S = 3
 MAX_CONNECTIONS = 500
+RECEIVE_MAXIMUM = 1000
+COMMAND_CAPACITY = 100
 """Open connections and streams; beyond it uvicorn answers 503."""
 
 _log = get_logger(__name__)
@@ -119,7 +122,7 @@ class Service:
     def _new_engine(self) -> Engine:
         settings = self._settings
         sender = f"{SERVICE}-{settings.instance}"
-        inbox = Inbox()
+        inbox = Intake[Command](receive_maximum=RECEIVE_MAXIMUM, item_capacity=COMMAND_CAPACITY)
         self._session: Session = WireSession(
             settings,
             sender,
@@ -162,7 +165,7 @@ class Service:
             plant=self._plant,
             watched=self._watched,
             reader=Reader(self._store.path),
-            submit=self._inbox.submit,
+            submit=self._inbox.hand_over,
             bell=self._bell,
             tokens=self._tokens,
             influx=self._influx,

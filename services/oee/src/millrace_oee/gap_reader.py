@@ -49,7 +49,7 @@ class Answer:
 class GapReader:
     """`ask` from one thread; `answer` is called on the reader's own."""
 
-    def __init__(self, influx: Influx, answer: Callable[[Answer], None], heartbeats: Heartbeats) -> None:
+    def __init__(self, influx: Influx, answer: Callable[[Answer], object], heartbeats: Heartbeats) -> None:
         self._influx = influx
         self._answer = answer
         self._heartbeats = heartbeats

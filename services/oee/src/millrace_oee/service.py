@@ -13,13 +13,14 @@ from millrace_contract.plant.accepted import Accepted, load_accepted
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
+from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_WELL, stop_event
 from millrace_contract.runtime.logs import configure_logs, get_logger
 from millrace_contract.runtime.mqtt import Callbacks, MqttSession
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.times import format_timestamp
 
-from .inbox import RECEIVE_MAXIMUM, Inbox
+from .gap_reader import Answer
 from .plan import Plan, load_plan
 from .receiver import subscriptions
 from .settings import OeeSettings
@@ -27,6 +28,7 @@ from .worker import OutboxLimits, Worker
 
 SERVICE = "oee"
 STORE = "oee.db"
+RECEIVE_MAXIMUM = 2_000
 
 _log = get_logger(__name__)
 
@@ -46,7 +48,7 @@ class Service:
         self._heartbeats = Heartbeats()
         self._watchdog = Watchdog(self._heartbeats)
         self._influx = Influx(settings)
-        self._inbox = inbox = Inbox()
+        self._inbox = inbox = Intake[Answer](receive_maximum=RECEIVE_MAXIMUM, items_a_batch=1)
         self._session = MqttSession(
             settings,
             sender,

@@ -18,13 +18,13 @@ from millrace_contract.outbox import Outbox
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx
+from millrace_contract.runtime.intake import Batch, Intake
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt import MqttSession
 
 from . import metrics
 from .engine import Engine
 from .gap_reader import Answer, GapReader, GapSchedule, Request
-from .inbox import Batch, Inbox
 from .plan import Plan
 from .receiver import Receiver
 from .results import Results
@@ -88,7 +88,7 @@ class Worker:
         limits: OutboxLimits,
         session: MqttSession,
         influx: Influx,
-        inbox: Inbox,
+        inbox: Intake[Answer],
         clock: Clock,
         heartbeats: Heartbeats,
     ) -> None:
@@ -109,7 +109,7 @@ class Worker:
             self._results.release_missing(outbox.holds)
         self._forwarder = Forwarder(outbox, session.publish, window=BACKLOG_WINDOW, live_limit=LIVE_LIMIT)
         self._receiver = Receiver(self._engine, self._results, outbox, self._forwarder, session)
-        self._reader = GapReader(influx, inbox.answer, heartbeats)
+        self._reader = GapReader(influx, inbox.hand_over, heartbeats)
         self._schedule = GapSchedule()
         self._look_backs = [machine for machine in plan.machines.values() if self._engine.tracks[machine.id].known is None]
         self._look_back_due_s = 0.0
@@ -144,7 +144,7 @@ class Worker:
             os._exit(70)
         self._heartbeats.retire("engine")
 
-    def _turn(self, batch: Batch) -> None:
+    def _turn(self, batch: Batch[Answer]) -> None:
         now = self._now()
         if batch.connected is not None:
             if batch.reconnected:
@@ -167,7 +167,7 @@ class Worker:
         self._ask_for_gaps(now)
         self._forwarder.pump(now)
 
-    def _commit(self, batch: Batch) -> bool:
+    def _commit(self, batch: Batch[Answer]) -> bool:
         """Apply and commit, again and again while the disk refuses; False when told to stop meanwhile."""
         while True:
             try:
@@ -193,10 +193,10 @@ class Worker:
         self._engine.reload()
         self._show_figures()
 
-    def _apply(self, batch: Batch, now: Now) -> None:
+    def _apply(self, batch: Batch[Answer], now: Now) -> None:
         for received in batch.messages:
             self._receiver.receive(received, now)
-        for answer in batch.answers:
+        for answer in batch.items:
             self._take_answer(answer, now)
         self._evaluate(now)
         if now.monotonic_s >= self._house_due_s:

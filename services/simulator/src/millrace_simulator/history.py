@@ -118,7 +118,14 @@ class HistorySender:
     """The broker session of a history. `send_all` blocks until everything is confirmed."""
 
     def __init__(
-        self, settings: BrokerSettings, topics: Topics, gateways: Iterable[str], clock: Clock, client_id: str, *, step_s: float = 60.0
+        self,
+        settings: BrokerSettings,
+        topics: Topics,
+        gateways: Iterable[str],
+        clock: Clock,
+        client_id: str,
+        *,
+        step_s: float = 60.0,
     ) -> None:
         self._events: queue.SimpleQueue[Stored | None] = queue.SimpleQueue()
         self._clock = clock
