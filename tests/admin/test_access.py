@@ -85,6 +85,7 @@ def test_revoke_takes_tokens_and_accounts_away(ready_files: SecretFiles, now: da
         (["add-token", "gateway", "--scope", "read"], "'gateway' exists already"),
         (["add-publisher", "a b", "--device", "X"], "name 'a b' must be 1 to 63 letters"),
         (["add-publisher", "scale", "--device", "+"], "device '+' must be 1 to 63 letters"),
+        (["add-publisher", "scale", "--device", "CNC-01"], "device CNC-01 is in plant.yaml, so a gateway reads it"),
         (["add-publisher", "scale", "--device", "telemetry"], "is a word that topics use"),
         (["revoke", "nobody"], "there is nothing called 'nobody'"),
         (["revoke", "ingest"], "a service's own account"),

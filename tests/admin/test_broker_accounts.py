@@ -63,3 +63,10 @@ def test_nobody_but_ingest_confirms() -> None:
 def test_password_file_is_sorted_so_that_it_changes_only_when_an_account_does() -> None:
     accounts = [Account(name, Role.OEE, HASH, "2026-01-01T00:00:00Z") for name in ("b", "a")]
     assert render_passwords(accounts) == render_passwords(reversed(accounts)) == f"a:{HASH}\nb:{HASH}\n"
+
+
+def test_a_publisher_may_not_speak_for_a_device_that_a_gateway_reads() -> None:
+    account = Account("scale", Role.PUBLISHER, HASH, "2026-01-01T00:00:00Z", device="CNC-01")
+    allowed = rules_of(render_access_rules("factory", [account]), "scale")
+    assert allowed == ["topic write factory/+/CNC-01/telemetry"]
+    assert rules_of(render_access_rules("factory", [account], frozenset({"CNC-01"})), "scale") == []

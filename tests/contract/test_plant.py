@@ -229,3 +229,11 @@ def test_yaml_that_would_eat_stack_or_memory_is_a_problem_like_any_other(folder:
     with pytest.raises(ConfigurationProblems) as raised:
         load_plant(folder, {})
     assert expected in str(raised.value)
+
+
+def test_a_disk_that_takes_no_copy_is_no_reason_not_to_start(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.write_text("a file where the folder should be, as unwritable as a full disk and for root too")
+    accepted = load_accepted(folder, data, load_plant)
+    assert accepted.configuration == "current"
+    assert accepted.not_kept

@@ -26,6 +26,7 @@ from .secret_files import SecretFiles, new_password
 
 ACCOUNTS_FILE = "accounts.json"
 TOKENS_FILE = "api-tokens.json"
+DEVICES_FILE = "devices"
 BROKER_PASSWORD = "mqtt_password"  # noqa: S105 - the name of a file
 DATABASE_TOKEN = "influx_token"  # noqa: S105 - the name of a file
 
@@ -46,7 +47,13 @@ def bootstrap(files: SecretFiles, config: Path, hostnames: str, now: datetime) -
         plant = _plant(files, config, report)
         _certificates(files, hostnames, now, report)
         accounts = _service_accounts(files, now, report)
+        files.write("admin", DEVICES_FILE, "".join(f"{device}\n" for device in plant.devices))
         render_broker_files(files, plant.root, accounts, report)
+        report.warnings += [
+            f"account {account.name} is for device {account.device}, which a gateway reads now: it may not publish any more"
+            for account in accounts
+            if account.role is Role.PUBLISHER and account.device in plant.devices
+        ]
         _screens(files, plant, report)
         files.ensure("alerts", TOKENS_FILE, lambda: '{"tokens": []}')
         files.ensure("admin", "influx_admin_password")
@@ -66,11 +73,16 @@ def save_accounts(files: SecretFiles, accounts: Iterable[Account]) -> None:
     files.write("admin", ACCOUNTS_FILE, msgspec.json.format(msgspec.json.encode(list(accounts))).decode() + "\n")
 
 
+def gateway_devices(files: SecretFiles) -> frozenset[str]:
+    """The devices of the plant model of the last start: gateways read them, so publishers may not speak for them."""
+    return frozenset((files.read("admin", DEVICES_FILE) or "").split())
+
+
 def render_broker_files(files: SecretFiles, root: str, accounts: Iterable[Account], report: Report | None = None) -> None:
     """The broker's password and access rule files, as the accounts say. A running broker reads them within seconds."""
     accounts = list(accounts)
     # First the rules: a new account must never be seen by the broker without them.
-    changed = files.write("mosquitto", "access.acl", render_access_rules(root, accounts))
+    changed = files.write("mosquitto", "access.acl", render_access_rules(root, accounts, gateway_devices(files)))
     changed |= files.write("mosquitto", "passwords", render_passwords(accounts))
     files.write("admin", "root", root + "\n")
     if changed and report is not None:

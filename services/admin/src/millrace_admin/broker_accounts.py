@@ -68,13 +68,17 @@ def render_passwords(accounts: Iterable[Account]) -> str:
     return "".join(f"{account.name}:{account.password_hash}\n" for account in sorted(accounts, key=lambda each: each.name))
 
 
-def render_access_rules(root: str, accounts: Iterable[Account]) -> str:
-    """The access rule file: what no line allows is refused."""
+def render_access_rules(root: str, accounts: Iterable[Account], gateway_devices: frozenset[str] = frozenset()) -> str:
+    """The access rule file: what no line allows is refused.
+
+    `gateway_devices` are read by a gateway: no publisher may speak for them, or it could take part in that gateway's stream.
+    """
     topics = Topics(root)
     blocks = ["# Rendered at each start from the plant model and the accounts; edits here are overwritten."]
     for account in sorted(accounts, key=lambda each: each.name):
         lines = [f"user {account.name}"]
-        lines += [f"topic write {topic}" for topic in _may_write(topics, account)]
+        if account.role is not Role.PUBLISHER or account.device not in gateway_devices:
+            lines += [f"topic write {topic}" for topic in _may_write(topics, account)]
         lines += [f"topic read {topic}" for topic in _may_read(topics, account)]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"

@@ -66,6 +66,8 @@ def _run(given: argparse.Namespace) -> int:
     accepted = load_accepted(settings.config, settings.data, load_configuration)
     for problem in accepted.problems:
         _log.error("configuration_refused", problem=str(problem), running_on="last accepted copy")
+    if accepted.not_kept:
+        _log.error("configuration_not_kept", problem=accepted.not_kept)
     stop = stop_event()
     service = Service(settings, accepted)
     try:

@@ -41,19 +41,12 @@ _log = get_logger(__name__)
 def serve(settings: GatewaySettings) -> int:
     """Run until SIGTERM or SIGINT; return the exit status. Raises ConfigurationProblems for what a person must put right."""
     configure_logs(settings, SERVICE)
-    accepted = _load(settings)
+    accepted = load_accepted(settings.config, settings.data, lambda folder: load_fleet(folder, settings.instance))
+    if accepted.not_kept:
+        _log.error("configuration_not_kept", reason=accepted.not_kept, path=str(settings.data))
     for problem in accepted.problems:
         _log.error("configuration_refused", problem=str(problem), running_on="last accepted copy")
     return asyncio.run(Gateway(settings, accepted, SystemClock()).run())
-
-
-def _load(settings: GatewaySettings) -> Accepted[Fleet]:
-    try:
-        return load_accepted(settings.config, settings.data, lambda folder: load_fleet(folder, settings.instance))
-    except OSError as error:
-        # A disk that takes no copy is no reason to stop reading machines; the outbox tells the same trouble in the status.
-        _log.error("configuration_not_kept", reason=str(error), path=str(settings.data))
-        return Accepted(load_fleet(settings.config, settings.instance))
 
 
 class Gateway:

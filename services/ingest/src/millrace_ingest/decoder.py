@@ -1,7 +1,7 @@
 """From a message on a topic to a line of the database, or to the reason why not. Pure.
 
 The topic is the identity, because access rules protect topics: what a payload says of its asset must agree with it, and a
-stream is believed only from the gateway that the plant model names for the device (design 2.2).
+stream is believed only from a gateway that the plant model names for the device, or named before (design 2.2).
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from millrace_contract import points
 from millrace_contract.assets import SEGMENT_PATTERN, segment_problem
 from millrace_contract.errors import Malformed
 from millrace_contract.messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeInterval, Status, decode
-from millrace_contract.plant import Device, PlantModel
+from millrace_contract.plant import PlantModel
 from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.telemetry import Telemetry, decode_telemetry, unknown_keys
 from millrace_contract.times import FUTURE_LIMIT_MS, OLDEST_MS, parse_timestamp
 from millrace_contract.topics import Kind, Topic, Topics
 
 from .confirmations import Identity, sender_of
+from .former import Known, with_plant
 from .signal_limit import SignalLimit
 
 STORED_KINDS = (
@@ -87,8 +88,9 @@ Verdict = Accepted | Rejected | Ignored
 class Decoder:
     """Knows one plant model: a new one is a new decoder. Of what it decoded only `signals` remembers something."""
 
-    def __init__(self, plant: PlantModel, signals: SignalLimit | None = None) -> None:
+    def __init__(self, plant: PlantModel, signals: SignalLimit | None = None, known: Mapping[str, Known] | None = None) -> None:
         self._plant = plant
+        self._known = with_plant(known or {}, plant)
         self._signals = signals or SignalLimit(SIGNALS_MAX)
         # Topics come again and again; the cache is bounded, because a stranger may invent them.
         self._parse = lru_cache(maxsize=16_384)(_parser(Topics(plant.root)))
@@ -113,22 +115,26 @@ class Decoder:
 
     def _telemetry(self, topic: Topic, payload: bytes, now_ms: int) -> Verdict:
         line, device_id = topic.line or "", topic.device or ""
-        device = self._plant.devices.get(device_id)
-        if device is None and self._plant.undeclared == "refuse":
+        known = self._known.get(device_id)
+        is_declared = device_id in self._plant.devices
+        if known is None and self._plant.undeclared == "refuse":
             return Ignored("refused", device_id)
         message = decode_telemetry(payload, now_ms, device_id)
-        if device is None and self._plant.undeclared == "park":
+        identity = _believed(known, message)
+        if not is_declared and identity is None and self._plant.undeclared != "store":
+            if self._plant.undeclared == "refuse":
+                return Ignored("refused", device_id)
             raise Malformed("undeclared", f"device {device_id} is not in plant.yaml, which says to park such devices")
         self._signals.check(device_id, message.readings.keys() | message.quality.keys())
-        identity = _believed(device, message)
         doubted = message.stream is not None and identity is None
         if doubted:
             message = Telemetry(
                 timestamp_ms=message.timestamp_ms, readings=message.readings, quality=message.quality, tags=message.tags
             )
+        measurement = known.profile if known and (is_declared or identity) else points.UNDECLARED
         return Accepted(
             bucket=TELEMETRY_BUCKET,
-            line=points.telemetry_line(device.profile if device else points.UNDECLARED, line, device_id, message),
+            line=points.telemetry_line(measurement, line, device_id, message),
             kind=Kind.TELEMETRY,
             device=device_id,
             identity=identity,
@@ -136,7 +142,7 @@ class Decoder:
             prev=message.prev if identity else None,
             backfill=message.backfill,
             doubted=doubted,
-            declared=device is not None,
+            declared=measurement != points.UNDECLARED,
             unknown_keys=len(unknown_keys(payload)),
             signals=hash(frozenset(message.readings)) if identity is None else 0,
         )
@@ -144,8 +150,8 @@ class Decoder:
     def _rejected(self, topic: Topic, payload: bytes, code: str, reason: str) -> Rejected:
         identity = identity_in(payload)
         if identity is not None and topic.kind is Kind.TELEMETRY:
-            device = self._plant.devices.get(topic.device or "")
-            identity = identity if device and sender_of(identity.stream) == device.gateway else None
+            known = self._known.get(topic.device or "")
+            identity = identity if known and sender_of(identity.stream) in known.gateways else None
         return Rejected(code, reason, topic.device, identity)
 
 
@@ -166,8 +172,8 @@ def identity_in(payload: bytes) -> Identity | None:
     return Identity(stream, seq)
 
 
-def _believed(device: Device | None, message: Telemetry) -> Identity | None:
-    if device is None or message.stream is None or message.seq is None or sender_of(message.stream) != device.gateway:
+def _believed(known: Known | None, message: Telemetry) -> Identity | None:
+    if known is None or message.stream is None or message.seq is None or sender_of(message.stream) not in known.gateways:
         return None
     return Identity(message.stream, message.seq)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.plant import load_plant
 from millrace_contract.plant.accepted import Accepted, load_accepted
 from millrace_contract.plant.model import PlantModel
 from millrace_contract.runtime.logs import get_logger
 
 from .decoder import SIGNALS_MAX, Decoder
+from .former import load_known, save_known, with_plant
 from .signal_limit import SignalLimit
 
 _log = get_logger(__name__)
@@ -21,17 +22,17 @@ class PlantWatch:
     """`decoder` may be read from any thread; `look` belongs to one."""
 
     def __init__(self, config_dir: Path, data_dir: Path, signals_max: int = SIGNALS_MAX) -> None:
-        """Raises ConfigurationProblems when the files are wrong and never were right, or the data folder can't be written."""
+        """Raises ConfigurationProblems when the files are wrong and never were right."""
         self._config_dir = config_dir
         self._data_dir = data_dir
         self._signals = SignalLimit(signals_max)
         self._seen = self._stamp()
-        try:
-            self._accepted: Accepted[PlantModel] = load_accepted(config_dir, data_dir, load_plant)
-        except OSError as error:
-            raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_DATA", f"cannot be written: {error}")]) from error
+        self._accepted: Accepted[PlantModel] = load_accepted(config_dir, data_dir, load_plant)
         self._root_problem: str | None = None
-        self.decoder = Decoder(self._accepted.model, self._signals)
+        if self._accepted.not_kept:
+            _log.error("configuration_not_kept", problem=self._accepted.not_kept)
+        self._known = load_known(data_dir)
+        self.decoder = self._make_decoder()
         if self._accepted.problems:
             _log.error("configuration_refused", problems=[str(problem) for problem in self._accepted.problems])
 
@@ -60,23 +61,30 @@ class PlantWatch:
             self._accepted = Accepted(self.plant, refused.problems)
             _log.error("configuration_refused", problems=[str(problem) for problem in refused.problems])
             return True
-        except OSError as error:
-            # The copy for later could not be made; without it a next start might not know what ran here.
-            self._accepted = Accepted(self.plant, [Problem("environment", 0, "MILLRACE_DATA", f"cannot be written: {error}")])
-            _log.error("configuration_not_copied", problem=str(error))
-            return True
+        if accepted.not_kept:
+            _log.error("configuration_not_kept", problem=accepted.not_kept)
         if accepted.model.root != self.plant.root:
             self._root_problem = f"plant.yaml: root: is now {accepted.model.root}; restart ingest to follow it"
             _log.error("configuration_refused", problems=[self._root_problem])
             return True
         self._root_problem = None
         self._accepted = accepted
-        self.decoder = Decoder(accepted.model, self._signals)
+        self.decoder = self._make_decoder()
         if accepted.problems:
             _log.error("configuration_refused", problems=[str(problem) for problem in accepted.problems])
         else:
             _log.info("configuration_taken_over", devices=len(accepted.model.devices))
         return True
+
+    def _make_decoder(self) -> Decoder:
+        known = with_plant(self._known, self.plant)
+        if known != self._known:
+            self._known = known
+            try:
+                save_known(self._data_dir, known)
+            except OSError as error:
+                _log.error("known_devices_not_kept", problem=str(error))
+        return Decoder(self.plant, self._signals, known)
 
     def _stamp(self) -> tuple[tuple[str, int, int], ...]:
         found = []

@@ -137,6 +137,8 @@ def serve(settings: OeeSettings) -> int:
     accepted = load_accepted(settings.config, settings.data, load_plan)
     for problem in accepted.problems:
         _log.error("configuration_refused", problem=str(problem), running_on="the last accepted copy")
+    if accepted.not_kept:
+        _log.error("configuration_not_kept", problem=accepted.not_kept)
     stopping = stop_event()
     try:
         service = Service(settings, accepted)

@@ -9,7 +9,7 @@ from datetime import datetime
 from millrace_contract.api_tokens import SCOPES, ApiToken, decode_tokens, encode_tokens, token_hash
 from millrace_contract.assets import segment_problem
 
-from ..bootstrap import TOKENS_FILE, load_accounts, render_broker_files, save_accounts
+from ..bootstrap import TOKENS_FILE, gateway_devices, load_accounts, render_broker_files, save_accounts
 from ..broker_accounts import SERVICE_ROLES, Account, Role, hash_password
 from ..secret_files import SecretFiles, new_password
 
@@ -24,6 +24,8 @@ def add_publisher(files: SecretFiles, name: str, device: str, now: datetime) -> 
     """A broker account that may publish one device's telemetry and nothing else; returns its password."""
     if problem := segment_problem(device):
         raise Refused(f"device {device!r} {problem}")
+    if device in gateway_devices(files):
+        raise Refused(f"device {device} is in plant.yaml, so a gateway reads it; a publisher needs a device id of its own")
     return _add_account(files, name, now, role=Role.PUBLISHER, device=device)
 
 

@@ -20,6 +20,8 @@ class Accepted(Generic[T]):
 
     model: T
     problems: list[Problem] = field(default_factory=list)
+    not_kept: str | None = None
+    """Why there is no copy of this configuration for later: a disk that is full is no reason not to start."""
 
     @property
     def configuration(self) -> str:
@@ -41,7 +43,10 @@ def load_accepted(config_dir: Path, data_dir: Path, load: Callable[[Path], T]) -
         if kept is None:
             raise
         return Accepted(load(kept), refused.problems)
-    _keep(config_dir, copy)
+    try:
+        _keep(config_dir, copy)
+    except OSError as error:
+        return Accepted(model, not_kept=str(error))
     return Accepted(model)
 
 
