@@ -146,7 +146,18 @@ def main() -> None:
         server = _Server(("127.0.0.1", port), _Device)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         demo = subprocess.Popen(
-            [_script("millrace"), "demo", "--config", f"{folder}/config", "--state", str(state), "--repository", str(REPOSITORY)],
+            [
+                _script("millrace"),
+                "demo",
+                "--config",
+                f"{folder}/config",
+                "--state",
+                str(state),
+                "--days",
+                "0",
+                "--repository",
+                str(REPOSITORY),
+            ],
             env={**os.environ, "MILLRACE_SIM_ONLY_HOST": "nowhere"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -43,7 +43,7 @@ class System:
 
     def start(self) -> None:
         self._configure()
-        command = [_script("millrace"), "demo", "--state", str(self.state), "--config", str(self.config)]
+        command = [_script("millrace"), "demo", "--state", str(self.state), "--config", str(self.config), "--days", "0"]
         with (self.state.parent / "demo.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--repository", str(REPOSITORY)], stdout=log, stderr=subprocess.STDOUT, start_new_session=True

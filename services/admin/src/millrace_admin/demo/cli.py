@@ -19,6 +19,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--state", type=Path, default=Path("var/demo"), metavar="DIR", help="where the demo keeps its data")
     parser.add_argument("--repository", type=Path, default=Path(), metavar="DIR", help="folder with mosquitto/mosquitto.conf")
     parser.add_argument("--port", type=int, default=8080, help="port of the operator page and the API; the next free one is taken")
+    parser.add_argument(
+        "--days", type=float, default=1, help="past to send at the first start, for OEE and boards; 0: none (default: 1)"
+    )
     parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds (default: at Ctrl-C)")
     parser.set_defaults(command=_demo)
     return parser
@@ -32,6 +35,7 @@ def _demo(options: argparse.Namespace) -> int:
             options.repository,
             port=options.port,
             environ=os.environ,
+            days=options.days,
             seconds=options.seconds,
         )
     except CannotRun as missing:

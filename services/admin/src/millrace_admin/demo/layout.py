@@ -127,6 +127,12 @@ def service_programs(places: Places, ports: Ports, *, with_database: bool) -> li
     ]
 
 
+def history_program(places: Places, ports: Ports, days: float) -> Program:
+    """A past for the boards and for the OEE of the shift in progress."""
+    environment = _environment("simulator", ports.simulator, places, ports, with_database=True)
+    return Program("history", (_script("millrace-sim"), "history", "--days", str(days)), environment)
+
+
 def _environment(name: str, port: int, places: Places, ports: Ports, *, with_database: bool) -> dict[str, str]:
     secrets = places.secrets / name
     environment = {

@@ -46,11 +46,16 @@ class Processes:
         self._logs = logs
         self._environ = environ
         self.children: dict[str, Child] = {}
+        self._once: list[subprocess.Popen[bytes]] = []
 
     def start(self, program: Program) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
         seen = [path.read_bytes() for path in program.rereads]
         self.children[program.name] = Child(program, self._spawn(program), seen=seen)
+
+    def run_once(self, program: Program) -> None:
+        """Start a program that ends by itself; it is not started again."""
+        self._once.append(self._spawn(program))
 
     def states(self) -> dict[str, str]:
         return {name: child.state for name, child in self.children.items()}
@@ -84,6 +89,10 @@ class Processes:
     def stop(self) -> list[str]:
         """Stop all, last started first, each within a time limit. Returns the names of those that had to be killed."""
         killed = []
+        for process in self._once:
+            if process.poll() is None:
+                process.kill()  # nothing of it is lost: a past can be sent again
+                process.wait()
         for name, child in reversed(self.children.items()):
             if child.process.poll() is None:
                 child.process.send_signal(signal.SIGINT if name == "influxd" else signal.SIGTERM)

@@ -37,6 +37,7 @@ from .layout import (
     database_program,
     find_influxd,
     find_mosquitto,
+    history_program,
     service_programs,
 )
 from .processes import Processes
@@ -51,7 +52,14 @@ WATCHED = (Kind.TELEMETRY, Kind.STATUS, Kind.COMMS, Kind.OEE, Kind.ALERT)
 
 
 def run_demo(
-    config: Path, state: Path, repository: Path, *, port: int, environ: Mapping[str, str], seconds: float | None = None
+    config: Path,
+    state: Path,
+    repository: Path,
+    *,
+    port: int,
+    environ: Mapping[str, str],
+    days: float = 0,
+    seconds: float | None = None,
 ) -> int:
     """Run until Ctrl-C (or for `seconds`). Returns the exit status. Raises CannotRun when something is missing."""
     plant = load_plant(config, {"MILLRACE_SIM_HOST": "127.0.0.1"})
@@ -60,6 +68,7 @@ def run_demo(
     stop = stop_event()
     ports = choose_ports(port)
     processes = Processes(places.logs, environ)
+    is_first = not places.secrets.exists()
     files = SecretFiles(places.secrets, give_away=False)
     try:
         _say("making passwords, certificates and access rules that are missing ...")
@@ -74,6 +83,8 @@ def run_demo(
         for program in service_programs(places, ports, with_database=influxd is not None):
             Path(program.environment["MILLRACE_DATA"]).mkdir(parents=True, exist_ok=True)
             processes.start(program)
+        if influxd is not None and is_first and days:
+            processes.run_once(history_program(places, ports, days))
         notice = "" if influxd is not None else NO_DATABASE
         (places.state / "ports.json").write_text(json.dumps(dataclasses.asdict(ports)) + "\n")
         _show(Topics(plant.root), places, ports, processes, stop, notice=notice, seconds=seconds)
@@ -123,7 +134,7 @@ def _show(
     session.start()
     addresses = {
         "operator page": f"http://127.0.0.1:{ports.api}/",
-        "API for the MES": f"http://127.0.0.1:{ports.api}/docs (a token: millrace access add-token NAME --scope read,ack"
+        "API for the MES": f"http://127.0.0.1:{ports.api}/openapi.json (a token: millrace access add-token NAME --scope read,ack"
         f" --secrets {places.secrets})",
         "broker": f"127.0.0.1:{ports.broker}, with TLS {ports.broker_tls} (accounts: {places.secrets})",
         "logs": str(places.logs),
