@@ -10,6 +10,7 @@ from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.topics import Kind
 from millrace_ingest.confirmations import Identity
 from millrace_ingest.decoder import Accepted, Decoder, Ignored, Rejected
+from millrace_ingest.signal_limit import SignalLimit
 
 NOW_MS = 1_760_000_000_000
 TOPIC = "plant/line1/D-0/telemetry"
@@ -185,3 +186,11 @@ def test_unknown_keys_are_counted(decoder: Decoder) -> None:
     found = decoder.decode(TOPIC, payload(firmware="1.2", operator="me"), NOW_MS)
     assert isinstance(found, Accepted)
     assert found.unknown_keys == 2
+
+
+def test_a_stranger_on_a_machines_topic_uses_up_nothing_that_the_profile_declares(plant: PlantModel, message: Message) -> None:
+    decoder = Decoder(plant, SignalLimit(3))
+    for number in range(5):
+        decoder.decode(TOPIC, payload(readings={f"value_{number}": 1}), NOW_MS)
+    assert isinstance(decoder.decode(TOPIC, payload(readings={"value_9": 1}), NOW_MS), Rejected)
+    assert isinstance(decoder.decode(TOPIC, message(seq=7), NOW_MS), Accepted)

@@ -167,7 +167,7 @@ def test_ten_thousand_signals_of_one_device_are_stopped_at_the_limit(ingest: Any
     assert "limit is 2000 (MILLRACE_INGEST_SIGNALS_MAX)" in letter["reason"]
     with Influx(ingest.influxd.settings()) as influx:
         [fields] = influx.query("telemetry", 'SHOW FIELD KEYS FROM "acme-mill"')
-    assert 1_900 < len(fields.rows) <= 2_005  # and _stream, _seq, _prev
+    assert 1_900 < len(fields.rows) <= 2_005  # and the two of the profile, _stream, _seq, _prev
     assert_stored_once(gateway, ingest)
 
 

@@ -91,6 +91,7 @@ class Decoder:
     def __init__(self, plant: PlantModel, signals: SignalLimit | None = None, known: Mapping[str, Known] | None = None) -> None:
         self._plant = plant
         self._known = with_plant(known or {}, plant)
+        self._declared = {device: frozenset(plant.profile_of(device).signals) for device in plant.devices}
         self._signals = signals or SignalLimit(SIGNALS_MAX)
         # Topics come again and again; the cache is bounded, because a stranger may invent them.
         self._parse = lru_cache(maxsize=16_384)(_parser(Topics(plant.root)))
@@ -125,7 +126,10 @@ class Decoder:
             if self._plant.undeclared == "refuse":
                 return Ignored("refused", device_id)
             raise Malformed("undeclared", f"device {device_id} is not in plant.yaml, which says to park such devices")
-        self._signals.check(device_id, message.readings.keys() | message.quality.keys())
+        # What the profile declares needs no limit, and a stranger on the topic must not use up a machine's.
+        names = message.readings.keys() | message.quality.keys()
+        if not names <= (declared := self._declared.get(device_id, frozenset())):
+            self._signals.check(device_id, names - declared)
         doubted = message.stream is not None and identity is None
         if doubted:
             message = Telemetry(
