@@ -47,6 +47,7 @@ def _top() -> list[AnyPanel]:
             about="Alerts whose condition holds, and alerts that nobody has acknowledged, of the last 90 days.",
             steps=NONE_IS_GOOD,
             no_value="0",
+            may_be_empty=True,
         ),
         services(Place(20, 0, 4, 7)),
     ]
