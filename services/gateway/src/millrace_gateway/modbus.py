@@ -1,7 +1,9 @@
 """The one module that imports pymodbus: a connection that reads tables, and nothing else.
 
-pymodbus frames, sends and matches; what it leaves open is decided here: one try a request, each answer checked (unit, function,
-length), a lost connection noticed at once, and a stream that may be out of step closed. There is no way to write through it.
+pymodbus builds the requests, frames them, and cuts what comes into frames (lengths, checksums, serial ports). Its client is not
+used: it costs more than the rest of a read together, and leaves open what is decided here: one try a request, each answer checked
+(transaction, unit, function, length), a lost connection noticed at once, and a stream that may be out of step closed. There is no
+way to write through it.
 """
 
 from __future__ import annotations
@@ -12,22 +14,11 @@ import socket
 import ssl
 from typing import Final
 
-from pymodbus import FramerType, ModbusException
-from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
-from pymodbus.pdu import ModbusPDU
-from pymodbus.pdu.bit_message import (
-    ReadCoilsRequest,
-    ReadCoilsResponse,
-    ReadDiscreteInputsRequest,
-    ReadDiscreteInputsResponse,
-)
-from pymodbus.pdu.register_message import (
-    ReadHoldingRegistersRequest,
-    ReadHoldingRegistersResponse,
-    ReadInputRegistersRequest,
-    ReadInputRegistersResponse,
-)
-from pymodbus.transport import CommParams, CommType
+from pymodbus.framer import FramerRTU, FramerSocket
+from pymodbus.pdu import DecodePDU, ModbusPDU
+from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
+from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
+from pymodbus.transport.serialtransport import create_serial_connection
 
 from .endpoint import Endpoint
 from .faults import UNIT_BEHIND_GATEWAY_SILENT, ConnectionDropped, NoAnswer, NotConnected, Refused, WrongAnswer
@@ -39,37 +30,9 @@ SILENCES_BEFORE_CLOSE: Final = 2
 """Requests without an answer, none answered between, after which a TCP connection counts as half-open."""
 
 _MBAP_BYTES: Final = 7
-
-
-class _RawAnswer:
-    """Keeps an answer's bytes as they came: decoding a register at a time is more than half of pymodbus' own cost."""
-
-    payload: bytes = b""
-    announced: int = -1
-
-    def decode(self, data: bytes) -> None:
-        self.announced = data[0]
-        self.payload = data[1:]
-
-    def __str__(self) -> str:
-        return "answer"  # pymodbus formats each answer for a debug line, even when logging is off.
-
-
-class _Coils(_RawAnswer, ReadCoilsResponse):
-    pass
-
-
-class _Discretes(_RawAnswer, ReadDiscreteInputsResponse):
-    pass
-
-
-class _Holdings(_RawAnswer, ReadHoldingRegistersResponse):
-    pass
-
-
-class _Inputs(_RawAnswer, ReadInputRegistersResponse):
-    pass
-
+_LARGEST_FRAME: Final = 264
+_TRANSACTIONS: Final = 65_000
+_EXCEPTION: Final = 0x80
 
 _REQUESTS: Final[dict[int, type[ModbusPDU]]] = {
     1: ReadCoilsRequest,
@@ -79,12 +42,88 @@ _REQUESTS: Final[dict[int, type[ModbusPDU]]] = {
 }
 
 
-class _TlsClient(AsyncModbusTcpClient):
-    """Modbus/TCP over TLS with the socket framer: pymodbus' own TLS client takes each chunk received for a whole answer."""
+class _Stream(asyncio.Protocol):
+    """An open connection, the request under way on it, and the bytes that came since. Belongs to the event loop."""
 
-    def __init__(self, params: CommParams) -> None:
-        self.comm_params = params
-        super().__init__(params.host, framer=FramerType.SOCKET, retries=0)
+    def __init__(self, endpoint: Endpoint) -> None:
+        decoder = DecodePDU(is_server=False)
+        self._framer = FramerRTU(decoder) if endpoint.is_rtu else FramerSocket(decoder)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.WriteTransport | None = None
+        self._is_rtu = endpoint.is_rtu
+        self._answer: asyncio.Future[bytes] | None = None
+        self._unit = 0
+        self._transaction = 0
+        self._held = b""
+        self.is_in_step = True
+        self.sent: bytes = b""
+        self.received = b""
+        """What came since the last request was sent, as far as it is one piece with the last bytes."""
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
+    async def ask(self, unit: int, request: bytes, timeout_s: float) -> bytes:
+        """The PDU of the answer to the PDU `request`. Raises TimeoutError, ConnectionDropped, WrongAnswer for what is no read."""
+        assert self._transport is not None  # noqa: S101 - the caller has looked
+        self._unit = unit
+        self._transaction = 0 if self._is_rtu else self._transaction % _TRANSACTIONS + 1
+        self.received = b""
+        self.sent = self._framer.encode(request, unit, self._transaction)
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        self._answer = answer
+        timer = self._loop.call_later(timeout_s, self._fail, TimeoutError())
+        try:
+            self._transport.write(self.sent)
+            return await answer
+        finally:
+            self._answer = None
+            timer.cancel()
+
+    def close(self) -> None:
+        """At once, without waiting for what is still on its way."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - TCP, TLS and serial are
+        self._transport = transport
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._transport = None
+        self._fail(ConnectionDropped("closed", "the device closed the connection before it answered"))
+
+    def data_received(self, data: bytes) -> None:
+        if self._held:
+            data = self._held + data
+        self.received = data
+        if self._is_rtu and self._answer is None:
+            # RTU has no transaction number: bytes that nobody asked for would be taken for the next answer.
+            self.is_in_step = False
+            return
+        while data:
+            used, unit, transaction, pdu = self._framer.decode(data)
+            if not used:
+                break
+            data = data[used:]
+            # Not ours: of a request that was given up, or from a device that answers wrongly. A device without numbers says 0.
+            if unit == self._unit and transaction in (self._transaction, 0) and pdu:
+                self._take(pdu)
+        self._held = data if len(data) <= _LARGEST_FRAME else b""
+
+    def _take(self, pdu: bytes) -> None:
+        if pdu[0] & ~_EXCEPTION not in _REQUESTS:
+            self._fail(WrongAnswer("garbled", f"answered function {pdu[0]}, which is no read"))
+        elif len(pdu) < 2:
+            self._fail(WrongAnswer("garbled", "answered a frame without data"))
+        elif self._answer is not None and not self._answer.done():
+            self._answer.set_result(pdu)
+
+    def _fail(self, fault: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(fault)
 
 
 class ModbusConnection:
@@ -92,45 +131,34 @@ class ModbusConnection:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
-        self._requests: dict[tuple[int, int, int, int], ModbusPDU] = {}
-        self._waiting = False
-        self._out_of_step = False
+        self._stream: _Stream | None = None
+        self._requests: dict[tuple[int, int, int], bytes] = {}
         self._silences = 0
-        self._sent = b""
-        self._received = b""
 
     @property
     def is_connected(self) -> bool:
         """Whether the next read has a connection that is open and in step."""
-        return self._client is not None and self._client.connected and not self._out_of_step
+        stream = self._stream
+        return stream is not None and stream.is_open and stream.is_in_step
 
     async def connect(self, timeout_s: float) -> None:
         """A fresh connection, the old one closed. Raises NotConnected with the reason in words."""
         self.close()
-        client = self._new_client(timeout_s)
-        for answer in (_Coils, _Discretes, _Holdings, _Inputs):
-            client.register(answer)
-        client.ctx.trace_packet = self._on_packet
-        client.ctx.trace_connect = self._on_connect
+        stream = _Stream(self.endpoint)
         try:
-            # Not client.connect(): it turns every cause into False, and the cause is what a person needs.
-            client.ctx.transport, _ = await asyncio.wait_for(client.ctx.call_create(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._open(stream, timeout_s)
         except OSError as error:
+            stream.close()
             raise _not_connected(self.endpoint, error, timeout_s) from error
-        self._client = client
+        self._stream = stream
         self._silences = 0
-        self._out_of_step = False
 
     def close(self) -> None:
         """Lets go of the connection at once, without waiting for what is still on its way. Safe to repeat."""
-        client, self._client = self._client, None
-        if client is None:
-            return
-        transport = client.ctx.transport
-        client.close()
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
 
     async def read(self, unit: int, function_code: int, address: int, count: int, timeout_s: float) -> bytes:
         """The data bytes of the answer, of exactly the length that `count` registers or bits need.
@@ -138,115 +166,71 @@ class ModbusConnection:
         Raises NotConnected (also when connect() was never called), ConnectionDropped, NoAnswer, Refused or WrongAnswer. Nothing
         is tried twice. After a fault that may have left bytes of an old answer behind, the connection is closed.
         """
-        client = self._client
-        if client is None or not self.is_connected:
+        stream = self._stream
+        if stream is None or not self.is_connected:
             self.close()
             raise NotConnected("closed", f"no connection to {self.endpoint}")
-        request = self._request(unit, function_code, address, count)
-        client.ctx.comm_params.timeout_connect = timeout_s
-        self._waiting = True
+        request = self._requests.get((function_code, address, count)) or self._request(function_code, address, count)
         try:
-            answer = await client.ctx.execute(False, request)
+            answer = await stream.ask(unit, request, timeout_s)
         except (ConnectionDropped, WrongAnswer):
             self.close()
             raise
-        except ModbusException as error:
-            raise self._silence(timeout_s) from error
-        finally:
-            self._waiting = False
+        except TimeoutError as error:
+            raise self._silence(stream, timeout_s) from error
         self._silences = 0
-        return self._checked(answer, request)
+        return self._checked(answer, function_code, count)
 
-    def _request(self, unit: int, function_code: int, address: int, count: int) -> ModbusPDU:
-        key = (unit, function_code, address, count)
-        request = self._requests.get(key)
-        if request is None:
-            request = _REQUESTS[function_code](dev_id=unit, address=address, count=count)
-            self._requests[key] = request
-        return request
+    async def _open(self, stream: _Stream, timeout_s: float) -> None:
+        loop, end = asyncio.get_running_loop(), self.endpoint
+        if end.transport == "serial":
+            transport, _ = await create_serial_connection(
+                loop,
+                lambda: stream,
+                end.host,
+                baudrate=end.baud_rate,
+                bytesize=8,
+                parity=end.parity,
+                stopbits=end.stop_bits,
+                timeout=timeout_s,
+            )
+            stream.connection_made(transport)  # Only the next turn of the loop would say so.
+        else:
+            context = _tls_context(end) if end.transport == "tls" else None
+            await loop.create_connection(lambda: stream, end.host, end.port, ssl=context)
 
-    def _checked(self, answer: ModbusPDU, request: ModbusPDU) -> bytes:
-        if answer.dev_id != request.dev_id:
-            raise self._mismatch(f"unit {answer.dev_id} answered, unit {request.dev_id} was asked")
-        if answer.function_code & 0x7F != request.function_code:
-            raise self._mismatch(f"answered function {answer.function_code}, function {request.function_code} was asked")
-        if answer.isError():
-            if answer.exception_code in UNIT_BEHIND_GATEWAY_SILENT:
-                raise NoAnswer(f"exception_{answer.exception_code}", Refused(answer.exception_code).reason)
-            raise Refused(answer.exception_code)
-        assert isinstance(answer, _RawAnswer)  # noqa: S101 - connect() registered these for every function that is sent.
-        is_bits = request.function_code in (1, 2)
-        expected = (request.count + 7) // 8 if is_bits else 2 * request.count
-        if answer.announced != expected or len(answer.payload) != expected:
-            came = min(answer.announced, len(answer.payload))
+    def _request(self, function_code: int, address: int, count: int) -> bytes:
+        """Its PDU, built once."""
+        pdu = bytes([function_code]) + _REQUESTS[function_code](address=address, count=count).encode()
+        self._requests[function_code, address, count] = pdu
+        return pdu
+
+    def _checked(self, answer: bytes, function_code: int, count: int) -> bytes:
+        """The data of an answer that has the right unit and transaction."""
+        if answer[0] & ~_EXCEPTION != function_code:
+            self.close()
+            raise WrongAnswer("mismatched", f"answered function {answer[0]}, function {function_code} was asked")
+        if answer[0] & _EXCEPTION:
+            fault = Refused(answer[1])
+            if fault.code in UNIT_BEHIND_GATEWAY_SILENT:
+                raise NoAnswer(fault.kind, fault.reason)
+            raise fault
+        expected = (count + 7) // 8 if function_code in (1, 2) else 2 * count
+        if answer[1] != expected or len(answer) != expected + 2:
+            came = min(answer[1], len(answer) - 2)
             raise WrongAnswer("short", f"answered {came} bytes of data where {expected} were asked for")
-        return answer.payload
+        return answer[2:]
 
-    def _mismatch(self, reason: str) -> WrongAnswer:
-        self.close()
-        return WrongAnswer("mismatched", reason)
-
-    def _silence(self, timeout_s: float) -> NoAnswer | WrongAnswer:
+    def _silence(self, stream: _Stream, timeout_s: float) -> NoAnswer | WrongAnswer:
         """Nothing usable came in time: say what did come, and close a stream that a late answer could put out of step."""
         self._silences += 1
-        if self.endpoint.is_rtu or self._received or self._silences >= SILENCES_BEFORE_CLOSE:
+        if self.endpoint.is_rtu or stream.received or self._silences >= SILENCES_BEFORE_CLOSE:
             self.close()
-        if not self._received:
+        if not stream.received:
             return NoAnswer("timeout", f"no answer within {timeout_s:g} s")
         if self.endpoint.is_rtu:
-            return WrongAnswer("garbled", f"{len(self._received)} bytes came that are no whole answer with a right checksum")
-        return _explain_frame(self._sent, self._received)
-
-    def _on_packet(self, sending: bool, packet: bytes) -> bytes:
-        if sending:
-            self._sent, self._received = packet, b""
-            return packet
-        self._received = packet
-        if self.endpoint.is_rtu:
-            # RTU has no transaction number: bytes that nobody asked for would be taken for the next answer.
-            self._out_of_step = self._out_of_step or not self._waiting
-        elif self._waiting and (reason := _undecodable(packet)):
-            # pymodbus answers such a frame with an unhandled error in its protocol; this ends the request instead.
-            self._fail_request(WrongAnswer("garbled", reason))
-            return b""
-        return packet
-
-    def _on_connect(self, is_up: bool) -> None:
-        if not is_up and self._waiting:
-            self._fail_request(ConnectionDropped("closed", "the device closed the connection before it answered"))
-
-    def _fail_request(self, fault: ConnectionDropped | WrongAnswer) -> None:
-        client = self._client
-        if client is not None and not client.ctx.response_future.done():
-            client.ctx.response_future.set_exception(fault)
-
-    def _new_client(self, timeout_s: float) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
-        end = self.endpoint
-        match end.transport:
-            case "serial":
-                return AsyncModbusSerialClient(
-                    end.host,
-                    baudrate=end.baud_rate,
-                    parity=end.parity,
-                    stopbits=end.stop_bits,
-                    timeout=timeout_s,
-                    retries=0,
-                    reconnect_delay=0,
-                )
-            case "tls":
-                params = CommParams(
-                    comm_type=CommType.TLS,
-                    comm_name="tls",
-                    host=end.host,
-                    port=end.port,
-                    sslctx=_tls_context(end),
-                    reconnect_delay=0,
-                    timeout_connect=timeout_s,
-                )
-                return _TlsClient(params)
-            case _:
-                framer = FramerType.RTU if end.is_rtu else FramerType.SOCKET
-                return AsyncModbusTcpClient(end.host, port=end.port, framer=framer, timeout=timeout_s, retries=0, reconnect_delay=0)
+            return WrongAnswer("garbled", f"{len(stream.received)} bytes came that are no whole answer with a right checksum")
+        return _explain_frame(stream.sent, stream.received)
 
 
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
@@ -273,20 +257,6 @@ def _not_connected(endpoint: Endpoint, error: OSError, timeout_s: float) -> NotC
     if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
         return NotConnected("refused", f"nothing listens at {endpoint} (connection refused)")
     return NotConnected("unreachable", f"{endpoint} cannot be reached: {error.strerror or error}")
-
-
-def _undecodable(packet: bytes) -> str | None:
-    """Why a whole Modbus/TCP frame at the start of `packet` cannot be an answer to a read, or None."""
-    if len(packet) <= _MBAP_BYTES or packet[2:4] != b"\0\0":
-        return None
-    end = 6 + int.from_bytes(packet[4:6], "big")
-    if len(packet) < end:
-        return None
-    if packet[7] & 0x7F not in _REQUESTS:
-        return f"answered function {packet[7]}, which is no read"
-    if end < _MBAP_BYTES + 2:
-        return "answered a frame without data"
-    return None
 
 
 def _explain_frame(sent: bytes, received: bytes) -> WrongAnswer:
