@@ -59,6 +59,18 @@ def test_atomic_signals_beyond_the_largest_request_are_refused_in_words() -> Non
         plan_blocks([word("total", 0), word("reject", 60)], ReadRules(Limits(max_registers=50), (["total", "reject"],)))
 
 
+def scaled(name: str, address: int, scale_register: int) -> Signal:
+    facts = {"name": name, "address": address, "type": "int16", "group": "fast", "scale_register": scale_register}
+    return Signal.model_validate(facts)
+
+
+def test_a_value_and_its_power_of_ten_come_from_one_request() -> None:
+    signals = [scaled("a", 0, 4), scaled("b", 1, 4), word("c", 8), scaled("d", 9, 7)]
+    assert requests(plan_blocks(signals, ReadRules(Limits(max_gap=0)))) == [("holding", 0, 5), ("holding", 7, 3)]
+    with pytest.raises(UnreadableSignals, match="a: needs 5 in one request, the device allows 4"):
+        plan_blocks(signals, ReadRules(Limits(max_registers=4)))
+
+
 def test_a_gap_is_read_across_where_that_is_cheaper_than_another_request() -> None:
     signals = [word("a", 0), word("b", 11), word("c", 40)]
     cost = RequestCost(round_trip_ms=25, register_ms=2)  # 12 registers cost as much as a request
@@ -158,13 +170,17 @@ def maps(draw: st.DrawFn) -> tuple[list[Signal], list[list[str]], Limits]:
         address = draw(st.integers(0, 50))
         for _ in range(draw(st.integers(0, 15))):
             type_name = "bit" if table == "coil" else draw(st.sampled_from(sorted(WIDTHS)))
-            signals.append(word(f"s{len(signals)}", address, type_name, table))
+            if table == "holding" and draw(st.integers(0, 4)) == 0:
+                signals.append(scaled(f"s{len(signals)}", address, address + draw(st.integers(1, 7))))
+                type_name = "uint16"
+            else:
+                signals.append(word(f"s{len(signals)}", address, type_name, table))
             address += WIDTHS.get(type_name, 1) + draw(st.sampled_from([0, 0, 0, 1, 5, 17, 60]))
     limits = Limits(max_registers=draw(st.integers(8, 125)), max_bits=draw(st.integers(8, 2000)), max_gap=draw(st.integers(0, 40)))
     atomic: list[list[str]] = []
     for first, second in zip(signals[::3], signals[1::3], strict=False):
         largest = limits.max_bits if first.table == "coil" else limits.max_registers
-        if first.table == second.table and second.address + second.registers - first.address <= largest:
+        if first.table == second.table and max(first.end, second.end) - first.first <= largest:
             atomic.append([first.name, second.name])
     return signals, atomic, limits
 
@@ -179,8 +195,8 @@ def test_every_plan_keeps_its_promises(drawn: tuple[list[Signal], list[list[str]
         assert 1 <= block.count <= (limits.max_bits if block.table == "coil" else limits.max_registers)
         for signal in block.signals:
             assert signal.table == block.table
-            assert block.address <= signal.address
-            assert signal.address + signal.registers <= block.address + block.count
+            assert block.address <= signal.first
+            assert signal.end <= block.address + block.count
     for group in atomic:
         assert sum(bool(set(group) & set(block.names)) for block in blocks) == 1
 

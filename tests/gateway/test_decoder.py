@@ -148,6 +148,44 @@ def test_bytes_of_a_register_digits_and_half_floats() -> None:
     assert decode(signals, payload).readings == {"level": 200, "trim": -2, "batch": 12345678, "ratio": 1.5, "torque": -50.0}
 
 
+@pytest.mark.parametrize(("type_name", "payload"), [("string_high", "4f00 3100 3200 0000"), ("string_low", "004f 2031 ff32 0000")])
+@pytest.mark.parametrize("order", ["ABCD", "DCBA"])
+def test_text_with_one_character_a_register(type_name: str, payload: str, order: str) -> None:
+    program = signal("program", 0, type_name, registers=4, order=order)
+    assert decode([program], bytes.fromhex(payload)).readings == {"program": "O12"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "power", "reading"),
+    [(2301, -1, 230.1), (2301, 0, 2301), (-5, 2, -500), (1, -10, 1e-10), (-1, -1, -0.1), (7, -3, 0.007)],
+)
+@pytest.mark.parametrize("order", sorted(ORDERS))
+def test_a_power_of_ten_from_another_register(raw: int, power: int, reading: float, order: str) -> None:
+    """SunSpec's integer models: the value at 40072 - 1, its scale factor at 40076 - 1."""
+    signals = [signal("voltage", 40071, "int16", order=order, scale_register=40075), signal("next", 40076, "uint16", order=order)]
+    words = [(raw, 0, 0, 0, power, 7)]
+    payload = b"".join(struct.pack("<h" if order in registers.LOW_BYTE_FIRST else ">h", word) for word in words[0])
+    snapshot = decode(signals, payload, address=40071)
+    assert snapshot.readings == {"voltage": reading, "next": 7}
+    assert type(snapshot.readings["voltage"]) is type(reading)
+
+
+def test_a_power_of_ten_before_its_value_and_a_scale_of_the_profile_on_top() -> None:
+    energy = signal("energy", 1, "uint32", order="CDAB", scale_register=0, scale=0.001, offset=5.0, unit="kW.h")
+    assert decode([energy], struct.pack(">hHH", 2, 12, 1)).readings == {"energy": (0x1000C * 100) * 0.001 + 5.0}
+
+
+@pytest.mark.parametrize(
+    ("raw", "power", "why"),
+    [(-32768, -1, "mark for no value"), (100, -32768, "the power of ten holds -32768"), (100, 11, "the power of ten holds 11")],
+)
+def test_no_value_or_no_power_of_ten_is_bad(raw: int, power: int, why: str) -> None:
+    current = signal("current", 0, "int16", scale_register=1, invalid=[0x8000])
+    snapshot = decode([current], struct.pack(">hh", raw, power))
+    assert (snapshot.readings, snapshot.quality) == ({}, {"current": "bad"})
+    assert why in snapshot.reasons["current"]
+
+
 def test_digits_that_are_no_digits_are_bad() -> None:
     snapshot = decode([signal("batch", 0, "bcd16")], bytes.fromhex("12a4"))
     assert (snapshot.readings, snapshot.quality) == ({}, {"batch": "bad"})

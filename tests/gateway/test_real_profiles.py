@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,11 @@ def every_type() -> str:
     lines += [f"  {name}: {{address: {address}, type: {name}}}" for name in ("int8_high", "uint8_low")]
     lines += [f"  text_{order.lower()}: {{address: {address + 10 + 8 * i}, type: string, registers: 8, order: {order}}}"
               for i, order in enumerate(("ABCD", "BADC"))]  # fmt: skip
+    for i, name in enumerate(("string_high", "string_low")):
+        lines.append(f"  {name}: {{address: {address + 60 + 16 * i}, type: {name}, registers: 16, order: BADC}}")
+    lines += [f"  power_{name}_{order.lower()}: {{address: {address + 100 + 5 * i}, type: {name}, order: {order}, "
+              f"scale_register: {address + 100 + 5 * i + 4}, minimum: -500, maximum: 500}}"
+              for i, (name, order) in enumerate(product(("int16", "int32", "int64"), ORDERS))]  # fmt: skip
     lines.append(f"  word: {{address: {address + 40}, type: uint32, order: CDAB, bits: {{0: ready, 17: fault, 31: door_open}}}}")
     head = "title: Every type\nsource: test\nverified: simulator\ngroups: {fast: {interval_s: 1}}\nsignals:\n"
     return head + "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from millrace_contract.errors import ConfigurationProblems
-from millrace_contract.plant.profile import load_profiles
+from millrace_contract.plant.profile_files import load_profiles
 from millrace_gateway.__main__ import main
 from millrace_gateway.tag_list import profile_from_tags
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace_contract.plant import Calendar, Limits, PlantModel, Profile, Signal, ValueType, WordOrder
+from millrace_contract.plant.profile import TEXTS
 from millrace_gateway.registers import decode_number, decode_text
 from millrace_simulator.frames import Function, ModbusError, Request
 from millrace_simulator.image import Image
@@ -21,7 +22,7 @@ from millrace_simulator.schedule import Schedule
 
 from .device_reader import decode
 
-NUMBERS = sorted(set(get_args(ValueType)) - {"bit", "string"})
+NUMBERS = sorted(set(get_args(ValueType)) - {"bit", *TEXTS})
 ORDERS = get_args(WordOrder)
 
 
@@ -64,13 +65,17 @@ def test_orders_are_those_of_the_manuals(order: str, registers: list[int]) -> No
     assert registers_of(signal, raw_of(signal, 12.56)) == registers
 
 
-@given(order=st.sampled_from(ORDERS), text=st.text(st.characters(codec="utf-8", categories=["L", "N"]), max_size=20))
-def test_text_is_cut_at_a_whole_character_and_reads_back(order: str, text: str) -> None:
-    signal = signal_of("string", order, registers=6)
+@given(
+    kind=st.sampled_from(sorted(TEXTS)),
+    order=st.sampled_from(ORDERS),
+    text=st.text(st.characters(codec="utf-8", categories=["L", "N"]), max_size=20),
+)
+def test_text_is_cut_at_a_whole_character_and_reads_back(kind: str, order: str, text: str) -> None:
+    signal = signal_of(kind, order, registers=6)
     raw = raw_of(signal, text)
     assert isinstance(raw, str)
     assert text.startswith(raw)
-    assert decode_text(order, payload(registers_of(signal, raw))) == raw.strip()
+    assert decode_text(order, payload(registers_of(signal, raw)), kind) == raw.strip()
 
 
 @pytest.mark.parametrize(

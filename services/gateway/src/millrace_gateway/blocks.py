@@ -232,8 +232,8 @@ def _piece(members: list[Signal]) -> Piece:
     if any(signal.table != table for signal in members):
         names = ", ".join(signal.name for signal in members)
         raise UnreadableSignals(f"{names}: are to be read in one request, but lie in different tables")
-    start = min(signal.address for signal in members)
-    end = max(signal.address + signal.registers for signal in members)
+    start = min(signal.first for signal in members)
+    end = max(signal.end for signal in members)
     return Piece(table, start, end - start, tuple(sorted(members, key=lambda s: (s.address, s.name))))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.plant import Device, Profile
-from millrace_contract.plant.profile import load_profiles
+from millrace_contract.plant.profile_files import load_profiles
 from millrace_contract.runtime.clock import SystemClock
 
 from .blocks import FUNCTION_CODES, Block

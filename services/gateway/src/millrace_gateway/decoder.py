@@ -34,6 +34,8 @@ from .registers import (
 BAD: Final = "bad"
 LATEST_EPOCH_S: Final = 4_102_444_800
 """The year 2100: a clock that says so is a register that is no clock."""
+LARGEST_EXPONENT: Final = 10
+"""Of a power of ten that a register holds (SunSpec's sunssf): beyond it, as 0x8000, the device has no value."""
 BIT_TABLES: Final = frozenset({"coil", "discrete"})
 
 
@@ -60,9 +62,14 @@ class BlockDecoder:
         """`address` and `count` are the block's, in registers, or in bits for coils and discrete inputs."""
         self._bits = [(s.name, s.address - address) for s in signals if s.table in BIT_TABLES]
         words = [s for s in signals if s.table not in BIT_TABLES]
-        plain, judged = [s for s in words if _is_plain(s)], [s for s in words if not _is_plain(s)]
-        self._layers: list[_PlainLayer | _JudgedLayer] = [_PlainLayer(address, count, layer) for layer in _layers(plain)]
+        plain = [s for s in words if _is_plain(s)]
+        judged = [s for s in words if not _is_plain(s) and s.scale_register is None]
+        powers = [s for s in words if s.scale_register is not None]
+        self._layers: list[_PlainLayer | _JudgedLayer | _PowerLayer] = [
+            _PlainLayer(address, count, layer) for layer in _layers(plain)
+        ]
         self._layers += [_JudgedLayer(address, count, layer) for layer in _layers(judged)]
+        self._layers += [_PowerLayer(address, count, layer) for layer in _layers(powers)]
         self._swaps = any(layer.swaps for layer in self._layers)
 
     def decode(self, payload: bytes, snapshot: Snapshot) -> None:
@@ -78,12 +85,12 @@ class BlockDecoder:
 def _is_plain(signal: Signal) -> bool:
     unscaled = signal.scale == 1 and signal.offset == 0
     unlimited = signal.minimum is None and signal.maximum is None
-    judged = signal.type == "string" or signal.type in BCD_TYPES or signal.type in EPOCH_TYPES
+    judged = signal.is_text or signal.type in BCD_TYPES or signal.type in EPOCH_TYPES or signal.scale_register is not None
     return unscaled and unlimited and signal.bit is None and not signal.invalid and not judged
 
 
 def _reading_order(signal: Signal) -> tuple[bool, str]:
-    if signal.type in BYTE_TYPES:
+    if signal.type in BYTE_TYPES or (signal.is_text and signal.type != "string"):
         return False, ">"
     return (signal.order in LOW_BYTE_FIRST, ">") if signal.type == "string" else ORDERS[signal.order]
 
@@ -113,7 +120,7 @@ def _compile(address: int, count: int, signals: Sequence[Signal]) -> struct.Stru
 
 
 def _code(signal: Signal) -> str:
-    if signal.type == "string":
+    if signal.is_text:
         return f"{2 * signal.registers}s"
     return BYTE_TYPES.get(signal.type) or NUMBER_TYPES[signal.type].code
 
@@ -160,18 +167,49 @@ class _JudgedLayer:
                 snapshot.spoil((name,), str(error))
 
 
+class _PowerLayer:
+    """Whole numbers whose power of ten stands in another register of the same answer, as in SunSpec's integer models."""
+
+    def __init__(self, address: int, count: int, signals: Sequence[Signal]) -> None:
+        self.swaps, endian = _reading_order(signals[0])
+        self._unpack = _compile(address, count, signals).unpack
+        self._power = struct.Struct(f"{endian}h")
+        self._takes = tuple((signal, signal.markers, 2 * ((signal.scale_register or 0) - address)) for signal in signals)
+
+    def decode(self, payload: bytes, snapshot: Snapshot) -> None:
+        for (signal, markers, power_at), raw in zip(self._takes, self._unpack(payload), strict=True):
+            (exponent,) = self._power.unpack_from(payload, power_at)
+            try:
+                snapshot.readings[signal.name] = _within_limits(signal, _times_ten(_unmarked(raw, markers), exponent))
+            except _Unusable as error:
+                snapshot.spoil((signal.name,), str(error))
+
+
+def _unmarked(raw: Number, markers: frozenset[float]) -> Number:
+    if raw in markers:
+        raise _Unusable(f"the registers hold {raw}, the device's mark for no value")
+    return raw
+
+
+def _times_ten(raw: Number, exponent: int) -> Number:
+    """raw * 10 ** exponent, the nearest number to it: 2301 and -1 are 230.1, which 2301 * 0.1 is not. Raises _Unusable."""
+    if abs(exponent) > LARGEST_EXPONENT:
+        raise _Unusable(f"the register of the power of ten holds {exponent}, which is none: -10 to 10")
+    power: int = 10 ** abs(exponent)
+    return raw * power if exponent >= 0 else raw / power
+
+
 def _reading_of(signal: Signal) -> Callable[[Any], Value]:
     """What turns the unpacked value of this signal into its reading; it raises _Unusable, NotText or NotBcd."""
     if signal.bit is not None:
         bit = signal.bit
         return lambda raw: int(raw >> bit & 1)
-    if signal.type == "string":
-        return lambda raw: decode_text("ABCD", raw)  # The layer has put the bytes in order.
+    if signal.is_text:
+        return lambda raw: decode_text("ABCD", raw, signal.type)  # The layer has put the bytes in order.
     markers, is_bcd, is_epoch = signal.markers, signal.type in BCD_TYPES, signal.type in EPOCH_TYPES
 
     def reading(raw: Number) -> Value:
-        if raw in markers:
-            raise _Unusable(f"the registers hold {raw}, the device's mark for no value")
+        raw = _unmarked(raw, markers)
         if is_bcd:
             raw = decode_bcd(int(raw))
         elif is_epoch and not 0 < raw < LATEST_EPOCH_S:

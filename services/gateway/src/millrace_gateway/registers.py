@@ -47,6 +47,8 @@ NUMBER_TYPES: Final[dict[str, NumberType]] = {
 """Types with a byte order. BCD is an unsigned number until decode_bcd; an epoch counts seconds since 1970, UTC."""
 BYTE_TYPES: Final[dict[str, str]] = {"int8_high": "bx", "int8_low": "xb", "uint8_high": "Bx", "uint8_low": "xB"}
 """Types of one byte of a register, as `struct` takes them from it. High is the byte that is sent first; there is no order."""
+TEXT_BYTES: Final[dict[str, slice]] = {"string": slice(None), "string_high": slice(0, None, 2), "string_low": slice(1, None, 2)}
+"""Which bytes of its registers a text is: all, or one of each register; those of one byte have no order."""
 FLOAT_TYPES: Final = frozenset({"float16", "float32", "float64"})
 BCD_TYPES: Final = frozenset({"bcd16", "bcd32"})
 EPOCH_TYPES: Final = frozenset({"epoch32", "epoch64"})
@@ -110,12 +112,13 @@ def encode_number(type_name: str, order: str, value: Number) -> bytes:
     return swap_bytes(payload) if swaps else payload
 
 
-def decode_text(order: str, payload: bytes) -> str:
+def decode_text(order: str, payload: bytes, type_name: str = "string") -> str:
     """The text up to the first NUL, without the spaces that pad it.
 
     Raises NotText for what is not UTF-8: guessing an encoding would invent characters.
     """
-    raw = swap_bytes(payload) if order in LOW_BYTE_FIRST else payload
+    raw = swap_bytes(payload) if order in LOW_BYTE_FIRST and type_name == "string" else payload
+    raw = raw[TEXT_BYTES[type_name]]
     try:
         text = raw.split(b"\0", 1)[0].decode("utf-8").strip()
     except UnicodeDecodeError as error:

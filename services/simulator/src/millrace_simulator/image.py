@@ -11,7 +11,7 @@ from .frames import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusError, Request
 from .kinds import State
 from .machine import Machine
 from .quantities import SOURCES, Source, anything
-from .registers import Raw, raw_of, registers_of
+from .registers import Raw, raw_of, registers_of, scale_register_of
 
 _SIMILAR_STATES: dict[State, tuple[str, ...]] = {
     State.EXECUTE: ("execute",),
@@ -71,7 +71,9 @@ class Image:
                 place = signal.address + index - address
                 if 0 <= place < count:
                     words[place] |= word
-            if address <= signal.address and signal.address + signal.registers <= address + count:
+            if signal.scale_register is not None and 0 <= signal.scale_register - address < count:
+                words[signal.scale_register - address] = scale_register_of(signal)
+            if address <= signal.first and signal.end <= address + count:
                 raw_values[signal.name] = raw
         return Answer(words, raw_values)
 
@@ -114,19 +116,18 @@ def _field_source(bits: list[tuple[Signal, Source]]) -> Source:
 
 
 def _overlaps(signal: Signal, address: int, count: int) -> bool:
-    return signal.address < address + count and address < signal.address + signal.registers
+    return signal.first < address + count and address < signal.end
 
 
 def _spans(table: str, signals: list[Signal], max_gap: int) -> list[tuple[int, int]]:
     """The address ranges [first, end) that may be read."""
     gap = 16 * max_gap if table in BIT_TABLES else max_gap
     spans: list[tuple[int, int]] = []
-    for signal in sorted(signals, key=lambda each: each.address):
-        end = signal.address + signal.registers
-        if spans and signal.address - spans[-1][1] <= gap:
-            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+    for signal in sorted(signals, key=lambda each: each.first):
+        if spans and signal.first - spans[-1][1] <= gap:
+            spans[-1] = (spans[-1][0], max(signal.end, spans[-1][1]))
         else:
-            spans.append((signal.address, end))
+            spans.append((signal.first, signal.end))
     return spans
 
 
@@ -147,7 +148,7 @@ def _source(profile: Profile, signal: Signal) -> Source:
         return _state_source(signal)
     if signal.counter is not None:
         return lambda machine, _: machine.total
-    if signal.type == "string":
+    if signal.is_text:
         return lambda machine, _: f"{signal.name} {machine.life.product}"
     if signal.type == "bit" or signal.bit is not None:
         return _bit_source(signal.name)

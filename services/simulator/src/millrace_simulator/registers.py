@@ -10,6 +10,9 @@ import struct
 
 from millrace_contract.plant import Signal
 
+EXPONENT = -1
+"""The power of ten in every simulated `scale_register`."""
+
 Raw = int | float | str
 """What the registers hold, before scale and offset: a number, one bit (0 or 1), or text."""
 
@@ -31,12 +34,14 @@ _RANGES = {
 
 def raw_of(signal: Signal, quantity: float | str) -> Raw:
     """The quantity as this signal's registers can hold it: unscaled, rounded, wrapped or cut to the type's range."""
-    if signal.type == "string":
-        return _cut(str(quantity), 2 * signal.registers)
+    if signal.is_text:
+        return _cut(str(quantity), 2 * signal.registers if signal.type == "string" else signal.registers)
     number = float(quantity) if isinstance(quantity, str) else quantity
     if signal.type == "bit" or signal.bit is not None:
         return int(number != 0)
     unscaled = number if signal.scale == 1 and signal.offset == 0 else (number - signal.offset) / signal.scale
+    if signal.scale_register is not None:
+        unscaled /= 10.0**EXPONENT
     if signal.type in _RANGES:
         low, high = _RANGES[signal.type]
         if signal.counter is not None:
@@ -51,7 +56,7 @@ def raw_of(signal: Signal, quantity: float | str) -> Raw:
 def registers_of(signal: Signal, raw: Raw) -> list[int]:
     """The raw value as registers, in the signal's order. A bit is its register with nothing else in it."""
     if isinstance(raw, str):
-        plain = raw.encode().ljust(2 * signal.registers, b"\0")
+        plain = _padded(signal, raw.encode())
     elif signal.bit is not None:
         plain = (int(raw) << signal.bit).to_bytes(2 * signal.registers, "big")
     elif signal.type.startswith("bcd"):
@@ -62,7 +67,7 @@ def registers_of(signal: Signal, raw: Raw) -> list[int]:
     # Letters name bytes, A the most significant. Text has no word order: only the two bytes of a register may be swapped.
     if signal.order in ("CDAB", "DCBA") and not isinstance(raw, str):
         words.reverse()
-    if signal.order in ("BADC", "DCBA") and not signal.type.startswith(("int8", "uint8")):
+    if signal.order in ("BADC", "DCBA") and not signal.type.startswith(("int8", "uint8", "string_")):
         words = [word[::-1] for word in words]
     return [int.from_bytes(word, "big") for word in words]
 
@@ -75,10 +80,26 @@ def reading_of(signal: Signal, raw: Raw) -> float | str | None:
         return float(raw)
     if raw in signal.markers or (signal.type in ("epoch32", "epoch64") and not 0 < raw < 4_102_444_800):
         return None
-    value = raw if signal.scale == 1 and signal.offset == 0 else raw * signal.scale + signal.offset
+    number: float = raw if signal.scale_register is None else raw / 10.0**-EXPONENT
+    value = number if signal.scale == 1 and signal.offset == 0 else number * signal.scale + signal.offset
     below = signal.minimum is not None and value < signal.minimum
     above = signal.maximum is not None and value > signal.maximum
     return None if below or above or not math.isfinite(value) else float(value)
+
+
+def scale_register_of(signal: Signal) -> int:
+    """What stands in the signal's `scale_register`."""
+    power = EXPONENT & 0xFFFF
+    return (power & 0xFF) << 8 | power >> 8 if signal.order in ("BADC", "DCBA") else power
+
+
+def _padded(signal: Signal, text: bytes) -> bytes:
+    """The text's bytes in its registers: two a register, or one in the high or the low byte with a blank beside it."""
+    if signal.type == "string":
+        return text.ljust(2 * signal.registers, b"\0")
+    plain = bytearray(2 * signal.registers)
+    plain[1 if signal.type == "string_low" else 0 :: 2] = text.ljust(signal.registers, b"\0")
+    return bytes(plain)
 
 
 def _cut(text: str, size_bytes: int) -> str:

@@ -86,7 +86,7 @@ def _every_ms(every: str, signal: Signal, span_ms: int) -> int:
     match = re.fullmatch(r"([1-9]\d{0,6})(ms|s|m|h|d)", every)
     if match is None:
         raise invalid("every", "write a number and a unit: 500ms, 10s, 1m, 1h, 1d")
-    if signal.type == "string":
+    if signal.is_text:
         raise invalid("every", f"{signal.name} is a text; only raw readings can be had")
     every_ms = int(match[1]) * _UNITS_MS[match[2]]
     if span_ms // every_ms > MAX_POINTS:

@@ -143,7 +143,7 @@ def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
                 (*path, "condition", "signal"),
                 f"profile {profile} has no signal {signal!r}{nearest(signal, signals)}; narrow `where`",
             )
-        elif signals[signal].type == "string" and isinstance(rule.condition, Threshold):
+        elif signals[signal].is_text and isinstance(rule.condition, Threshold):
             document.problem(
                 (*path, "condition", "signal"), f"signal {signal} of profile {profile} is a text; a threshold needs a number"
             )

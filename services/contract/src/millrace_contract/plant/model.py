@@ -15,7 +15,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from ..assets import SEGMENT_PATTERN, root_problem, segment_problem
 from ..errors import ConfigurationProblems, Problem
 from .document import Document, Strict, nearest, read_document
-from .profile import Profile, load_profiles
+from .profile import Profile
+from .profile_files import load_profiles
 
 DEFAULT_GATEWAY = "edge-1"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import struct
-from itertools import product
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ..assets import signal_problem
-from ..points import LEAVES, PACKML_CODES
-from .document import Document, Strict, nearest, read_document
+from .document import Strict
 
 Table = Literal["coil", "discrete", "input", "holding"]
 ValueType = Literal[
     "bit", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64", "string",
-    "int8_high", "int8_low", "uint8_high", "uint8_low", "bcd16", "bcd32", "epoch32", "epoch64",
+    "string_high", "string_low", "int8_high", "int8_low", "uint8_high", "uint8_low", "bcd16", "bcd32", "epoch32", "epoch64",
 ]  # fmt: skip
 WordOrder = Literal["ABCD", "CDAB", "BADC", "DCBA"]
 AssetClass = Literal["cnc", "press", "moulder", "conveyor", "packer", "compressor", "energy_meter", "other"]
@@ -29,10 +25,14 @@ FLOATS = {"float16": "e", "float32": "f", "float64": "d"}
 """Floating-point types, and the letter that `struct` uses for each."""
 HALVES = {"int8_high": "high", "uint8_high": "high", "int8_low": "low", "uint8_low": "low"}
 """Types of one byte of a register: the one that is sent first (high), or the one after it (low), whatever the order."""
+TEXTS = frozenset({"string", "string_high", "string_low"})
+"""Text of two characters a register, or of one, in the byte that is sent first (high) or after it (low)."""
+WHOLE_NUMBERS = frozenset({"int16", "uint16", "int32", "uint32", "int64", "uint64"})
 BIT_FIELDS = {"uint16": 16, "uint32": 32}
 """Types that single bits can be taken from, and how many they have."""
 BIT_TABLES = frozenset({"coil", "discrete"})
 EVERY_GROUP = "*"
+DAY_S = 86_400.0
 READS_SERVED = "reads_served"
 """The signal of simulated machines that counts the reads they answered; part of every poll group (design 7)."""
 
@@ -58,9 +58,17 @@ class OnChange(Strict):
 
 
 class Group(Strict):
-    """A poll group: its signals are read together, every `interval_s`."""
+    """A poll group: its signals are read together, every `interval_s`; with `once` only when the device is met: with the first
+    message after a start, an outage or a new session with the broker, and then every minute until all of it was read."""
 
-    interval_s: float = Field(gt=0, le=86_400)
+    interval_s: float = Field(default=DAY_S, gt=0, le=DAY_S)
+    once: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Group:
+        if self.once == ("interval_s" in self.model_fields_set):
+            raise ValueError("needs interval_s, or once: true")
+        return self
 
 
 class Limits(Strict):
@@ -130,6 +138,7 @@ class Signal(Strict):
     bit: int | None = Field(default=None, ge=0, le=31)
     bits: dict[Annotated[int, Field(ge=0, le=31)], str] = {}
     scale: float = 1.0
+    scale_register: Annotated[int, BeforeValidator(_protocol_address)] | None = Field(default=None, ge=0, le=65_535)
     offset: float = 0.0
     unit: str = ""
     group: str = ""
@@ -145,6 +154,21 @@ class Signal(Strict):
     def registers(self) -> int:
         """Registers, or bits in the bit tables, that the signal takes."""
         return self.length or REGISTERS[self.type]
+
+    @property
+    def is_text(self) -> bool:
+        return self.type in TEXTS
+
+    @property
+    def first(self) -> int:
+        """The lowest address that must come with the same answer: its own, or that of its scale."""
+        return self.address if self.scale_register is None else min(self.address, self.scale_register)
+
+    @property
+    def end(self) -> int:
+        """The address behind the last one that must come with the same answer."""
+        own = self.address + self.registers
+        return own if self.scale_register is None else max(own, self.scale_register + 1)
 
     def reported_every_s(self, profile: Profile) -> float:
         """How long after a reading the next one comes at the latest while all is well."""
@@ -172,19 +196,17 @@ class Signal(Strict):
             raise ValueError(
                 f"type bit stands in the tables coil and discrete; for a bit of a {self.table} register use uint16 and bit"
             )
-        if (self.type == "string") != (self.length is not None):
+        if self.is_text != (self.length is not None):
             raise ValueError("a string needs the key registers, and only a string has it")
         highest = max(self.bits, default=0 if self.bit is None else self.bit)
         if (self.bits or self.bit is not None) and highest >= BIT_FIELDS.get(self.type, 0):
             raise ValueError(f"bit {highest} is none of {self.type}: uint16 has the bits 0 to 15, uint32 those to 31")
         if self.bits and (self.bit is not None or self.scale != 1 or self.offset or self.counter or self.values):
             raise ValueError("a field of named bits has no bit, scale, offset, counter or values")
-        if self.address + self.registers > 65_536:
-            raise ValueError(f"ends at {self.address + self.registers - 1}, beyond the last address 65535")
-        if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
-            raise ValueError(f"minimum {self.minimum} is not below maximum {self.maximum}")
-        if self.type == "string" and (self.scale != 1 or self.offset or self.counter or self.values or self.invalid):
+        if self.is_text and (self.scale != 1 or self.offset or self.counter or self.values or self.invalid):
             raise ValueError("a string has no scale, offset, counter, values or invalid")
+        if self.scale_register is not None:
+            self._check_scale_register()
         if self.on_change and (self.counter or self.values or self.name == READS_SERVED):
             raise ValueError("a counter or a state has no on_change: OEE needs every reading of it")
         if self.invalid and (self.bit is not None or self.type == "bit"):
@@ -192,6 +214,22 @@ class Signal(Strict):
         if self.invalid and self.type in FLOATS:
             self._check_float_markers()
         return self
+
+    @model_validator(mode="after")
+    def _within_bounds(self) -> Signal:
+        if self.address + self.registers > 65_536:
+            raise ValueError(f"ends at {self.address + self.registers - 1}, beyond the last address 65535")
+        if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
+            raise ValueError(f"minimum {self.minimum} is not below maximum {self.maximum}")
+        return self
+
+    def _check_scale_register(self) -> None:
+        if self.type not in WHOLE_NUMBERS or self.bits or self.bit is not None or self.counter or self.values:
+            raise ValueError(
+                "scale_register gives the power of ten of a whole number, not of a bit, counter, state or another type"
+            )
+        if self.address <= (self.scale_register or 0) < self.address + self.registers:
+            raise ValueError(f"scale_register {self.scale_register} is a register of the value itself")
 
     def _check_float_markers(self) -> None:
         try:
@@ -265,128 +303,3 @@ def _with_named_bits(signals: dict[Any, Any]) -> dict[Any, Any]:
                 raise ValueError(f"signals.{name}.bits: bit {bit} is called {bit_name!r}, which is another signal's name")
             result[bit_name] = {**shared, "bit": bit, "name": str(bit_name)}
     return result
-
-
-def load_profiles(folder: Path) -> tuple[dict[str, Profile], list[Document]]:
-    """Every profile of the folder by name, and the documents with their problems. A broken profile is left out of the first."""
-    profiles: dict[str, Profile] = {}
-    documents: list[Document] = []
-    for path in sorted(folder.glob("*.yaml")):
-        document = read_document(path, f"profiles/{path.name}")
-        documents.append(document)
-        if document.problems:
-            continue
-        if "name" in document.data:
-            document.problem(("name",), "is not a key here: a profile is called as its file")
-            continue
-        document.data["name"] = path.stem
-        if (profile := document.validate(Profile)) is not None:
-            _check(profile, document)
-            profiles[profile.name] = profile
-    return profiles, documents
-
-
-def _check(profile: Profile, document: Document) -> None:
-    for signal in profile.signals.values():
-        path = ("signals", signal.name)
-        if problem := signal_problem(signal.name):
-            document.problem(path, problem)
-        if signal.group != EVERY_GROUP and signal.group not in profile.groups:
-            known = ", ".join(profile.groups)
-            document.problem(
-                (*path, "group"), f"{signal.group!r} is not one of the profile's groups: {known}, or '*' for every group"
-            )
-        if profile.addresses == "checked" and (plain := _reference_number(signal)) is not None:
-            document.problem(
-                (*path, "address"),
-                f"address {signal.address} looks like a reference number; use {plain}, "
-                "or set addresses: as_written in this profile if the device really counts like that",
-            )
-        for number in signal.values:
-            if not -(2**31) <= number < 2**32:
-                document.problem((*path, "values"), f"{number} does not fit a register")
-    _check_overlaps(profile, document)
-    _check_atomic(profile, document)
-    _check_barriers(profile, document)
-    _check_oee(profile, document)
-
-
-def _reference_number(signal: Signal) -> int | None:
-    """The protocol address that was probably meant by 4xxxx or 3xxxx, or None where the address is plausible."""
-    base = {"holding": 40_001, "input": 30_001, "discrete": 10_001}.get(signal.table)
-    if base is None or not base <= signal.address < base + 9_999:
-        return None
-    return signal.address - base
-
-
-def _check_overlaps(profile: Profile, document: Document) -> None:
-    taken: dict[tuple[str, int, str], Signal] = {}
-    for signal in profile.signals.values():
-        if signal.bit is not None:
-            continue  # bits of one register, and the register as a whole, may all be signals
-        halves = (HALVES[signal.type],) if signal.type in HALVES else ("high", "low")
-        for address, half in product(range(signal.address, signal.address + signal.registers), halves):
-            other = taken.setdefault((signal.table, address, half), signal)
-            if other is not signal:
-                document.problem(
-                    ("signals", signal.name, "address"),
-                    f"overlaps {other.name} at {signal.table} address {address} "
-                    f"({other.name} takes {other.address} to {other.address + other.registers - 1})",
-                )
-                break
-
-
-def _check_atomic(profile: Profile, document: Document) -> None:
-    for index, names in enumerate(profile.atomic):
-        signals = [profile.signals[name] for name in names if name in profile.signals]
-        for name in names:
-            if name not in profile.signals:
-                document.problem(("atomic", index), f"{name!r} is not a signal of this profile{nearest(name, profile.signals)}")
-        if len({(signal.table, signal.group) for signal in signals}) > 1:
-            document.problem(("atomic", index), "signals that are read in one request must share table and group")
-        elif signals:
-            span = max(s.address + s.registers for s in signals) - min(s.address for s in signals)
-            limit = profile.limits.max_bits if signals[0].table in BIT_TABLES else profile.limits.max_registers
-            if span > limit:
-                document.problem(("atomic", index), f"spans {span} registers, more than the {limit} of one request")
-
-
-def _check_barriers(profile: Profile, document: Document) -> None:
-    for index, barrier in enumerate(profile.must_not_cross):
-        for signal in profile.signals.values():
-            end = signal.address + signal.registers
-            if signal.table == barrier.table and signal.address < barrier.end and barrier.start < end:
-                document.problem(
-                    ("must_not_cross", index), f"signal {signal.name} stands there, at {signal.table} {signal.address} to {end - 1}"
-                )
-    for index, whole in enumerate(profile.read_as_one):
-        span = whole.last + 1 - whole.first
-        limit = profile.limits.max_bits if whole.table in BIT_TABLES else profile.limits.max_registers
-        if span > limit:
-            document.problem(("read_as_one", index), f"spans {span}, more than the {limit} of one request")
-
-
-def _check_oee(profile: Profile, document: Document) -> None:
-    if profile.oee is None:
-        return
-    for key in ("state", "total", "good", "reject"):
-        name = getattr(profile.oee, key)
-        if name is None:
-            continue
-        signal = profile.signals.get(name)
-        if signal is None:
-            document.problem(("oee", key), f"{name!r} is not a signal of this profile{nearest(name, profile.signals)}")
-        elif key == "state" and not signal.values:
-            document.problem(("oee", key), f"signal {name} needs the key values: what its numbers mean as machine states")
-        elif key != "state" and signal.counter is None:
-            document.problem(("oee", key), f"signal {name} needs the key counter (max_rate_per_s, modulus)")
-    if state := profile.signals.get(profile.oee.state):
-        for number, word in state.values.items():
-            if word not in PACKML_CODES:
-                document.problem(
-                    ("signals", state.name, "values", number),
-                    f"{word!r} is not a machine state{nearest(word, PACKML_CODES)}; allowed: {', '.join(PACKML_CODES)}",
-                )
-    for word, leaf in profile.oee.leaves.items():
-        if leaf not in LEAVES:
-            document.problem(("oee", "leaves", word), f"{leaf!r} is not one of {', '.join(LEAVES)}")

@@ -1,0 +1,161 @@
+"""The profiles of a folder, and what only shows when the signals of one are seen together: overlaps, groups, ranges, OEE."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+from ..assets import signal_problem
+from ..points import LEAVES, PACKML_CODES
+from .document import Document, nearest, read_document
+from .profile import BIT_TABLES, EVERY_GROUP, HALVES, OeeSignals, Profile, Signal
+
+
+def load_profiles(folder: Path) -> tuple[dict[str, Profile], list[Document]]:
+    """Every profile of the folder by name, and the documents with their problems. A broken profile is left out of the first."""
+    profiles: dict[str, Profile] = {}
+    documents: list[Document] = []
+    for path in sorted(folder.glob("*.yaml")):
+        document = read_document(path, f"profiles/{path.name}")
+        documents.append(document)
+        if document.problems:
+            continue
+        if "name" in document.data:
+            document.problem(("name",), "is not a key here: a profile is called as its file")
+            continue
+        document.data["name"] = path.stem
+        if (profile := document.validate(Profile)) is not None:
+            _check(profile, document)
+            profiles[profile.name] = profile
+    return profiles, documents
+
+
+def _check(profile: Profile, document: Document) -> None:
+    for signal in profile.signals.values():
+        path = ("signals", signal.name)
+        if problem := signal_problem(signal.name):
+            document.problem(path, problem)
+        if signal.group != EVERY_GROUP and signal.group not in profile.groups:
+            known = ", ".join(profile.groups)
+            document.problem(
+                (*path, "group"), f"{signal.group!r} is not one of the profile's groups: {known}, or '*' for every group"
+            )
+        for key, address in (("address", signal.address), ("scale_register", signal.scale_register)):
+            if profile.addresses == "checked" and (plain := _reference_number(signal.table, address)) is not None:
+                document.problem(
+                    (*path, key),
+                    f"{key} {address} looks like a reference number; use {plain}, "
+                    "or set addresses: as_written in this profile if the device really counts like that",
+                )
+        for number in signal.values:
+            if not -(2**31) <= number < 2**32:
+                document.problem((*path, "values"), f"{number} does not fit a register")
+    if all(group.once for group in profile.groups.values()):
+        document.problem(("groups",), "needs a group with interval_s: one that is read once does not show that the device is there")
+    _check_scale_registers(profile, document)
+    _check_overlaps(profile, document)
+    _check_atomic(profile, document)
+    _check_barriers(profile, document)
+    _check_oee(profile, document)
+
+
+def _reference_number(table: str, address: int | None) -> int | None:
+    """The protocol address that was probably meant by 4xxxx or 3xxxx, or None where the address is plausible."""
+    base = {"holding": 40_001, "input": 30_001, "discrete": 10_001}.get(table)
+    if base is None or address is None or not base <= address < base + 9_999:
+        return None
+    return address - base
+
+
+def _check_scale_registers(profile: Profile, document: Document) -> None:
+    for signal in profile.signals.values():
+        span = signal.end - signal.first
+        if signal.scale_register is not None and span > profile.limits.max_registers:
+            document.problem(
+                ("signals", signal.name, "scale_register"),
+                f"is {span} registers from one end to the other, more than the {profile.limits.max_registers} of one request",
+            )
+
+
+def _check_overlaps(profile: Profile, document: Document) -> None:
+    taken: dict[tuple[str, int, str], Signal] = {}
+    for signal in profile.signals.values():
+        if signal.bit is not None:
+            continue  # bits of one register, and the register as a whole, may all be signals
+        halves = (HALVES[signal.type],) if signal.type in HALVES else ("high", "low")
+        for address, half in product(range(signal.address, signal.address + signal.registers), halves):
+            other = taken.setdefault((signal.table, address, half), signal)
+            if other is not signal:
+                document.problem(
+                    ("signals", signal.name, "address"),
+                    f"overlaps {other.name} at {signal.table} address {address} "
+                    f"({other.name} takes {other.address} to {other.address + other.registers - 1})",
+                )
+                break
+
+
+def _check_atomic(profile: Profile, document: Document) -> None:
+    for index, names in enumerate(profile.atomic):
+        signals = [profile.signals[name] for name in names if name in profile.signals]
+        for name in names:
+            if name not in profile.signals:
+                document.problem(("atomic", index), f"{name!r} is not a signal of this profile{nearest(name, profile.signals)}")
+        if len({(signal.table, signal.group) for signal in signals}) > 1:
+            document.problem(("atomic", index), "signals that are read in one request must share table and group")
+        elif signals:
+            span = max(s.end for s in signals) - min(s.first for s in signals)
+            limit = profile.limits.max_bits if signals[0].table in BIT_TABLES else profile.limits.max_registers
+            if span > limit:
+                document.problem(("atomic", index), f"spans {span} registers, more than the {limit} of one request")
+
+
+def _check_barriers(profile: Profile, document: Document) -> None:
+    for index, barrier in enumerate(profile.must_not_cross):
+        for signal in profile.signals.values():
+            if signal.table == barrier.table and signal.first < barrier.end and barrier.start < signal.end:
+                document.problem(
+                    ("must_not_cross", index),
+                    f"signal {signal.name} stands there, at {signal.table} {signal.first} to {signal.end - 1}",
+                )
+    for index, whole in enumerate(profile.read_as_one):
+        span = whole.last + 1 - whole.first
+        limit = profile.limits.max_bits if whole.table in BIT_TABLES else profile.limits.max_registers
+        if span > limit:
+            document.problem(("read_as_one", index), f"spans {span}, more than the {limit} of one request")
+
+
+def _check_oee(profile: Profile, document: Document) -> None:
+    if profile.oee is None:
+        return
+    _check_polled(profile, profile.oee, document)
+    for key in ("state", "total", "good", "reject"):
+        name = getattr(profile.oee, key)
+        if name is None:
+            continue
+        signal = profile.signals.get(name)
+        if signal is None:
+            document.problem(("oee", key), f"{name!r} is not a signal of this profile{nearest(name, profile.signals)}")
+        elif key == "state" and not signal.values:
+            document.problem(("oee", key), f"signal {name} needs the key values: what its numbers mean as machine states")
+        elif key != "state" and signal.counter is None:
+            document.problem(("oee", key), f"signal {name} needs the key counter (max_rate_per_s, modulus)")
+    if state := profile.signals.get(profile.oee.state):
+        for number, word in state.values.items():
+            if word not in PACKML_CODES:
+                document.problem(
+                    ("signals", state.name, "values", number),
+                    f"{word!r} is not a machine state{nearest(word, PACKML_CODES)}; allowed: {', '.join(PACKML_CODES)}",
+                )
+    for word, leaf in profile.oee.leaves.items():
+        if leaf not in LEAVES:
+            document.problem(("oee", "leaves", word), f"{leaf!r} is not one of {', '.join(LEAVES)}")
+
+
+def _check_polled(profile: Profile, oee: OeeSignals, document: Document) -> None:
+    for key in ("state", "total", "good", "reject"):
+        signal = profile.signals.get(getattr(oee, key) or "")
+        group = profile.groups.get(signal.group) if signal is not None else None
+        if signal is not None and group is not None and group.once:
+            document.problem(
+                ("oee", key), f"signal {signal.name} is in group {signal.group}, which is read once; OEE needs a polled one"
+            )
