@@ -21,7 +21,7 @@ PROFILE = Variable(
     "Profile",
     Source.TELEMETRY,
     "SHOW MEASUREMENTS WHERE \"device\" = '$device'",
-    regex="/^(?!oee_live$)/",
+    regex="/^(?!(oee_live|device_lag)$)/",
     hidden=True,
 )
 SIGNAL = Variable(

@@ -11,6 +11,7 @@ from millrace_contract.messages import AlertEvent, Ledger, OeeDocument, OeeInter
 from millrace_contract.points import (
     MEASUREMENTS,
     alert_event_line,
+    device_lag_line,
     ledger_line,
     oee_interval_line,
     oee_live_line,
@@ -138,6 +139,7 @@ def test_every_measurement_has_just_the_tags_and_fields_that_are_listed(shared_i
         alert_event_line(event),
         ledger_line(loss),
         platform_line(status, NOW_MS),
+        device_lag_line(("l", "D", "edge-1"), NOW_MS, 5, -1, 9, 3),
     ]
     with Influx(shared_influxd.settings()) as influx:
         for line in lines:

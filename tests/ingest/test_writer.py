@@ -355,3 +355,24 @@ def test_a_message_again_with_other_values_is_a_conflict_for_ten_minutes(bench: 
         bench.clock.advance(590)
         bench.writer.turn([bench.arrive(other)])
         assert bench.writer.figures.steps["conflict"] == conflicts + 1
+
+
+def test_how_late_each_device_is_goes_to_the_database_and_a_wrong_clock_is_said(bench: Bench, message: Message) -> None:
+    now_ms = bench.clock.now_ms()
+    bench.writer.turn(
+        [
+            bench.arrive(message(seq=1, timestamp_ms=now_ms + 50_000)),
+            bench.arrive(message("S-1", timestamp_ms=now_ms - 100, seq=None), "S-1"),
+        ]
+    )
+    bench.clock.advance(30)
+    bench.writer.turn([])
+    found = [line.rsplit(b" ", 1)[0] for line in bench.database.lines["telemetry"] if line.startswith(b"device_lag")]
+    assert found == [
+        b"device_lag,line=line1,device=D-0,sender=edge-1 lag_ms=-50000.0,lag_min_ms=-50000.0,lag_max_ms=-50000.0,messages=1.0",
+        b"device_lag,line=line1,device=S-1,sender=undeclared lag_ms=100.0,lag_min_ms=100.0,lag_max_ms=100.0,messages=1.0",
+    ]
+    assert bench.writer.problems == [
+        "gateway edge-1 dates its readings 50.0 s ahead of this server's clock: one of the two is wrong"
+    ]
+    assert any(note.startswith("undeclared publisher line1/S-1") for note in bench.writer.notes)

@@ -41,7 +41,10 @@ class Comms(Message, frozen=True, kw_only=True):
 
 
 class Status(Message, frozen=True, kw_only=True):
-    """How a service is. As last will only `alive` (false) matters. `figures` are depths, lags and counts by name."""
+    """How a service is. As last will only `alive` (false) matters. `figures` are depths, lags and counts by name.
+
+    `notes` say in words what a person may want to know although nothing is wrong.
+    """
 
     service: str
     instance: str
@@ -52,6 +55,7 @@ class Status(Message, frozen=True, kw_only=True):
     taking: bool | None = None
     configuration: str = "current"
     problems: list[str] = []
+    notes: list[str] = []
     figures: dict[str, float] = {}
 
 

@@ -19,7 +19,7 @@ from .telemetry import Telemetry, Value
 from .times import parse_timestamp
 
 TELEMETRY_BUCKET = "telemetry"
-"""Raw readings and the OEE of the shift in progress: with a retention limit."""
+"""Raw readings, their lags and the OEE of the shift in progress: with a retention limit."""
 PRODUCTION_BUCKET = "production"
 """Results, events, the ledger and platform health: for good."""
 ROLLUP_1M_BUCKET = "rollup_1m"
@@ -83,6 +83,11 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     ),
     # Hours of a device in which data came too late for the roll-ups; the time is the hour's last millisecond.
     "late_data": Measurement(PRODUCTION_BUCKET, ("device", "instance"), ("noted",)),
+    # Arrival minus event time of what each device sent live, each half minute: a wrong clock shows itself. `sender` is the gateway;
+    # "publisher" or "undeclared" where no outbox stands behind it.
+    "device_lag": Measurement(
+        TELEMETRY_BUCKET, ("line", "device", "sender"), ("lag_ms", "lag_min_ms", "lag_max_ms", "messages")
+    ),
     "platform": Measurement(PRODUCTION_BUCKET, ("service", "instance"), ("alive", "taking", "problems_text", "version_text")),
 }  # fmt: skip
 """`platform` has besides a field for each of a status' figures."""
@@ -219,6 +224,14 @@ def platform_line(status: Status, received_ms: int) -> bytes:
 def late_data_line(device: str, instance: str, hour_end_ms: int, noted: int) -> bytes:
     """Ingest `instance` stored something late in the hour that ends before `hour_end_ms`; `noted` differs each time."""
     return _line("late_data", (("device", device), ("instance", instance)), {"noted": noted}, hour_end_ms - 1, None)
+
+
+def device_lag_line(  # noqa: PLR0917
+    source: tuple[str, str, str], time_ms: int, last_ms: int, least_ms: int, most_ms: int, messages: int
+) -> bytes:
+    """How long after their event time the live messages of one source (line, device, sender) arrived lately."""
+    values: dict[str, Value | None] = {"lag_ms": last_ms, "lag_min_ms": least_ms, "lag_max_ms": most_ms, "messages": messages}
+    return _line("device_lag", tuple(zip(("line", "device", "sender"), source, strict=True)), values, time_ms, None)
 
 
 def rollup_line(measurement: str, tags: tuple[tuple[str, str], ...], values: Mapping[str, float], time_ms: int) -> bytes:

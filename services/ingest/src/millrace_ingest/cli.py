@@ -171,7 +171,8 @@ def _print_status(one: Status, *, as_json: bool) -> None:
             [
                 {
                     "instance": one.instance, "alive": one.alive, "taking": one.taking, "timestamp": one.timestamp,
-                    "configuration": one.configuration, "problems": one.problems, **one.figures,
+                    "configuration": one.configuration, "problems": one.problems, "notes": one.notes,
+                    **one.figures,
                 }
             ]
         )  # fmt: skip
@@ -180,6 +181,8 @@ def _print_status(one: Status, *, as_json: bool) -> None:
     print(f"ingest {one.instance} {state} (said {one.timestamp or 'by its last will'}; configuration {one.configuration})")
     for problem in one.problems:
         print(f"  ! {problem}")
+    for note in one.notes:
+        print(f"  - {note}")
     for name, value in one.figures.items():
         print(f"  {name:<18} {value:,.10g}")
 

@@ -62,6 +62,7 @@ class Accepted:
     declared: bool = True
     unknown_keys: int = 0
     signals: int = 0
+    asset_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ class Decoder:
             declared=measurement != points.UNDECLARED,
             unknown_keys=len(unknown_keys(payload)),
             signals=hash(frozenset(message.readings)) if identity is None else 0,
+            asset_line=line,
         )
 
     def _rejected(self, topic: Topic, payload: bytes, code: str, reason: str) -> Rejected:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from millrace_contract.runtime import metrics
 
+from .lags import Lags
+
 RATE_WINDOW_S = 30.0
-LAG_DEVICES = 100_000
 
 _MESSAGES = metrics.Counter("millrace_ingest_messages_total", "Messages by what became of them", ["outcome"])
 _READINGS = metrics.Counter("millrace_ingest_lines_total", "Lines written to the database", ["bucket"])
@@ -29,7 +30,7 @@ class Figures:
     undeclared: int = 0
     doubted: int = 0
     unknown_keys: int = 0
-    lag_ms: dict[str, int] = field(default_factory=dict)
+    lags: Lags = field(default_factory=Lags)
     _batches: deque[tuple[float, int]] = field(default_factory=deque, repr=False)
 
     def count(self, outcome: str, number: int = 1) -> None:
@@ -56,17 +57,11 @@ class Figures:
         while self._batches and self._batches[0][0] < now_s - RATE_WINDOW_S:
             self._batches.popleft()
 
-    def lag(self, device: str, lag_ms: int) -> None:
-        """Arrival minus event time of a device's latest live message: a wrong clock shows itself here."""
-        if device in self.lag_ms or len(self.lag_ms) < LAG_DEVICES:
-            self.lag_ms[device] = lag_ms
-
     def rate_per_s(self, now_s: float) -> float:
         """Lines stored a second, over the last half minute."""
         return sum(lines for at_s, lines in list(self._batches) if at_s >= now_s - RATE_WINDOW_S) / RATE_WINDOW_S
 
     def summary(self, now_s: float) -> dict[str, float]:
-        lags = sorted(self.lag_ms.copy().values())
         return {
             "stored": self.outcomes["stored"],
             "stored_per_s": round(self.rate_per_s(now_s), 1),
@@ -81,9 +76,7 @@ class Figures:
             "undeclared": self.undeclared,
             "doubted": self.doubted,
             "unknown_keys": self.unknown_keys,
-            "lag_p50_ms": lags[len(lags) // 2] if lags else 0,
-            "lag_max_ms": lags[-1] if lags else 0,
-            "lag_min_ms": lags[0] if lags else 0,
+            **self.lags.figures(),
         }
 
 

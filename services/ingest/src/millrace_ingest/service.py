@@ -186,6 +186,7 @@ class IngestService:
             taking=bool(summary.pop("taking")),
             configuration=self._watch.configuration,
             problems=[*self._writer.problems, *self._watch.problems, *archive_problems],
+            notes=self._writer.notes,
             figures=summary,
         )
 

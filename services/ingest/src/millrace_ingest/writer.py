@@ -13,18 +13,19 @@ from dataclasses import dataclass, field
 from millrace_contract.database import DiskRefused
 from millrace_contract.errors import Unavailable
 from millrace_contract.messages import Status
-from millrace_contract.points import PRODUCTION_BUCKET, ledger_line
+from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, ledger_line
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.influx import Refused
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.topics import Kind
 
-from .confirmations import Confirmation, Identity, confirmations
+from .confirmations import Confirmation, Identity, confirmations, sender_of
 from .dead_letters import DeadLetter
 from .decoder import Accepted, Decoder, Ignored, Rejected, Verdict
 from .figures import Figures
 from .fuse import Fuse
 from .keeping import Changes, Keeping
+from .lags import PUBLISHER, UNDECLARED
 from .losses import Loss
 from .rejects import Reject
 from .rollup.late import LateMarks
@@ -100,6 +101,8 @@ class Writer:
                 self._drain()
             except DiskRefused as problem:
                 self._disk(str(problem))
+        if self.figures.lags.close_if_due(self._clock.monotonic_s()):
+            self._write_lags()
 
     def _probe(self) -> None:
         """While the database takes no data, a small real write finds out when it does again."""
@@ -188,8 +191,8 @@ class Writer:
         self.figures.undeclared += not message.declared
         self.figures.doubted += message.doubted
         self.figures.unknown_keys += message.unknown_keys
-        if message.declared and not message.backfill:
-            self.figures.lag(message.device, arrival.received_ms - message.time_ms)
+        if not message.backfill:
+            self.figures.lags.note(message.asset_line, message.device, _sender(message), arrival.received_ms - message.time_ms)
         if not is_stored:
             return
         content, now_s = hash(message.line), self._clock.monotonic_s()
@@ -264,6 +267,16 @@ class Writer:
             return
         self._keeping.apply(Changes(settled=[noted_ms for noted_ms, _ in entries]), self._clock.now_ms())
 
+    def _write_lags(self) -> None:
+        """What was measured while the database is away is shown in the status, and not kept."""
+        lines = self.figures.lags.lines(self._clock.now_ms())
+        if not lines or not self.taking.taking:
+            return
+        try:
+            self._storage.store_lines(TELEMETRY_BUCKET, lines)
+        except (Unavailable, Refused) as problem:
+            self._failed(problem)
+
     def _again(self, topic: str, payload: bytes, received_ms: int) -> Arrival:
         """A message from disk, judged by the present plant model and clock."""
         return Arrival(topic, payload, received_ms, self._decoder().decode(topic, payload, self._clock.now_ms()), _nothing)
@@ -300,7 +313,12 @@ class Writer:
             found.append(f"{self._fuse_text()}: nothing that an outbox holds is parked until that is mended")
         if self._disk_problem is not None:
             found.append(f"the disk of dead letters and spool refuses: {self._disk_problem}")
-        return found
+        return found + self.figures.lags.problems()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person may want to know although nothing is wrong. Read by any thread."""
+        return self.figures.lags.notes()
 
     def _fuse_text(self) -> str:
         return f"{self.fuse.bad_share:.0%} of the gateways' messages are not storable, which suggests a cause of our own"
@@ -344,6 +362,13 @@ class _Sorted:
                     self.forgotten += 1
                 else:
                     self.unheld.append((arrival, device))
+
+
+def _sender(message: Accepted) -> str:
+    """Whose clock dated this telemetry."""
+    if message.identity is not None:
+        return sender_of(message.identity.stream) or PUBLISHER
+    return PUBLISHER if message.declared else UNDECLARED
 
 
 def _verdict_of(arrival: Arrival, reject: Reject | None) -> Verdict:

@@ -6,8 +6,8 @@ goes on from there, and a window made twice is the same window.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from millrace_contract.plant import PlantModel
@@ -16,14 +16,15 @@ from millrace_contract.runtime.influx import PartialWrite, quoted
 from millrace_contract.runtime.logs import get_logger
 
 from . import raw
-from .late import Due, due, seen_line
+from .late import due, seen_line
 from .raw import Signals, Source
 from .signals import SignalRule, longest_stale_ms, rule_of
 from .timing import BASELINE_MS, HOUR_MS, LONGEST_PROMISE_MS, MINUTE_MS, SETTLE_MS, floor_to
-from .windows import Sample, Span, roll
+from .windows import Sample, Span, Window, roll, wider
 
 PROGRESS = "_progress"
 BODY_LINES = 5_000
+LATE_HOURS_A_TURN = 100
 FULL_LOOK_MS = HOUR_MS
 """All marks are looked at as often as this; in between only those of the last hours."""
 
@@ -67,15 +68,12 @@ class RollUp:
         closed_ms = floor_to(now_ms - SETTLE_MS, MINUTE_MS)
         until_ms = self._until(closed_ms)
         if until_ms < closed_ms:
-            hour_end_ms = floor_to(until_ms, HOUR_MS) + HOUR_MS
-            end_ms = min(closed_ms, hour_end_ms)
-            # At the end of an hour its minutes are made again with it: one reading of the raw data serves both.
-            start_ms = end_ms - HOUR_MS if end_ms == hour_end_ms else until_ms
+            end_ms = min(closed_ms, floor_to(until_ms, HOUR_MS) + HOUR_MS)
             for source in raw.sources(self._database):
-                self._roll(source, start_ms, end_ms)
+                self._roll(source, until_ms, end_ms)
             self._proceed(end_ms)
-        self._again(now_ms)
-        return (self.figures.until_ms or 0) < closed_ms
+        more_is_late = self._again(now_ms)
+        return more_is_late or (self.figures.until_ms or 0) < closed_ms
 
     def _until(self, closed_ms: int) -> int:
         """Up to when everything is rolled up that was stored in time."""
@@ -101,28 +99,32 @@ class RollUp:
         self._write(ROLLUP_1H_BUCKET, [line])
         self.figures.until_ms = until_ms
 
-    def _again(self, now_ms: int) -> None:
-        """The hours in which something came late."""
+    def _again(self, now_ms: int) -> bool:
+        """The hours in which something came late, so many at most that minutes stay in time. True when more of them wait."""
         full = now_ms - self._full_look_ms >= FULL_LOOK_MS or now_ms < self._full_look_ms
         marks = due(self._database, 0.0 if full else (now_ms - 2 * FULL_LOOK_MS) * 1000.0)
-        if full:
-            self._full_look_ms = now_ms
         self.figures.late_waiting = len(marks)
-        hours: dict[tuple[str, int], list[Due]] = {}
-        for mark in marks:
-            hours.setdefault((mark.device, mark.hour_ms), []).append(mark)
-        known = raw.sources(self._database) if hours else []
-        for (device, hour_ms), those in hours.items():
+        known = raw.sources(self._database) if marks else []
+        hours = sorted({(mark.hour_ms, mark.device) for mark in marks})[:LATE_HOURS_A_TURN]
+        chosen: dict[str, list[int]] = {}
+        for hour_ms, device in hours:
+            chosen.setdefault(device, []).append(hour_ms)
+        for device, hours_ms in chosen.items():
             for source in known:
                 if source.device == device:
-                    self._roll_with_followers(source, hour_ms)
+                    self._roll_with_followers(source, hours_ms)
+            those = [mark for mark in marks if mark.device == device and mark.hour_ms in hours_ms]
             self._write(ROLLUP_1H_BUCKET, [seen_line(mark) for mark in those])
-            self.figures.late_hours += 1
+            self.figures.late_hours += len(hours_ms)
             self.figures.late_waiting -= len(those)
+        if full and not self.figures.late_waiting:
+            self._full_look_ms = now_ms
+        return self.figures.late_waiting > 0
 
-    def _roll_with_followers(self, source: Source, hour_ms: int) -> None:
-        """The hour, and those later ones that look back into it: for a value that still held, or a counter's last reading."""
-        for start_ms in sorted({hour_ms, *self._followers(source, hour_ms + HOUR_MS)}):
+    def _roll_with_followers(self, source: Source, hours_ms: list[int]) -> None:
+        """The hours, and those later ones that look back into them: for a value that still held, or a counter's last reading."""
+        followers = {start_ms for hour_ms in hours_ms for start_ms in self._followers(source, hour_ms + HOUR_MS)}
+        for start_ms in sorted(followers.union(hours_ms)):
             end_ms = min(start_ms + HOUR_MS, self.figures.until_ms or 0)
             if start_ms < end_ms:
                 self._roll(source, start_ms, end_ms)
@@ -143,24 +145,29 @@ class RollUp:
         return hours
 
     def _roll(self, source: Source, start_ms: int, end_ms: int) -> None:
-        """The minutes of a stretch, and its hour where it is a whole one."""
+        """The minutes of a stretch within one hour, and the hour where the stretch ends with it."""
         self._beat()
+        hour_ms = floor_to(start_ms, HOUR_MS)
+        makes_hour = end_ms == hour_ms + HOUR_MS
         profile = self._plant().profiles.get(source.measurement)
-        rules = {}
         back_ms = longest_stale_ms(profile)
+        span = Span(hour_ms if makes_hour else start_ms, end_ms, MINUTE_MS)
         if back_ms < LONGEST_PROMISE_MS and raw.has_promises(
-            self._database, source, start_ms - LONGEST_PROMISE_MS, start_ms - back_ms
+            self._database, source, span.start_ms - LONGEST_PROMISE_MS, span.start_ms - back_ms
         ):
             back_ms = LONGEST_PROMISE_MS
-        for line, signals in raw.read(self._database, source, start_ms - back_ms, end_ms).items():
-            for name in signals:
-                rules[name] = rule_of(profile, name)
-            baselines = self._baselines(source, line, signals, rules, start_ms)
-            for bucket, span in _spans(start_ms, end_ms):
-                values = _windows(signals, span, rules, baselines)
-                tags = (("line", line), ("device", source.device))
-                lines = [rollup_line(source.measurement, tags, values[window_ms], window_ms) for window_ms in sorted(values)]
-                self._write(bucket, lines)
+        for line, signals in raw.read(self._database, source, span.start_ms - back_ms, end_ms).items():
+            rules = {name: rule_of(profile, name) for name in signals}
+            baselines = self._baselines(source, line, signals, rules, span.start_ms)
+            minutes, hours = _Values(), _Values()
+            for name, samples in signals.items():
+                rule = rules[name]
+                windows = roll(samples, span, rule.stale_ms, rule.counter, baselines.get(name))
+                minutes.add(name, {at_ms: one for at_ms, one in windows.items() if at_ms >= start_ms}, rule)
+                if makes_hour:
+                    hours.add(name, wider(windows, HOUR_MS), rule)
+            for bucket, values in ((ROLLUP_1M_BUCKET, minutes), (ROLLUP_1H_BUCKET, hours)):
+                self._write(bucket, values.lines(source, line))
 
     def _baselines(
         self, source: Source, line: str, signals: Signals, rules: dict[str, SignalRule], start_ms: int
@@ -187,19 +194,18 @@ class RollUp:
             self.figures.windows += len(body)
 
 
-def _spans(start_ms: int, end_ms: int) -> Iterator[tuple[str, Span]]:
-    yield ROLLUP_1M_BUCKET, Span(start_ms, end_ms, MINUTE_MS)
-    if end_ms - start_ms == HOUR_MS:
-        yield ROLLUP_1H_BUCKET, Span(start_ms, end_ms, HOUR_MS)
-
-
-def _windows(
-    signals: Signals, span: Span, rules: dict[str, SignalRule], baselines: dict[str, Sample | None]
-) -> dict[int, dict[str, float]]:
+@dataclass
+class _Values:
     """Window start -> the fields of every signal that was read in it."""
-    values: dict[int, dict[str, float]] = {}
-    for name, samples in signals.items():
-        rule = rules[name]
-        for start_ms, fields in roll(samples, span, rule.stale_ms, rule.counter, baselines.get(name)).items():
-            values.setdefault(start_ms, {}).update({f"{name}_{field}": value for field, value in fields.items()})
-    return values
+
+    fields: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    def add(self, name: str, windows: Mapping[int, Window], rule: SignalRule) -> None:
+        for at_ms, window in windows.items():
+            if window.count:
+                found = window.fields(counts=rule.counter is not None)
+                self.fields.setdefault(at_ms, {}).update({f"{name}_{key}": value for key, value in found.items()})
+
+    def lines(self, source: Source, line: str) -> list[bytes]:
+        tags = (("line", line), ("device", source.device))
+        return [rollup_line(source.measurement, tags, self.fields[at_ms], at_ms) for at_ms in sorted(self.fields)]

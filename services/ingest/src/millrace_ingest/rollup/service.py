@@ -25,6 +25,7 @@ from .engine import RollUp
 
 SERVICE = "rollup"
 QUERY_TIMEOUT_S = 30.0
+STOP_LIMIT_S = 3.0
 
 _GAUGES = metrics.Gauge("millrace_rollup_figure", "Progress and depths, as in the status topic", ["figure"])
 _log = get_logger(__name__)
@@ -63,19 +64,26 @@ class RollupService:
         _log.info("started", devices=len(self._watch.plant.devices))
 
     def run(self, stop: threading.Event) -> None:
-        """Works until `stop` is set. Call after `start`."""
-        try:
-            while not stop.is_set():
-                self._beat()
-                pause_s = self._turn()
-                stop.wait(pause_s)
-        finally:
-            self._status.stop()
-            self._session.stop()
-            self._watchdog.stop()
-            self._health.stop()
+        """Works until `stop` is set; ends at most about STOP_LIMIT_S later. Call after `start`."""
+        # A thread of its own, because a database that hangs holds it for QUERY_TIMEOUT_S. It may end with the process at any
+        # instant: a window made twice is the same window.
+        worker = threading.Thread(target=self._work, args=(stop,), name="rollup", daemon=True)
+        worker.start()
+        stop.wait()
+        worker.join(STOP_LIMIT_S)
+        finished = not worker.is_alive()
+        self._status.stop()
+        self._session.stop()
+        self._watchdog.stop()
+        self._health.stop()
+        if finished:
             self._influx.close()
-            _log.info("stopped")
+        _log.info("stopped", finished=finished)
+
+    def _work(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            self._beat()
+            stop.wait(self._turn())
 
     def _turn(self) -> float:
         """One turn of the work; the seconds to wait before the next."""

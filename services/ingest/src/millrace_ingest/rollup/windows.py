@@ -8,7 +8,7 @@ out: late data then only ever add windows, and overwriting is enough to be exact
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,7 +47,9 @@ class Span:
 
 
 @dataclass(slots=True)
-class _Window:
+class Window:
+    """What a window has seen so far. `count` 0: nothing was read in it, an older value may have held."""
+
     lowest: float
     highest: float
     last: float = 0.0
@@ -58,12 +60,21 @@ class _Window:
     uncounted: int = 0
 
     def holds(self, value: float, milliseconds: int) -> None:
-        self.lowest = min(self.lowest, value)
-        self.highest = max(self.highest, value)
+        """`value` is in force for so long."""
+        if value < self.lowest:
+            self.lowest = value
+        if value > self.highest:
+            self.highest = value
         self.weighted += value * milliseconds
         self.covered_ms += milliseconds
 
-    def fields(self, counter: CounterRule | None) -> dict[str, float]:
+    def reads(self, value: float) -> None:
+        """A reading in this window."""
+        self.last = value
+        self.count += 1
+
+    def fields(self, *, counts: bool) -> dict[str, float]:
+        """min, max, mean, last, count, covered_ms; of a counter also increase and uncounted."""
         # Rounding must not carry the mean out of the values that it is the mean of.
         mean = min(max(self.weighted / self.covered_ms, self.lowest), self.highest) if self.covered_ms else self.last
         found = {
@@ -74,42 +85,67 @@ class _Window:
             "count": float(self.count),
             "covered_ms": float(self.covered_ms),
         }
-        if counter is not None:
+        if counts:
             found |= {"increase": float(self.increase), "uncounted": float(self.uncounted)}
         return found
 
 
 def roll(
     samples: Sequence[Sample], span: Span, stale_ms: int, counter: CounterRule | None = None, baseline: Sample | None = None
-) -> dict[int, dict[str, float]]:
-    """Window start -> fields (min, max, mean, last, count, covered_ms; for a counter also increase and uncounted).
+) -> dict[int, Window]:
+    """Window start -> what it has seen, also of windows without a reading in which a value held.
 
     samples: in order of time, from `stale_ms` (or the longest promise of their sender) before the span to its end.
     baseline: the last good sample of a counter before `samples`. An increase belongs to the window of the reading that showed it.
     """
-    windows: dict[int, _Window] = {}
-    for place, sample in enumerate(samples):
-        if sample.value is None:
+    windows: dict[int, Window] = {}
+    window, window_ms = Window(0.0, 0.0), span.start_ms - span.width_ms  # of the sample before; none yet
+    last = len(samples) - 1
+    for place, (time_ms, value, _, hold_ms) in enumerate(samples):
+        if value is None:
             continue
-        following = samples[place + 1].time_ms if place + 1 < len(samples) else span.end_ms
-        holds_ms = stale_ms if sample.hold_ms is None else sample.hold_ms
-        until_ms = min(following, sample.time_ms + holds_ms, span.end_ms)
-        for start_ms, milliseconds in _pieces(max(sample.time_ms, span.start_ms), until_ms, span.width_ms):
-            _window(windows, start_ms, sample.value).holds(sample.value, milliseconds)
-        if span.start_ms <= sample.time_ms < span.end_ms:
-            window = _window(windows, floor_to(sample.time_ms, span.width_ms), sample.value)
-            window.holds(sample.value, 0)
-            window.last = sample.value
-            window.count += 1
+        until_ms = min(
+            samples[place + 1].time_ms if place < last else span.end_ms,
+            time_ms + (stale_ms if hold_ms is None else hold_ms),
+            span.end_ms,
+        )
+        if span.start_ms <= time_ms < span.end_ms:
+            if time_ms >= window_ms + span.width_ms:
+                window_ms = floor_to(time_ms, span.width_ms)
+                window = _window(windows, window_ms, value)
+            window.reads(value)
+            window.holds(value, min(until_ms, window_ms + span.width_ms) - time_ms)
+            time_ms = window_ms + span.width_ms  # noqa: PLW2901 - the rest of its time is in later windows
+        if time_ms < until_ms:
+            for start_ms, milliseconds in _pieces(max(time_ms, span.start_ms), until_ms, span.width_ms):
+                _window(windows, start_ms, value).holds(value, milliseconds)
     if counter is not None:
         _count(samples, span, counter, baseline, windows)
-    return {start_ms: window.fields(counter) for start_ms, window in windows.items() if window.count}
+    return windows
 
 
-def _window(windows: dict[int, _Window], start_ms: int, value: float) -> _Window:
+def wider(windows: Mapping[int, Window], width_ms: int) -> dict[int, Window]:
+    """Windows put together to windows of a multiple of their width. They must be all of the time that these cover."""
+    found: dict[int, Window] = {}
+    for start_ms in sorted(windows):
+        part = windows[start_ms]
+        whole = _window(found, floor_to(start_ms, width_ms), part.lowest)
+        whole.lowest = min(whole.lowest, part.lowest)
+        whole.highest = max(whole.highest, part.highest)
+        whole.weighted += part.weighted
+        whole.covered_ms += part.covered_ms
+        whole.increase += part.increase
+        whole.uncounted += part.uncounted
+        if part.count:
+            whole.last = part.last
+            whole.count += part.count
+    return found
+
+
+def _window(windows: dict[int, Window], start_ms: int, value: float) -> Window:
     window = windows.get(start_ms)
     if window is None:
-        window = windows[start_ms] = _Window(value, value)
+        window = windows[start_ms] = Window(value, value)
     return window
 
 
@@ -122,7 +158,7 @@ def _pieces(start_ms: int, end_ms: int, width_ms: int) -> Iterator[tuple[int, in
         start_ms = piece_end_ms
 
 
-def _count(samples: Sequence[Sample], span: Span, rule: CounterRule, baseline: Sample | None, windows: dict[int, _Window]) -> None:
+def _count(samples: Sequence[Sample], span: Span, rule: CounterRule, baseline: Sample | None, windows: dict[int, Window]) -> None:
     previous = baseline
     for sample in samples:
         if not sample.good or sample.value is None or sample.value < 0:
