@@ -1,6 +1,6 @@
 # Millrace. `make` prints this help; anything longer than two lines is a script in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down demo test-unit test test-stack lint bench doctor backup restore lock schemas boards
+.PHONY: help setup up down demo test-unit test test-stack lint bench chaos doctor backup restore lock schemas boards
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -47,10 +47,14 @@ test-stack: $(BIN)/.ready ## the compose file, started and tested unchanged (nee
 	$(BIN)/python -m pytest -q -m stack $(ARGS)
 
 lint: $(BIN)/.ready ## ruff and mypy
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy services tests grafana/boards benchmarks
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy services tests grafana/boards benchmarks chaos
 
 bench: $(BIN)/.ready ## measure (benchmarks/README.md says what and how)
 	scripts/bench $(ARGS)
+
+chaos: $(BIN)/.ready ## half an hour of seeded faults and kills, then the score (ARGS="--seed 1 --minutes 30")
+	@scripts/influxd >/dev/null
+	@$(BIN)/python -m chaos $(ARGS)
 
 lock: ## write the hashed requirements anew (ARGS=--upgrade)
 	$(BIN)/python scripts/lock $(ARGS)

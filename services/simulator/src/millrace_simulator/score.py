@@ -57,6 +57,8 @@ class DeviceScore:
 class StreamScore:
     stored: int
     in_ledger: int
+    in_ledger_and_stored: int
+    """What the ledger says is lost and is not; an outbox that dropped what was stored and not yet confirmed can't know."""
     lost: int
     first: int
     last: int
@@ -248,6 +250,7 @@ def score_stream(first: int, stored: RangeSet, in_ledger: RangeSet) -> StreamSco
     return StreamScore(
         stored=_count(stored, first),
         in_ledger=_count(in_ledger, first),
+        in_ledger_and_stored=_count(stored, first) + _count(in_ledger, first) - _count(known, first),
         lost=sum(high - low + 1 for low, high in lost),
         first=first,
         last=last,

@@ -86,6 +86,12 @@ class Processes:
                 child.restarts += 1
                 child.due_s = None
 
+    def kill(self, name: str, down_s: float = RESTART_PAUSE_S) -> None:
+        """kill -9; `watch` starts it again after `down_s`."""
+        child = self.children[name]
+        child.process.kill()
+        child.due_s = time.monotonic() + down_s
+
     def stop(self) -> list[str]:
         """Stop all, last started first, each within a time limit. Returns the names of those that had to be killed."""
         killed = []

@@ -69,20 +69,8 @@ def run_demo(
     ports = choose_ports(port)
     processes = Processes(places.logs, environ)
     is_first = not places.secrets.exists()
-    files = SecretFiles(places.secrets, give_away=False)
     try:
-        _say("making passwords, certificates and access rules that are missing ...")
-        bootstrap(files, places.config, "localhost", datetime.fromtimestamp(SystemClock().now_ms() / 1000, UTC))
-        _start_broker(mosquitto, places, ports, processes)
-        if influxd is not None:
-            _say("starting the database ...")
-            places.data("influxdb").mkdir(parents=True, exist_ok=True)
-            processes.start(database_program(influxd, places, ports))
-            processes.run_to_end_of_patience("influxd", 1.0)
-            set_up_database(files, f"http://127.0.0.1:{ports.influxd}", "millrace", AdminSettings().retention)
-        for program in service_programs(places, ports, with_database=influxd is not None):
-            Path(program.environment["MILLRACE_DATA"]).mkdir(parents=True, exist_ok=True)
-            processes.start(program)
+        start_everything(places, ports, processes, mosquitto=mosquitto, influxd=influxd)
         if influxd is not None and is_first and days:
             processes.run_once(history_program(places, ports, days))
         notice = "" if influxd is not None else NO_DATABASE
@@ -94,6 +82,23 @@ def run_demo(
     for name in killed:
         _say(f"{name} did not stop in time and was killed")
     return EXIT_NOT_WELL if killed else EXIT_WELL
+
+
+def start_everything(places: Places, ports: Ports, processes: Processes, *, mosquitto: str, influxd: str | None) -> None:
+    """Secrets, broker, database and our services, in this order. Raises CannotRun when a server does not come up."""
+    files = SecretFiles(places.secrets, give_away=False)
+    _say("making passwords, certificates and access rules that are missing ...")
+    bootstrap(files, places.config, "localhost", datetime.fromtimestamp(SystemClock().now_ms() / 1000, UTC))
+    _start_broker(mosquitto, places, ports, processes)
+    if influxd is not None:
+        _say("starting the database ...")
+        places.data("influxdb").mkdir(parents=True, exist_ok=True)
+        processes.start(database_program(influxd, places, ports))
+        processes.run_to_end_of_patience("influxd", 1.0)
+        set_up_database(files, f"http://127.0.0.1:{ports.influxd}", "millrace", AdminSettings().retention)
+    for program in service_programs(places, ports, with_database=influxd is not None):
+        Path(program.environment["MILLRACE_DATA"]).mkdir(parents=True, exist_ok=True)
+        processes.start(program)
 
 
 def _say(text: str) -> None:

@@ -1,0 +1,215 @@
+"""The system under the storm: the sample plant as `millrace demo` starts it, on ports and in a folder of its own, and every way
+of hurting it. Commands and figures come from where a person would take them: the command line and `/metrics`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from millrace_admin.demo.layout import (
+    CannotRun,
+    Places,
+    Ports,
+    find_influxd,
+    find_mosquitto,
+    service_programs,
+)
+from millrace_admin.demo.processes import Processes
+from millrace_admin.demo.run import start_everything
+from millrace_simulator.control import NotControlled, send
+from millrace_simulator.faults import Fault
+
+from .schedule import OUTBOXES
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DISK_MB = 64
+ANSWERS_WITHIN_S = 1.0
+START_LIMIT_S = 90.0
+
+
+class Plant:
+    """All processes. Call `start`, then whatever hurts, then `heal` and `stop`; `tend` in between, several times a second."""
+
+    def __init__(self, state: Path) -> None:
+        self.places = Places(state, state / "config", REPOSITORY)
+        self.processes = Processes(self.places.logs, os.environ)
+        self.ports = Ports(*_quiet_ports(9))
+        self.has_small_disks = False
+        self._hung: dict[str, int] = {}
+        self._killed: set[int] = set()
+        self._missed: set[int] = set()
+
+    def start(self) -> None:
+        """Raises CannotRun where a server is missing or does not start."""
+        influxd = find_influxd(os.environ)
+        if influxd is None:
+            raise CannotRun("influxd is not on this machine; run: scripts/influxd")
+        write_config(self.places.config)
+        self.has_small_disks = all(_mount(self.places.data(name)) for name in OUTBOXES)
+        start_everything(self.places, self.ports, self.processes, mosquitto=find_mosquitto(), influxd=influxd)
+        deadline_s = time.monotonic() + START_LIMIT_S
+        while unwell := self.unwell():
+            if time.monotonic() > deadline_s:
+                raise CannotRun(f"after {START_LIMIT_S:.0f} s not ready: {'; '.join(unwell)}")
+            time.sleep(0.5)
+
+    def stop(self) -> list[str]:
+        """Returns the names of the processes that did not end by themselves in time."""
+        self.heal()
+        killed = self.processes.stop()
+        for name in OUTBOXES:
+            _unmount(self.places.data(name))
+        return killed
+
+    # What hurts.
+
+    def kill(self, name: str, down_s: float) -> None:
+        self._killed.add(self.processes.children[name].process.pid)
+        self.processes.kill(name, down_s)
+
+    def hang(self, name: str) -> None:
+        """The process stops where it stands; its sockets stay open."""
+        self._hung[name] = self.processes.children[name].process.pid
+        os.kill(self._hung[name], signal.SIGSTOP)
+
+    def wake(self, name: str) -> None:
+        if (pid := self._hung.pop(name, None)) is not None:
+            os.kill(pid, signal.SIGCONT)
+
+    def fill_disk(self, name: str) -> None:
+        """Another program takes what is left of the disk that holds this process's data."""
+        with self._ballast(name).open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+            while ballast.write(b"x" * 65_536):
+                pass
+
+    def free_disk(self, name: str) -> None:
+        self._ballast(name).unlink(missing_ok=True)
+
+    def fault(self, fault: Fault) -> bool:
+        """Make a device misbehave; False when the simulator does not listen at present."""
+        try:
+            send(f"http://127.0.0.1:{self.ports.simulator}", "POST", fault)
+        except NotControlled:
+            return False
+        return True
+
+    def heal(self) -> None:
+        for name in list(self._hung):
+            self.wake(name)
+        for name in OUTBOXES:
+            self.free_disk(name)
+
+    # What it says.
+
+    def tend(self) -> list[tuple[str, int]]:
+        """Start again what died. Returns what ended without having been killed: (process, exit status), each death once."""
+        ended = []
+        for name, child in self.processes.children.items():
+            pid, status = child.process.pid, child.process.poll()
+            if status is not None and pid not in self._killed | self._missed:
+                self._missed.add(pid)
+                ended.append((name, status))
+        self.processes.watch()
+        return ended
+
+    def figure(self, port: int, name: str) -> float | None:
+        """One figure of a process's /metrics; None while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=ANSWERS_WITHIN_S) as answer:
+                text = answer.read().decode()
+        except (OSError, urllib.error.URLError):
+            return None
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found.group(1)) if found else None
+
+    def unwell(self) -> list[str]:
+        """What is not ready, each with what it lacks."""
+        ports = self.ports
+        services = {
+            "simulator": ports.simulator, "gateway": ports.gateway, "ingest": ports.ingest,
+            "rollup": ports.rollup, "oee": ports.oee, "alerts": ports.api,
+        }  # fmt: skip
+        return [f"{name}: {lacks}" for name, port in services.items() if (lacks := _lacks(port))]
+
+    def run(self, program: str, *arguments: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
+        """A command of one of our services, in that service's environment."""
+        service = {"millrace-sim": "simulator"}.get(program, program.removeprefix("millrace-"))
+        [found] = [each for each in service_programs(self.places, self.ports, with_database=True) if each.name == service]
+        return subprocess.run(
+            [found.command[0], *arguments],
+            env={**os.environ, **found.environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def _ballast(self, name: str) -> Path:
+        return self.places.data(name) / "somebody-elses-file"
+
+
+def write_config(folder: Path) -> None:
+    """The sample plant on ports that nobody else on this machine has."""
+    shutil.copytree(REPOSITORY / "config", folder)
+    plant = folder / "plant.yaml"
+    text = plant.read_text()
+    used = sorted(set(re.findall(r"port: (\d+)", text)))
+    for old, new in zip(used, _quiet_ports(len(used)), strict=True):
+        text = text.replace(f"port: {old},", f"port: {new},")
+    plant.write_text(text)
+
+
+def _quiet_ports(number: int) -> list[int]:
+    """Free ports below those of outgoing connections: one of these could take a port while its server is away."""
+    found: list[int] = []
+    for port in random.sample(range(20_000, 32_000), 2_000):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == number:
+            return found
+    raise CannotRun("no free ports from 20000 to 32000")
+
+
+def _mount(folder: Path) -> bool:
+    """A small file system of its own, so that it can be filled; False where this user may not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "millrace-chaos", str(folder)]
+    return shutil.which("mount") is not None and subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def _unmount(folder: Path) -> None:
+    """Keep what was on the small disk: it is what one looks at when the score is bad."""
+    if folder.is_mount():
+        left = folder.with_name(f"{folder.name}.left")
+        shutil.copytree(folder, left)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
+        left.rename(folder)
+
+
+def _lacks(port: int) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=ANSWERS_WITHIN_S) as answer:
+            return "" if answer.status == 200 else str(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            needs: dict[str, Any] = json.load(error).get("needs", {})
+        return ", ".join(need for need, is_there in needs.items() if not is_there) or str(error.code)
+    except OSError as error:
+        return str(error)

@@ -1,0 +1,115 @@
+"""What a storm did and what became of the readings, as one document. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from .ride import Happened, Notes
+from .schedule import Storm, TroubleKind
+
+BEFORE_MS = 2_000
+AFTER_MS = 8_000
+"""A read that was lost with a process was served up to this long before its end, or while it was starting."""
+UNPLANNED = "nothing that was planned"
+
+
+class Burst(msgspec.Struct, frozen=True):
+    """Reads that were served and never committed at about the same time; times in ms since the epoch."""
+
+    first_ms: int
+    last_ms: int
+    reads: int
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a storm. `clean`: nothing lost, duplicated or wrong, the ledger exact, everything healed, no surprise."""
+
+    clean: bool
+    seed: int
+    minutes: float
+    lost: int
+    duplicated: int
+    wrong: int
+    served: int
+    stored: int
+    values_compared: int
+    never_committed: dict[str, int]
+    """By cause: a kind of device fault, or what was done to a process at that time."""
+    ledger_entries: dict[str, int]
+    """By cause."""
+    in_ledger: int
+    """Messages that the ledger says are lost."""
+    in_ledger_and_stored: int
+    """Of these, how many the database has: the ledger must be exact."""
+    kills: dict[str, int]
+    """By process, those in pairs and for outages included."""
+    pairs: int
+    hangs: int
+    outages: dict[str, float]
+    """Seconds by process."""
+    full_disks: int
+    faults: dict[str, int]
+    """Of devices, by kind."""
+    biggest_backlog: int
+    drained_after_s: float | None
+    healed_after_s: float | None
+    surprises: list[str]
+    examples: list[str]
+    """What is wrong, where something is."""
+
+
+def make_report(
+    storm: Storm, notes: Notes, score: Mapping[str, Any], bursts: Iterable[Burst], ledger_entries: Mapping[str, int]
+) -> Report:
+    """`score` is what `millrace-sim score --json` printed."""
+    streams = score["streams"].values()
+    overlap = sum(stream["in_ledger_and_stored"] for stream in streams)
+    causes: Counter[str] = Counter({cause: n for cause, n in score["never_committed"].items() if cause != "unexplained"})
+    for burst in bursts:
+        causes[_cause(burst, notes.troubles)] += burst.reads
+    happened = [each.trouble for each in notes.troubles]
+    killed = [each for each in happened if each.kind in (TroubleKind.KILL, TroubleKind.OUTAGE)]
+    outages: Counter[str] = Counter()
+    for each in happened:
+        if each.kind is TroubleKind.OUTAGE:
+            outages[each.processes[0]] += round(each.seconds)
+    return Report(
+        clean=score["clean"] and not overlap and not notes.surprises and notes.healed_after_s is not None,
+        seed=storm.seed,
+        minutes=storm.seconds / 60,
+        lost=score["lost"],
+        duplicated=score["duplicated"],
+        wrong=score["wrong"],
+        served=score["served"],
+        stored=score["stored"],
+        values_compared=score["values_compared"],
+        never_committed=dict(causes),
+        ledger_entries=dict(ledger_entries),
+        in_ledger=sum(stream["in_ledger"] for stream in streams),
+        in_ledger_and_stored=overlap,
+        kills=dict(Counter(process for each in killed for process in each.processes)),
+        pairs=sum(len(each.processes) == 2 for each in killed),
+        hangs=sum(each.kind is TroubleKind.HANG for each in happened),
+        outages=dict(outages),
+        full_disks=sum(each.kind is TroubleKind.FULL_DISK for each in happened),
+        faults=dict(notes.faults),
+        biggest_backlog=notes.biggest_backlog,
+        drained_after_s=notes.drained_after_s,
+        healed_after_s=notes.healed_after_s,
+        surprises=notes.surprises,
+        examples=score["examples"],
+    )
+
+
+def _cause(burst: Burst, troubles: Iterable[Happened]) -> str:
+    """The trouble of a process that stands between a device and its gateway's outbox, at the time of the burst."""
+    for name in ("gateway", "simulator"):
+        for each in troubles:
+            is_near = each.start_ms - BEFORE_MS <= burst.last_ms and burst.first_ms <= each.end_ms + AFTER_MS
+            if name in each.trouble.processes and is_near:
+                return f"{name}: {each.trouble.kind}"
+    return UNPLANNED
