@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from millrace_contract.counters import counter_delta
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET, telemetry_line
 from millrace_contract.runtime.clock import SystemClock
@@ -198,6 +201,104 @@ def test_late_data_are_rolled_up_again_with_the_hours_that_look_back_into_them(d
     assert rollup.figures.late_hours > 0
 
 
+STEP_MS = 500
+LINE_OF_TIME_MS = 3 * HOUR_MS
+
+
+def chances(device: str, start_ms: int) -> list[Telemetry]:
+    """Three hours of a press at random: silences, promises, bad and doubtful readings, wraps, resets, jumps."""
+    chance = random.Random(device)
+    parts, found, time_ms = 65_400, [], start_ms
+    while (time_ms := time_ms + STEP_MS * chance.choice([2, 4, 4, 4, 5, 12, 300, 3_000 if chance.random() < 0.2 else 4])) < (
+        start_ms + LINE_OF_TIME_MS
+    ):
+        parts = chance.choice([parts + chance.randrange(3)] * 30 + [0, parts + 700])
+        readings = {"parts": float(parts % 65_536), "force": chance.uniform(1, 9)}
+        quality = {name: word for name in readings if (word := chance.choice([""] * 18 + ["bad", "uncertain"]))}
+        found.append(
+            Telemetry(
+                timestamp_ms=time_ms,
+                readings={name: value for name, value in readings.items() if quality.get(name) != "bad"},
+                quality=quality,
+                tags={"station": f"ST{chance.randrange(2)}"},
+                hold_ms=chance.choice([None] * 9 + [400_000]),
+            )
+        )
+    return found
+
+
+def by_looking(messages: list[Telemetry], start_ms: int, until_ms: int, width_ms: int) -> dict[int, dict[str, float]]:
+    """What the windows must hold, from what was sent: by looking at every half second at what is in force."""
+    held: dict[tuple[int, str], list[float]] = {}
+    read: dict[tuple[int, str], list[float]] = {}
+    place, in_force = 0, dict[str, tuple[float | str, int]]()
+    for now_ms in range(start_ms, until_ms, STEP_MS):
+        window_ms = now_ms - now_ms % width_ms
+        if place < len(messages) and messages[place].timestamp_ms == now_ms:
+            message, place = messages[place], place + 1
+            for name in {*message.readings, *message.quality}:
+                in_force[name] = (message.readings.get(name, "bad"), now_ms + (message.hold_ms or STALE_MS))
+            for name, value in message.readings.items():
+                read.setdefault((window_ms, name), []).append(float(value))
+        for name, (held_value, end_ms) in in_force.items():
+            if now_ms < end_ms and not isinstance(held_value, str):
+                held.setdefault((window_ms, name), []).append(held_value)
+    found: dict[int, dict[str, float]] = {}
+    for (window_ms, name), values in read.items():
+        force = held[window_ms, name]
+        fields = {
+            "min": min(force), "max": max(force), "mean": sum(force) / len(force), "last": values[-1],
+            "count": len(values), "covered_ms": len(force) * STEP_MS,
+        }  # fmt: skip
+        found.setdefault(window_ms, {}).update({f"{name}_{key}": value for key, value in fields.items()})
+        if name == "parts":
+            found[window_ms] |= {"parts_increase": 0.0, "parts_uncounted": 0.0}
+    good = [one for one in messages if "parts" not in one.quality]
+    for before, after in pairwise(good):
+        step = counter_delta(
+            int(before.readings["parts"]), int(after.readings["parts"]), after.timestamp_ms - before.timestamp_ms,
+            modulus=65_536, max_rate_per_s=3,
+        )  # fmt: skip
+        fields = found[after.timestamp_ms - after.timestamp_ms % width_ms]
+        fields["parts_increase"] += step.parts
+        fields["parts_uncounted"] += step.quarantined
+    return found
+
+
+def test_random_readings_in_a_random_order_end_in_the_windows_of_what_was_sent(database: Influx, press_plant: PlantModel) -> None:
+    _, start_ms = start_of_story()
+    chance, marks = random.Random(8), LateMarks("1")
+    devices = [f"R-{number}" for number in range(6)]
+    sent = {device: chances(device, start_ms) for device in devices}
+    # Each message comes at the first of these moments after it was read, or at a later one; each time the process is a new one.
+    moments = [start_ms + 11 * MINUTE_MS * (number + 1) + chance.randrange(MINUTE_MS) for number in range(20)]
+    waiting = [
+        (chance.choice([late for late in moments if late > one.timestamp_ms][: 1 if chance.random() < 0.7 else None]), device, one)
+        for device in devices
+        for one in sent[device]
+    ]
+    for moment_ms in moments:
+        batch = [(device, one) for when_ms, device, one in waiting if when_ms == moment_ms]
+        for place in range(0, len(batch), 2_000):
+            lines = [telemetry_line("acme-mill", "line1", device, one) for device, one in batch[place : place + 2_000]]
+            database.write(TELEMETRY_BUCKET, b"\n".join(lines))
+        if late := marks.lines([(device, one.timestamp_ms) for device, one in batch], moment_ms):
+            database.write(PRODUCTION_BUCKET, b"\n".join(late))
+        until_ms = finish(worker(database, press_plant), moment_ms)
+    assert due(database) == []
+    assert until_ms > start_ms + LINE_OF_TIME_MS + HOUR_MS / 2
+    for bucket, width_ms in ((ROLLUP_1M_BUCKET, MINUTE_MS), (ROLLUP_1H_BUCKET, HOUR_MS)):
+        found = windows(database, bucket)
+        wanted = {
+            (device, at_ms): fields
+            for device in devices
+            for at_ms, fields in by_looking(sent[device], start_ms, start_ms + LINE_OF_TIME_MS, width_ms).items()
+        }
+        assert found.keys() == wanted.keys()
+        for key, fields in wanted.items():
+            assert found[key] == pytest.approx(fields), (bucket, key)
+
+
 def test_a_promise_reaches_into_the_next_minutes(database: Influx, press_plant: PlantModel) -> None:
     _, start_ms = start_of_story()
     held = Telemetry(timestamp_ms=start_ms, readings={"force": 4.0}, quality={}, tags={}, hold_ms=400_000)
@@ -271,3 +372,23 @@ def test_a_time_that_is_none_is_refused(ingest: Any) -> None:
     status, _, error = ingest.command("rollup", "--from", "yesterday")
     assert status == 2
     assert "2h" in error
+
+
+def has_unread_request(port: int) -> bool:
+    """Whether somebody has sent to a local port what its owner does not read (Linux)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(int(row[1].split(":")[1], 16) == port and int(row[4].split(":")[1], 16) > 0 for row in rows)
+
+
+def test_a_database_that_hangs_does_not_hold_up_the_end(ingest: Any, rollup_process: Any, database: Influx) -> None:
+    rollup_process.start()
+    wait_until(lambda: rollup_process.figure("rollup_behind_s") >= 0, "the first turn")
+    rollup_process.influxd.pause()
+    try:
+        wait_until(lambda: has_unread_request(rollup_process.influxd.port), "a turn that hangs")
+        began_s = time.monotonic()
+        assert rollup_process.stop() == 0
+        assert time.monotonic() - began_s < 12
+        assert '"finished": false' in rollup_process.log_file.read_text()
+    finally:
+        rollup_process.influxd.resume()

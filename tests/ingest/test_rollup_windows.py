@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
-from millrace_ingest.rollup.windows import CounterRule, Sample, Span, roll
+from millrace_contract.counters import counter_delta
+from millrace_ingest.rollup import windows
+from millrace_ingest.rollup.windows import CounterRule, Sample, Span, wider
 
 STEP_MS = 100
 MINUTE = Span(60_000, 180_000, 60_000)
+
+
+def shown(found: dict[int, windows.Window], *, counts: bool = False) -> dict[int, dict[str, float]]:
+    """The windows that are stored: those in which something was read."""
+    return {start_ms: window.fields(counts=counts) for start_ms, window in found.items() if window.count}
+
+
+def roll(
+    samples: Sequence[Sample], span: Span, stale_ms: int, counter: CounterRule | None = None, baseline: Sample | None = None
+) -> dict[int, dict[str, float]]:
+    return shown(windows.roll(samples, span, stale_ms, counter, baseline), counts=counter is not None)
 
 
 def counted(samples: Sequence[Sample], start_ms: int, end_ms: int, stale_ms: int) -> dict[str, float] | None:
@@ -79,3 +93,49 @@ def test_what_is_no_good_reading_is_no_baseline_of_a_counter() -> None:
 def test_a_jump_is_not_counted_but_said() -> None:
     found = roll([Sample(61_000, 10.0), Sample(62_000, 5_000.0)], MINUTE, 5_000, CounterRule(None, 5.0))
     assert (found[60_000]["increase"], found[60_000]["uncounted"]) == (0, 4_990)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_hours_put_together_of_minutes_are_hours_made_at_once(seed: int) -> None:
+    chance = random.Random(seed)
+    times = sorted(chance.sample(range(-400_000, 7_200_000), chance.choice([1, 5, 80, 600])))
+    samples = [
+        Sample(
+            time_ms, None if chance.random() < 0.1 else float(chance.randrange(500)), chance.random() < 0.9,
+            chance.choice([None, None, 400_000]),
+        )
+        for time_ms in times
+    ]  # fmt: skip
+    rule = CounterRule(500, 0.05)
+    minutes = windows.roll(samples, Span(0, 7_200_000, 60_000), 70_000, rule)
+    at_once = roll(samples, Span(0, 7_200_000, 3_600_000), 70_000, rule)
+    put_together = shown(wider(minutes, 3_600_000), counts=True)
+    assert put_together.keys() == at_once.keys()
+    assert all(put_together[start_ms] == pytest.approx(at_once[start_ms]) for start_ms in at_once)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_increases_add_up_to_what_the_steps_of_oee_count(seed: int) -> None:
+    # Wraps, resets, jumps and silences, cut into windows at will: none is counted twice, none is left out.
+    chance = random.Random(seed)
+    rule, value, time_ms, samples = CounterRule(chance.choice([None, 1_000]), 2.0), 990, 0, []
+    for _ in range(300):
+        time_ms += chance.choice([900, 1_000, 30_000, 600_000])
+        value = chance.choice([value + chance.randrange(3)] * 20 + [0, value + 5_000])
+        shown_value = value % rule.modulus if rule.modulus else value
+        samples.append(Sample(time_ms, float(shown_value), good=chance.random() < 0.95))
+    end_ms = (time_ms // 60_000 + 1) * 60_000
+    cut = 60_000 * chance.randrange(1, end_ms // 60_000)
+    after = [one for one in samples if one.time_ms >= cut]
+    before = [None, *(one for one in samples if one.good and one.time_ms < cut)][-1]
+    parts = [
+        windows.roll(samples, Span(0, cut, 60_000), 5_000, rule),
+        windows.roll(after, Span(cut, end_ms, 60_000), 5_000, rule, before),
+    ]
+    good = [one for one in samples if one.good]
+    steps = [
+        counter_delta(int(one.value or 0), int(two.value or 0), two.time_ms - one.time_ms, modulus=rule.modulus, max_rate_per_s=2.0)
+        for one, two in pairwise(good)
+    ]
+    assert sum(window.increase for part in parts for window in part.values()) == sum(step.parts for step in steps)
+    assert sum(window.uncounted for part in parts for window in part.values()) == sum(step.quarantined for step in steps)

@@ -26,7 +26,8 @@ PROGRESS = "_progress"
 BODY_LINES = 5_000
 LATE_HOURS_A_TURN = 100
 FULL_LOOK_MS = HOUR_MS
-"""All marks are looked at as often as this; in between only those of the last hours."""
+"""All marks are looked at as often as this; in between only those made in the last hours, for hours of the last weeks."""
+RECENT_HOURS_MS = 35 * 24 * HOUR_MS
 
 _log = get_logger(__name__)
 
@@ -102,7 +103,11 @@ class RollUp:
     def _again(self, now_ms: int) -> bool:
         """The hours in which something came late, so many at most that minutes stay in time. True when more of them wait."""
         full = now_ms - self._full_look_ms >= FULL_LOOK_MS or now_ms < self._full_look_ms
-        marks = due(self._database, 0.0 if full else (now_ms - 2 * FULL_LOOK_MS) * 1000.0)
+        marks = (
+            due(self._database)
+            if full
+            else due(self._database, (now_ms - 2 * FULL_LOOK_MS) * 1000.0, max(now_ms - RECENT_HOURS_MS, 0))
+        )
         self.figures.late_waiting = len(marks)
         known = raw.sources(self._database) if marks else []
         hours = sorted({(mark.hour_ms, mark.device) for mark in marks})[:LATE_HOURS_A_TURN]

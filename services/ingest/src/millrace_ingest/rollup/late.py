@@ -43,10 +43,11 @@ class Due(NamedTuple):
     noted: float
 
 
-def due(reader: Reader, noted_after: float = 0.0) -> list[Due]:
-    """What is to be rolled up again, the oldest hour first; `noted_after` leaves out marks made before."""
-    seen = set(_marks(reader, ROLLUP_1H_BUCKET, SEEN, noted_after))
-    marks = _marks(reader, PRODUCTION_BUCKET, "late_data", noted_after)
+def due(reader: Reader, noted_after: float = 0.0, since_ms: int = 0) -> list[Due]:
+    """What is to be rolled up again, the oldest hour first; without marks made before `noted_after` and hours before `since_ms`."""
+    condition = f"noted > {noted_after:.0f} AND time >= {since_ms}ms"
+    seen = set(_marks(reader, ROLLUP_1H_BUCKET, SEEN, condition))
+    marks = _marks(reader, PRODUCTION_BUCKET, "late_data", condition)
     return sorted((mark for mark in marks if mark not in seen), key=lambda mark: mark.hour_ms)
 
 
@@ -56,8 +57,8 @@ def seen_line(mark: Due) -> bytes:
     return rollup_line(SEEN, tags, {"noted": mark.noted}, mark.hour_ms + HOUR_MS - 1)
 
 
-def _marks(reader: Reader, bucket: str, measurement: str, noted_after: float) -> list[Due]:
-    text = f"SELECT noted FROM {quoted(measurement)} WHERE noted > {noted_after:.0f} GROUP BY device, instance"  # noqa: S608 - numbers, names of ours
+def _marks(reader: Reader, bucket: str, measurement: str, condition: str) -> list[Due]:
+    text = f"SELECT noted FROM {quoted(measurement)} WHERE {condition} GROUP BY device, instance"  # noqa: S608 - numbers, names of ours
     return [
         Due(one.tags["device"], floor_to(int(time_ms), HOUR_MS), one.tags["instance"], float(noted))
         for one in reader.query(bucket, text)

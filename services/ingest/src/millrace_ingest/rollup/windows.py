@@ -61,9 +61,9 @@ class Window:
 
     def holds(self, value: float, milliseconds: int) -> None:
         """`value` is in force for so long."""
-        if value < self.lowest:
+        if value < self.lowest:  # noqa: PLR1730 - here and below: called for each reading, and a call of min doubles its cost
             self.lowest = value
-        if value > self.highest:
+        if value > self.highest:  # noqa: PLR1730
             self.highest = value
         self.weighted += value * milliseconds
         self.covered_ms += milliseconds
