@@ -10,7 +10,7 @@ from millrace_contract.plant.profile import BIT_TABLES, READS_SERVED
 from .frames import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusError, Request
 from .kinds import State
 from .machine import Machine
-from .quantities import SOURCES, Source, anything
+from .quantities import SOURCES, TEXTS, Source, anything
 from .registers import Raw, raw_of, registers_of, scale_register_of
 
 _SIMILAR_STATES: dict[State, tuple[str, ...]] = {
@@ -142,7 +142,7 @@ def _source(profile: Profile, signal: Signal) -> Source:
         return lambda machine, _: machine.rejects
     if oee is not None and signal.name == oee.good:
         return lambda machine, _: machine.total - machine.rejects
-    if signal.name in SOURCES:
+    if signal.name in SOURCES and signal.is_text == (signal.name in TEXTS):
         return SOURCES[signal.name]
     if signal.values:
         return _state_source(signal)

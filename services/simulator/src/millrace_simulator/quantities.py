@@ -166,6 +166,9 @@ SOURCES: dict[str, Source] = {
 }
 """Where a signal of this name gets its value from."""
 
+TEXTS = frozenset({"program", "die", "mould", "recipe", "serial_number"})
+"""Those of them that are text. A number called by one of these names, a serial number in two registers say, is any number."""
+
 
 def anything(name: str, minimum: float, maximum: float) -> Source:
     """A quantity that wanders between two limits: for signals that no machine kind knows."""
