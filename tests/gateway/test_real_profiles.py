@@ -1,21 +1,29 @@
-"""The profiles of real devices: each is loaded, simulated, and read back by the gateway over Modbus."""
+"""The profiles of real devices: each is loaded, simulated, and read back by the gateway over Modbus; so are the examples that
+the makers' manuals give."""
 
 from __future__ import annotations
 
+import struct
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from millrace_contract.plant import PlantModel, Profile, load_plant
+from millrace_contract.plant import Device, PlantModel, Profile, Signal, load_plant
+from millrace_contract.plant.profile_files import load_profiles
 from millrace_contract.testing import free_port
 from millrace_gateway.commission import SignalReading, read_device
 from millrace_simulator.registers import Raw, reading_of
 from millrace_simulator.settings import SimulatorSettings
 from millrace_simulator.testing import RunningSimulator
 from millrace_simulator.truth import Read, read_truth
+
+StartServer = Callable[..., Any]
+"""The fixture device_server: conftest.py has the class; a test module cannot import from there."""
 
 SAMPLE = Path(__file__).parents[2] / "config"
 REAL = sorted(path.stem for path in (SAMPLE / "profiles").glob("*.yaml") if not path.stem.startswith("demo-"))
@@ -85,6 +93,11 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     return Played(plant, read, served)
 
 
+@pytest.fixture(scope="module")
+def profiles() -> dict[str, Profile]:
+    return load_profiles(SAMPLE / "profiles")[0]
+
+
 def test_there_are_at_least_fifteen() -> None:
     assert len(REAL) >= 15
 
@@ -100,10 +113,137 @@ def test_a_profile_is_served_and_read_back_to_the_digit(played: Played, name: st
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_a_profile_says_where_it_comes_from(played: Played, name: str) -> None:
-    profile: Profile = played.plant.profiles[name]
+def test_a_profile_says_where_it_comes_from(profiles: dict[str, Profile], name: str) -> None:
+    profile = profiles[name]
     assert profile.verified == "simulator"
     assert profile.vendor
     assert profile.model
     assert profile.source.startswith((profile.vendor.split()[0], "SunSpec"))
     assert "reads_served" not in profile.signals
+    _, _, second = profile.source.partition("; ")
+    assert any(word in second for word in ("agree", "no second list")), "names no second list, nor says that there is none"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A request and its answer as a maker's manual prints them (RTU without the CRC), and what the manual says that they mean."""
+
+    profile: str
+    request: str
+    answer: str
+    means: dict[str, float]
+
+
+EXAMPLES = (
+    # SDM630 Modbus protocol (the SDM320Y manual repeats it, p. 42): 230.2 V.
+    Example("eastron-sdm630", "01 04 0000 0002", "01 04 04 4366 3334", {"voltage_l1": 230.2}),
+    # PZEM-014/016 manual, section 2.3: 220.0 V, 1.000 A, 220.0 W, 0 Wh, 50.0 Hz, 1.00.
+    Example("peacefair-pzem-016", "01 04 0000 000A", "01 04 14 0898 03E8 0000 0898 0000 0000 0000 01F4 0064 0000",
+            {"voltage": 220, "current": 1, "active_power": 220, "energy": 0, "frequency": 50, "power_factor": 1}),
+    # E5_C communications manual H175, p. 4-9: 100.0 degrees.
+    Example("omron-e5cc", "01 03 0000 0002", "01 03 04 0000 03E8", {"process_value": 100}),
+    # EZ-ZONE communications manual, chapter 2, p. 13: 75.0 degrees stand as 0000 4296 in 2160 and 2161.
+    Example("watlow-ez-zone-pm", "01 03 0870 0002", "01 03 04 0000 4296", {"setpoint": 75}),
+    # ATV320 Modbus manual, p. 19: 4 kHz, 60 Hz, 50 Hz, 0 Hz.
+    Example("schneider-atv320", "02 03 0C1E 0004", "02 03 08 0028 0258 01F4 0000",
+            {"switching_frequency": 4, "maximum_frequency": 60, "high_speed": 50, "low_speed": 0}),
+    # DVP10MC11T manual, p. A-7: D0 is 1, D1 is 2.
+    Example("delta-dvp", "01 03 1000 0002", "01 03 04 0001 0002", {"word_d0": 1, "word_d1": 2}),
+    # BC9000 documentation, p. 74: the first two words of the inputs are 0038 and 3F0B hex.
+    Example("beckhoff-bk9050", "01 04 0000 0002", "01 04 04 0038 3F0B", {"input_word_0": 56, "input_word_1": 16_139}),
+    # WAGO 750 manuals, internal variables: the constants.
+    Example("wago-750-352", "01 03 2002 0001", "01 03 02 1234", {"constant_1234": 0x1234}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.profile)
+def test_an_example_of_the_manual_reads_as_the_manual_says(
+    profiles: dict[str, Profile],
+    device_server: StartServer,
+    make_device: Callable[..., Device],
+    example: Example,
+) -> None:
+    unit, function, start, _ = struct.unpack(">BBHH", bytes.fromhex(example.request))
+    data = bytes.fromhex(example.answer)[3:]
+    table = {3: "holding", 4: "input"}[function]
+    server = device_server()
+    words = struct.unpack(f">{len(data) // 2}H", data)
+    server.registers = {(table, start + index): word for index, word in enumerate(words)}
+    wanted = _only(profiles[example.profile], example.means)
+    readings, fault = read_device(make_device(server.port, unit=unit, timeout_s=5), wanted)
+    assert fault is None
+    assert {reading.signal: reading.value for reading in readings} == pytest.approx(example.means)
+    assert all(request.table == table for request in server.requests)
+
+
+def _only(profile: Profile, names: dict[str, float]) -> Profile:
+    return profile.model_copy(update={"signals": {name: profile.signals[name] for name in names}})
+
+
+POWER = -2
+"""What every scale register holds below."""
+
+
+def known(signal: Signal, number: int) -> float | str:
+    """A raw value that no other signal of the profile has, and that another order of bytes or words would change."""
+    if signal.is_text:
+        return f"T{number}"
+    if signal.type == "bit":
+        return number % 2
+    if signal.type.startswith("float"):
+        return number + 0.25
+    if "int8" in signal.type:
+        return number + 1
+    whole = {"16": 0x1200, "32": 0x0102_0300, "64": 0x0102_0304_0506_0700}[signal.type[-2:]] + number
+    return whole if signal.type.startswith("u") else -whole
+
+
+def encoded(signal: Signal, raw: float | str) -> dict[int, int]:
+    """The registers, or the bit, of this raw value; written apart from the simulator's encoder, and from the gateway's decoder."""
+    if signal.type == "bit":
+        return {signal.address: int(raw)}
+    if isinstance(raw, str):
+        high = [ord(letter) << (0 if signal.type == "string_low" else 8) for letter in raw.ljust(2 * signal.registers, "\0")]
+        pairs = zip(high[0::2], high[1::2], strict=True)
+        words = [a | b >> 8 for a, b in pairs] if signal.type == "string" else high[: signal.registers]
+    elif signal.type.startswith("float"):
+        letter = {"float32": "f", "float64": "d"}[signal.type]
+        words = list(struct.unpack(f">{signal.registers}H", struct.pack(f">{letter}", raw)))
+    elif signal.type == "uint8_high":
+        words = [int(raw) << 8]
+    else:
+        number = int(raw) % 2 ** (16 * signal.registers)
+        words = [number >> 16 * (signal.registers - 1 - index) & 0xFFFF for index in range(signal.registers)]
+    if signal.order == "CDAB" and not signal.is_text:
+        words.reverse()
+    return {signal.address + index: word for index, word in enumerate(words)}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_known_value_of_every_signal_arrives(
+    profiles: dict[str, Profile], device_server: StartServer, make_device: Callable[..., Device], name: str
+) -> None:
+    profile = profiles[name]
+    server = device_server()
+    image: dict[tuple[str, int], int] = defaultdict(int)
+    expected: dict[str, float | str] = {}
+    for number, signal in enumerate(profile.signals.values()):
+        if signal.bit is not None:
+            continue
+        raw = known(signal, number)
+        expected[signal.name] = raw if isinstance(raw, str) else raw * signal.scale + signal.offset
+        for address, word in encoded(signal, raw).items():
+            image[signal.table, address] |= word
+        if signal.scale_register is not None:
+            expected[signal.name] = float(raw) * 10**POWER
+            image[signal.table, signal.scale_register] = POWER & 0xFFFF
+    for signal in profile.signals.values():
+        if signal.bit is not None:
+            expected[signal.name] = image[signal.table, signal.address] >> signal.bit & 1
+    server.registers = dict(image)
+    readings, fault = read_device(make_device(server.port, timeout_s=5), profile)
+    assert fault is None
+    for reading in readings:
+        assert reading.quality == "good", f"{reading.signal}: {reading.reason}"
+        wanted = expected[reading.signal]
+        assert reading.value == (wanted if isinstance(wanted, str) else pytest.approx(wanted, rel=1e-9)), reading.signal
