@@ -58,6 +58,7 @@ class DeviceServer:
         self.undefined: set[tuple[str, int]] = set()
         self.units: set[int] | None = None
         self.connections = 0
+        self.most_connections: int | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -105,6 +106,9 @@ class DeviceServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        if self.most_connections is not None and len(self._writers) >= self.most_connections:
+            writer.close()
+            return
         self._writers.add(writer)
         try:
             while True:
@@ -227,7 +231,7 @@ def make_profile() -> Callable[..., Profile]:
                 "source": "test",
                 "verified": "no",
                 "order": order,
-                "groups": {name: {"interval_s": s} for name, s in (groups or {"fast": 1.0}).items()},
+                "groups": {name: {"interval_s": s} if s else {"once": True} for name, s in (groups or {"fast": 1.0}).items()},
                 "signals": signals,
                 "atomic": atomic or [],
                 "limits": limits or {},
@@ -241,8 +245,8 @@ def make_profile() -> Callable[..., Profile]:
 def make_device() -> Callable[..., Device]:
     """A device of line1 that is reached at this port."""
 
-    def make(port: int, device_id: str = "M-1", unit: int = 1, timeout_s: float = 0.2, transport: str = "tcp") -> Device:
-        connection = {"transport": transport, "host": "127.0.0.1", "port": port, "unit": unit, "timeout_s": timeout_s}
+    def make(port: int, device_id: str = "M-1", unit: int = 1, timeout_s: float = 0.2, **more: object) -> Device:
+        connection = {"host": "127.0.0.1", "port": port, "unit": unit, "timeout_s": timeout_s, **more}
         return Device.model_validate({"id": device_id, "line": "line1", "profile": "test-device", "connection": connection})
 
     return make

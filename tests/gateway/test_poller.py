@@ -14,6 +14,7 @@ import pytest
 from millrace_contract.plant import Device, Profile
 from millrace_contract.runtime.clock import SystemClock
 from millrace_gateway import poller as poller_module
+from millrace_gateway import schedule as schedule_module
 from millrace_gateway.blocks import Gap
 from millrace_gateway.comms import CommsState
 from millrace_gateway.decoder import Snapshot
@@ -24,6 +25,7 @@ from millrace_gateway.poll_plan import PollPlan, full_plan
 from millrace_gateway.polled_device import PolledDevice
 from millrace_gateway.poller import ConnectionPoller
 from millrace_gateway.reader import ReadResult, Wire, read_plan
+from millrace_gateway.schedule import shares
 
 Make = Callable[..., Any]
 SIGNALS: dict[str, dict[str, object]] = {
@@ -40,6 +42,7 @@ class Watch:
     def __init__(self) -> None:
         self.snapshots: list[tuple[str, Snapshot, int]] = []
         self.states: list[tuple[str, CommsState, str | None]] = []
+        self.on_snapshot: Callable[[PolledDevice], object] = lambda _device: None
 
     def of(self, device_id: str) -> list[Snapshot]:
         return [snapshot for device, snapshot, _ in self.snapshots if device == device_id]
@@ -51,7 +54,7 @@ class Watch:
         self,
         devices: Sequence[tuple[Device, Profile]],
         until: Callable[[], bool],
-        *steps: tuple[Callable[[], bool], Callable[[], None]],
+        *steps: tuple[Callable[[], bool], Callable[[], object]],
     ) -> None:
         """Poll until the condition holds; each step acts, once, when its own condition first holds."""
         asyncio.run(self._run(devices, until, list(steps)))
@@ -60,15 +63,18 @@ class Watch:
         self,
         devices: Sequence[tuple[Device, Profile]],
         until: Callable[[], bool],
-        steps: list[tuple[Callable[[], bool], Callable[[], None]]],
+        steps: list[tuple[Callable[[], bool], Callable[[], object]]],
     ) -> None:
         by_endpoint: dict[Endpoint, list[PolledDevice]] = {}
         for device, profile in devices:
             polled = PolledDevice(device, profile, start_s=time.monotonic(), fraction=0.0)
             by_endpoint.setdefault(Endpoint.of(device.connection), []).append(polled)
         pollers = [
-            ConnectionPoller(endpoint, group, SystemClock(), on_snapshot=self._snapshot, on_comms=self._comms)
+            ConnectionPoller(
+                endpoint, mine, SystemClock(), on_snapshot=self._snapshot, on_comms=self._comms, connections=connections
+            )
             for endpoint, group in by_endpoint.items()
+            for mine, connections in shares(group, endpoint.connections)
         ]
         for poller in pollers:
             poller.start()
@@ -83,6 +89,7 @@ class Watch:
         await asyncio.sleep(0)
 
     def _snapshot(self, device: PolledDevice, snapshot: Snapshot, arrived_ms: int) -> None:
+        self.on_snapshot(device)
         self.snapshots.append((device.device.id, snapshot, arrived_ms))
 
     def _comms(self, device: PolledDevice) -> None:
@@ -97,7 +104,7 @@ def watch() -> Watch:
 def read_once(server: Any, plan: PollPlan) -> ReadResult:
     async def run() -> ReadResult:
         wire = Wire(ModbusConnection(Endpoint("tcp", "127.0.0.1", server.port)), SystemClock())
-        result = await read_plan(wire, 1, 0.2, plan, SystemClock())
+        result = await read_plan([wire], 1, 0.2, plan, SystemClock())
         wire.close()
         await asyncio.sleep(0)
         return result
@@ -390,3 +397,119 @@ def test_a_mistake_of_ours_stops_its_own_connection_for_a_while_and_no_other(
     )
     assert next(crashes, "all used") == "all used"
     assert watch.states_of("FINE") == [CommsState.ONLINE]
+
+
+APART: dict[str, dict[str, object]] = {f"s{n}": {"address": 10 * n, "type": "uint16"} for n in range(6)}
+
+
+def test_two_connections_share_the_requests_of_a_read(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    server.faults[None] = "late:0.02"
+    profile = make_profile(APART, FAST, limits={"max_gap": 0})
+    began_s = time.monotonic()
+    watch.run([(make_device(server.port, connections=2), profile)], lambda: len(watch.of("M-1")) >= 10)
+    took_s = time.monotonic() - began_s
+    assert server.connections == 2
+    assert all(snapshot.readings == {f"s{n}": 10 * n for n in range(6)} for snapshot in watch.of("M-1"))
+    assert took_s < 10 * 6 * 0.02  # One connection alone needs longer than that for the answers.
+    assert watch.states_of("M-1") == [CommsState.ONLINE]
+
+
+def test_a_device_that_takes_one_connection_only_is_read_through_it_and_that_is_told(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    server.most_connections = 1
+    profile = make_profile(APART, FAST, limits={"max_gap": 0})
+    watch.run([(make_device(server.port, connections=2), profile)], lambda: len(watch.of("M-1")) >= 20)
+    assert all(len(snapshot.readings) == 6 for snapshot in watch.of("M-1"))
+    state, reason = watch.states[-1][1:]
+    assert state is CommsState.DEGRADED
+    assert reason in {f"connection {n} of 2: the device closed the connection before it answered" for n in (1, 2)}
+    assert server.connections <= 8  # The refused one is tried less and less often, not with each of the 20 reads.
+
+
+def test_a_device_that_is_silent_on_all_its_connections_costs_one_time_limit(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    server.faults[None] = "silent"
+    profile = make_profile(APART, FAST, limits={"max_gap": 0})
+    asked: list[int] = []
+    watch.run(
+        [(make_device(server.port, connections=3), profile)],
+        lambda: CommsState.ONLINE in watch.states_of("M-1"),
+        (lambda: bool(watch.states), lambda: asked.append(len(server.requests))),
+        (lambda: True, server.faults.clear),
+    )
+    assert asked == [3]  # Each connection once; nothing was asked again.
+    assert watch.states_of("M-1")[0] is CommsState.OFFLINE
+    assert [bool(snapshot.readings) for snapshot in watch.of("M-1")[:2]] == [False, True]
+
+
+def test_the_units_behind_several_connections_are_dealt_out(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    server.units = {1, 3}
+    profile = make_profile(SIGNALS, groups=FAST)
+    units = [(make_device(server.port, f"U-{unit}", unit=unit, timeout_s=2.0, connections=2), profile) for unit in (1, 2, 3)]
+    watch.run(units, lambda: len(watch.of("U-1")) >= 3 and bool(watch.states_of("U-2")))
+    assert server.connections == 2
+    assert watch.states_of("U-2") == [CommsState.OFFLINE]
+
+
+def test_what_is_read_once_comes_with_the_first_message_and_after_each_outage(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    profile = make_profile({**SIGNALS, "serial": {"address": 90, "type": "uint16", "group": "once"}}, {**FAST, "once": 0})
+    watch.run(
+        [(make_device(server.port), profile)],
+        lambda: watch.states_of("M-1").count(CommsState.ONLINE) == 2 and len(watch.of("M-1")) >= 12,
+        (lambda: len(watch.of("M-1")) >= 6, server.stop),
+        (lambda: CommsState.OFFLINE in watch.states_of("M-1"), server.start),
+    )
+    good = [snapshot for snapshot in watch.of("M-1") if snapshot.readings]
+    with_serial = [index for index, snapshot in enumerate(good) if "serial" in snapshot.readings]
+    after_outage = next(i for i, snapshot in enumerate(watch.of("M-1")) if not snapshot.readings)
+    assert with_serial == [0, after_outage]
+
+
+def test_what_is_read_once_is_tried_again_until_it_was_read(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule_module, "ONCE_RETRY_S", 0.2)
+    server = device_server()
+    server.faults[None] = "exception:6"
+    profile = make_profile({**SIGNALS, "serial": {"address": 90, "type": "uint16", "group": "once"}}, {**FAST, "once": 0})
+    watch.run(
+        [(make_device(server.port), profile)],
+        lambda: len(watch.of("M-1")) >= 30,
+        (lambda: len(watch.of("M-1")) >= 3, server.faults.clear),
+    )
+    assert [snapshot.readings["serial"] for snapshot in watch.of("M-1") if "serial" in snapshot.readings] == [90]
+
+
+def test_lateness_is_counted_for_each_device_and_told_in_its_comms(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    slow, quick = device_server(), device_server()
+    slow.faults[None] = "late:0.13"
+    profile = make_profile(SIGNALS, groups=FAST)
+    told: dict[str, PolledDevice] = {}
+    watch.on_snapshot = lambda device: told.update({device.device.id: device})
+    watch.run(
+        [(make_device(slow.port, "SLOW", timeout_s=1), profile), (make_device(quick.port, "QUICK"), profile)],
+        lambda: len(watch.of("SLOW")) >= 5,
+    )
+    slow_one, quick_one = (told[name].comms.document(0) for name in ("SLOW", "QUICK"))
+    assert slow_one is not None
+    assert quick_one is not None
+    assert (slow_one.missed_cycles or 0) >= 4 * 4  # Two requests of 130 ms at an interval of 50 ms.
+    assert quick_one.cycles is not None
+    assert quick_one.cycles > 10
+    assert (quick_one.missed_cycles or 0) <= 2
+    assert quick_one.lateness_ms is not None

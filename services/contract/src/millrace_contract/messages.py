@@ -29,7 +29,11 @@ class Kept(Message, frozen=True, kw_only=True):
 
 
 class Comms(Message, frozen=True, kw_only=True):
-    """Can the device be reached? `state`: online, degraded (some groups fail) or offline."""
+    """Can the device be reached? `state`: online, degraded (some groups fail) or offline.
+
+    How well it keeps its intervals, since the gateway's start: reads of a poll group, those that began late by more than a tenth
+    of their interval, turns passed over, and by how much the last ones began late on average.
+    """
 
     device_id: str
     state: str
@@ -38,6 +42,10 @@ class Comms(Message, frozen=True, kw_only=True):
     gateway: str
     reason: str | None = None
     round_trip_ms: float | None = None
+    cycles: int | None = None
+    late_cycles: int | None = None
+    missed_cycles: int | None = None
+    lateness_ms: float | None = None
 
 
 class Status(Message, frozen=True, kw_only=True):

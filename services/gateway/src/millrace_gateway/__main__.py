@@ -122,7 +122,7 @@ def _print_costs(costs: Sequence[DeviceCost], *, with_blocks: bool) -> None:
             group.requests,
             group.registers,
             group.cycle_ms,
-            group.interval_ms,
+            "once" if group.once else f"{group.interval_ms:g}",
             group.is_late,
         )
         for cost in costs

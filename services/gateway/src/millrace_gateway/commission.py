@@ -59,7 +59,7 @@ def read_device(device: Device, profile: Profile) -> tuple[list[SignalReading], 
     async def run() -> ReadResult:
         try:
             plan = full_plan(profile, assumed_cost(Endpoint.of(device.connection)))
-            return await read_plan(wire, device.connection.unit, device.connection.timeout_s, plan, SystemClock())
+            return await read_plan([wire], device.connection.unit, device.connection.timeout_s, plan, SystemClock())
         finally:
             wire.close()
             await asyncio.sleep(0)  # Lets the closed socket leave the loop.

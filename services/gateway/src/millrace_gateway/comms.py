@@ -9,6 +9,7 @@ from millrace_contract.messages import Comms
 from millrace_contract.times import format_timestamp
 
 from .faults import ReadFault
+from .schedule import Turns
 
 _SMOOTHING: Final = 0.1
 
@@ -29,6 +30,7 @@ class CommsTracker:
         self.device_id = device_id
         self.state = CommsState.UNKNOWN
         self.reason: str | None = None
+        self.turns = Turns()
         self._kind: str | None = None
         self._gateway = gateway
         self._since_ms = 0
@@ -62,4 +64,8 @@ class CommsTracker:
             round_trip_ms=None if is_offline or self._round_trip_ms is None else round(self._round_trip_ms, 2),
             gateway=self._gateway,
             timestamp=format_timestamp(now_ms),
+            cycles=self.turns.cycles,
+            late_cycles=self.turns.late,
+            missed_cycles=self.turns.missed,
+            lateness_ms=round(self.turns.lateness_s * 1000, 2),
         )

@@ -9,7 +9,9 @@ from millrace_contract.plant import Connection
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One end of a wire. `host` is a host name or address; for a serial line the name of its port, and `port` is 0."""
+    """One end of a wire. `host` is a host name or address; for a serial line the name of its port, and `port` is 0.
+
+    `connections`: how many at once it is asked through."""
 
     transport: str
     host: str
@@ -20,6 +22,7 @@ class Endpoint:
     ca_file: str | None = None
     certificate_file: str | None = None
     key_file: str | None = None
+    connections: int = 1
 
     @property
     def is_rtu(self) -> bool:
@@ -48,4 +51,5 @@ class Endpoint:
             ca_file=connection.ca_file or None,
             certificate_file=connection.certificate_file or None,
             key_file=connection.key_file or None,
+            connections=connection.connections,
         )

@@ -17,7 +17,7 @@ from .on_change import ChangeFilter
 from .poll_plan import PollPlan, full_plan
 from .reader import ReadResult
 from .request_cost import CostMeter, assumed_cost
-from .schedule import Breaker, Slot
+from .schedule import Breaker, OnceSlot, Slot
 
 EVERY_SIGNAL: Final = "*"
 
@@ -32,7 +32,10 @@ class PolledDevice:
         self.device = device
         self.comms = CommsTracker(device.id, device.gateway)
         self.breaker = Breaker()
-        self.slots = {name: Slot(start_s, group.interval_s, fraction) for name, group in profile.groups.items()}
+        self.slots = {
+            name: OnceSlot(start_s, fraction) if group.once else Slot(start_s, group.interval_s, fraction)
+            for name, group in profile.groups.items()
+        }
         self._known = known or LearnedDevice(place_of(device))
         self._assumed = assumed_cost(Endpoint.of(device.connection))
         self._meter = CostMeter()
@@ -86,6 +89,7 @@ class PolledDevice:
             for slot in self.slots.values():
                 slot.advance(now_s)
         for each in groups:
+            self._settle_once(each, result)
             if result.fault is not None:
                 self._faults[each] = result.fault
             else:
@@ -97,6 +101,12 @@ class PolledDevice:
         fault = next(iter(self._faults.values()), None)
         state = CommsState.DEGRADED if fault else CommsState.ONLINE
         return self._changes.news(result.snapshot, now_s), self.comms.observe(state, fault, now_ms)
+
+    def _settle_once(self, group: str, result: ReadResult) -> None:
+        """A group that is read once is done when every signal of it has been answered, be it with a value that is none."""
+        slot = self.slots[group]
+        if isinstance(slot, OnceSlot) and not result.unanswered.intersection(self._plans[group].names):
+            slot.done()
 
     def _every_signal_bad(self, fault: ReadFault | None) -> Snapshot:
         for plan in (self._full, *self._plans.values()):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from millrace_contract.runtime.clock import Clock
@@ -21,7 +20,6 @@ from .modbus import ModbusConnection
 from .polled_device import PolledDevice
 from .reader import Wire, read_plan
 
-LATE_SHARE: Final = 0.1
 CRASH_PAUSE_S: Final = 10.0
 FINISH_S: Final = 2.0
 
@@ -32,29 +30,27 @@ OnComms = Callable[[PolledDevice], None]
 _log = get_logger(__name__)
 
 
-@dataclass(slots=True)
-class CycleCounts:
-    """Reads of poll groups since the start: all, those that began late, and turns that were passed over."""
-
-    cycles: int = 0
-    late: int = 0
-    missed: int = 0
-
-
 class ConnectionPoller:
-    """Reads the devices behind one endpoint, each on its own grid, until it is stopped."""
+    """Reads devices behind one endpoint, each on its own grid, until it is stopped. Several connections share the requests of a
+    read."""
 
     def __init__(
-        self, endpoint: Endpoint, devices: Sequence[PolledDevice], clock: Clock, *, on_snapshot: OnSnapshot, on_comms: OnComms
+        self,
+        endpoint: Endpoint,
+        devices: Sequence[PolledDevice],
+        clock: Clock,
+        *,
+        on_snapshot: OnSnapshot,
+        on_comms: OnComms,
+        connections: int = 1,
     ) -> None:
         """The callbacks are called on the event loop and only hand over."""
         self.endpoint = endpoint
         self.devices = tuple(devices)
-        self.counts = CycleCounts()
         self._clock = clock
         self._on_snapshot = on_snapshot
         self._on_comms = on_comms
-        self._wire = Wire(ModbusConnection(endpoint), clock)
+        self._wires = tuple(Wire(ModbusConnection(endpoint), clock) for _ in range(connections))
         self._task: asyncio.Task[None] | None = None
         self._is_resting = False
         self._is_stopping = False
@@ -75,7 +71,7 @@ class ConnectionPoller:
         if not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=FINISH_S)
-        self._wire.close()
+        self._close()
 
     async def _run(self) -> None:
         while not self._is_stopping:
@@ -85,7 +81,7 @@ class ConnectionPoller:
                 # A mistake of ours that one device's data brought to light must not stop the other connections.
                 CRASHES.inc()
                 _log.exception("poller_crashed", endpoint=str(self.endpoint), pause_s=CRASH_PAUSE_S)
-                self._wire.close()
+                self._close()
                 await self._rest(CRASH_PAUSE_S)
 
     async def _take_turns(self) -> None:
@@ -112,10 +108,10 @@ class ConnectionPoller:
         missed = slot.advance(began_s)
         if not device.breaker.allows(began_s):
             return
-        self._count(lateness_s, slot.interval_s, missed)
+        self._count(device, lateness_s, slot.interval_s, missed)
         what, plan = device.plan_for(group)
         connection = device.device.connection
-        result = await read_plan(self._wire, connection.unit, connection.timeout_s, plan, self._clock)
+        result = await read_plan(self._wires, connection.unit, connection.timeout_s, plan, self._clock)
         now_ms = self._clock.now_ms()
         state_before = device.comms.state
         snapshot, has_news = device.take(what, result, now_ms, self._clock.monotonic_s())
@@ -125,16 +121,17 @@ class ConnectionPoller:
             _log_transition(device, state_before)
             self._on_comms(device)
 
-    def _count(self, lateness_s: float, interval_s: float, missed: int) -> None:
+    def _count(self, device: PolledDevice, lateness_s: float, interval_s: float, missed: int) -> None:
         CYCLES.inc()
         LATENESS.observe(lateness_s)
-        self.counts.cycles += 1
-        if lateness_s > LATE_SHARE * interval_s:
+        if device.comms.turns.observe(lateness_s, interval_s, missed):
             LATE_CYCLES.inc()
-            self.counts.late += 1
         if missed:
             MISSED_CYCLES.inc(missed)
-            self.counts.missed += missed
+
+    def _close(self) -> None:
+        for wire in self._wires:
+            wire.close()
 
 
 def _log_transition(device: PolledDevice, before: CommsState) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from millrace_contract.runtime.clock import Clock
@@ -29,10 +30,38 @@ class ReadResult:
     timings: list[tuple[int, float]] = field(default_factory=list)
     """(registers, ms) of each request that was answered with data"""
 
+    unanswered: set[str] = field(default_factory=set)
+    """Signals that may be read yet: what kept them is not that the device has no such address"""
+
     def spoil(self, request: PlannedRequest, fault: ReadFault) -> None:
         """The request brought no data: its signals are bad for this reason."""
         self.fault = fault
         self.snapshot.spoil(request.names, f"{request.block}: {fault.reason}")
+        if not (isinstance(fault, Refused) and fault.is_about_addresses):
+            self.unanswered.update(request.names)
+
+    def leave(self, request: PlannedRequest, fault: ReadFault) -> None:
+        """The request was not sent, because one before it met this fault."""
+        self.snapshot.spoil(request.names, f"not read: {fault.reason}")
+        self.unanswered.update(request.names)
+
+
+class UnitTrouble:
+    """Why a unit did not answer on one of several connections, and when it is asked there again."""
+
+    __slots__ = ("breaker", "fault")
+
+    def __init__(self) -> None:
+        self.breaker = Breaker()
+        self.fault: ReadFault | None = None
+
+    def begin(self, fault: ReadFault, now_s: float) -> None:
+        self.fault = fault
+        self.breaker.failed(now_s, random.random())  # noqa: S311 - spreads probes, guards nothing
+
+    def end(self) -> None:
+        self.fault = None
+        self.breaker.succeeded()
 
 
 class Wire:
@@ -43,6 +72,7 @@ class Wire:
         self._clock = clock
         self._breaker = Breaker()
         self._last_fault: NotConnected | None = None
+        self._troubles: dict[int, UnitTrouble] = {}
         self._sent_s = 0.0
         self._answered_s = 0.0
 
@@ -69,6 +99,10 @@ class Wire:
         finally:
             self._answered_s = self._clock.monotonic_s()
 
+    def trouble(self, unit: int) -> UnitTrouble:
+        """What this connection has with a unit, where others lead to it as well."""
+        return self._troubles.setdefault(unit, UnitTrouble())
+
     async def leave_alone(self, pause_s: float) -> None:
         """Wait until so long has passed since the last answer: some devices lose a request that comes too soon."""
         left_s = self._answered_s + pause_s - self._clock.monotonic_s()
@@ -94,46 +128,102 @@ class Wire:
         self._breaker.succeeded()
 
 
-async def read_plan(wire: Wire, unit: int, timeout_s: float, plan: PollPlan, clock: Clock) -> ReadResult:
-    """Every signal of the plan, as a reading or as bad quality.
+async def read_plan(wires: Sequence[Wire], unit: int, timeout_s: float, plan: PollPlan, clock: Clock) -> ReadResult:
+    """Every signal of the plan, as a reading or as bad quality; several connections share its requests.
 
-    A silent device costs one time limit: what is left of the plan is not asked any more. Every answer counts as a sign of
-    life, a Modbus exception too.
+    A silent device costs one time limit: what is left of the plan is not asked any more. A connection on which it is silent while
+    it answers on another is left out for a while, and what it was to bring is asked again on the other. Every answer counts as a
+    sign of life, a Modbus exception too.
     """
-    result = ReadResult(Snapshot())
-    waiting = deque(plan.requests)
-    while waiting:
-        request = waiting.popleft()
+    read = _Read(unit, timeout_s, plan, clock)
+    if len(wires) == 1:
+        await read.work(wires[0])
+    else:
         now_s = clock.monotonic_s()
-        if refusal := request.resting(now_s):
-            result.spoil(request, refusal)
-            continue
-        if plan.pause_s:
-            await wire.leave_alone(plan.pause_s)
-        try:
-            payload = await wire.request(unit, request.block, timeout_s)
-        except Refused as fault:
-            FAULTS.labels(fault.kind).inc()
-            result.arrived_ms = clock.now_ms()
-            waiting.extendleft(reversed(_after_refusal(plan, request, fault, result, now_s)))
-        except ReadFault as fault:
-            FAULTS.labels(fault.kind).inc()
-            result.spoil(request, fault)
-            if isinstance(fault, WrongAnswer) and wire.connection.is_connected:
-                result.arrived_ms = clock.now_ms()  # A short answer: the device lives, and the stream is in step.
+        working = [wire for wire in wires if wire.trouble(unit).breaker.allows(now_s)] or list(wires)
+        while read.waiting and working:
+            async with asyncio.TaskGroup() as group:
+                for wire in working:
+                    group.create_task(read.work(wire))
+            working = [wire for wire in working if wire not in read.failed]
+        read.judge(wires)
+    return read.finish()
+
+
+class _Read:
+    """A read under way: the requests that wait, what came, and the connections that failed. Those at work on it share it."""
+
+    def __init__(self, unit: int, timeout_s: float, plan: PollPlan, clock: Clock) -> None:
+        self.waiting = deque(plan.requests)
+        self.failed: dict[Wire, tuple[PlannedRequest, ReadFault]] = {}
+        self.answered: set[Wire] = set()
+        self._result = ReadResult(Snapshot())
+        self._unit = unit
+        self._timeout_s = timeout_s
+        self._plan = plan
+        self._clock = clock
+
+    async def work(self, wire: Wire) -> None:
+        """Send what waits on this connection until nothing does, or the connection fails; what it failed at waits again."""
+        result, plan = self._result, self._plan
+        while self.waiting:
+            request = self.waiting.popleft()
+            now_s = self._clock.monotonic_s()
+            if refusal := request.resting(now_s):
+                result.spoil(request, refusal)
                 continue
-            for left in waiting:
-                result.snapshot.spoil(left.names, f"not read: {fault.reason}")
-            return result
-        else:
-            result.arrived_ms = clock.now_ms()
-            result.round_trip_ms = wire.round_trip_ms
-            result.timings.append((request.cost_registers, result.round_trip_ms))
-            request.was_answered = True
-            request.decoder.decode(payload, result.snapshot)
-            REQUESTS.inc()
-    plan.learn()
-    return result
+            if plan.pause_s:
+                await wire.leave_alone(plan.pause_s)
+            try:
+                payload = await wire.request(self._unit, request.block, self._timeout_s)
+            except Refused as fault:
+                FAULTS.labels(fault.kind).inc()
+                result.arrived_ms = self._clock.now_ms()
+                self.waiting.extendleft(reversed(_after_refusal(plan, request, fault, result, now_s)))
+            except ReadFault as fault:
+                FAULTS.labels(fault.kind).inc()
+                if isinstance(fault, WrongAnswer) and wire.connection.is_connected:
+                    # A short answer: the device lives, and the stream is in step.
+                    result.arrived_ms = self._clock.now_ms()
+                    result.spoil(request, fault)
+                    continue
+                self.failed[wire] = request, fault
+                self.waiting.appendleft(request)
+                return
+            else:
+                result.arrived_ms = self._clock.now_ms()
+                result.round_trip_ms = wire.round_trip_ms
+                result.timings.append((request.cost_registers, result.round_trip_ms))
+                self.answered.add(wire)
+                request.was_answered = True
+                request.decoder.decode(payload, result.snapshot)
+                REQUESTS.inc()
+
+    def judge(self, wires: Sequence[Wire]) -> None:
+        """Let the connections rest on which the unit did not answer, and tell of them although another brought everything."""
+        now_s = self._clock.monotonic_s()
+        for place, wire in enumerate(wires, 1):
+            if wire in self.failed:
+                wire.trouble(self._unit).begin(self.failed[wire][1], now_s)
+            elif wire in self.answered:
+                wire.trouble(self._unit).end()
+            fault = wire.trouble(self._unit).fault
+            if fault is not None and not self.waiting:
+                self._result.fault = ReadFault(fault.kind, f"connection {place} of {len(wires)}: {fault.reason}")
+
+    def finish(self) -> ReadResult:
+        """The result; what still waits is bad, because no connection is left."""
+        result = self._result
+        if not self.waiting:
+            self._plan.learn()
+        asked = dict(self.failed.values())
+        for request in self.waiting:
+            if request in asked:
+                result.spoil(request, asked[request])
+        for request in self.waiting:
+            if request not in asked and result.fault is not None:
+                result.leave(request, result.fault)
+        return result
 
 
 def _after_refusal(

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
 GOLDEN_FRACTION: Final = 0.6180339887498949
 PROBE_FIRST_S: Final = 1.0
 PROBE_LONGEST_S: Final = 15.0
 START_SPREAD_S: Final = 1.0
+ONCE_RETRY_S: Final = 60.0
+"""How soon a group that is read once is tried again while some of it could not be read."""
+LATE_SHARE: Final = 0.1
+"""Share of its interval by which a read may begin late before it counts as late."""
+_SMOOTHING: Final = 0.02
+
+T = TypeVar("T")
 
 
 def phase(connection_index: int, device_index: int, devices: int) -> float:
     """Where in its interval (0 to 1) a device is read: those of one connection evenly apart, connections by the golden ratio."""
     return (connection_index * GOLDEN_FRACTION + device_index / devices) % 1.0
+
+
+def shares(devices: Sequence[T], connections: int) -> list[tuple[Sequence[T], int]]:
+    """The devices behind an endpoint dealt out over its connections; where there are fewer devices, each has several."""
+    parts = min(len(devices), connections)
+    return [(devices[part::parts], len(range(part, connections, parts))) for part in range(parts)]
 
 
 class Slot:
@@ -36,6 +51,48 @@ class Slot:
         passed = max(0, round((following_s - self.due_s) / self.interval_s) - 1)
         self.due_s = following_s
         return passed
+
+
+class OnceSlot(Slot):
+    """A group that is read when the device is met, and again after a while only as long as some of it is missing."""
+
+    __slots__ = ()
+
+    def __init__(self, start_s: float, fraction: float) -> None:
+        super().__init__(start_s, ONCE_RETRY_S, fraction)
+
+    def done(self) -> None:
+        """All of it was read: there is no further turn."""
+        self.due_s = math.inf
+
+    def advance(self, now_s: float) -> int:
+        """Set `due_s` to the next try; nothing is ever passed over."""
+        self.due_s = now_s + ONCE_RETRY_S
+        return 0
+
+
+@dataclass(slots=True)
+class Turns:
+    """The turns of one device since the start: reads begun, those that began late, turns passed over while a read took too long.
+
+    `lateness_s` and `late_share` are means over about the last fifty reads.
+    """
+
+    cycles: int = 0
+    late: int = 0
+    missed: int = 0
+    lateness_s: float = 0.0
+    late_share: float = 0.0
+
+    def observe(self, lateness_s: float, interval_s: float, missed: int) -> bool:
+        """Count a read that began `lateness_s` after its time; return whether that is late."""
+        is_late = lateness_s > LATE_SHARE * interval_s
+        self.cycles += 1
+        self.late += is_late
+        self.missed += missed
+        self.lateness_s += _SMOOTHING * (lateness_s - self.lateness_s)
+        self.late_share += _SMOOTHING * (is_late - self.late_share)
+        return is_late
 
 
 class Breaker:

@@ -25,7 +25,7 @@ from .learned import LearnedDevice, known_of, load_learned, save_learned
 from .metrics import BROKER_CONNECTED, DEVICES, OUTBOX_BYTES, OUTBOX_DROPPED, OUTBOX_MESSAGES, OUTBOX_OLDEST
 from .polled_device import PolledDevice
 from .poller import ConnectionPoller
-from .schedule import phase
+from .schedule import phase, shares
 from .settings import GatewaySettings
 from .uplink import SERVICE, Uplink
 
@@ -156,11 +156,17 @@ class Gateway:
                 )
                 for place, device in enumerate(members)
             ]
-            pollers.append(
-                ConnectionPoller(
-                    endpoint, devices, self._clock, on_snapshot=self._uplink.take_snapshot, on_comms=self._uplink.take_comms
+            for mine, connections in shares(devices, endpoint.connections):
+                pollers.append(
+                    ConnectionPoller(
+                        endpoint,
+                        mine,
+                        self._clock,
+                        on_snapshot=self._uplink.take_snapshot,
+                        on_comms=self._uplink.take_comms,
+                        connections=connections,
+                    )
                 )
-            )
         return pollers
 
     def _learned_now(self) -> dict[str, LearnedDevice]:
@@ -203,6 +209,7 @@ class Gateway:
     def _collect(self, base: Status) -> Status:
         """What only the gateway knows of itself; called on the status thread."""
         stats, states = self._uplink.outbox.stats(), self._states()
+        all_turns = [device.comms.turns for poller in self._pollers for device in poller.devices]
         fleet_problem = self._accepted.model.problem()
         problems = [str(problem) for problem in self._accepted.problems]
         problems += [fleet_problem] if fleet_problem else []
@@ -211,9 +218,9 @@ class Gateway:
         figures: dict[str, float | None] = {
             "devices": sum(states.values()),
             **{f"devices_{state.value}": states[state] for state in CommsState},
-            "cycles": sum(poller.counts.cycles for poller in self._pollers),
-            "late_cycles": sum(poller.counts.late for poller in self._pollers),
-            "missed_cycles": sum(poller.counts.missed for poller in self._pollers),
+            "cycles": sum(turns.cycles for turns in all_turns),
+            "late_cycles": sum(turns.late for turns in all_turns),
+            "missed_cycles": sum(turns.missed for turns in all_turns),
             "messages_per_s": round(stats.messages_per_s, 3),
             "outbox_messages": stats.depth,
             "outbox_bytes": stats.bytes,

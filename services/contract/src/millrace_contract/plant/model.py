@@ -23,13 +23,14 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 class Connection(Strict):
-    """How to reach a device. Devices with the same host and port (or serial port) share one connection."""
+    """How to reach a device. Devices with the same host and port (or serial port) share one connection, or as many as are allowed."""
 
     transport: Literal["tcp", "tls", "rtu_over_tcp", "serial"] = "tcp"
     host: str = ""
     port: int = Field(default=502, ge=1, le=65_535)
     unit: int = Field(default=1, ge=0, le=255)
     timeout_s: float = Field(default=1.0, gt=0, le=60)
+    connections: int = Field(default=1, ge=1, le=8)
     serial_port: str = ""
     baud_rate: int = Field(default=19_200, ge=300, le=1_000_000)
     parity: Literal["N", "E", "O"] = "E"
@@ -62,6 +63,8 @@ class Connection(Strict):
         if self.transport == "serial":
             if not self.serial_port or self.host:
                 raise ValueError("transport serial needs the key serial_port, and no host")
+            if self.connections != 1:
+                raise ValueError("a serial line is one connection; leave out the key connections")
         elif not self.host or self.serial_port:
             raise ValueError(f"transport {self.transport} needs the key host, and no serial_port")
         return self
