@@ -105,6 +105,7 @@ def _weather(storm: Storm, state: Path) -> Report | None:
             time.sleep(max(0.0, SETTLED_S - (ride.notes.healed_after_s or SETTLED_S)))
             tell("taking the score ...")
             score = _score(plant)
+            (state / "score.json").write_text(json.dumps(score, indent=1))
             return make_report(storm, ride.notes, score, _bursts(score), _ledger_entries(plant))
         finally:
             for name in plant.stop():

@@ -11,9 +11,8 @@ import msgspec
 from .ride import Happened, Notes
 from .schedule import Storm, TroubleKind
 
-BEFORE_MS = 2_000
-AFTER_MS = 8_000
-"""A read that was lost with a process was served up to this long before its end, or while it was starting."""
+MARGIN_MS = 1_500
+"""A read that was lost with a process was under way when it stood still or ended: at most one time limit of a device long."""
 UNPLANNED = "nothing that was planned"
 
 
@@ -106,10 +105,13 @@ def make_report(
 
 
 def _cause(burst: Burst, troubles: Iterable[Happened]) -> str:
-    """The trouble of a process that stands between a device and its gateway's outbox, at the time of the burst."""
-    for name in ("gateway", "simulator"):
-        for each in troubles:
-            is_near = each.start_ms - BEFORE_MS <= burst.last_ms and burst.first_ms <= each.end_ms + AFTER_MS
-            if name in each.trouble.processes and is_near:
-                return f"{name}: {each.trouble.kind}"
-    return UNPLANNED
+    """The nearest trouble of what stands between a device and its gateway's outbox, at the time of the burst."""
+    near = [
+        (abs(each.start_ms - burst.first_ms), f"{name}: {each.trouble.kind}")
+        for each in troubles
+        for name in ("gateway", "simulator")
+        if name in each.trouble.processes
+        and each.start_ms - MARGIN_MS <= burst.last_ms
+        and burst.first_ms <= each.end_ms + MARGIN_MS
+    ]
+    return min(near)[1] if near else UNPLANNED

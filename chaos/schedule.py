@@ -193,12 +193,19 @@ def _place_faults(
 
 
 def _fault(chance: random.Random, device: str, kind: FaultKind, seconds: float) -> Fault:
+    count = {
+        FaultKind.SMALL: chance.choice((2, 8, 40)),
+        FaultKind.CROWDED: 1,
+        FaultKind.COUNTER_JUMP: chance.choice((-7, 40, 5_000)),
+        FaultKind.COUNTER_WRAP: chance.choice((1, 5, 20)),
+        FaultKind.CLOCK_JUMP: chance.choice((-3_600, 1, 86_400)),
+    }
     return Fault(
         device=device,
         kind=kind,
         seconds=round(seconds, 1),
         code=chance.choice((1, 2, 3, 4, 5, 6, 8, 10, 11)),
-        ms=round(chance.choice((300.0, 900.0, 1_500.0, 4_000.0))),
-        count=chance.choice((1, 8, 40, 120)),
+        ms=float(chance.choice((300, 900, 1_500, 4_000))),
+        count=count.get(kind, 40),
         share=chance.choice((0.2, 0.5, 1.0, 1.0)),
     )

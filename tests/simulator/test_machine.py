@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from millrace_contract.plant import Calendar, PlantModel
 from millrace_contract.plant.profile import AssetClass
 from millrace_simulator.devices import build_machine
+from millrace_simulator.faults import Fault, FaultKind
 from millrace_simulator.kinds import KINDS, State
 from millrace_simulator.machine import Machine
-from millrace_simulator.memory import load_snapshot, save_snapshot
+from millrace_simulator.memory import Snapshot, load_snapshot, save_snapshot
 
 MONDAY_MS = 1_760_313_600_000  # 2025-10-13T00:00:00Z
 HOUR_MS = 3_600_000
@@ -148,9 +149,12 @@ def test_a_life_changed_by_faults_goes_on_after_a_restart(plant: PlantModel, cal
     lived.begin(now_ms)
     lived.interrupt(now_ms, State.HELD, "jam", 600)
     lived.move_counters(now_ms, by=None)
-    save_snapshot(path, 3, 1.0, {device.id: lived.life})
-    assert load_snapshot(path, 4, 1.0) == {}
-    restarted.resume(load_snapshot(path, 3, 1.0)[device.id], now_ms + 1_000)
+    jam = Fault(device=device.id, kind=FaultKind.JAM, seconds=600)
+    save_snapshot(path, Snapshot(3, 1.0, {device.id: lived.life}, [(jam, now_ms + 600_000)]))
+    assert load_snapshot(path, 4, 1.0) == Snapshot(4, 1.0)
+    snapshot = load_snapshot(path, 3, 1.0)
+    assert snapshot.faults == [(jam, now_ms + 600_000)]
+    restarted.resume(snapshot.lives[device.id], now_ms + 1_000)
     assert restarted.state is State.HELD
     for machine in (lived, restarted):
         machine.advance(now_ms + 5 * HOUR_MS)

@@ -153,6 +153,14 @@ def test_a_field_of_named_bits_says_what_its_bits_say(idle_machine: Machine) -> 
     assert seen == {0, 1, 512, 513}
 
 
+def test_a_clock_that_jumps_shows_in_the_registers_and_nowhere_else(idle_machine: Machine) -> None:
+    now_ms, image = 1_760_000_010_000, Image(MAP)
+    before = image.read(asked(100, 6), idle_machine, now_ms, 0).raw
+    assert before["clock"] == now_ms // 1000
+    idle_machine.move_clock(now_ms, by_ms=-3_600_000)
+    assert image.read(asked(100, 6), idle_machine, now_ms, 0).raw == before | {"clock": now_ms // 1000 - 3_600}
+
+
 @pytest.mark.parametrize(
     ("address", "count", "code"), [(100, 6, None), (99, 2, 2), (105, 2, 2), (106, 1, 2), (120, 1, None), (100, 11, 3), (119, 2, 2)]
 )

@@ -13,7 +13,7 @@ import pytest
 from millrace_contract.plant import Device, PlantModel, Profile, load_plant
 from millrace_contract.testing import wait_until
 from millrace_simulator.control import NotControlled, send
-from millrace_simulator.faults import Fault, FaultKind
+from millrace_simulator.faults import EXCEPTION_CODES, Fault, FaultKind
 from millrace_simulator.testing import RunningSimulator
 from millrace_simulator.truth import Read, read_truth
 
@@ -179,6 +179,47 @@ def test_each_fault_spoils_the_answer_in_its_own_way(simulator: RunningSimulator
     assert faults == {"truncated", "drop", "short", "wrong_unit", "wrong_transaction", "wrong_function", "dribble"}
 
 
+@pytest.mark.parametrize(("kind", "code"), EXCEPTION_CODES.items())
+def test_exceptions_of_gateways_and_busy_devices_have_names(simulator: RunningSimulator, kind: FaultKind, code: int) -> None:
+    assert ask(begin(simulator, kind), 0.2)[0] == struct.pack(">HHHBBB", 7, 0, 3, 1, 0x83, code)
+
+
+def test_bytes_that_nobody_asked_for_are_no_answer(simulator: RunningSimulator) -> None:
+    device = begin(simulator, FaultKind.GARBAGE)
+    frame, _ = ask(device)
+    assert struct.unpack_from(">HH", frame) != (7, 0)
+    begin(simulator, FaultKind.UNSOLICITED)
+    frame, how = ask(device)
+    assert how == "whole"
+    assert frame[:2] != b"\x00\x07"
+    with DeviceReader(device) as reader:
+        reader.number(simulator.plant.profile_of("CNC-01").signals["cycle_count"])  # pymodbus passes over the first frame
+
+
+def test_a_half_open_connection_is_dead_for_good_and_a_new_one_works(simulator: RunningSimulator) -> None:
+    device = simulator.plant.devices["CNC-01"]
+    with socket.create_connection(("127.0.0.1", device.connection.port), timeout=5) as old:
+        old.sendall(REQUEST)
+        assert len(old.recv(GOOD_BYTES)) == GOOD_BYTES
+        begin(simulator, FaultKind.HALF_OPEN)
+        old.settimeout(0.3)
+        for _ in range(2):
+            old.sendall(REQUEST)
+            with pytest.raises(TimeoutError):
+                old.recv(1)
+            assert ask(device)[1] == "whole"
+            send(simulator.url, "DELETE")
+
+
+def test_a_crowded_device_closes_the_connection_beyond_its_limit(simulator: RunningSimulator) -> None:
+    device = begin(simulator, FaultKind.CROWDED, count=1)
+    with socket.create_connection(("127.0.0.1", device.connection.port), timeout=5) as first:
+        first.sendall(REQUEST)
+        assert len(first.recv(GOOD_BYTES)) == GOOD_BYTES
+        assert ask(device) == (b"", "closed")
+    wait_until(lambda: ask(device)[1] == "whole", "room after the first has gone")
+
+
 def test_slow_answers_come_late_and_whole(simulator: RunningSimulator) -> None:
     device = begin(simulator, FaultKind.SLOW, ms=400)
     assert ask(device, 0.1) == (b"", "quiet")
@@ -211,6 +252,26 @@ def test_a_machine_fault_shows_in_the_registers(simulator: RunningSimulator) -> 
         assert (reader.number(counter) - before) % 65536 == 500
         begin(simulator, FaultKind.COUNTER_RESET)
         assert reader.number(counter) == 0
+        begin(simulator, FaultKind.COUNTER_WRAP, count=3)
+        assert reader.number(counter) == 65536 - 3
+        begin(simulator, FaultKind.COUNTER_JUMP, count=5)
+        assert reader.number(counter) == 2
+        begin(simulator, FaultKind.COUNTER_JUMP, count=-1)
+        assert reader.number(counter) == 1
+
+
+def test_faults_in_force_are_those_of_machines_too_and_outlive_a_restart(start_simulator: Callable[[], RunningSimulator]) -> None:
+    simulator = start_simulator()
+    begin(simulator, FaultKind.JAM, seconds=60)
+    begin(simulator, FaultKind.SILENT, seconds=60)
+    begin(simulator, FaultKind.COUNTER_RESET)
+    assert in_force(simulator) == ["silent", "jam"]
+    simulator.stop()
+    assert in_force(start_simulator()) == ["jam"]
+
+
+def in_force(simulator: RunningSimulator) -> list[str]:
+    return [fault["kind"] for fault in send(simulator.url, "GET")["active"]]
 
 
 def test_a_wrong_fault_is_answered_in_words(shared_simulator: RunningSimulator) -> None:

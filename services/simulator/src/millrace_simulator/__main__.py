@@ -54,12 +54,16 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="kinds:\n" + "\n".join(f"  {kind.value:18} {meaning}" for kind, meaning in MEANINGS.items()),
     )
-    fault.add_argument("device", nargs="?", help="device id; without any arguments: list the faults that are active")
+    fault.add_argument(
+        "device", nargs="?", help="device id; without any arguments: list the faults in force, of connections and of machines"
+    )
     fault.add_argument("kind", nargs="?", choices=[kind.value for kind in FaultKind], metavar="KIND", help="what goes wrong")
     fault.add_argument("--seconds", type=float, default=60.0, help="how long (default: 60)")
     fault.add_argument("--code", type=int, default=4, help="exception code, for kind exception (default: 4)")
     fault.add_argument("--ms", type=float, default=1500.0, help="delay in milliseconds, for kind slow (default: 1500)")
-    fault.add_argument("--count", type=int, default=40, help="for kinds small and counter_jump (default: 40)")
+    fault.add_argument(
+        "--count", type=int, default=40, help="for kinds small, crowded, counter_jump, counter_wrap and clock_jump (default: 40)"
+    )
     fault.add_argument("--share", type=float, default=1.0, help="share of the requests that are hit (default: 1)")
     fault.add_argument("--clear", action="store_true", help="end all faults of connections")
     fault.set_defaults(command=_fault)
@@ -130,10 +134,11 @@ def _fault(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps(answer))
     elif "active" in answer:
+        now_ms = SystemClock().now_ms()
         for active in answer["active"]:
-            print(f"{active['device']:12} {active['kind']}")
+            print(f"{active['device']:12} {active['kind']:18} {(active['until_ms'] - now_ms) / 1000:6.0f} s left")
         if not answer["active"]:
-            print("no connection misbehaves")
+            print("no device misbehaves")
     else:
         print(f"{answer['device']} {answer['kind']}: {MEANINGS[FaultKind(answer['kind'])]}")
     return EXIT_WELL

@@ -1,7 +1,7 @@
 """Faults on command, over HTTP: `/faults` on the port of health and metrics.
 
-GET says what is wrong at present and what kinds of fault there are; POST of {"device": "CNC-01", "kind": "silent",
-"seconds": 30} begins one; DELETE ends all faults of connections.
+GET says what is wrong at present, on the wire and in machines, and what kinds of fault there are; POST of {"device": "CNC-01",
+"kind": "silent", "seconds": 30} begins one; DELETE ends all faults of connections.
 """
 
 from __future__ import annotations

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from millrace_contract.plant import Calendar, Device, PlantModel, Profile
 
-from .faults import MACHINE_KINDS, Fault, FaultBoard, FaultKind
+from .faults import Fault, FaultBoard, FaultKind
 from .frames import BIT_TABLES, Request, bits_pdu, registers_pdu
 from .image import Image
 from .kinds import KINDS, State
 from .machine import Machine, Transition
-from .memory import ServedCounters, load_snapshot, save_snapshot
+from .memory import ServedCounters, Snapshot, load_snapshot, save_snapshot
+from .registers import modulus_of
 from .schedule import Schedule
 from .truth import Change, Made, Read, TruthWriter
 
@@ -79,7 +80,9 @@ class SimulatedPlant:
     def begin(self, now_ms: int) -> None:
         """Bring every machine to the present. Raises OSError when the data folder can't be written."""
         self._counters.begin(list(self.devices))
-        saved = load_snapshot(self._snapshot_path, self._seed, self._speed)
+        snapshot = load_snapshot(self._snapshot_path, self._seed, self._speed)
+        saved = snapshot.lives
+        self.faults.resume([entry for entry in snapshot.faults if entry[0].device in self.devices])
         for device in self.devices.values():
             if device.id in saved:
                 device.machine.resume(saved[device.id], now_ms)
@@ -111,8 +114,7 @@ class SimulatedPlant:
     def command(self, fault: Fault, now_ms: int) -> None:
         """Begin a fault. The device must exist. A machine's fault is remembered over a restart, a connection's is not."""
         machine = self.devices[fault.device].machine
-        if fault.kind not in MACHINE_KINDS:
-            self.faults.begin(fault, now_ms)
+        self.faults.begin(fault, now_ms)
         match fault.kind:
             case FaultKind.JAM:
                 self._keep(fault.device, machine.interrupt(now_ms, State.HELD, "jam", fault.seconds))
@@ -127,10 +129,14 @@ class SimulatedPlant:
                 machine.move_counters(now_ms, by=None)
             case FaultKind.COUNTER_JUMP:
                 machine.move_counters(now_ms, by=fault.count)
+            case FaultKind.COUNTER_WRAP:
+                machine.move_counters(now_ms, by=_limit(self.devices[fault.device].profile) - fault.count - machine.total)
+            case FaultKind.CLOCK_JUMP:
+                machine.move_clock(now_ms, by_ms=fault.count * 1000)
             case _:
                 return
         lives = {device.id: device.machine.life for device in self.devices.values()}
-        save_snapshot(self._snapshot_path, self._seed, self._speed, lives)
+        save_snapshot(self._snapshot_path, Snapshot(self._seed, self._speed, lives, self.faults.machines(now_ms)))
 
     def _advance(self, device: SimulatedDevice, now_ms: int) -> None:
         self._keep(device.id, device.machine.advance(now_ms))
@@ -138,3 +144,10 @@ class SimulatedPlant:
     def _keep(self, device: str, transitions: list[Transition]) -> None:
         for change in transitions:
             self._truth.note(Change(change.time_ms, device, change.state, change.reason))
+
+
+def _limit(profile: Profile) -> int:
+    """How many parts the profile's counter of parts can show; where it has none, what 16 bits can."""
+    name = profile.oee.total or profile.oee.good if profile.oee is not None else None
+    signal = profile.signals[name] if name is not None else None
+    return round(modulus_of(signal) * signal.scale) if signal is not None else 1 << 16

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
 
 from .dice import Dice
-from .frames import DEVICE_FAILURE, HEADER, ILLEGAL_VALUE, Request, exception_pdu, frame
+from .frames import DEVICE_FAILURE, ILLEGAL_VALUE, Request, exception_pdu
 
 MAX_SECONDS = 7 * 86_400.0
 
@@ -17,11 +18,19 @@ class FaultKind(StrEnum):
     """Faults of the connection last for a time; faults of the machine happen at once, and some last, too."""
 
     SILENT = "silent"
+    HALF_OPEN = "half_open"
     REFUSE = "refuse"
+    CROWDED = "crowded"
     EXCEPTION = "exception"
+    ACKNOWLEDGE = "acknowledge"
+    BUSY = "busy"
+    NO_PATH = "no_path"
+    NO_TARGET = "no_target"
     SLOW = "slow"
     DRIBBLE = "dribble"
     DUPLICATE = "duplicate"
+    UNSOLICITED = "unsolicited"
+    GARBAGE = "garbage"
     TRUNCATED = "truncated"
     SHORT = "short"
     DROP = "drop"
@@ -35,13 +44,30 @@ class FaultKind(StrEnum):
     OVERHEAT = "overheat"
     COUNTER_RESET = "counter_reset"
     COUNTER_JUMP = "counter_jump"
+    COUNTER_WRAP = "counter_wrap"
+    CLOCK_JUMP = "clock_jump"
 
 
-MACHINE_KINDS = frozenset({FaultKind.JAM, FaultKind.STOP, FaultKind.OVERHEAT, FaultKind.COUNTER_RESET, FaultKind.COUNTER_JUMP})
-UNSERVED_KINDS = frozenset({FaultKind.SILENT, FaultKind.REFUSE, FaultKind.EXCEPTION, FaultKind.POWER_OFF})
+LASTING_MACHINE_KINDS = frozenset({FaultKind.JAM, FaultKind.STOP, FaultKind.OVERHEAT})
+MACHINE_KINDS = LASTING_MACHINE_KINDS | {
+    FaultKind.COUNTER_RESET,
+    FaultKind.COUNTER_JUMP,
+    FaultKind.COUNTER_WRAP,
+    FaultKind.CLOCK_JUMP,
+}
+JUMPS = frozenset({FaultKind.COUNTER_JUMP, FaultKind.CLOCK_JUMP})
+"""These may go back, too: their `count` may be below 0."""
+EXCEPTION_CODES = {
+    FaultKind.ACKNOWLEDGE: 5,
+    FaultKind.BUSY: 6,
+    FaultKind.NO_PATH: 10,
+    FaultKind.NO_TARGET: 11,
+}
+UNSERVED_KINDS = frozenset({FaultKind.SILENT, FaultKind.REFUSE, FaultKind.EXCEPTION, FaultKind.POWER_OFF, *EXCEPTION_CODES})
 """While one of these lasts, the read is not served at all: nothing is counted."""
 SPOILING_KINDS = frozenset(
     {
+        FaultKind.GARBAGE,
         FaultKind.TRUNCATED,
         FaultKind.SHORT,
         FaultKind.DROP,
@@ -54,11 +80,19 @@ SPOILING_KINDS = frozenset(
 
 MEANINGS: dict[FaultKind, str] = {
     FaultKind.SILENT: "takes requests and never answers",
+    FaultKind.HALF_OPEN: "connections that are open now are dead for good without being closed; new ones work",
     FaultKind.REFUSE: "refuses connections; devices on the same port go with it",
+    FaultKind.CROWDED: "takes `count` connections at a time and closes each further one at once",
     FaultKind.EXCEPTION: "answers every read with exception `code`",
+    FaultKind.ACKNOWLEDGE: "answers every read with exception 5: it needs longer",
+    FaultKind.BUSY: "answers every read with exception 6: try again later",
+    FaultKind.NO_PATH: "answers every read with exception 10: the gateway has no path to it",
+    FaultKind.NO_TARGET: "answers every read with exception 11: it does not answer the gateway",
     FaultKind.SLOW: "answers `ms` late",
     FaultKind.DRIBBLE: "sends each answer byte by byte",
     FaultKind.DUPLICATE: "sends each answer twice",
+    FaultKind.UNSOLICITED: "sends an answer that nobody asked for before each answer",
+    FaultKind.GARBAGE: "sends bytes that are no Modbus in place of each answer",
     FaultKind.TRUNCATED: "sends half of each answer, then nothing",
     FaultKind.SHORT: "answers with half of the registers, in a frame that is well-formed",
     FaultKind.DROP: "closes the connection in the middle of each answer",
@@ -72,6 +106,8 @@ MEANINGS: dict[FaultKind, str] = {
     FaultKind.OVERHEAT: "the machine loses its coolant",
     FaultKind.COUNTER_RESET: "the part counters begin at 0 again",
     FaultKind.COUNTER_JUMP: "the part counters jump by `count`",
+    FaultKind.COUNTER_WRAP: "the part counter stands `count` parts before its limit, and wraps there",
+    FaultKind.CLOCK_JUMP: "the machine's clock jumps by `count` seconds",
 }
 
 
@@ -94,7 +130,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             return f"code is {self.code}; allowed: 1 to 255"
         if not 0 <= self.ms <= 600_000:
             return f"ms is {self.ms}; allowed: 0 to 600000 (ten minutes)"
-        if not 1 <= self.count <= 1_000_000:
+        if self.kind in JUMPS and not 1 <= abs(self.count) <= 1_000_000:
+            return f"count is {self.count}; allowed: -1000000 to 1000000, but not 0"
+        if self.kind not in JUMPS and not 1 <= self.count <= 1_000_000:
             return f"count is {self.count}; allowed: 1 to 1000000"
         if not 0 < self.share <= 1:
             return f"share is {self.share}; allowed: above 0, at most 1"
@@ -110,31 +148,52 @@ class Delivery:
 
 
 class FaultBoard:
-    """The connection's faults that are active now: at most one a device, the latest. Not thread-safe."""
+    """The faults that last now: of connections, at most one a device, the latest; of machines, one of a kind. Not thread-safe."""
 
     def __init__(self, seed: int) -> None:
-        self._active: dict[str, tuple[Fault, int]] = {}
+        self._connections: dict[str, tuple[Fault, int]] = {}
+        self._machines: dict[tuple[str, FaultKind], tuple[Fault, int]] = {}
         self._dice = Dice(seed)
 
     def begin(self, fault: Fault, now_ms: int) -> None:
-        self._active[fault.device] = (fault, now_ms + round(fault.seconds * 1000))
+        until_ms = now_ms + round(fault.seconds * 1000)
+        if fault.kind not in MACHINE_KINDS:
+            self._connections[fault.device] = (fault, until_ms)
+        elif fault.kind in LASTING_MACHINE_KINDS:
+            self._machines[fault.device, fault.kind] = (fault, until_ms)
 
     def end(self, device: str | None = None) -> None:
-        """End the fault of one device, or all of them."""
+        """End the connection's fault of one device, or of all of them."""
         if device is None:
-            self._active.clear()
+            self._connections.clear()
         else:
-            self._active.pop(device, None)
+            self._connections.pop(device, None)
 
     def active(self, now_ms: int) -> list[tuple[Fault, int]]:
         """Faults that last, with the instant at which each ends."""
-        self._active = {device: entry for device, entry in self._active.items() if entry[1] > now_ms}
-        return list(self._active.values())
+        self._connections = {key: entry for key, entry in self._connections.items() if entry[1] > now_ms}
+        return [*self._connections.values(), *self.machines(now_ms)]
+
+    def machines(self, now_ms: int) -> list[tuple[Fault, int]]:
+        """Those of machines: they outlive a restart."""
+        self._machines = {key: entry for key, entry in self._machines.items() if entry[1] > now_ms}
+        return list(self._machines.values())
+
+    def resume(self, machines: list[tuple[Fault, int]]) -> None:
+        """Go on with the faults of machines that were in force before a restart."""
+        self._machines = {(entry[0].device, entry[0].kind): entry for entry in machines}
 
     def on(self, device: str, now_ms: int) -> Fault | None:
-        """The device's fault, whichever requests it hits."""
-        entry = self._active.get(device)
+        """The fault of the device's connection, whichever requests it hits."""
+        entry = self._connections.get(device)
         return entry[0] if entry is not None and entry[1] > now_ms else None
+
+    def since_ms(self, device: str, kind: FaultKind, now_ms: int) -> int | None:
+        """When the device's connection began to have this fault; None while it has not."""
+        fault = self.on(device, now_ms)
+        if fault is None or fault.kind is not kind:
+            return None
+        return self._connections[device][1] - round(fault.seconds * 1000)
 
     def hit(self, device: str, now_ms: int) -> Fault | None:
         """The fault that hits the request which has just come in."""
@@ -149,22 +208,24 @@ def refusal(fault: Fault, request: Request) -> bytes | None:
 
     Call it for UNSERVED_KINDS only.
     """
-    if fault.kind is FaultKind.EXCEPTION:
-        return frame(request.transaction, request.unit, exception_pdu(request.function, fault.code))
-    return None
+    code = fault.code if fault.kind is FaultKind.EXCEPTION else EXCEPTION_CODES.get(fault.kind)
+    return None if code is None else request.answer(exception_pdu(request.function, code))
 
 
 def too_large(fault: Fault, request: Request) -> bytes | None:
     """The refusal of a device that takes small requests only; None where the request is small enough."""
     if fault.kind is FaultKind.SMALL and request.count > fault.count:
-        return frame(request.transaction, request.unit, exception_pdu(request.function, ILLEGAL_VALUE))
+        return request.answer(exception_pdu(request.function, ILLEGAL_VALUE))
     return None
 
 
-def deliver(fault: Fault | None, request: Request, answer: bytes) -> Delivery:
+def deliver(fault: Fault | None, request: Request, pdu: bytes) -> Delivery:
     """How a good answer goes out under this fault."""
+    answer = request.answer(pdu)
     if fault is None:
         return Delivery(((0.0, answer),))
+    if fault.kind in _REPLACED:
+        return Delivery(((0.0, _REPLACED[fault.kind](request, pdu)),))
     half = max(1, len(answer) // 2)
     match fault.kind:
         case FaultKind.SLOW:
@@ -173,24 +234,32 @@ def deliver(fault: Fault | None, request: Request, answer: bytes) -> Delivery:
             return Delivery(tuple((0.002, answer[index : index + 1]) for index in range(len(answer))))
         case FaultKind.DUPLICATE:
             return Delivery(((0.0, answer), (0.0, answer)))
+        case FaultKind.UNSOLICITED:
+            return Delivery(((0.0, _unsolicited(request, pdu)), (0.0, answer)))
         case FaultKind.TRUNCATED:
             return Delivery(((0.0, answer[:half]),))
         case FaultKind.DROP:
             return Delivery(((0.0, answer[:half]),), closes=True)
-        case FaultKind.SHORT:
-            return Delivery(((0.0, _short(request, answer)),))
-        case FaultKind.WRONG_UNIT:
-            return Delivery(((0.0, frame(request.transaction, request.unit ^ 0x55, answer[HEADER.size :])),))
-        case FaultKind.WRONG_TRANSACTION:
-            return Delivery(((0.0, frame(request.transaction ^ 0x5555, request.unit, answer[HEADER.size :])),))
-        case FaultKind.WRONG_FUNCTION:
-            other = bytes((request.function ^ 0x07,))  # 3 answers as 4, 1 as 6
-            return Delivery(((0.0, frame(request.transaction, request.unit, other + answer[HEADER.size + 1 :])),))
         case _:
             return Delivery(((0.0, answer),))
 
 
-def _short(request: Request, answer: bytes) -> bytes:
-    data = answer[HEADER.size + 2 :]
-    kept = data[: len(data) // 4 * 2]
-    return frame(request.transaction, request.unit, bytes((request.function, len(kept))) + kept)
+def _unsolicited(request: Request, pdu: bytes) -> bytes:
+    """As long and as plausible as the answer, but of another transaction and with other values."""
+    return request.answer(pdu[:2] + bytes(byte ^ 0xFF for byte in pdu[2:]), transaction=request.transaction ^ _OTHER)
+
+
+def _short(request: Request, pdu: bytes) -> bytes:
+    kept = pdu[2 : 2 + (len(pdu) - 2) // 4 * 2]
+    return request.answer(bytes((request.function, len(kept))) + kept)
+
+
+_OTHER = 0x5555
+_REPLACED: dict[FaultKind, Callable[[Request, bytes], bytes]] = {
+    FaultKind.GARBAGE: lambda request, pdu: bytes(byte ^ 0xA5 for byte in request.answer(pdu)),
+    FaultKind.SHORT: _short,
+    FaultKind.WRONG_UNIT: lambda request, pdu: request.answer(pdu, unit=request.unit ^ 0x55),
+    FaultKind.WRONG_TRANSACTION: lambda request, pdu: request.answer(pdu, transaction=request.transaction ^ _OTHER),
+    FaultKind.WRONG_FUNCTION: lambda request, pdu: request.answer(bytes((request.function ^ 0x07,)) + pdu[1:]),  # 3 becomes 4
+}
+"""What goes out in place of the answer."""

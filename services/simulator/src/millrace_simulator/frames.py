@@ -67,6 +67,10 @@ class Request:
     def table(self) -> str:
         return TABLE_OF[Function(self.function)]
 
+    def answer(self, pdu: bytes, *, transaction: int | None = None, unit: int | None = None) -> bytes:
+        """The frame of an answer; with another transaction or unit it is one to somebody else's request."""
+        return frame(self.transaction if transaction is None else transaction, self.unit if unit is None else unit, pdu)
+
 
 def parse_request(transaction: int, unit: int, pdu: bytes) -> Request:
     """The request of one frame. Raises ModbusError with the code that the specification wants."""

@@ -61,6 +61,7 @@ class Life(msgspec.Struct):
     tool_since_ms: int = 0
     total_offset: int = 0
     reject_offset: int = 0
+    clock_offset_ms: int = 0
     hot_until_ms: int = 0
     reached_ms: int = 0
 
@@ -147,6 +148,11 @@ class Machine:
         else:
             life.total_offset += by
 
+    def move_clock(self, time_ms: int, *, by_ms: int) -> None:
+        """The controller's own clock, which some profiles read, jumps."""
+        self.advance(time_ms)
+        self.life.clock_offset_ms += by_ms
+
     # What can be read from it, at the instant it has reached.
 
     @property
@@ -170,6 +176,10 @@ class Machine:
     @property
     def rejects(self) -> int:
         return self.life.rejects + self.life.reject_offset
+
+    def clock_ms(self, time_ms: int) -> int:
+        """What its own clock shows at this instant."""
+        return time_ms + self.life.clock_offset_ms
 
     def level(self, name: str) -> float:
         """A quantity that follows the state slowly."""

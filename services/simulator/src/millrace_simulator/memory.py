@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from .faults import Fault
 from .machine import Life
 
 BLOCK = 100_000
@@ -63,23 +64,25 @@ class ServedCounters:
 
 
 class Snapshot(msgspec.Struct):
-    """Lives that differ from what the seed gives, because a fault was commanded."""
+    """Lives that differ from what the seed gives, because a fault was commanded; and the faults of machines that last."""
 
     seed: int
     speed: float
-    lives: dict[str, Life]
+    lives: dict[str, Life] = {}
+    faults: list[tuple[Fault, int]] = []
 
 
-def load_snapshot(path: Path, seed: int, speed: float) -> dict[str, Life]:
-    """The saved lives by device; none where the file is missing or of another seed or speed."""
-    if not path.exists():
-        return {}
-    snapshot = msgspec.json.decode(path.read_bytes(), type=Snapshot)
-    return snapshot.lives if (snapshot.seed, snapshot.speed) == (seed, speed) else {}
+def load_snapshot(path: Path, seed: int, speed: float) -> Snapshot:
+    """What was saved; nothing where the file is missing or of another seed or speed."""
+    if path.exists():
+        snapshot = msgspec.json.decode(path.read_bytes(), type=Snapshot)
+        if (snapshot.seed, snapshot.speed) == (seed, speed):
+            return snapshot
+    return Snapshot(seed, speed)
 
 
-def save_snapshot(path: Path, seed: int, speed: float, lives: dict[str, Life]) -> None:
-    _replace(path, msgspec.json.encode(Snapshot(seed, speed, lives)), durable=False)
+def save_snapshot(path: Path, snapshot: Snapshot) -> None:
+    _replace(path, msgspec.json.encode(snapshot), durable=False)
 
 
 def _replace(path: Path, content: bytes, *, durable: bool) -> None:

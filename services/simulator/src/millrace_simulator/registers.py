@@ -45,12 +45,18 @@ def raw_of(signal: Signal, quantity: float | str) -> Raw:
     if signal.type in _RANGES:
         low, high = _RANGES[signal.type]
         if signal.counter is not None:
-            return int(unscaled) % (signal.counter.modulus or high + 1)
+            return int(unscaled) % modulus_of(signal)
         return min(max(round(unscaled), low), high)
     if signal.type in ("float16", "float32"):
         code = ">" + _CODES[signal.type]
         return float(struct.unpack(code, struct.pack(code, unscaled))[0])
     return float(unscaled)
+
+
+def modulus_of(signal: Signal) -> int:
+    """The value at which this counter begins at 0 again."""
+    given = signal.counter.modulus if signal.counter is not None else None
+    return given or _RANGES.get(signal.type, _RANGES["uint32"])[1] + 1
 
 
 def registers_of(signal: Signal, raw: Raw) -> list[int]:

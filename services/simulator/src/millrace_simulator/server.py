@@ -69,13 +69,14 @@ class Listener:
             await self.start()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._open) >= MAX_CONNECTIONS:
+        if len(self._open) >= self._most_connections():
             writer.transport.abort()
             return
         self._open.add(writer)
         _connections.inc()
+        opened_ms = self._clock.now_ms()
         try:
-            while await self._serve_one(reader, writer):
+            while await self._serve_one(reader, writer, opened_ms):
                 pass
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
             pass  # The client has gone, or has nothing more to say.
@@ -84,13 +85,27 @@ class Listener:
             _connections.dec()
             writer.close()
 
-    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    def _most_connections(self) -> int:
+        now_ms = self._clock.now_ms()
+        faults = [self._plant.faults.on(device.id, now_ms) for device in self.devices.values()]
+        return min([MAX_CONNECTIONS, *(fault.count for fault in faults if fault is not None and fault.kind is FaultKind.CROWDED)])
+
+    def _is_half_open(self, opened_ms: int) -> bool:
+        """Has a connection of this age lost us without noticing?"""
+        now_ms = self._clock.now_ms()
+        begun = (self._plant.faults.since_ms(device.id, FaultKind.HALF_OPEN, now_ms) for device in self.devices.values())
+        return any(since_ms is not None and opened_ms < since_ms for since_ms in begun)
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, opened_ms: int) -> bool:
         """One request; False when the connection is to be closed."""
         header = await asyncio.wait_for(reader.readexactly(HEADER.size), IDLE_LIMIT_S)
         transaction, protocol, length, unit = HEADER.unpack(header)
         if protocol != 0 or not 2 <= length <= MAX_FRAME_BYTES - 6:
             return False  # Not Modbus: there is no telling where the next frame begins.
         pdu = await asyncio.wait_for(reader.readexactly(length - 1), IDLE_LIMIT_S)
+        if self._is_half_open(opened_ms):
+            await self._take_and_forget(reader)
+            return False
         delivery = self._answer(transaction, unit, pdu)
         for pause_s, chunk in delivery.chunks:
             if pause_s:
@@ -98,6 +113,11 @@ class Listener:
             writer.write(chunk)
             await writer.drain()
         return not delivery.closes
+
+    async def _take_and_forget(self, reader: asyncio.StreamReader) -> None:
+        """As a server behind a firewall that has dropped the connection: until the client gives up."""
+        while await asyncio.wait_for(reader.read(65_536), IDLE_LIMIT_S):
+            pass
 
     def _answer(self, transaction: int, unit: int, pdu: bytes) -> Delivery:
         device = self.devices.get(unit)
@@ -131,7 +151,7 @@ class Listener:
             self._truth_fails = True
         else:
             self._truth_fails = False
-        return frame(request.transaction, request.unit, pdu)
+        return pdu
 
 
 def _whole(answer: bytes | None) -> Delivery:
