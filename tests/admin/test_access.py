@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime
+import tarfile
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from millrace_admin.__main__ import main
 from millrace_admin.access import grants
-from millrace_admin.bootstrap import load_accounts
+from millrace_admin.bootstrap import bootstrap, load_accounts
 from millrace_admin.broker_accounts import password_matches
 from millrace_admin.secret_files import SecretFiles
 
@@ -37,11 +39,88 @@ def test_publisher_password_is_shown_once_and_only_its_hash_is_kept(
     assert "user scale\ntopic write factory/+/SCALE-01/telemetry\n" in ready_files.path("mosquitto", "access.acl").read_text()
 
 
-def test_gateway_gets_the_environment_to_copy(ready_files: SecretFiles, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(ready_files, "add-gateway", "edge-2") == 0
+@pytest.fixture
+def named_files(ready_files: SecretFiles, sample_config: Path, monkeypatch: pytest.MonkeyPatch) -> SecretFiles:
+    """After a start with a name by which others reach this server."""
+    monkeypatch.setenv("MILLRACE_HOSTNAME", " plant-server.example, 192.0.2.7")
+    monkeypatch.setenv("MILLRACE_CONFIG", str(sample_config))
+    bootstrap(ready_files, sample_config, "plant-server.example,192.0.2.7", datetime.now(UTC))
+    return ready_files
+
+
+def test_gateway_gets_the_lines_and_files_to_copy(named_files: SecretFiles, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(named_files, "add-gateway", "edge-2") == 0
     printed = capsys.readouterr().out
-    assert "MILLRACE_MQTT_USERNAME  gateway-edge-2" in printed
-    assert "MILLRACE_INSTANCE       edge-2" in printed
+    lines = dict(line.split("=") for line in printed.splitlines() if "=" in line)
+    assert lines == {
+        "MILLRACE_INSTANCE": "edge-2",
+        "MILLRACE_MQTT_HOST": "plant-server.example",
+        "MILLRACE_MQTT_PORT": "8883",
+        "MILLRACE_MQTT_USERNAME": "gateway-edge-2",
+        "MILLRACE_MQTT_PASSWORD_FILE": "/etc/millrace/secrets/mqtt_password",
+        "MILLRACE_MQTT_CA": "/etc/millrace/ca.crt",
+    }
+    password = printed.partition("/etc/millrace/secrets/mqtt_password   ")[2].split()[0]
+    assert password_matches(password, load_accounts(named_files)["gateway-edge-2"].password_hash)
+
+
+def test_gateway_may_call_the_server_by_any_name_of_the_certificate(
+    named_files: SecretFiles, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(named_files, "add-gateway", "edge-2", "--host", "192.0.2.7", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["MILLRACE_MQTT_HOST"] == "192.0.2.7"
+    assert printed["ca"] == named_files.path("admin", "ca.crt").read_text()
+    monkeypatch.delenv("MILLRACE_HOSTNAME")  # Without Docker, in another shell than the one that started the platform.
+    assert run(named_files, "add-gateway", "edge-3", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["MILLRACE_MQTT_HOST"] in ("plant-server.example", "192.0.2.7")
+
+
+def test_a_name_that_tls_would_refuse_makes_no_account(
+    ready_files: SecretFiles, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(ready_files, "add-gateway", "edge-2") == 2
+    assert "set MILLRACE_HOSTNAME to its name or address in .env" in capsys.readouterr().err
+    monkeypatch.setenv("MILLRACE_HOSTNAME", "plant-server.example")
+    assert run(ready_files, "add-gateway", "edge-2") == 2
+    assert "does not hold 'plant-server.example', only 127.0.0.1, localhost, mosquitto" in capsys.readouterr().err
+    assert "gateway-edge-2" not in load_accounts(ready_files)
+    assert run(ready_files, "add-gateway", "edge-2", "--host", "localhost") == 0
+
+
+def test_kit_holds_all_that_an_edge_box_needs(
+    named_files: SecretFiles, sample_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit = tmp_path / "edge-2.tar"
+    assert run(named_files, "add-gateway", "edge-2", "--kit", str(kit)) == 0
+    said = capsys.readouterr()
+    assert kit.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(kit) as tar:
+        tar.extractall(tmp_path / "kit", filter="data")
+    held = {
+        path.relative_to(tmp_path / "kit").as_posix(): path.read_text() for path in (tmp_path / "kit").rglob("*") if path.is_file()
+    }
+    assert set(held) == {"edge.env", "ca.crt", "mqtt_password", "config/plant.yaml"} | {
+        f"config/profiles/{path.name}" for path in (sample_config / "profiles").iterdir()
+    }
+    assert "MILLRACE_MQTT_HOST=plant-server.example\n" in held["edge.env"]
+    assert held["ca.crt"] == named_files.path("admin", "ca.crt").read_text()
+    assert password_matches(held["mqtt_password"].strip(), load_accounts(named_files)["gateway-edge-2"].password_hash)
+    assert held["mqtt_password"].strip() not in said.out + said.err + held["edge.env"]
+    assert "no device of plant.yaml names gateway edge-2" in said.err
+
+
+def test_a_kit_that_cannot_be_written_makes_no_account(
+    named_files: SecretFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit = tmp_path / "edge-2.tar"
+    kit.write_text("of another gateway")
+    assert run(named_files, "add-gateway", "edge-2", "--kit", str(kit)) == 2
+    monkeypatch.setenv("MILLRACE_CONFIG", str(tmp_path / "nothing"))
+    assert run(named_files, "add-gateway", "edge-2", "--kit", str(tmp_path / "new.tar")) == 2
+    assert "gateway-edge-2" not in load_accounts(named_files)
+    assert kit.read_text() == "of another gateway"
+    assert not (tmp_path / "new.tar").exists()
 
 
 def test_show_gives_the_first_password_and_the_addresses(ready_files: SecretFiles, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,8 @@ SERVER_LIFE = timedelta(days=5 * 365)
 RENEW_BEFORE = timedelta(days=365)
 # A device in the field may have a clock that is a little behind.
 BACKDATED = timedelta(days=1)
+ALWAYS_NAMED = ("localhost", "mosquitto", "127.0.0.1")
+"""What the broker is called on this server and in its containers; from another computer none of them leads to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class KeyPair:
 def server_names(hostnames: str) -> list[str]:
     """The names of the server certificate: those of MILLRACE_HOSTNAME (comma-separated) and those that always hold."""
     given = [name.strip() for name in hostnames.split(",") if name.strip()]
-    return sorted({*given, "localhost", "mosquitto", "127.0.0.1"})
+    return sorted({*given, *ALWAYS_NAMED})
 
 
 def make_authority(now: datetime) -> KeyPair:
@@ -88,10 +90,19 @@ def renewal_reason(certificate: str, authority: str, names: Sequence[str], now: 
         return f"the last one ends on {present.not_valid_after_utc:%Y-%m-%d}"
     if present.issuer != x509.load_pem_x509_certificate(authority.encode()).subject:
         return "the last one is from another authority"
-    alternative = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    if {str(name.value) for name in alternative} != set(names):
+    if set(_names(present)) != set(names):
         return "its names changed"
     return None
+
+
+def names_of(certificate: str) -> list[str]:
+    """The names and addresses that a certificate holds, in its order; none for an empty text."""
+    return _names(x509.load_pem_x509_certificate(certificate.encode())) if certificate else []
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(name.value) for name in alternative]
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
 
 from millrace_contract.api_tokens import SCOPES
+from millrace_contract.plant import load_plant
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_WELL
 from millrace_contract.runtime.settings import load_settings
@@ -17,6 +22,7 @@ from ..bootstrap import load_accounts
 from ..secret_files import SecretFiles
 from ..settings import AdminSettings
 from . import grants
+from .gateway_kit import GatewayAccess, broker_name, pack
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> list[argparse.ArgumentParser]:
@@ -41,6 +47,14 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     publisher.add_argument("--device", required=True, metavar="ID", help="the only device it may send for")
     gateway = verb("add-gateway", _add_gateway, "a broker account for one more gateway")
     gateway.add_argument("instance", metavar="INSTANCE", help="the gateway's MILLRACE_INSTANCE, as plant.yaml names it")
+    gateway.add_argument("--host", metavar="NAME", help="name of this server for that gateway (default: MILLRACE_HOSTNAME's first)")
+    gateway.add_argument(
+        "--kit",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write all that deploy/edge/install needs as a tar file (- or none: stdout)",
+    )
     token = verb("add-token", _add_token, "a token for the REST interface")
     token.add_argument("name", metavar="NAME", help="who uses it")
     token.add_argument("--scope", required=True, metavar="SCOPES", help=f"comma-separated; of {', '.join(SCOPES)}")
@@ -106,19 +120,65 @@ def _add_publisher(options: argparse.Namespace) -> int:
 
 def _add_gateway(options: argparse.Namespace) -> int:
     settings, files = _opened(options)
-    name, password = grants.add_gateway(files, options.instance, _now())
-    shown = {
-        "MILLRACE_INSTANCE": options.instance,
-        "MILLRACE_MQTT_HOST": settings.outside_name,
-        "MILLRACE_MQTT_PORT": str(settings.mqtt_tls_port),
-        "MILLRACE_MQTT_USERNAME": name,
-        "MILLRACE_MQTT_PASSWORD": password,
-    }
-    notes = {
-        "MILLRACE_MQTT_HOST": "MILLRACE_MQTT_CA: a file with what `millrace access ca` prints",
-        "MILLRACE_MQTT_PASSWORD": "shown only now",
-    }
-    return _print(options, f"gateway {options.instance}: its environment", shown, notes)
+    host = broker_name(files, settings.hostname, options.host)
+    if options.kit is None:
+        access = _gateway_account(files, options.instance, host, settings.mqtt_tls_port)
+        _print_gateway(access, as_json=options.json)
+        return EXIT_WELL
+    plant = load_plant(settings.config)
+    with _kit_file(options.kit) as out:
+        access = _gateway_account(files, options.instance, host, settings.mqtt_tls_port)
+        out.write(pack(access, settings.config, _now()))
+    said = (
+        f"gateway {access.instance}: the kit holds its password; delete it once the gateway runs. It will call {host}:{access.port}"
+    )
+    print(said, file=sys.stderr)
+    if not any(device.gateway == access.instance for device in plant.devices.values()):
+        print(f"WARNING: no device of plant.yaml names gateway {access.instance} yet, so it has nothing to read", file=sys.stderr)
+    return EXIT_WELL
+
+
+def _gateway_account(files: SecretFiles, instance: str, host: str, port: int) -> GatewayAccess:
+    name, password = grants.add_gateway(files, instance, _now())
+    return GatewayAccess(instance, host, port, name, password, grants.authority(files))
+
+
+@contextmanager
+def _kit_file(name: str) -> Iterator[BinaryIO]:
+    """A new file that only its maker can read, or standard output; opened before anything changes."""
+    if name == "-":
+        if sys.stdout.isatty():
+            raise grants.Refused("a kit is a tar file with a password in it, nothing for a terminal: add > FILE.tar")
+        yield sys.stdout.buffer
+        return
+    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise grants.Refused(f"{name} exists already; choose another name") from error
+    with os.fdopen(descriptor, "wb") as out:
+        try:
+            yield out
+        except BaseException:
+            Path(name).unlink()
+            raise
+
+
+def _print_gateway(access: GatewayAccess, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**access.environment, "MILLRACE_MQTT_PASSWORD": access.password, "ca": access.authority + "\n"}))
+        return
+    print(f"gateway {access.instance}: its environment\n")
+    for name, value in access.environment.items():
+        print(f"{name}={value}")
+    print(f"""MILLRACE_MQTT_PASSWORD_FILE=/etc/millrace/secrets/mqtt_password
+MILLRACE_MQTT_CA=/etc/millrace/ca.crt
+
+and its files
+  /etc/millrace/secrets/mqtt_password   {access.password}   (shown only now)
+  /etc/millrace/ca.crt                  what `millrace access ca` prints
+  /etc/millrace/config/                 plant.yaml and profiles/ of the plant
+
+With --kit all of it comes as one file for deploy/edge/install.""")
 
 
 def _add_token(options: argparse.Namespace) -> int:
