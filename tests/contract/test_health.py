@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from millrace_contract.runtime.health import HealthServer, Heartbeats
+from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.testing import ManualClock, free_port
 
 HUNG = """
@@ -70,3 +72,14 @@ def test_a_process_with_a_hung_loop_ends_itself() -> None:
     ended = subprocess.run([sys.executable, "-c", HUNG], capture_output=True, timeout=20, check=False)
     assert ended.returncode == 70
     assert b"loop_silent" in ended.stdout + ended.stderr
+
+
+def test_systemd_hears_that_the_loops_turn(tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        watchdog = Watchdog(Heartbeats(clock), limit_s=0.2)
+        watchdog.start()
+        assert systemd.recv(100) == b"WATCHDOG=1"
+        watchdog.stop()

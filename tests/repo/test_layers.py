@@ -22,6 +22,7 @@ VAGUE_NAMES = {"utils", "helpers", "common", "manager", "base", "types", "misc"}
 READS_THE_ENVIRONMENT = {
     "services/contract/src/millrace_contract/plant/model.py": "host and port may be ${NAME:-default}; tests hand in their own",
     "services/contract/src/millrace_contract/testing/servers.py": "finds the binaries of this machine",
+    "services/contract/src/millrace_contract/runtime/supervisor.py": "NOTIFY_SOCKET is systemd's, no setting of ours",
 }
 
 

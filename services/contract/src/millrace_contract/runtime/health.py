@@ -16,6 +16,7 @@ from typing import Any
 from .clock import Clock, SystemClock
 from .logs import get_logger
 from .metrics import CONTENT_TYPE, exposition
+from .supervisor import tell_supervisor
 
 SILENT_LIMIT_S = 60.0
 """A loop silent for longer ends its process, so that the restart policy acts (design 4)."""
@@ -55,7 +56,9 @@ class Heartbeats:
 
 
 class Watchdog:
-    """Ends the process when a loop is silent: a hung service must not look alive."""
+    """Ends the process when a loop is silent: a hung service must not look alive. For the case that the process hangs as a
+    whole, systemd is told at each turn that it does not (WatchdogSec= of a unit).
+    """
 
     def __init__(self, heartbeats: Heartbeats, limit_s: float = SILENT_LIMIT_S) -> None:
         self._heartbeats = heartbeats
@@ -74,6 +77,7 @@ class Watchdog:
             if silent := self._heartbeats.silent(self._limit_s):
                 _log.critical("loop_silent", loops=silent, limit_s=self._limit_s)
                 os._exit(70)
+            tell_supervisor("WATCHDOG=1")
 
 
 def live_answer(heartbeats: Heartbeats) -> tuple[int, dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""Structured logs: a constant event and key=value fields. JSON in containers, readable on a terminal. The only use of structlog."""
+"""Structured logs: a constant event and key=value fields. JSON in containers, readable on a terminal and in systemd's journal.
+
+The only use of structlog.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ structlog.configure(
 
 def configure_logs(settings: ServiceSettings, service: str) -> None:
     """Send everything, libraries too, to standard error in one form. Call once, before the first log line."""
-    terminal = settings.log_format == "terminal" or (settings.log_format == "auto" and sys.stderr.isatty())
+    form = settings.log_format
+    if form == "auto":
+        form = "terminal" if sys.stderr.isatty() else "json"
     identity = {"service": service, "instance": settings.instance}
 
     def add_identity(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -40,12 +45,16 @@ def configure_logs(settings: ServiceSettings, service: str) -> None:
         structlog.processors.format_exc_info,
     ]
     shared.insert(0, structlog.stdlib.add_logger_name) if settings.log_level == "debug" else None
-    if not terminal:
+    if form == "json":
         shared.append(add_identity)
-    renderer = structlog.dev.ConsoleRenderer(timestamp_key="time") if terminal else structlog.processors.JSONRenderer()
+    renderers: dict[str, Any] = {
+        "json": structlog.processors.JSONRenderer(),
+        "terminal": structlog.dev.ConsoleRenderer(timestamp_key="time"),
+        "journal": _JournalLine(),
+    }
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderers[form]],
     )
     handler = _StandardError()
     handler.setFormatter(formatter)
@@ -60,6 +69,22 @@ def configure_logs(settings: ServiceSettings, service: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+class _JournalLine:
+    """The journal adds time and service; a leading <n> is its priority, so that `journalctl -p warning` finds warnings."""
+
+    _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+    def __init__(self) -> None:
+        self._fields = structlog.processors.LogfmtRenderer(bool_as_flag=False)
+
+    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        event.pop("time", None)
+        priority = self._PRIORITIES.get(event.pop("level", "info"), 6)
+        name, trace = event.pop("event"), event.pop("exception", None)
+        line = f"<{priority}>{name} {self._fields(logger, method, event)}".rstrip()
+        return f"{line}\n{trace}" if trace else line
 
 
 class _StandardError(logging.StreamHandler[TextIO]):

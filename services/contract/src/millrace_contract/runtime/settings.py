@@ -27,7 +27,9 @@ class ServiceSettings(Settings):
     data: Path = Field(default=Path("var"), description="folder for what the service must remember")
     instance: str = Field(default="1", pattern=f"^{SEGMENT_PATTERN}$", description="tells several of one service apart")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level that is logged")
-    log_format: Literal["auto", "json", "terminal"] = Field(default="auto", description="auto: readable on a terminal, else JSON")
+    log_format: Literal["auto", "json", "terminal", "journal"] = Field(
+        default="auto", description="auto: readable on a terminal, else JSON; journal: for systemd, with priorities"
+    )
     http_host: str = Field(default="127.0.0.1", description="address of health and metrics")
     http_port: int = Field(default=0, ge=0, le=65_535, description="port of health and metrics; 0: none")
 
