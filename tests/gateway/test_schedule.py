@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_gateway.schedule import PROBE_LONGEST_S, Breaker, Slot, phase
+from millrace_gateway.schedule import PROBE_LONGEST_S, Breaker, OnceSlot, Slot, Turns, phase, shares
 
 
 @given(
@@ -61,3 +61,34 @@ def test_a_breaker_waits_longer_each_time_up_to_a_limit_and_forgets_on_success()
     assert breaker.allows(0.0)
     breaker.failed(0.0, jitter=1.0)
     assert breaker.opens_at_s == pytest.approx(0.8)
+
+
+@given(st.lists(st.tuples(st.floats(0, 2), st.integers(0, 3)), max_size=200))
+def test_turns_are_counted_exactly(reads: list[tuple[float, int]]) -> None:
+    turns = Turns()
+    for lateness_s, missed in reads:
+        assert turns.observe(lateness_s, 1.0, missed) == (lateness_s > 0.1)
+    assert (turns.cycles, turns.late) == (len(reads), sum(lateness_s > 0.1 for lateness_s, _ in reads))
+    assert turns.missed == sum(missed for _, missed in reads)
+    assert 0 <= turns.late_share <= 1
+    assert 0 <= turns.lateness_s <= 2
+
+
+def test_a_group_that_is_read_once_has_no_further_turn_when_it_is_done() -> None:
+    slot = OnceSlot(100.0, 0.5)
+    assert slot.due_s == 100.5
+    assert slot.advance(101.0) == 0
+    assert slot.due_s == 161.0
+    slot.done()
+    assert slot.due_s == float("inf")
+    slot.advance(200.0)  # The device was met again.
+    assert slot.due_s == 260.0
+
+
+@given(st.integers(1, 20), st.integers(1, 8))
+def test_devices_and_connections_are_dealt_out_evenly(devices: int, connections: int) -> None:
+    dealt = shares(range(devices), connections)
+    assert sorted(device for mine, _ in dealt for device in mine) == list(range(devices))
+    assert sum(each for _, each in dealt) == connections
+    assert max(len(mine) for mine, _ in dealt) - min(len(mine) for mine, _ in dealt) <= 1
+    assert all(each >= 1 and len(mine) >= 1 for mine, each in dealt)
