@@ -377,17 +377,58 @@ def test_clock_that_leaps_ahead_does_not_empty_the_outbox(start: Start, wire: Wi
 def test_figures_say_how_long_the_outbox_lasts(start: Start, wire: Wire) -> None:
     wire.is_confirming = False
     clock = ManualClock(EPOCH_MS)
-    sender = start(clock=clock, limits=Limits(max_bytes=3_600_000_000, max_age_ms=10**12))
+    sender = start(clock=clock, limits=Limits(max_bytes=360_000_000, max_age_ms=10**12))
     wait_until(lambda: sender._tally._tick is not None, "the first tick")
-    sender.append(drafts(100, filler="x" * 853))
+    sender.append(drafts(100, filler="x" * 789))
     wait_until(lambda: sender.stats().live_in_flight or len(wire.messages) == 100, "all published")
     clock.advance(10)
     wait_until(lambda: sender.stats().depth == 100, "a tick")
     stats = sender.stats()
     assert stats.messages_per_s == pytest.approx(10)
-    assert stats.holds_h == pytest.approx(100, rel=0.05)  # 1,000 bytes a message, 10 KB/s, 3.6 GB
+    assert stats.holds_h == pytest.approx(10, rel=0.05)  # 1,000 bytes a message, 10 KB/s, 360 MB
     assert stats.drain_s is None
     assert stats.oldest_age_s == pytest.approx(10, abs=0.2)
+    assert stats.in_words == "holds 10 h at the present rate, 10 s queued, not getting less"
+    clock.advance(600)
+    wait_until(lambda: sender.stats().oldest_age_s > 600, "ten minutes later")
+    sender.confirmed(wire.messages[0][1]["stream"], [(1, 50)])
+    wait_until(lambda: disk(sender).execute("SELECT count(*) FROM outbox_message").fetchone() == (50,), "half of them confirmed")
+    clock.advance(10)
+    wait_until(lambda: sender.stats().depth == 50 and sender.stats().drain_s, "a tick")
+    assert sender.stats().drain_s == pytest.approx(65, rel=0.05)  # 5 a second for 10 s weigh 0.77 a second; 50 are left
+    assert sender.stats().queued_h == pytest.approx(620 / 3600, rel=0.01)
+    assert sender.stats().in_words.endswith(" queued, caught up in 65 s")
+
+
+@pytest.mark.parametrize(
+    ("stats", "words"),
+    [
+        (SenderStats(), "empty so far, nothing queued"),
+        (SenderStats(holds_h=61.2, oldest_age_s=1.0), "holds 61 h at the present rate, nothing queued"),
+        (
+            SenderStats(holds_h=61.2, oldest_age_s=3.2 * 3600, drain_s=14 * 60.0),
+            "holds 61 h at the present rate, 3.2 h queued, caught up in 14 min",
+        ),
+        (SenderStats(holds_h=720.0, oldest_age_s=42.0), "holds 30 days at the present rate, 42 s queued, not getting less"),
+    ],
+)
+def test_figures_in_words(stats: SenderStats, words: str) -> None:
+    assert stats.in_words == words
+
+
+def test_a_small_disk_holds_less_than_the_limit_says(start: Start, wire: Wire, small_disk: Path) -> None:
+    wire.is_confirming = False
+    clock = ManualClock(EPOCH_MS)
+    sender = start(clock=clock, path=small_disk / "outbox.db", limits=Limits(max_bytes=2_000_000, max_age_ms=10**12))
+    (small_disk / "another").write_bytes(b"x" * 1_500_000)
+    wait_until(lambda: sender._tally._tick is not None, "the first tick")
+    sender.append(drafts(100, filler="x" * 789))
+    wait_until(lambda: sender.stats().live_in_flight or len(wire.messages) == 100, "all published")
+    clock.advance(10)
+    wait_until(lambda: sender.stats().depth == 100, "a tick")
+    free = shutil.disk_usage(small_disk).free + sender.stats().bytes
+    assert free < 2_000_000
+    assert sender.stats().holds_h == pytest.approx(free / 10_000 / 3600, rel=0.05)
 
 
 STORED = f"factory/_platform/stored/{SENDER}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -305,7 +306,9 @@ def test_status_metrics_and_health(device_server: Make, plant_folder: Make, run_
     status = listener.last("gateway/edge-1/status")
     assert status["alive"] is True
     assert status["figures"]["devices"] == 1
-    assert {"outbox_messages", "outbox_oldest_s", "outbox_dropped", "late_cycles"} <= status["figures"].keys()
+    assert {"outbox_messages", "outbox_queued_h", "outbox_holds_h", "outbox_dropped", "late_cycles"} <= status["figures"].keys()
+    assert re.match(r"outbox: holds \d+ days at the present rate, (nothing queued|\d+ s queued)", status["notes"][0])
+    assert "millrace_gateway_outbox_holds_hours" in gateway.get("/metrics")
     assert json.loads(gateway.get("/health/ready"))["ready"] is True
     assert set(json.loads(gateway.get("/health/live"))["last_turn_s"]) >= {"poller", "outbox"}
     metrics = gateway.get("/metrics")

@@ -18,7 +18,7 @@ from .messages import MAX_PAYLOAD_BYTES
 from .numbering import Chain, Draft, Row, Stamp, SteppedBack, next_timestamp
 from .ranges import Range, merge_ranges
 
-_ROW_OVERHEAD_BYTES = 64
+ROW_OVERHEAD_BYTES = 64
 _PRUNE_TO = 0.95  # Dropping a little more than needed makes few, wide ledger entries instead of many narrow ones.
 _PRUNE_ROWS = 2_000  # At most this many in one call, so that one transaction stays small: on a full disk it must fit, too.
 _LOSS_RANGES = 1_000  # At most this many ranges in one ledger entry: it must fit into one field of the database.
@@ -423,7 +423,7 @@ def _times_by_device(messages: Iterable[_Doomed]) -> dict[str | None, list[int]]
 
 
 def _size(topic: str, payload: bytes) -> int:
-    return len(payload) + len(topic) + _ROW_OVERHEAD_BYTES
+    return len(payload) + len(topic) + ROW_OVERHEAD_BYTES
 
 
 def _encoded(draft: Draft, stamp: Stamp) -> bytes:

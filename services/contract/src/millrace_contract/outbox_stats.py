@@ -8,6 +8,7 @@ from .forwarder import Counts, Forwarder, Now
 from .inbox import Inbox
 from .losses import Loss
 from .numbering import Row
+from .outbox import ROW_OVERHEAD_BYTES
 from .outbox_file import OutboxFile
 from .runtime.logs import get_logger
 
@@ -15,6 +16,7 @@ _TICK_S = 1.0
 _RATE_S = 60.0  # Rates are means that forget with this time constant.
 _LEAP_MS = 60_000
 _AGE_HOLD_S = 3600.0  # After a start, or a clock that leapt ahead, nothing is dropped for its age for this long.
+_LIVE_S = 10.0  # What is younger is on its way.
 _CALM_S = 60.0  # Dropping has ended when nothing was dropped for this long.
 
 _log = get_logger(__name__)
@@ -34,7 +36,8 @@ class SenderStats:
     """The outbox at one moment. Counts are since the start of the process.
 
     depth, bytes: what the outbox holds, messages on their way included. held: messages in memory that are not committed.
-    holds_h: how long the limits last at the present rate. drain_s: when it will be caught up, None while nothing gains.
+    holds_h: how long an outage may last from an empty outbox at the present rate, by the limits and by the disk's free room.
+    drain_s: when it will be caught up, None while nothing gains.
     dropped: told in the ledger, or about to be. disk_problem: why the disk takes nothing at present.
     """
 
@@ -57,6 +60,28 @@ class SenderStats:
     backlog_in_flight: int = 0
     refused_topics: tuple[str, ...] = ()
     disk_problem: str | None = None
+
+    @property
+    def queued_h(self) -> float:
+        """How far what is confirmed lies behind: the age of the oldest message held."""
+        return self.oldest_age_s / 3600
+
+    @property
+    def in_words(self) -> str:
+        """`holds 61 h at the present rate, 3.2 h queued, caught up in 14 min`."""
+        holds = "empty so far" if self.holds_h is None else f"holds {_span(self.holds_h * 3600)} at the present rate"
+        if self.oldest_age_s < _LIVE_S:
+            return f"{holds}, nothing queued"
+        drained = "not getting less" if self.drain_s is None else f"caught up in {_span(self.drain_s)}"
+        return f"{holds}, {_span(self.oldest_age_s)} queued, {drained}"
+
+
+def _span(seconds: float) -> str:
+    """A duration as a person says it, two digits that matter: 42 s, 14 min, 3.2 h, 61 h, 12 days."""
+    for unit, length_s, up_to in (("s", 1, 120), ("min", 60, 7_200), ("h", 3600, 259_200)):
+        if seconds < up_to:
+            return f"{seconds / length_s:.2g} {unit}" if seconds / length_s < 10 else f"{seconds / length_s:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"
 
 
 class _Rate:
@@ -115,7 +140,7 @@ class Tally:
         """Rows were committed."""
         self._committed += len(rows)
         self._new_messages += len(rows)
-        self._new_bytes += sum(len(row.payload) + len(row.topic) for row in rows)
+        self._new_bytes += sum(len(row.payload) + len(row.topic) for row in rows) + ROW_OVERHEAD_BYTES * len(rows)
 
     def drop(self, losses: Sequence[Loss], now: Now) -> None:
         """The outbox dropped its oldest; log when that begins and when it has ended."""
@@ -141,9 +166,10 @@ class Tally:
         limits: Limits,
         now: Now,
         *,
+        free_bytes: int,
         disk_problem: str | None,
     ) -> SenderStats:
-        """Figures of this moment; the rates move on."""
+        """Figures of this moment; the rates move on. `free_bytes`: of the disk."""
         counts = self._past if forwarder is None else _sum(self._past, forwarder.counts)
         self._move_rates(counts.confirmed, now)
         outbox = None if file is None else file.outbox
@@ -151,12 +177,13 @@ class Tally:
         depth = 0 if outbox is None else outbox.depth
         gain = self._departures.per_s - self._arrivals.per_s
         bytes_per_s = self._arriving_bytes.per_s
+        room_bytes = min(limits.max_bytes, free_bytes + (0 if outbox is None else outbox.bytes))
         return SenderStats(
             stream="" if outbox is None else outbox.stream,
             depth=depth,
             bytes=0 if outbox is None else outbox.bytes,
             oldest_age_s=0.0 if oldest_ms is None else max(0.0, (now.epoch_ms - oldest_ms) / 1000),
-            holds_h=min(limits.max_bytes / bytes_per_s, limits.max_age_ms / 1000) / 3600 if bytes_per_s else None,
+            holds_h=min(room_bytes / bytes_per_s, limits.max_age_ms / 1000) / 3600 if bytes_per_s else None,
             drain_s=depth / gain if gain > 0 else None,
             messages_per_s=self._arrivals.per_s,
             held=len(inbox),

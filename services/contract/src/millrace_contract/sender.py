@@ -5,6 +5,7 @@ and the ledger entry follows as soon as the disk takes it. Nothing is published 
 """
 
 import math
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -338,7 +339,19 @@ class OutboxSender:
         if self._forwarder is not None:
             self._forwarder.confirmed(stream, seqs, now)
 
+    def _free_bytes(self) -> int:
+        try:
+            return shutil.disk_usage(self._path.parent).free
+        except OSError:
+            return 0  # The disk is not there; `disk_problem` says why.
+
     def _refresh_stats(self, now: Now) -> None:
         self._stats = self._tally.stats(
-            self._file, self._forwarder, self._inbox, self._limits, now, disk_problem=self._trouble.problem
+            self._file,
+            self._forwarder,
+            self._inbox,
+            self._limits,
+            now,
+            free_bytes=self._free_bytes(),
+            disk_problem=self._trouble.problem,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections import Counter
 
@@ -22,9 +23,21 @@ from millrace_contract.runtime.status import StatusReporter
 from .comms import CommsState
 from .fleet import Fleet, load_fleet
 from .learned import LearnedDevice, known_of, load_learned, save_learned
-from .metrics import BROKER_CONNECTED, DEVICES, OUTBOX_BYTES, OUTBOX_DROPPED, OUTBOX_MESSAGES, OUTBOX_OLDEST
+from .metrics import (
+    BROKER_CONNECTED,
+    DEVICES,
+    OUTBOX_BYTES,
+    OUTBOX_DRAIN,
+    OUTBOX_DROPPED,
+    OUTBOX_HOLDS,
+    OUTBOX_MESSAGES,
+    OUTBOX_OLDEST,
+    OUTBOX_QUEUED,
+    OUTBOX_SET_ASIDE,
+)
 from .polled_device import PolledDevice
 from .poller import ConnectionPoller
+from .polling_cost import fleet_costs
 from .schedule import phase, shares
 from .settings import GatewaySettings
 from .uplink import SERVICE, Uplink
@@ -34,6 +47,8 @@ COMMS_REFRESH_S = 60.0
 LEARNED_S = 30.0
 """How often what was learned of the devices is looked at, and kept where it is new."""
 OUTBOX_STOP_S = 3.0
+LATE_PROBLEM = 0.1
+"""Share of late reads from which a device is a problem that the status tells."""
 
 _log = get_logger(__name__)
 
@@ -114,6 +129,9 @@ class Gateway:
 
     async def _stop(self) -> bool:
         """Stop reading, commit what was read, say good-bye; return whether everything was committed."""
+        for cost in fleet_costs(fleet, self._learned):
+            if cost.warning:
+                _log.warning("will_be_late", problem=cost.warning)
         await asyncio.gather(*(poller.stop() for poller in self._pollers))
         self._keep_learned(self._learned_now())
         self._heartbeats.retire("poller")
@@ -195,6 +213,14 @@ class Gateway:
     def _readiness(self) -> dict[str, bool]:
         return {"broker": self._uplink.session.is_connected, "outbox": self._uplink.outbox.stats().disk_problem is None}
 
+    def _late_devices(self) -> list[str]:
+        """Those of which a tenth of the reads begin late, the worst first."""
+        late = [(device.comms.turns, device.device.id) for poller in self._pollers for device in poller.devices]
+        late = sorted(
+            ((turns, name) for turns, name in late if turns.late_share > LATE_PROBLEM), key=lambda each: -each[0].late_share
+        )
+        return [f"{name}: {turns.late_share:.0%} of its reads begin late, by {turns.lateness_s:.2g} s" for turns, name in late[:5]]
+
     def _show_metrics(self) -> None:
         states = self._states()
         for state in CommsState:
@@ -206,6 +232,10 @@ class Gateway:
         OUTBOX_DROPPED.set(stats.dropped)
         BROKER_CONNECTED.set(self._uplink.session.is_connected)
 
+        OUTBOX_HOLDS.set(math.nan if stats.holds_h is None else stats.holds_h)
+        OUTBOX_QUEUED.set(stats.queued_h)
+        OUTBOX_DRAIN.set(math.nan if stats.drain_s is None else stats.drain_s)
+        OUTBOX_SET_ASIDE.set(stats.set_aside)
     def _collect(self, base: Status) -> Status:
         """What only the gateway knows of itself; called on the status thread."""
         stats, states = self._uplink.outbox.stats(), self._states()
@@ -217,6 +247,8 @@ class Gateway:
         problems += [f"the broker refuses {topic}" for topic in stats.refused_topics[:5]]
         figures: dict[str, float | None] = {
             "devices": sum(states.values()),
+        problems += [f"the outbox was damaged: {stats.set_aside} file(s) set aside beside it"] if stats.set_aside else []
+        problems += self._late_devices()
             **{f"devices_{state.value}": states[state] for state in CommsState},
             "cycles": sum(turns.cycles for turns in all_turns),
             "late_cycles": sum(turns.late for turns in all_turns),
@@ -229,6 +261,7 @@ class Gateway:
             "outbox_drain_s": stats.drain_s,
             "outbox_dropped": stats.dropped,
             "outbox_set_aside": stats.set_aside,
+            "outbox_queued_h": round(stats.queued_h, 4),
             "held_in_memory": stats.held,
         }
         return msgspec.structs.replace(
@@ -238,6 +271,7 @@ class Gateway:
             figures={name: float(value) for name, value in figures.items() if value is not None},
         )
 
+            notes=[f"outbox: {stats.in_words}"],
 
 def _mistake(variable: str, message: str) -> ConfigurationProblems:
     return ConfigurationProblems([Problem("environment", 0, variable, message)])
