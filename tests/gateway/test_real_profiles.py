@@ -1,9 +1,11 @@
 """The profiles of real devices: each is loaded, simulated, and read back by the gateway over Modbus; so are the examples that
-the makers' manuals give."""
+the makers' manuals and our how-to give."""
 
 from __future__ import annotations
 
+import re
 import struct
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,8 +28,10 @@ StartServer = Callable[..., Any]
 """The fixture device_server: conftest.py has the class; a test module cannot import from there."""
 
 SAMPLE = Path(__file__).parents[2] / "config"
+HOW_TO = Path(__file__).parents[2] / "docs" / "write-a-profile.md"
 REAL = sorted(path.stem for path in (SAMPLE / "profiles").glob("*.yaml") if not path.stem.startswith("demo-"))
 EVERY_TYPE = "every-type"
+ACME = "acme-p3"
 ORDERS = ("ABCD", "CDAB", "BADC", "DCBA")
 INTEGERS = ("int16", "uint16", "int32", "uint32", "int64", "uint64")
 WIDE = (*INTEGERS, "float16", "float32", "float64", "bcd16", "bcd32", "epoch32", "epoch64")
@@ -54,6 +58,17 @@ def every_type() -> str:
     return head + "\n".join(lines) + "\n"
 
 
+def acme_p3() -> str:
+    """The profile that the how-to starts, with what its table makes of a manual's words."""
+    text = HOW_TO.read_text()
+    start = re.search(r"^ *```yaml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    cells = re.findall(r"^ *\|[^|`]+\| `((?:type|invalid): [^`]+)`", text, re.MULTILINE)
+    assert start is not None
+    assert len(cells) == 6, cells
+    keys = [cell if cell.startswith("type") else f"type: uint16, {cell}" for cell in cells]
+    return textwrap.dedent(start[1]) + "".join(f"  row_{i}: {{address: {100 + 10 * i}, {key}}}\n" for i, key in enumerate(keys))
+
+
 @dataclass(frozen=True)
 class Played:
     """What the gateway read of each profile, and every raw value that the simulator says it served."""
@@ -71,11 +86,12 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     for path in (SAMPLE / "profiles").glob("*.yaml"):
         (config / "profiles" / path.name).write_text(path.read_text())
     (config / "profiles" / f"{EVERY_TYPE}.yaml").write_text(every_type())
+    (config / "profiles" / f"{ACME}.yaml").write_text(acme_p3())
     (config / "calendar.yaml").write_text((SAMPLE / "calendar.yaml").read_text())
     port = free_port()
     devices = "".join(
         f"      {name}: {{profile: {name}, connection: {{host: 127.0.0.1, port: {port}, unit: {unit}, timeout_s: 5}}}}\n"
-        for unit, name in enumerate([*REAL, EVERY_TYPE], 1)
+        for unit, name in enumerate([*REAL, EVERY_TYPE, ACME], 1)
     )
     (config / "plant.yaml").write_text(f"root: factory\ntime_zone: UTC\nlines:\n  line1:\n    devices:\n{devices}")
     simulator = RunningSimulator(SimulatorSettings(config=config, data=folder / "data", http_port=free_port()))
@@ -102,7 +118,7 @@ def test_there_are_at_least_fifteen() -> None:
     assert len(REAL) >= 15
 
 
-@pytest.mark.parametrize("name", [*REAL, EVERY_TYPE])
+@pytest.mark.parametrize("name", [*REAL, EVERY_TYPE, ACME])
 def test_a_profile_is_served_and_read_back_to_the_digit(played: Played, name: str) -> None:
     profile = played.plant.profiles[name]
     assert [reading.signal for reading in played.read[name]] == list(profile.signals)
