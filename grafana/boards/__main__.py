@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import health, line, machine, overview
+from . import health, line, machine, overview, year
 from .panels import render
 
 DASHBOARDS = Path(__file__).resolve().parent.parent / "dashboards"
@@ -15,6 +15,7 @@ BOARDS = {
     "line.json": line.board,
     "machine.json": machine.board,
     "data-health.json": health.board,
+    "long-term.json": year.board,
 }
 
 

@@ -15,14 +15,14 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 DASHBOARDS = Path(__file__).resolve().parent.parent / "dashboards"
 EMPTY_IS_NORMAL = "Empty is normal here."
-DATABASES = {"millrace-telemetry": "telemetry", "millrace-production": "production"}
+DATABASES = {"millrace-telemetry": "telemetry", "millrace-production": "production", "millrace-rollup-1h": "rollup_1h"}
 POINTS_A_PANEL = 500
 TIMEOUT_S = 30.0
 
@@ -35,13 +35,14 @@ class QueryFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one query of one panel brought: `rows`, or the `error`."""
+    """What one query of one panel brought: `rows`, or the `error`; and how long it took."""
 
     board: str
     panel: str
     rows: int
     error: str | None
     may_be_empty: bool
+    milliseconds: float
 
     @property
     def is_well(self) -> bool:
@@ -49,31 +50,50 @@ class Answer:
 
     def __str__(self) -> str:
         outcome = f"error: {self.error}" if self.error else f"{self.rows} rows" if self.rows else "empty"
-        return f"{self.board} / {self.panel}: {outcome}{' (may be empty)' if self.may_be_empty and not self.rows else ''}"
+        empty = " (may be empty)" if self.may_be_empty and not self.rows else ""
+        return f"{self.board} / {self.panel}: {outcome}{empty}, {self.milliseconds:.0f} ms"
 
 
-def run_panels(url: str, token: str, variables: Mapping[str, str], start_ms: int, end_ms: int) -> list[Answer]:
-    """Every query of every panel between two times (ms since the epoch); `variables` pins some, the rest takes its first value.
+def run_panels(
+    url: str, token: str, variables: Mapping[str, str], start_ms: int, end_ms: int, *, boards: Collection[str] = ()
+) -> list[Answer]:
+    """Every query of every panel between two times (ms since the epoch); of all boards, or of those with these titles.
 
-    A panel that is repeated for a variable runs once for each of its values. Raises OSError when InfluxDB cannot be reached.
+    `variables` pins some variables, the rest takes its first value.
+
+    A board that is made for days or longer is asked over its own time, up to the same end, where that is longer. A panel that is
+    repeated for a variable runs once for each of its values. Raises OSError when InfluxDB cannot be reached.
     """
-    influx = _Influx(url, token, start_ms, end_ms)
-    return [answer for path in sorted(DASHBOARDS.glob("*.json")) for answer in _run_board(influx, path, variables)]
+    found: list[Answer] = []
+    for path in sorted(DASHBOARDS.glob("*.json")):
+        board = json.loads(path.read_text(encoding="utf-8"))
+        if boards and board["title"] not in boards:
+            continue
+        influx = _Influx(url, token, min(start_ms, end_ms - _days(board) * 86_400_000), end_ms)
+        found += _run_board(influx, board, variables)
+    return found
 
 
-def _run_board(influx: _Influx, path: Path, pinned: Mapping[str, str]) -> Iterator[Answer]:
-    board = json.loads(path.read_text(encoding="utf-8"))
+def _days(board: Mapping[str, Any]) -> int:
+    """How many days the board shows by itself; 0 for those that show hours."""
+    own = re.fullmatch(r"now-(\d+)d", board["time"]["from"])
+    return int(own[1]) if own else 0
+
+
+def _run_board(influx: _Influx, board: Mapping[str, Any], pinned: Mapping[str, str]) -> Iterator[Answer]:
     title = board["title"]
     chosen: Chosen = {}
     for variable in board["templating"].get("list", []):
         name = variable["name"]
+        began_s = time.monotonic()
+        values, failed = [], None
         try:
             values = influx.values(variable["datasource"]["uid"], _fill(variable["query"], chosen))
         except QueryFailed as error:
-            yield Answer(title, f"${name}", 0, str(error), may_be_empty=False)
-            continue
+            failed = str(error)
+        milliseconds = (time.monotonic() - began_s) * 1000
         values = _matching(values, variable.get("regex", ""))
-        yield Answer(title, f"${name}", len(values), None, may_be_empty=False)
+        yield Answer(title, f"${name}", len(values), failed, may_be_empty=False, milliseconds=milliseconds)
         if name in pinned:
             values = [pinned[name]]
         chosen[name] = values if variable.get("includeAll") else values[:1]
@@ -82,12 +102,13 @@ def _run_board(influx: _Influx, path: Path, pinned: Mapping[str, str]) -> Iterat
         for copy in [{**chosen, repeated: [value]} for value in chosen.get(repeated, [])] if repeated else [chosen]:
             may_be_empty = panel.get("description", "").endswith(EMPTY_IS_NORMAL)
             for target in panel["targets"]:
-                rows, failed = 0, None
+                rows, failed, began_s = 0, None, time.monotonic()
                 try:
                     rows = influx.rows(target["datasource"]["uid"], _fill(target["query"], copy), panel.get("interval"))
                 except QueryFailed as error:
                     failed = str(error)
-                yield Answer(title, _fill(panel["title"], copy), rows, failed, may_be_empty)
+                milliseconds = (time.monotonic() - began_s) * 1000
+                yield Answer(title, _fill(panel["title"], copy), rows, failed, may_be_empty, milliseconds)
 
 
 def _fill(text: str, chosen: Chosen) -> str:
@@ -99,8 +120,9 @@ def _fill(text: str, chosen: Chosen) -> str:
 
 
 def _matching(values: list[str], regex: str) -> list[str]:
-    pattern = re.compile(regex.strip("/"))
-    return sorted(value for value in values if pattern.search(value))
+    """Values that match; where the pattern has a group, what it caught, if anything: Grafana does not look further."""
+    hits = filter(None, map(re.compile(regex.strip("/")).search, values))
+    return sorted({(hit[1] or "undefined") if hit.re.groups else hit.string for hit in hits})
 
 
 class _Influx:

@@ -142,7 +142,7 @@ def _losses() -> list[AnyPanel]:
     return [
         table(
             "Ledger: what was lost",
-            Place(0, 20, 24, 8),
+            Place(0, 20, 16, 8),
             Query(
                 Source.PRODUCTION,
                 'SELECT "count", "service", "instance", "device", "cause", "first_ms", "last_ms" FROM "ledger" '
@@ -152,14 +152,39 @@ def _losses() -> list[AnyPanel]:
             about="Every loss has an entry: how many messages, of which device, from when to when, and why.",
             columns=[
                 Column("Time", "Noted", width=170),
-                Column("service", "By", width=110),
-                Column("instance", "Instance", width=110),
-                Column("cause", "Cause", width=220),
-                Column("device", "Machine", looks={"_line": Look("(none)", "text")}, width=140),
-                Column("count", "Messages", width=110),
+                Column("service", "By", width=90),
+                Column("instance", "Instance", width=90),
+                Column("cause", "Cause", width=200),
+                Column("device", "Machine", looks={"_line": Look("(none)", "text")}, width=120),
+                Column("count", "Messages", width=90),
                 Column("first_ms", "From", unit="dateTimeAsIso", width=190),
                 Column("last_ms", "To", unit="dateTimeAsIso"),
             ],
             may_be_empty=True,
-        )
+        ),
+        _lags(
+            "Largest lag",
+            Place(16, 20, 4, 8),
+            "top",
+            "A machine whose readings come late: its gateway's clock is behind, or waits.",
+        ),
+        _lags("Smallest lag", Place(20, 20, 4, 8), "bottom", "Below zero: the clock of the machine's gateway is ahead of ours."),
     ]
+
+
+def _lags(title: str, place: Place, which: str, about: str) -> AnyPanel:
+    """The machines at one end, by what each sent live last."""
+    newest = f'SELECT last("lag_ms") AS "lag" FROM "device_lag" WHERE {RECENT} GROUP BY "device", "sender"'
+    return table(
+        title,
+        place,
+        Query(Source.TELEMETRY, f'SELECT {which}("lag", "device", "sender", 20) FROM ({newest})', table=True),
+        about=f"From the time of each machine's last live reading to its arrival. {about}",
+        columns=[
+            Column(which, "Lag", unit="ms", width=80),
+            Column("device", "Machine", width=110),
+            Column("sender", "Sender"),
+            Column("Time", ""),
+        ],
+        least_first=which == "bottom",
+    )

@@ -21,7 +21,7 @@ PROFILE = Variable(
     "Profile",
     Source.TELEMETRY,
     "SHOW MEASUREMENTS WHERE \"device\" = '$device'",
-    regex="/^(?!(oee_live|device_lag)$)/",
+    regex="/^(?!(?:oee_live|device_lag)$)/",
     hidden=True,
 )
 SIGNAL = Variable(
@@ -29,8 +29,9 @@ SIGNAL = Variable(
     "Signals",
     Source.TELEMETRY,
     'SHOW FIELD KEYS FROM "$profile"',
+    # No capturing group: Grafana would take what it caught, which is nothing, for the value.
     # Fields of a reading's own: no identity (_stream, _seq), no text, no quality word.
-    regex="/^(?!_)(?!.*_(text|quality)$)/",
+    regex="/^(?!_)(?!.*_(?:text|quality)$)/",
     all_of_them=True,
 )
 

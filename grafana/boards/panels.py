@@ -33,6 +33,7 @@ with warnings.catch_warnings():
 
 EMPTY_IS_NORMAL = "Empty is normal here."
 REFRESH = "5s"
+BRIDGED_MS = 300_000
 TAG = "millrace"
 
 AnyPanel = sdk_stat.Panel | sdk_gauge.Panel | sdk_bargauge.Panel | sdk_timeseries.Panel | sdk_timeline.Panel | sdk_table.Panel
@@ -79,6 +80,7 @@ class Board:
     since: str
     panels: Sequence[AnyPanel]
     variables: Sequence[Variable] = field(default_factory=tuple)
+    refresh: str = REFRESH
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ class _Target(variants.Dataquery, cog.Builder[variants.Dataquery]):
     def to_json(self) -> dict[str, object]:
         return {
             "refId": self.ref,
-            "datasource": _reference(self.query.source),
+            "datasource": {"type": "influxdb", "uid": str(self.query.source)},
             "rawQuery": True,
             "query": self.query.text,
             "resultFormat": "table" if self.query.table else "time_series",
@@ -226,10 +228,12 @@ def graph(
     interval: str = "",
     rename: tuple[str, str] | None = None,
     legend: bool = True,
+    looks: Looks | None = None,
+    bridged_ms: int = BRIDGED_MS,
     repeat: str = "",
     may_be_empty: bool = False,
 ) -> sdk_timeseries.Panel:
-    """Values over time. A gap of up to five minutes between two readings is bridged, a longer one is shown as a gap."""
+    """Values over time, `looks` by name. A gap of up to `bridged_ms` between two values is bridged, a longer one is shown."""
     panel = (
         _begin(sdk_timeseries.Panel(), title, place, queries, about=about, may_be_empty=may_be_empty)
         .unit(unit)
@@ -238,7 +242,7 @@ def graph(
         .line_width(0 if as_bars else 2)
         .fill_opacity(80 if as_bars else 10)
         .show_points(common.VisibilityMode.NEVER if as_bars else common.VisibilityMode.AUTO)
-        .span_nulls(300_000)
+        .span_nulls(bridged_ms)
         .legend(sdk_common.VizLegendOptions().show_legend(legend).display_mode(common.LegendDisplayMode.LIST))
     )
     if stacked:
@@ -256,7 +260,7 @@ def graph(
         panel = panel.with_transformation(dashboard.DataTransformerConfig(id_val="renameByRegex", options=options))
     if repeat:
         panel = panel.repeat(repeat).repeat_direction("h").max_per_row(4)
-    return panel
+    return _colored(panel, looks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,14 +275,15 @@ class Column:
 
 
 def table(
-    title: str, place: Place, query: Query, *, about: str, columns: Sequence[Column], may_be_empty: bool = False
-) -> sdk_table.Panel:
-    """Rows with their cells in the order of `columns`, the first of which is the time: the newest row is on top."""
+    title: str, place: Place, query: Query, *, about: str, columns: Sequence[Column], least_first: bool = False,
+    may_be_empty: bool = False,
+) -> sdk_table.Panel:  # fmt: skip
+    """Rows with their cells in the order of `columns`; the row with the most (the newest) in the first column is on top."""
     panel = (
         _begin(sdk_table.Panel(), title, place, (query,), about=about, may_be_empty=may_be_empty).no_value("none").show_header(True)
     )
-    newest_first = sdk_common.TableSortByFieldState().display_name(columns[0].heading).desc(True)
-    panel = panel.sort_by([newest_first]).with_transformation(
+    order = sdk_common.TableSortByFieldState().display_name(columns[0].heading).desc(not least_first)
+    panel = panel.sort_by([order]).with_transformation(
         dashboard.DataTransformerConfig(
             id_val="organize",
             options={
@@ -313,7 +318,7 @@ def render(board: Board) -> str:
         .description(board.description)
         .tags([TAG])
         .readonly()
-        .refresh(REFRESH)
+        .refresh(board.refresh)
         .time(board.since, "now")
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
     )
@@ -391,7 +396,3 @@ def _variable(variable: Variable) -> sdk.QueryVariable:
     if variable.all_of_them:
         built = built.current(dashboard.VariableOption(selected=True, text="All", value="$__all"))
     return built
-
-
-def _reference(source: Source) -> dict[str, object]:
-    return {"type": "influxdb", "uid": str(source)}

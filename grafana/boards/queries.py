@@ -11,6 +11,7 @@ class Source(StrEnum):
 
     TELEMETRY = "millrace-telemetry"
     PRODUCTION = "millrace-production"
+    ROLLUP_1H = "millrace-rollup-1h"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A real influxd that holds a scripted plant: eight hours of states, a quarter of an hour of telemetry, one fault of each kind.
+"""A real influxd that holds a scripted plant: a year of results, eight hours of states, a quarter of an hour of telemetry, faults.
 
 Everything is written through the contract's own points, so that a board that asks for what no service writes stays empty here too.
 """
@@ -27,6 +27,7 @@ from millrace_contract.times import format_timestamp
 REPOSITORY = Path(__file__).resolve().parents[2]
 MINUTE_MS = 60_000
 QUARTER_MS = 15 * MINUTE_MS
+HOUR_MS = 60 * MINUTE_MS
 
 PLANT = {
     "line1": {"CNC-01": "demo-cnc", "CNC-02": "demo-cnc", "PRESS-01": "demo-press", "CONV-01": "demo-conveyor"},
@@ -62,6 +63,7 @@ def plant_influxd(tmp_path_factory: pytest.TempPathFactory, quarter_ms: tuple[in
     with Influx(server.settings()) as database:
         database.write(points.TELEMETRY_BUCKET, b"\n".join(_telemetry_bucket(quarter_ms[1])))
         database.write(points.PRODUCTION_BUCKET, b"\n".join(_production_bucket(quarter_ms[1])))
+        database.write(points.ROLLUP_1H_BUCKET, b"\n".join(_hours(quarter_ms[1])))
     yield server
     server.stop()
 
@@ -86,6 +88,23 @@ def _telemetry_bucket(end_ms: int) -> Iterator[bytes]:
             yield points.oee_live_line(_oee(line, None, end_ms - ago_ms, kind="shift"))
         for device in devices.keys() - WITHOUT_OEE:
             yield points.oee_live_line(_oee(line, device, end_ms - 5_000, kind="shift"))
+        for number, device in enumerate(devices):
+            yield points.device_lag_line((line, device, "edge-1"), end_ms - 20_000, 300 * number - 200, -200, 2_000, 15)
+
+
+def _hours(end_ms: int) -> Iterator[bytes]:
+    """A year of roll-ups, every sixth hour of it."""
+    for line, devices in PLANT.items():
+        for number, (device, profile) in enumerate(devices.items()):
+            for hours in range(0, 365 * 24, 6):
+                made = 590 - hours % 50
+                values = {"cycle_count_increase": float(made)}
+                for signal, mean in (("cycle_count", 1e6 - made * hours), ("temperature", 60 + 8 * math.sin(hours / 700) + number)):
+                    fields = {"mean": mean, "min": mean - 3, "max": mean + 4, "last": mean, "covered_ms": 3.4e6}
+                    values |= {f"{signal}_{field}": value for field, value in fields.items()}
+                time_ms = end_ms - hours * HOUR_MS - 10 * MINUTE_MS
+                tags = (("line", line), ("device", device))
+                yield points.rollup_line(profile, tags, values, time_ms)
 
 
 def _message(number: int, time_ms: int, second: int, seq: int) -> Telemetry:
@@ -111,12 +130,12 @@ def _message(number: int, time_ms: int, second: int, seq: int) -> Telemetry:
 
 
 def _oee(line: str, device: str | None, time_ms: int, *, kind: str) -> OeeDocument:
-    chance = random.Random(f"{line}/{device}/{time_ms if kind == 'hour' else ''}")
+    chance = random.Random(f"{line}/{device}/{time_ms if kind != 'shift' else ''}")
     availability, performance, quality = (0.75 + 0.2 * chance.random(), 0.7 + 0.25 * chance.random(), 0.95 + 0.05 * chance.random())
     if line == "line2" and device is None:
         availability = 0.55
-    length_ms = 3_600_000 if kind == "hour" else 5 * 3_600_000
-    start_ms = time_ms if kind == "hour" else time_ms - length_ms
+    length_ms = {"hour": HOUR_MS, "shift": 5 * HOUR_MS, "day": 16 * HOUR_MS}[kind]
+    start_ms = time_ms - length_ms if kind == "shift" else time_ms
     shares = {
         "minor_stop": 0.04,
         "planned_stop": 0.05,
@@ -151,9 +170,12 @@ def _oee(line: str, device: str | None, time_ms: int, *, kind: str) -> OeeDocume
 
 def _production_bucket(end_ms: int) -> Iterator[bytes]:
     yield from _intervals(end_ms)
-    for line in PLANT:
+    for line, devices in PLANT.items():
         for hour in range(1, 8):
             yield points.oee_window_line(_oee(line, None, end_ms - hour * 3_600_000, kind="hour"))
+        for day in range(1, 365):
+            for device in (None, *sorted(devices.keys() - WITHOUT_OEE)):
+                yield points.oee_window_line(_oee(line, device, end_ms - day * 24 * HOUR_MS, kind="day"))
     yield from _alerts(end_ms)
     yield from _platform(end_ms)
     entry = Ledger(

@@ -30,7 +30,7 @@ def ask(plant_influxd: Influxd, quarter_ms: tuple[int, int]) -> Ask:
 @pytest.mark.parametrize("device", ["CNC-01", "CNC-02"])
 def test_every_panel_shows_something_after_a_quarter_of_an_hour_with_faults(ask: Ask, device: str) -> None:
     answers = ask(device)
-    assert {answer.board for answer in answers} == {"Plant overview", "Line", "Machine", "Data health"}
+    assert {answer.board for answer in answers} == {"Plant overview", "Line", "Machine", "Data health", "Long term"}
     assert [str(answer) for answer in answers if not answer.is_well] == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,12 @@ from millrace_contract.testing import Influxd
 
 GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
 BOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
-BUCKETS = {Source.TELEMETRY: points.TELEMETRY_BUCKET, Source.PRODUCTION: points.PRODUCTION_BUCKET}
+LONG_TERM = "long-term"
+BUCKETS = {
+    Source.TELEMETRY: points.TELEMETRY_BUCKET,
+    Source.PRODUCTION: points.PRODUCTION_BUCKET,
+    Source.ROLLUP_1H: points.ROLLUP_1H_BUCKET,
+}
 FIGURES = {
     "outbox_oldest_s": "gateway", "outbox_holds_h": "gateway", "outbox_messages": "gateway", "late_cycles": "gateway",
     "stored_per_s": "ingest", "dead_letters": "ingest", "open_gaps": "ingest", "queue": "ingest", "spool": "ingest",
@@ -49,17 +55,22 @@ def test_provisioning_and_boards_load_as_grafana_loads_them(stand_in: Path, run_
 
 
 @pytest.mark.influx
+@pytest.mark.parametrize("hours", [8, 365 * 24], ids=["8 h", "a year"])
 def test_grafanas_own_expansion_of_macros_and_variables_works_too(
-    stand_in: Path, run_python: RunPython, plant_influxd: Influxd, quarter_ms: tuple[int, int], tmp_path: Path
+    stand_in: Path, run_python: RunPython, plant_influxd: Influxd, quarter_ms: tuple[int, int], tmp_path: Path, *, hours: int
 ) -> None:
+    (tmp_path / "dashboards").mkdir()
+    for path in BOARDS:
+        if (path.stem == LONG_TERM) == (hours > 24):
+            shutil.copy(path, tmp_path / "dashboards")
     secrets = tmp_path / "secrets" / "millrace"
     secrets.mkdir(parents=True)
     (secrets / "influx_token").write_text(plant_influxd.TOKEN)
     done = run_python(
         str(stand_in), "--queries", "--require-data", "--no-secrets", "--url", plant_influxd.url,
-        "--from", str(quarter_ms[1] - 28_800_000), "--to", str(quarter_ms[1]),
+        "--from", str(quarter_ms[1] - hours * 3_600_000), "--to", str(quarter_ms[1]),
         "--provisioning", str(GRAFANA / "provisioning"),
-        "--map", f"/etc/grafana/dashboards={GRAFANA / 'dashboards'}", "--map", f"/run/secrets={tmp_path / 'secrets'}",
+        "--map", f"/etc/grafana/dashboards={tmp_path / 'dashboards'}", "--map", f"/run/secrets={tmp_path / 'secrets'}",
         "--var", "line=line1", "--var", "device=CNC-01",
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
@@ -91,7 +102,8 @@ def test_every_figure_of_the_platform_is_in_its_services_status(figure: str, ser
 def test_boards_follow_the_sites_time_zone_and_refresh_by_themselves(path: Path) -> None:
     board = json.loads(path.read_text())
     assert not board.get("timezone"), "a board with a time zone of its own ignores the site's"
-    assert board["refresh"] == "5s"
+    # A board of months need not be asked every five seconds.
+    assert board["refresh"] == ("15m" if board["time"]["from"].endswith("d") else "5s")
     assert all(panel["title"] and panel["description"] for panel in board["panels"])
 
 

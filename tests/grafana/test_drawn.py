@@ -22,6 +22,7 @@ BOARDS = {
     "millrace-plant": "kiosk&autofitpanels",
     "millrace-line": "kiosk&autofitpanels&var-line=line1",
     "millrace-health": "kiosk&from=now-15m&to=now",
+    "millrace-year": "kiosk&autofitpanels&var-line=line1&var-device=CNC-01&var-signal=temperature",
     "millrace-machine": "kiosk&from=now-15m&to=now&var-line=line1&var-device=CNC-01",
 }
 
