@@ -95,6 +95,18 @@ def test_only_good_readings_become_counts_and_a_bad_state_is_known_as_bad(make_m
     assert sample({"spindle_temperature": 60.0}).empty
 
 
+@pytest.mark.parametrize("value", [2.0**53, 2.0**53 + 2, 2.0**63, 2.0**64 - 2048, 1e300])
+def test_a_counter_beyond_what_a_reading_can_count_is_no_count_and_stops_nothing(
+    make_machine: Callable[..., Machine], value: float
+) -> None:
+    sample = sample_of(
+        make_machine(), Telemetry(timestamp_ms=1, readings={"run_status": 1.0, "cycle_count": value}, quality={}, tags={})
+    )
+    store = Store(connect_in_memory())
+    store.append("M", sample)
+    assert [each.total for each in store.samples("M", 0)] == [2**53 if value == 2.0**53 else None]
+
+
 PLACE = Place("M", "shift", "2025-10-15/day", 0, 100, "topic")
 
 

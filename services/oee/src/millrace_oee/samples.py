@@ -11,6 +11,9 @@ from millrace_contract.telemetry import Telemetry, Value
 
 from .machine import Machine
 
+MOST_PARTS = float(1 << 53)
+"""Beyond this a reading, which is a float64, can't tell one part from the next; SQLite's integers would end at 2^63."""
+
 BAD_STATE = ""
 """The state reading was bad: from here on the state is unknown."""
 
@@ -70,7 +73,7 @@ def _count(machine: Machine, role: str, message: Telemetry) -> int | None:
     if settings is None or settings.signal in message.quality:
         return None
     value = message.readings.get(settings.signal)
-    if not isinstance(value, float) or not value.is_integer() or value < 0:
+    if not isinstance(value, float) or not value.is_integer() or not 0 <= value <= MOST_PARTS:
         return None
     return int(value)
 
