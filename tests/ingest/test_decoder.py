@@ -136,8 +136,8 @@ def test_documents_of_our_services_go_to_their_buckets(decoder: Decoder) -> None
     window = decoder.decode("plant/line1/D-0/oee/window", encode(oee()), NOW_MS)
     assert isinstance(live, Accepted)
     assert isinstance(window, Accepted)
-    assert (live.bucket, live.kind) == ("telemetry", Kind.OEE)
-    assert (window.bucket, window.kind, window.identity) == ("production", Kind.OEE_WINDOW, Identity("oee-1.ab", 3))
+    assert (live.bucket, live.topic.kind) == ("telemetry", Kind.OEE)
+    assert (window.bucket, window.topic.kind, window.identity) == ("production", Kind.OEE_WINDOW, Identity("oee-1.ab", 3))
 
 
 def test_a_document_must_agree_with_its_topic(decoder: Decoder) -> None:

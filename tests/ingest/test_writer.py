@@ -12,14 +12,16 @@ from millrace_contract.errors import Unavailable
 from millrace_contract.messages import Status, encode
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.runtime.influx import BadLines, Failing, PartialWrite, Refused
+from millrace_contract.runtime.session import Received
 from millrace_contract.testing import ManualClock
 from millrace_ingest.confirmations import Confirmation
 from millrace_ingest.dead_letters import Selection
 from millrace_ingest.decoder import Decoder
 from millrace_ingest.keeping import Limits, open_keeping
+from millrace_ingest.outcomes import Arrival
 from millrace_ingest.storage import Storage
 from millrace_ingest.taking import Backoff, Taking
-from millrace_ingest.writer import Arrival, Writer
+from millrace_ingest.writer import Writer
 
 Message = Callable[..., bytes]
 
@@ -78,6 +80,7 @@ class Bench:
             service="ingest",
             instance="1",
             confirm=self.confirmed.append,
+            acknowledge=lambda messages: self.acknowledged.extend(one.mid for one in messages if one.qos),
             status_changed=lambda: self.reports.append(self.writer.taking.taking),
             decoder=lambda: self.decoder,
         )
@@ -86,7 +89,8 @@ class Bench:
         topic = topic or f"plant/line1/{device}/telemetry"
         number, self.arrived = self.arrived, self.arrived + 1
         now_ms = self.clock.now_ms()
-        return Arrival(topic, body, now_ms, self.decoder.decode(topic, body, now_ms), lambda: self.acknowledged.append(number))
+        message = Received(topic, body, retained=False, qos=1, mid=number, generation=1)
+        return Arrival(message, now_ms, self.decoder.decode(topic, body, now_ms))
 
     def confirmed_seqs(self) -> list[int]:
         return sorted(seq for one in self.confirmed for first, last in one.seqs for seq in range(first, last + 1))
@@ -116,10 +120,9 @@ def test_stored_messages_are_confirmed_and_acknowledged_in_order(bench: Bench, m
 def test_the_sender_is_told_before_the_broker_and_after_the_database(tmp_path: Path, plant: PlantModel, message: Message) -> None:
     bench = Bench(tmp_path / "order", plant, Limits(10**8, 10**8))
     steps: list[str] = []
-    arrival = bench.arrive(message(seq=1))
-    arrival = Arrival(arrival.topic, arrival.payload, 0, arrival.verdict, lambda: steps.append("acknowledged"))
     bench.writer._confirm = lambda _: steps.append(f"confirmed with {len(bench.database.lines['telemetry'])} lines")
-    bench.writer.turn([arrival])
+    bench.writer._acknowledge = lambda messages: steps.extend("acknowledged" for _ in messages)
+    bench.writer.turn([bench.arrive(message(seq=1))])
     assert steps == ["confirmed with 2 lines", "acknowledged"]  # one line is the first probe's
 
 
@@ -304,7 +307,7 @@ def test_gaps_repeats_and_conflicts_are_counted(bench: Bench, message: Message) 
     bench.writer.turn([bench.arrive(message(seq=seq, prev=prev, temperature=value)) for seq, prev, value in sent])
     steps = bench.writer.figures.steps
     assert (steps["gap"], steps["repeat"], steps["conflict"], steps["late"]) == (1, 1, 1, 1)
-    assert bench.writer.sequences.open_gaps == 0
+    assert bench.writer.following.sequences.open_gaps == 0
 
 
 def test_status_of_services_is_platform_health(bench: Bench) -> None:

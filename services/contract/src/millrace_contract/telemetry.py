@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 
@@ -26,10 +28,11 @@ TOPIC_TAGS = frozenset({"line", "device"})
 """Tags that the topic gives; what a message says of them is ignored, because access rules protect topics."""
 
 
-class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
+class Telemetry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A checked message. Event time in ms; readings canonical; `quality` holds only `bad` and `uncertain`.
 
     hold_ms: how long the readings are in force if nothing follows; None for three poll intervals of the profile.
+    unknown_keys: what the schema does not know and nobody reads.
     """
 
     timestamp_ms: int
@@ -42,6 +45,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     prev: int | None = None
     backfill: bool = False
     hold_ms: int | None = None
+    unknown_keys: frozenset[str] = frozenset()
 
 
 _NAME = {"pattern": r"^(?!_)(?!time$)[^\x00-\x1f\x7f]{1,128}(?<!_text)(?<!_quality)(?<!\\)$"}
@@ -83,10 +87,19 @@ class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     value: float | bool | Annotated[str, _schema(maxLength=MAX_TEXT_BYTES)] | None = None
 
 
+class _WithoutUnknownKeys(TelemetryMessage, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What almost every message is, so that only the others are looked through for keys that we do not know."""
+
+
+_usual_decoder = msgspec.json.Decoder(_WithoutUnknownKeys)
 _decoder = msgspec.json.Decoder(TelemetryMessage)
 _keys_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 _KNOWN_KEYS = frozenset(TelemetryMessage.__struct_fields__)
+_NUMBERS: Final = {float}
+_NAMES_REMEMBERED: Final = 65_536
+_good_names: set[str] = set()
+"""Names of signals that were checked: the same ones come again and again. Bounded, because a stranger may invent them."""
 
 
 def canonical(value: float | bool | str) -> Value:
@@ -106,12 +119,7 @@ def decode_telemetry(payload: bytes, now_ms: int, device: str | None = None) -> 
     value, quality, tags or identity.
     """
     check_size(payload)
-    try:
-        wire = _decoder.decode(payload)
-    except msgspec.ValidationError as error:
-        raise Malformed("schema", str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # deep nesting is one too
-        raise Malformed("not_json", f"not JSON: {error}") from error
+    wire, unknown_keys = _parsed(payload)
     if device is not None and wire.device_id is not None and wire.device_id != device:
         raise Malformed("device", f"device_id is {wire.device_id!r}, but the topic is of device {device!r}")
     readings, quality = _readings(wire)
@@ -127,6 +135,7 @@ def decode_telemetry(payload: bytes, now_ms: int, device: str | None = None) -> 
         prev=prev,
         backfill=wire.backfill,
         hold_ms=None if wire.hold_s is None else round(wire.hold_s * 1000),
+        unknown_keys=unknown_keys,
     )
 
 
@@ -158,9 +167,17 @@ def encode_telemetry(
     )
 
 
-def unknown_keys(payload: bytes) -> frozenset[str]:
-    """Keys of a message that decoded well but that the schema does not know; they are ignored and counted."""
-    return frozenset(_keys_decoder.decode(payload)) - _KNOWN_KEYS
+def _parsed(payload: bytes) -> tuple[TelemetryMessage, frozenset[str]]:
+    """The message and the keys that the schema does not know."""
+    # What this refuses has an unknown key, or is refused by the next one too, in better words.
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _usual_decoder.decode(payload), frozenset()
+    try:
+        return _decoder.decode(payload), frozenset(_keys_decoder.decode(payload)) - _KNOWN_KEYS
+    except msgspec.ValidationError as error:
+        raise Malformed("schema", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # deep nesting is one too
+        raise Malformed("not_json", f"not JSON: {error}") from error
 
 
 def _timestamp(text: str, now_ms: int) -> int:
@@ -190,19 +207,34 @@ def _readings(wire: TelemetryMessage) -> tuple[dict[str, Value], dict[str, str]]
         raise Malformed("schema", "Object missing required field `readings`")
     if isinstance(quality, str):
         raise Malformed("quality", "quality as one word goes with signal_name; with readings it is an object")
-    for name, value in raw.items():
-        _check_name(name)
-        if isinstance(value, str) and len(value.encode()) > MAX_TEXT_BYTES:
-            raise Malformed("value", f"text of {name!r} is longer than {MAX_TEXT_BYTES} bytes")
-    return {name: canonical(value) for name, value in raw.items()}, _quality(quality or {})
+    _check_names(raw)
+    # Nearly all messages are numbers throughout, which the decoder has made floats; JSON has neither NaN nor infinity.
+    readings = raw if _NUMBERS.issuperset(map(type, raw.values())) else {name: _value(name, value) for name, value in raw.items()}
+    return cast("dict[str, Value]", readings), _quality(quality) if quality else {}
+
+
+def _value(name: str, value: float | bool | str) -> Value:
+    if isinstance(value, str) and len(value.encode()) > MAX_TEXT_BYTES:
+        raise Malformed("value", f"text of {name!r} is longer than {MAX_TEXT_BYTES} bytes")
+    return canonical(value)
 
 
 def _quality(quality: dict[str, str]) -> dict[str, str]:
+    _check_names(quality)
     for name, word in quality.items():
-        _check_name(name)
         if word not in QUALITIES:
             raise Malformed("quality", f"quality of {name!r} is {word[:20]!r}, not good, uncertain or bad")
     return {name: word for name, word in quality.items() if word != "good"}
+
+
+def _check_names(names: Iterable[str]) -> None:
+    if _good_names.issuperset(names):
+        return
+    for name in names:
+        _check_name(name)
+    if len(_good_names) >= _NAMES_REMEMBERED:
+        _good_names.clear()
+    _good_names.update(names)
 
 
 def _check_name(name: str) -> None:
@@ -213,16 +245,20 @@ def _check_name(name: str) -> None:
 
 
 def _tags(tags: dict[str, str] | None) -> dict[str, str]:
-    if not tags:
-        return {}
+    return dict(_checked_tags(tuple(tags.items()))) if tags else {}
+
+
+@lru_cache(maxsize=4_096)
+def _checked_tags(tags: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """A device's tags change seldom."""
     if len(tags) > MAX_TAGS:
         raise Malformed("tags", f"{len(tags)} tags; at most {MAX_TAGS} are allowed")
-    for key, value in tags.items():
+    for key, value in tags:
         if not key or len(key) > MAX_NAME_CHARACTERS or key[0] == "_" or not key.isprintable() or key in ("time", "field"):
             raise Malformed("tags", f"tag name {key[:40]!r} must be 1 to 128 printable characters, not start with _, not be time")
         if not value or len(value) > 256 or not value.isprintable() or "\\" in (key[-1], value[-1]):
             raise Malformed("tags", f"value of tag {key!r} must be 1 to 256 printable characters and not end in a backslash")
-    return {key: value for key, value in tags.items() if key not in TOPIC_TAGS}
+    return tuple((key, value) for key, value in tags if key not in TOPIC_TAGS)
 
 
 def _identity(wire: TelemetryMessage) -> tuple[str, int, int | None] | tuple[None, None, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -13,15 +14,16 @@ QUIET_PARTS = 5
 
 
 class Buffer(Generic[T]):
-    """Holds at most `max_items` and about `max_bytes`. Full: `put` waits, which is the back-pressure; nothing is dropped.
+    """Holds about `max_items` and `max_bytes`. Full: `put` waits, which is the back-pressure; nothing is dropped.
 
     One producer and one consumer. The consumer is woken twice a batch, not once an item.
     """
 
-    def __init__(self, max_items: int, max_bytes: int) -> None:
+    def __init__(self, max_items: int, max_bytes: int, size_of: Callable[[T], int]) -> None:
         self._max_items = max_items
         self._max_bytes = max_bytes
-        self._items: deque[tuple[T, int]] = deque()
+        self._size_of = size_of
+        self._items: deque[T] = deque()
         self._bytes = 0
         self._wanted = 1
         self._closed = False
@@ -29,14 +31,15 @@ class Buffer(Generic[T]):
         self._filled = threading.Condition(self._lock)
         self._emptied = threading.Condition(self._lock)
 
-    def put(self, item: T, size: int, wait_s: float) -> bool:
-        """Queues `item`. False when there was no room within `wait_s`, or when the buffer is closed."""
+    def put(self, items: Sequence[T], wait_s: float) -> bool:
+        """Queues all items, as soon as it is not full. False when it was for `wait_s`, or when the buffer is closed."""
+        size = sum(map(self._size_of, items))
         with self._lock:
             if self._full() and not self._emptied.wait_for(lambda: self._closed or not self._full(), wait_s):
                 return False
             if self._closed:
                 return False
-            self._items.append((item, size))
+            self._items.extend(items)
             self._bytes += size
             if len(self._items) >= self._wanted or self._full():
                 self._filled.notify()
@@ -55,9 +58,9 @@ class Buffer(Generic[T]):
                 if not before or self._await_items(max_items, linger_s / QUIET_PARTS) or len(self._items) == before:
                     break
             taken = [self._items.popleft() for _ in range(min(max_items, len(self._items)))]
-            self._bytes -= sum(size for _, size in taken)
+            self._bytes -= sum(map(self._size_of, taken))
             self._emptied.notify()
-            return [item for item, _ in taken]
+            return taken
 
     def close(self) -> None:
         """Wakes both sides. What is queued can still be taken; nothing more is accepted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from millrace_contract.assets import SEGMENT_PATTERN
@@ -30,6 +31,7 @@ class Confirmation(NamedTuple):
     seqs: list[tuple[int, int]]
 
 
+@lru_cache(maxsize=4_096)
 def sender_of(stream: str) -> str | None:
     """The sender's name: the stream up to its last dot. None where that is no name that can stand in a topic."""
     sender, dot, _ = stream.rpartition(".")

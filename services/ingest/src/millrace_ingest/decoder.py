@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
+
 from millrace_contract import points
 from millrace_contract.assets import SEGMENT_PATTERN, segment_problem
 from millrace_contract.errors import Malformed
 from millrace_contract.messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeInterval, Status, decode
 from millrace_contract.plant import PlantModel
 from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
-from millrace_contract.telemetry import Telemetry, decode_telemetry, unknown_keys
+from millrace_contract.telemetry import Telemetry, decode_telemetry
 from millrace_contract.times import FUTURE_LIMIT_MS, OLDEST_MS, parse_timestamp
 from millrace_contract.topics import Kind, Topic, Topics
 
@@ -37,23 +39,22 @@ STORED_KINDS = (
     Kind.STATUS,
 )
 _NAME = re.compile(SEGMENT_PATTERN)
+_NOTHING: frozenset[str] = frozenset()
 _RETAINED_KINDS = frozenset({Kind.OEE, Kind.STATUS})
 SIGNALS_MAX = 2_000
 _SALVAGE_BYTES = 1024 * 1024
 """Larger payloads are not searched for the identity of their message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message as a line. `identity` only where its outbox is believed; `doubted` where it named one that is not.
 
     `signals`: a hash of the readings' names, which with device and time identify telemetry without an identity.
     """
 
+    topic: Topic
     bucket: str
     line: bytes
-    kind: Kind
-    device: str | None
     identity: Identity | None
     time_ms: int
     prev: int | None = None
@@ -62,7 +63,6 @@ class Accepted:
     declared: bool = True
     unknown_keys: int = 0
     signals: int = 0
-    asset_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,9 @@ class Decoder:
                 return Ignored("refused", device_id)
             raise Malformed("undeclared", f"device {device_id} is not in plant.yaml, which says to park such devices")
         # What the profile declares needs no limit, and a stranger on the topic must not use up a machine's.
-        names = message.readings.keys() | message.quality.keys()
-        if not names <= (declared := self._declared.get(device_id, frozenset())):
-            self._signals.check(device_id, names - declared)
+        declared = self._declared.get(device_id, _NOTHING)
+        if not (message.readings.keys() <= declared and message.quality.keys() <= declared):
+            self._signals.check(device_id, (message.readings.keys() | message.quality.keys()) - declared)
         doubted = message.stream is not None and identity is None
         if doubted:
             message = Telemetry(
@@ -138,19 +138,17 @@ class Decoder:
             )
         measurement = known.profile if known and (is_declared or identity) else points.UNDECLARED
         return Accepted(
+            topic=topic,
             bucket=TELEMETRY_BUCKET,
             line=points.telemetry_line(measurement, line, device_id, message),
-            kind=Kind.TELEMETRY,
-            device=device_id,
             identity=identity,
             time_ms=message.timestamp_ms,
             prev=message.prev if identity else None,
             backfill=message.backfill,
             doubted=doubted,
             declared=measurement != points.UNDECLARED,
-            unknown_keys=len(unknown_keys(payload)),
+            unknown_keys=len(message.unknown_keys),
             signals=hash(frozenset(message.readings)) if identity is None else 0,
-            asset_line=line,
         )
 
     def _rejected(self, topic: Topic, payload: bytes, code: str, reason: str) -> Rejected:
@@ -221,10 +219,9 @@ def _document(topic: Topic, payload: bytes, now_ms: int) -> Accepted:
     kept = built.message if isinstance(built.message, Kept) else None
     identity = Identity(kept.stream, kept.seq) if kept and kept.stream is not None and kept.seq is not None else None
     return Accepted(
+        topic=topic,
         bucket=TELEMETRY_BUCKET if topic.kind is Kind.OEE else PRODUCTION_BUCKET,
         line=built.line,
-        kind=topic.kind,
-        device=topic.device,
         identity=identity,
         time_ms=built.time_ms,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -63,7 +64,6 @@ class IngestService:
             self._clock,
             self._heartbeats,
             decoder=lambda: self._watch.decoder,
-            acknowledge=self._session.acknowledge,
             batch_lines=settings.ingest_batch_lines,
             batch_linger_s=settings.ingest_batch_linger_s,
             buffer_bytes=settings.ingest_buffer_mb * MB,
@@ -125,6 +125,7 @@ class IngestService:
             service=SERVICE,
             instance=self._settings.instance,
             confirm=self._confirm,
+            acknowledge=self._acknowledge,
             status_changed=self._report,
             decoder=lambda: self._watch.decoder,
             is_alone=not self._settings.ingest_share_group,
@@ -138,7 +139,7 @@ class IngestService:
         return WireSession(
             self._settings,
             f"{SERVICE}-{self._settings.instance}",
-            Callbacks(message=self._received, connected=self._report),
+            Callbacks(messages=self._received, connected=self._report),
             filters=[prefix + topic for kind in STORED_KINDS for topic in self._topics.filters(kind)],
             will=last_will(self._topics, SERVICE, self._settings.instance),
             persistent=not group,
@@ -146,8 +147,8 @@ class IngestService:
             receive_maximum=self._settings.ingest_receive_maximum,
         )
 
-    def _received(self, message: Received) -> None:
-        self._consumer.received(message)
+    def _received(self, messages: list[Received]) -> None:
+        self._consumer.received(messages)
 
     def _report(self) -> None:
         self._status.now()
@@ -160,6 +161,9 @@ class IngestService:
         message = Stored(stream=confirmation.stream, seqs=confirmation.seqs)
         self._session.publish(self._topics.stored(confirmation.sender), encode(message))
 
+    def _acknowledge(self, messages: Iterable[Received]) -> None:
+        self._session.acknowledge_all(messages)
+
     def _figures(self) -> dict[str, float]:
         keeping, writer = self._keeping, self._writer
         return {
@@ -171,7 +175,7 @@ class IngestService:
             "spool": keeping.spool.count,
             "spool_bytes": keeping.spool.bytes,
             "lost": keeping.lost,
-            "open_gaps": writer.sequences.open_gaps,
+            "open_gaps": writer.following.sequences.open_gaps,
             "fuse_blown": float(writer.fuse.blown),
             "broker_connected": float(self._session.is_connected),
             "taking": float(writer.taking.taking),

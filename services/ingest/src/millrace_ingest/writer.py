@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 from millrace_contract.database import DiskRefused
 from millrace_contract.errors import Unavailable
@@ -17,19 +16,18 @@ from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, ledger
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.influx import Refused
 from millrace_contract.runtime.logs import get_logger
+from millrace_contract.runtime.session import Received
 from millrace_contract.topics import Kind
 
-from .confirmations import Confirmation, Identity, confirmations, sender_of
-from .dead_letters import DeadLetter
-from .decoder import Accepted, Decoder, Ignored, Rejected, Verdict
+from .confirmations import Confirmation, Identity, confirmations
+from .decoder import Accepted, Decoder, Ignored, Rejected
 from .figures import Figures
+from .following import Following
 from .fuse import Fuse
 from .keeping import Changes, Keeping
-from .lags import PUBLISHER, UNDECLARED
-from .losses import Loss
+from .outcomes import Arrival, Sorted, letter_of, loss_of, verdict_of
 from .rejects import Reject
 from .rollup.late import LateMarks
-from .sequences import Sequences, Step
 from .spool import Spooled
 from .storage import Storage
 from .taking import Taking
@@ -40,17 +38,6 @@ LEDGER_INTERVAL_S = 5.0
 REPLAY_INTERVAL_S = 1.0
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A message with what is to become of it. `acknowledge` tells the broker; it may be called once, from any thread."""
-
-    topic: str
-    payload: bytes
-    received_ms: int
-    verdict: Verdict
-    acknowledge: Callable[[], None]
 
 
 class Writer:
@@ -66,24 +53,26 @@ class Writer:
         service: str,
         instance: str,
         confirm: Callable[[Confirmation], None],
+        acknowledge: Callable[[Iterable[Received]], None],
         status_changed: Callable[[], None],
         decoder: Callable[[], Decoder],
         is_alone: bool = True,
     ) -> None:
-        """`confirm` and `status_changed` must not block. `decoder` gives that of the present plant model.
+        """`confirm`, `acknowledge` and `status_changed` must not block. `decoder` gives that of the present plant model.
 
         `is_alone`: no other ingest takes a part of the messages.
         """
         self.taking = taking
         self.fuse = Fuse()
-        self.sequences = Sequences(whole=is_alone)
         self.figures = Figures()
+        self.following = Following(self.figures, whole=is_alone)
         self._storage = storage
         self._keeping = keeping
         self._clock = clock
         self._service = service
         self._instance = instance
         self._confirm = confirm
+        self._acknowledge = acknowledge
         self._status_changed = status_changed
         self._decoder = decoder
         self._late_marks = LateMarks(instance)
@@ -117,62 +106,62 @@ class Writer:
 
     def _store(self, arrivals: Sequence[Arrival]) -> dict[int, Reject] | None:
         """Writes what was accepted. The refused ones by their place in `arrivals`; None when the database takes no data."""
-        chosen = [(place, one.topic, one.verdict) for place, one in enumerate(arrivals) if isinstance(one.verdict, Accepted)]
-        if not chosen:
+        places = [place for place, one in enumerate(arrivals) if isinstance(one.verdict, Accepted)]
+        if not places:
             return {}
+        messages = [one.verdict for one in arrivals if isinstance(one.verdict, Accepted)]
         started_s, requests = self._clock.monotonic_s(), self._storage.requests
         try:
-            rejects = self._storage.store([topic for _, topic, _ in chosen], [message for _, _, message in chosen])
-            self._mark_late(message for _, _, message in chosen)
+            rejects = self._storage.store([arrivals[place].message.topic for place in places], messages)
+            self._mark_late(messages)
         except (Unavailable, Refused) as problem:
             self._failed(problem)
             return None
         self._wrote()
         now_s = self._clock.monotonic_s()
-        buckets = Counter(message.bucket for _, _, message in chosen)
+        buckets = Counter(message.bucket for message in messages)
         self.figures.wrote(buckets, self._storage.requests - requests, now_s - started_s, now_s)
-        return {chosen[reject.index][0]: reject for reject in rejects}
+        return {places[reject.index]: reject for reject in rejects}
 
     def _mark_late(self, messages: Iterable[Accepted]) -> None:
         """Tells the roll-ups, before anybody is told that the messages are safe."""
-        stored = ((one.device, one.time_ms) for one in messages if one.kind is Kind.TELEMETRY and one.device is not None)
+        stored = ((one.topic.device or "", one.time_ms) for one in messages if one.topic.kind is Kind.TELEMETRY)
         if marks := self._late_marks.lines(stored, self._clock.now_ms()):
             self._storage.store_lines(PRODUCTION_BUCKET, marks)
 
     def _settle(self, arrivals: Sequence[Arrival], rejects: dict[int, Reject] | None) -> None:
-        sorted_out = _Sorted()
+        sorted_out, now_s = Sorted(), self._clock.monotonic_s()
         for place, arrival in enumerate(arrivals):
-            verdict = _verdict_of(arrival, rejects.get(place) if rejects else None)
+            verdict = verdict_of(arrival, rejects.get(place) if rejects else None)
             sorted_out.add(arrival, verdict, is_stored=rejects is not None)
-            if isinstance(verdict, Accepted):
-                self._follow(arrival, verdict, is_stored=rejects is not None)
+            if isinstance(verdict, Accepted) and verdict.topic.kind is Kind.TELEMETRY:
+                self.following.take(arrival.received_ms, verdict, now_s, is_stored=rejects is not None)
         safe = self._keep(sorted_out)
         for confirmation in confirmations([*sorted_out.stored, *safe]):
             self._confirm(confirmation)
-        for arrival in arrivals:
-            arrival.acknowledge()
+        self._acknowledge([arrival.message for arrival in arrivals])
 
-    def _keep(self, found: _Sorted) -> list[Identity]:
+    def _keep(self, found: Sorted) -> list[Identity]:
         """Puts on disk what belongs there. Identities of dead letters that are safe now."""
         if self.fuse.observe(found.held + found.held_bad, found.held_bad, self._clock.monotonic_s()):
             self._log_fuse()
         parked = [(arrival, bad) for arrival, bad in found.bad if bad.identity is None or not self.fuse.blown]
-        letters = [_letter(arrival, bad) for arrival, bad in parked]
-        spooled = [Spooled(one.topic, one.payload, one.received_ms, device) for one, device in found.unheld]
-        self._keeping.remember([_loss("undeclared_refused", one, device) for one, device in found.refused])
+        letters = [letter_of(arrival, bad) for arrival, bad in parked]
+        spooled = [Spooled(one.message.topic, one.message.payload, one.received_ms, device) for one, device in found.unheld]
+        self._keeping.remember([loss_of("undeclared_refused", one, device) for one, device in found.refused])
         kept = self._keeping.apply(Changes(letters=letters, spooled=spooled), self._clock.now_ms())
         self._disk(self._keeping.problem)
         self._count(found, parked if kept else [], len(spooled) if kept else 0)
         if kept:
             return [bad.identity for _, bad in parked if bad.identity is not None]
         # What an outbox holds comes again; the rest is lost here, and the ledger says so when the disk works again.
-        lost = [_loss("disk_refused", arrival, bad.device) for arrival, bad in parked if bad.identity is None]
-        lost += [_loss("disk_refused", one, device) for one, device in found.unheld]
+        lost = [loss_of("disk_refused", arrival, bad.device) for arrival, bad in parked if bad.identity is None]
+        lost += [loss_of("disk_refused", one, device) for one, device in found.unheld]
         self._keeping.remember(lost)
         self.figures.count("lost", len(lost))
         return []
 
-    def _count(self, found: _Sorted, parked: Sequence[tuple[Arrival, Rejected]], spooled: int) -> None:
+    def _count(self, found: Sorted, parked: Sequence[tuple[Arrival, Rejected]], spooled: int) -> None:
         figures = self.figures
         figures.count("stored", found.stored_count)
         figures.count("forgotten", found.forgotten)
@@ -184,25 +173,6 @@ class Writer:
         figures.count("refused", len(found.refused))
         for _, bad in parked:
             figures.dead_letter(bad.code)
-
-    def _follow(self, arrival: Arrival, message: Accepted, *, is_stored: bool) -> None:
-        if message.kind is not Kind.TELEMETRY or message.device is None:
-            return
-        self.figures.undeclared += not message.declared
-        self.figures.doubted += message.doubted
-        self.figures.unknown_keys += message.unknown_keys
-        if not message.backfill:
-            self.figures.lags.note(message.asset_line, message.device, _sender(message), arrival.received_ms - message.time_ms)
-        if not is_stored:
-            return
-        content, now_s = hash(message.line), self._clock.monotonic_s()
-        if message.identity is None:
-            step = self.sequences.recognise(message.device, message.time_ms, message.signals, content, now_s)
-        else:
-            stream, seq = message.identity
-            step = self.sequences.follow(message.device, stream, seq, message.prev, content, now_s)
-        if step is not Step.NEXT:
-            self.figures.step(step.value)
 
     def _drain(self) -> None:
         """Live messages first: a bounded part of the spool, of our ledger entries and of the letters to replay."""
@@ -223,9 +193,11 @@ class Writer:
         rejects = self._store(arrivals)
         if rejects is None:
             return
-        verdicts = [_verdict_of(arrival, rejects.get(place)) for place, arrival in enumerate(arrivals)]
+        verdicts = [verdict_of(arrival, rejects.get(place)) for place, arrival in enumerate(arrivals)]
         letters = [
-            _letter(arrival, verdict) for arrival, verdict in zip(arrivals, verdicts, strict=True) if isinstance(verdict, Rejected)
+            letter_of(arrival, verdict)
+            for arrival, verdict in zip(arrivals, verdicts, strict=True)
+            if isinstance(verdict, Rejected)
         ]
         if self._keeping.apply(Changes(letters=letters, unspool=[row_id for row_id, _ in rows]), now_ms):
             self.figures.count("stored", sum(isinstance(verdict, Accepted) for verdict in verdicts))
@@ -243,7 +215,7 @@ class Writer:
         stored: list[int] = []
         put_back: list[tuple[int, str, str]] = []
         for place, letter in enumerate(letters):
-            verdict = _verdict_of(arrivals[place], rejects.get(place))
+            verdict = verdict_of(arrivals[place], rejects.get(place))
             match verdict:
                 case Accepted():
                     stored.append(letter.id)
@@ -279,7 +251,8 @@ class Writer:
 
     def _again(self, topic: str, payload: bytes, received_ms: int) -> Arrival:
         """A message from disk, judged by the present plant model and clock."""
-        return Arrival(topic, payload, received_ms, self._decoder().decode(topic, payload, self._clock.now_ms()), _nothing)
+        message = Received(topic, payload, retained=False, qos=0, mid=0, generation=0)  # no broker waits for it
+        return Arrival(message, received_ms, self._decoder().decode(topic, payload, self._clock.now_ms()))
 
     def _failed(self, problem: Unavailable | Refused) -> None:
         retry_after_s = problem.retry_after_s if isinstance(problem, Unavailable) else None
@@ -329,64 +302,3 @@ class Writer:
         else:
             _log.info("fuse_mended")
         self._status_changed()
-
-
-@dataclass
-class _Sorted:
-    """A batch by what becomes of its messages. `held` counts those that an outbox holds."""
-
-    stored: list[Identity] = field(default_factory=list)
-    bad: list[tuple[Arrival, Rejected]] = field(default_factory=list)
-    unheld: list[tuple[Arrival, str | None]] = field(default_factory=list)
-    refused: list[tuple[Arrival, str | None]] = field(default_factory=list)
-    stored_count: int = 0
-    forgotten: int = 0
-    held: int = 0
-    held_bad: int = 0
-
-    def add(self, arrival: Arrival, verdict: Verdict, *, is_stored: bool) -> None:
-        match verdict:
-            case Rejected(identity=identity):
-                self.bad.append((arrival, verdict))
-                self.held_bad += identity is not None
-            case Ignored(why=why, device=device):
-                if why == "refused":
-                    self.refused.append((arrival, device))
-            case Accepted(identity=identity, device=device):
-                self.held += identity is not None
-                if is_stored:
-                    self.stored_count += 1
-                    if identity is not None:
-                        self.stored.append(identity)
-                elif identity is not None:
-                    self.forgotten += 1
-                else:
-                    self.unheld.append((arrival, device))
-
-
-def _sender(message: Accepted) -> str:
-    """Whose clock dated this telemetry."""
-    if message.identity is not None:
-        return sender_of(message.identity.stream) or PUBLISHER
-    return PUBLISHER if message.declared else UNDECLARED
-
-
-def _verdict_of(arrival: Arrival, reject: Reject | None) -> Verdict:
-    """The decoder's verdict, or the database's where it refused what the decoder accepted."""
-    verdict = arrival.verdict
-    if reject is None or not isinstance(verdict, Accepted):
-        return verdict
-    return Rejected(reject.code, reject.reason, verdict.device, verdict.identity)
-
-
-def _letter(arrival: Arrival, bad: Rejected) -> DeadLetter:
-    stream, seq = bad.identity or (None, None)
-    return DeadLetter(arrival.topic, arrival.payload, bad.code, bad.reason, arrival.received_ms, bad.device, stream, seq)
-
-
-def _loss(cause: str, arrival: Arrival, device: str | None) -> Loss:
-    return Loss(cause, device, arrival.received_ms, arrival.received_ms)
-
-
-def _nothing() -> None:
-    """A message from disk has no broker that waits for it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,8 +51,10 @@ class MqttSession(Session):
         self._filters = tuple(filters)
         self._persistent = persistent
         self._receive_maximum = receive_maximum
+        self._in_flight_maximum = in_flight_maximum
         self._keepalive_s = keepalive_s
         self._stopping = False
+        self._connected_s = 0.0
         self._client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5, manual_ack=manual_ack)
         self._client.max_inflight_messages_set(in_flight_maximum)
         self._client.reconnect_delay_set(*RECONNECT_S)
@@ -108,14 +111,18 @@ class MqttSession(Session):
         while (thread := self._client._thread) is not None:
             thread.join(1.0)
 
-    def _on_connect(self, _c: Client, _u: Any, flags: ConnectFlags, reason: ReasonCode, _p: Properties | None) -> None:
+    def _on_connect(self, _c: Client, _u: Any, flags: ConnectFlags, reason: ReasonCode, answer: Properties | None) -> None:
         if reason.is_failure:
             self._transition(self._refusal(reason.value, reason))
             return
+        # paho does not look at the broker's limit, and a broker may end the connection of who exceeds it. Its own setter refuses
+        # a change while connected, for what may be on its way; nothing is yet.
+        self._client._max_inflight_messages = min(self._in_flight_maximum, getattr(answer, "ReceiveMaximum", 65_535))
         self.generation += 1
         if self._filters:
             self._client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._filters])
         self._transition(None, session_present=flags.session_present)
+        self._connected_s = time.monotonic()
         self._connected.set()
         self._callbacks.connected()
 
@@ -128,14 +135,17 @@ class MqttSession(Session):
         # What paho still holds would go out again beside what the outbox sends anew.
         self._client.drop_out_messages()
         if was_connected:
+            # "Unspecified error" is paho's own word for a connection that was closed without one.
+            code = None if reason.value == 0x80 else reason.value
+            pause_s = round(self._pause_after(time.monotonic() - self._connected_s, code))
+            self._client.reconnect_delay_set(max(RECONNECT_S[0], pause_s), max(RECONNECT_S[1], pause_s))
             if not self._stopping:
                 self._transition(f"connection lost: {reason}")
             self._callbacks.disconnected()
 
     def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
-        self._callbacks.message(
-            Received(message.topic, bytes(message.payload), message.retain, message.qos, message.mid, self.generation)
-        )
+        payload = bytes(message.payload)
+        self._deliver([Received(message.topic, payload, message.retain, message.qos, message.mid, self.generation)])
 
     def _on_publish(self, _c: Client, _u: Any, mid: int, reason: ReasonCode, _p: Properties | None) -> None:
         if reason.is_failure:

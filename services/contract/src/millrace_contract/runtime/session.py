@@ -5,8 +5,10 @@ while connected. Two keep the promise and pass the same tests: `wire_session` wh
 from __future__ import annotations
 
 import os
+import random
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from .logs import get_logger
@@ -18,6 +20,13 @@ RECONNECT_S = (1, 10)
 CONNECT_LIMIT_S = 5.0
 WRONG_ACCOUNT = frozenset({0x86, 0x87})
 """Reason codes: bad user name or password, not authorized."""
+
+TAKEN_OVER = 0x8E
+"""Reason code: somebody else has connected under our client id. Not every broker says it before it closes the connection."""
+_SHORT_LIFE_S = 2.0
+_SHORT_LIVES = 3
+_PAUSE_LIMIT_S = 60.0
+_RIVAL_SAID_S = 600.0
 
 _log = get_logger(__name__)
 
@@ -45,6 +54,8 @@ class Callbacks(NamedTuple):
     disconnected: Callable[[], None] = _ignore
     published: Callable[[int, bool], None] = _ignore
     """(token of publish, whether the broker took it)"""
+    messages: Callable[[list[Received]], None] | None = None
+    """In place of `message`: all that came with one read, in order. For who has many."""
 
 
 class Session:
@@ -57,6 +68,9 @@ class Session:
         self._client_id = client_id
         self._callbacks = callbacks
         self._connected = threading.Event()
+        self._pause_s = float(RECONNECT_S[0])
+        self._short_lives = 0
+        self._rival_seen_s: float | None = None
         self._thread = threading.Thread(target=self._guard(self._run), name="mqtt", daemon=True)
 
     @property
@@ -67,6 +81,17 @@ class Session:
     def is_running(self) -> bool:
         """Whether the network thread lives; a dead one never reconnects."""
         return self._thread.is_alive()
+
+    @property
+    def notices(self) -> list[str]:
+        """What a person should know although we are connected."""
+        if self._rival_seen_s is None or time.monotonic() - self._rival_seen_s > _RIVAL_SAID_S:
+            return []
+        service, _, instance = self._client_id.partition("-")
+        return [
+            f"the broker gives our connection to another {service} with the name {instance}: "
+            "give each a MILLRACE_INSTANCE of its own, or stop one"
+        ]
 
     def wait_connected(self, timeout_s: float) -> bool:
         return self._connected.wait(timeout_s)
@@ -90,8 +115,20 @@ class Session:
         """Tell the broker that the message's effect is done. Ignored for a message of an earlier connection."""
         raise NotImplementedError
 
+    def acknowledge_all(self, messages: Iterable[Received]) -> None:
+        """The same for many."""
+        for received in messages:
+            self.acknowledge(received)
+
     def _run(self) -> None:
         raise NotImplementedError
+
+    def _deliver(self, messages: list[Received]) -> None:
+        if self._callbacks.messages is not None:
+            self._callbacks.messages(messages)
+            return
+        for received in messages:
+            self._callbacks.message(received)
 
     def _guard(self, callback: Callable[..., None]) -> Callable[..., None]:
         """An exception on the network thread ends the process: else it would look alive for ever without hearing anything."""
@@ -104,6 +141,19 @@ class Session:
                 os._exit(70)
 
         return guarded
+
+    def _pause_after(self, lived_s: float, code: int | None) -> float:
+        """How long to stay away after a connection that the other side ended, in seconds; `code` is its reason, None: none given.
+
+        Longer each time while connections end soon after they begin, else two of one name take theirs from each other many
+        times a second and neither gets anything done.
+        """
+        is_short = lived_s < max(_SHORT_LIFE_S, 2 * self._pause_s)
+        self._short_lives = self._short_lives + 1 if is_short else 0
+        self._pause_s = min(2 * self._pause_s, _PAUSE_LIMIT_S) if self._short_lives > 1 else float(RECONNECT_S[0])
+        if code == TAKEN_OVER or (code is None and self._short_lives >= _SHORT_LIVES):
+            self._rival_seen_s = time.monotonic()
+        return self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, guards nothing
 
     def _place(self) -> str:
         return f"{self._settings.mqtt_host}:{self._settings.mqtt_port}"

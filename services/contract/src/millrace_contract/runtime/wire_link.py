@@ -13,6 +13,7 @@ import ssl
 import time
 import weakref
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -138,8 +139,8 @@ class Link:
         """Queue a packet that needs no room."""
         self._control.append(packet)
 
-    def acknowledge(self, mid: int) -> None:
-        self._acks.append(mid)
+    def acknowledge(self, mids: Iterable[int]) -> None:
+        self._acks.extend(mids)
         self._waker.wake()
 
     @property

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from .session import CONNECT_LIMIT_S, KEEPALIVE_S, RECONNECT_S, SESSION_EXPIRY_S, Callbacks, Received, Session
@@ -34,6 +34,14 @@ _GOODBYE_S: Final = 2.0
 _IDENTIFIERS: Final = 65_535
 _SUBSCRIBE_MID: Final = _IDENTIFIERS
 """Kept out of the publishes' numbers."""
+
+
+class _Ended(Exception):
+    """The broker said that it ends the connection, and why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(reason_text(code))
+        self.code = code
 
 
 class WireSession(Session):
@@ -99,19 +107,24 @@ class WireSession(Session):
             return self._tokens
 
     def acknowledge(self, received: Received) -> None:
+        self.acknowledge_all((received,))
+
+    def acknowledge_all(self, messages: Iterable[Received]) -> None:
         link = self._link
-        if link is not None and received.qos and received.generation == link.generation:
-            link.acknowledge(received.mid)
+        if link is not None:
+            link.acknowledge([one.mid for one in messages if one.qos and one.generation == link.generation])
 
     def _run(self) -> None:
-        pause_s: float = RECONNECT_S[0]
+        absent_s = float(RECONNECT_S[0])
         while not self._stopping.is_set():
             link = self._try_to_connect()
             if link is not None:
-                pause_s = RECONNECT_S[0]
-                self._converse(link)
-            self._stopping.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, guards nothing
-            pause_s = min(2 * pause_s, RECONNECT_S[1])
+                pause_s = self._converse(link)
+                self._stopping.wait(pause_s)
+                absent_s = float(RECONNECT_S[0])
+            else:
+                self._stopping.wait(absent_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, guards nothing
+                absent_s = min(2 * absent_s, RECONNECT_S[1])
 
     def _try_to_connect(self) -> Link | None:
         """A connection that the broker has accepted and that asks for our topics; else None, and the problem is said."""
@@ -152,22 +165,25 @@ class WireSession(Session):
             channel.close()
             raise
 
-    def _converse(self, link: Link) -> None:
-        """Until the connection or the session ends."""
+    def _converse(self, link: Link) -> float:
+        """Until the connection or the session ends. Returns how long to wait before the next one, in seconds."""
         self._link = link
         self._connected.set()
         self._callbacks.connected()
         wait_s = min(_WAIT_S, link.keepalive_s / 4)
         leave_s: float | None = None
         ending = None
+        code = None
+        began_s = time.monotonic()
         try:
             while leave_s is None or (time.monotonic() < leave_s and not link.is_idle):
-                for packet in link.turn(wait_s):
-                    self._take(link, packet)
+                self._take(link, link.turn(wait_s))
                 self._tell_refused(link)
                 link.keep_alive()
                 if leave_s is None and self._stopping.is_set():
                     leave_s = time.monotonic() + _GOODBYE_S
+        except _Ended as end:
+            ending, code = f"connection lost: {end}", end.code
         except (LinkLost, ProtocolError) as error:
             ending = f"connection lost: {error}"
         with self._publishing:
@@ -180,20 +196,27 @@ class WireSession(Session):
             if not self._stopping.is_set():
                 self._transition(ending)
         self._callbacks.disconnected()
+        return self._pause_after(time.monotonic() - began_s, code)
 
-    def _take(self, link: Link, packet: Packet) -> None:
-        if isinstance(packet, Received):
-            self._callbacks.message(packet)
-            if packet.qos and not self._manual_ack:
-                link.acknowledge(packet.mid)
-        elif isinstance(packet, Puback):
+    def _take(self, link: Link, packets: list[Packet]) -> None:
+        messages = [packet for packet in packets if isinstance(packet, Received)]
+        if messages:
+            self._deliver(messages)
+            if not self._manual_ack:
+                self.acknowledge_all(messages)
+        if len(messages) < len(packets):
+            for packet in packets:
+                self._take_other(link, packet)
+
+    def _take_other(self, link: Link, packet: Packet) -> None:
+        if isinstance(packet, Puback):
             self._take_answer(link, packet)
         elif isinstance(packet, Suback):
             refused = [topic for topic, reason in zip(self._filters, packet.reasons, strict=False) if reason >= FAILURE]
             if refused:
                 self._transition(f"the broker refuses subscriptions: {', '.join(refused)}")
         elif isinstance(packet, Disconnected):
-            raise LinkLost(reason_text(packet.reason))
+            raise _Ended(packet.reason)
 
     def _take_answer(self, link: Link, answer: Puback) -> None:
         token = link.settled(answer.mid)
