@@ -43,8 +43,8 @@ def _chaos(options: argparse.Namespace) -> int:
         sys.stderr.write("--minutes: 1 or more\n")
         return EXIT_MISTAKE
     state: Path = (options.state or _new_state(options.seed)).resolve()
-    if state.exists() and any(state.iterdir()):
-        sys.stderr.write(f"{state} is not empty; name a new folder with --state\n")
+    if state.exists() and not (state.is_dir() and not any(state.iterdir())):
+        sys.stderr.write(f"{state} is there already, and not as an empty folder; name a new one with --state\n")
         return EXIT_MISTAKE
     devices = list(load_plant(REPOSITORY / "config", {}).devices)
     storm = plan_storm(options.seed, options.minutes * 60, devices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Literal
 
+from pymodbus import FramerType
 from pymodbus.client import ModbusTcpClient
 
 from millrace_contract.plant import Device, Signal
@@ -14,9 +15,11 @@ class DeviceReader:
     """Reads one device. Raises ModbusException where nothing valid comes back."""
 
     def __init__(self, device: Device) -> None:
-        self.unit = device.connection.unit
+        connection = device.connection
+        self.unit = connection.unit
+        framer = FramerType.RTU if connection.transport == "rtu_over_tcp" else FramerType.SOCKET
         # pymodbus leaves its connect and close without types.
-        self.client: Any = ModbusTcpClient("127.0.0.1", port=device.connection.port, timeout=2, retries=0)
+        self.client: Any = ModbusTcpClient("127.0.0.1", port=connection.port, framer=framer, timeout=2, retries=0)
 
     def __enter__(self) -> DeviceReader:
         assert self.client.connect()

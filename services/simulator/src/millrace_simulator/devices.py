@@ -29,18 +29,20 @@ def build_machine(plant: PlantModel, calendar: Calendar, device: Device, seed: i
     return Machine(device.id, kind, schedule, seed, cycle_s=device.ideal_cycle_s, speed=speed)
 
 
-def simulated_devices(plant: PlantModel, only_host: str = "") -> list[Device]:
-    """The devices that the simulator serves: reached by plain Modbus TCP, and at this host where one is named."""
+def simulated_devices(plant: PlantModel, only_host: str = "", *, with_tls: bool = False) -> list[Device]:
+    """The devices that the simulator serves: reached over TCP, and at this host where one is named."""
+    transports = ("tcp", "rtu_over_tcp", "tls") if with_tls else ("tcp", "rtu_over_tcp")
     return [
         device
         for device in plant.devices.values()
-        if device.connection.transport == "tcp" and only_host in ("", device.connection.host)
+        if device.connection.transport in transports and only_host in ("", device.connection.host)
     ]
 
 
 @dataclass(slots=True)
 class SimulatedDevice:
     id: str
+    transport: str
     port: int
     unit: int
     profile: Profile
@@ -75,7 +77,7 @@ class SimulatedPlant:
             image = images.setdefault(profile.name, Image(profile))
             machine = build_machine(plant, calendar, device, seed, speed)
             place = device.connection
-            self.devices[device.id] = SimulatedDevice(device.id, place.port, place.unit, profile, image, machine)
+            self.devices[device.id] = SimulatedDevice(device.id, place.transport, place.port, place.unit, profile, image, machine)
 
     def begin(self, now_ms: int) -> None:
         """Bring every machine to the present. Raises OSError when the data folder can't be written."""

@@ -97,7 +97,7 @@ MEANINGS: dict[FaultKind, str] = {
     FaultKind.SHORT: "answers with half of the registers, in a frame that is well-formed",
     FaultKind.DROP: "closes the connection in the middle of each answer",
     FaultKind.WRONG_UNIT: "answers with another unit id",
-    FaultKind.WRONG_TRANSACTION: "answers with another transaction id",
+    FaultKind.WRONG_TRANSACTION: "answers with another transaction id; in serial frames with a wrong checksum",
     FaultKind.WRONG_FUNCTION: "answers with another function code",
     FaultKind.SMALL: "refuses requests of more than `count` registers with exception 3",
     FaultKind.POWER_OFF: "no power: connections refused, work lost, counters at 0 afterwards",
@@ -145,6 +145,11 @@ class Delivery:
 
     chunks: tuple[tuple[float, bytes], ...]
     closes: bool = False
+
+    @property
+    def is_late(self) -> bool:
+        """May the client have given up before it is out?"""
+        return any(pause_s > 0 for pause_s, _ in self.chunks)
 
 
 class FaultBoard:

@@ -1,17 +1,22 @@
-"""Modbus/TCP frames as bytes: requests taken apart, answers put together. Pure; the server half of the protocol, reading only.
+"""Modbus frames as bytes, of TCP and of serial lines: requests taken apart, answers put together. Pure; the server half of the
+protocol, reading only.
 
-Numbers from "MODBUS Application Protocol 1.1b3" and "MODBUS Messaging on TCP/IP Implementation Guide 1.0b".
+Numbers from "MODBUS Application Protocol 1.1b3", "MODBUS Messaging on TCP/IP Implementation Guide 1.0b" and "MODBUS over Serial
+Line 1.02".
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 HEADER = struct.Struct(">HHHB")
 """MBAP: transaction id, protocol id (0), bytes that follow (unit id included), unit id."""
 MAX_FRAME_BYTES = 260
+
+RTU_REQUEST_BYTES = 8
+"""A read request on a serial line: unit id, function, address, count, checksum."""
 
 _REQUEST = struct.Struct(">BHH")
 
@@ -45,6 +50,15 @@ NO_RESPONSE = 11
 """Gateway target device failed to respond: nobody has this unit id."""
 
 
+class Framing(StrEnum):
+    """What stands around a PDU."""
+
+    MBAP = "mbap"
+    """Modbus/TCP: a header with a transaction id."""
+    RTU = "rtu"
+    """A serial line, also inside of TCP: unit id and checksum."""
+
+
 class ModbusError(Exception):
     """The device answers with this exception code."""
 
@@ -62,17 +76,25 @@ class Request:
     function: int
     address: int
     count: int
+    framing: Framing = Framing.MBAP
 
     @property
     def table(self) -> str:
         return TABLE_OF[Function(self.function)]
 
     def answer(self, pdu: bytes, *, transaction: int | None = None, unit: int | None = None) -> bytes:
-        """The frame of an answer; with another transaction or unit it is one to somebody else's request."""
-        return frame(self.transaction if transaction is None else transaction, self.unit if unit is None else unit, pdu)
+        """The frame of an answer; with another transaction or unit it is one to somebody else's request.
+
+        Where there are no transactions, an answer of another one is an answer with a wrong checksum.
+        """
+        other = self.transaction if transaction is None else transaction
+        answerer = self.unit if unit is None else unit
+        if self.framing is Framing.RTU:
+            return rtu_frame(answerer, pdu, spoiled_by=self.transaction ^ other)
+        return frame(other, answerer, pdu)
 
 
-def parse_request(transaction: int, unit: int, pdu: bytes) -> Request:
+def parse_request(transaction: int, unit: int, pdu: bytes, framing: Framing = Framing.MBAP) -> Request:
     """The request of one frame. Raises ModbusError with the code that the specification wants."""
     function = pdu[0]
     if function not in TABLE_OF:
@@ -80,7 +102,7 @@ def parse_request(transaction: int, unit: int, pdu: bytes) -> Request:
     if len(pdu) != _REQUEST.size:
         raise ModbusError(ILLEGAL_VALUE)
     _, address, count = _REQUEST.unpack(pdu)
-    request = Request(transaction, unit, function, address, count)
+    request = Request(transaction, unit, function, address, count, framing)
     limit = MAX_BITS if request.table in BIT_TABLES else MAX_REGISTERS
     if not 1 <= count <= limit:
         raise ModbusError(ILLEGAL_VALUE)
@@ -91,6 +113,21 @@ def parse_request(transaction: int, unit: int, pdu: bytes) -> Request:
 
 def frame(transaction: int, unit: int, pdu: bytes) -> bytes:
     return HEADER.pack(transaction, 0, len(pdu) + 1, unit) + pdu
+
+
+def rtu_frame(unit: int, pdu: bytes, *, spoiled_by: int = 0) -> bytes:
+    body = bytes((unit,)) + pdu
+    return body + struct.pack("<H", checksum(body) ^ spoiled_by)
+
+
+def checksum(body: bytes) -> int:
+    """CRC-16 as serial lines use it; its low byte is sent first."""
+    crc = 0xFFFF
+    for byte in body:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
+    return crc
 
 
 def registers_pdu(function: int, registers: list[int]) -> bytes:

@@ -209,7 +209,7 @@ def send_history(
     Raises ConfigurationProblems, or Unavailable when the broker or ingest is not there.
     """
     plant = load_plant(settings.config)
-    devices = simulated_devices(plant, settings.sim_only_host)
+    devices = simulated_devices(plant, settings.sim_only_host, with_tls=settings.sim_certificate is not None)
     from_ms, to_ms = span_ms
     messages = past(
         plant,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Simulator:
         plant, calendar = accepted.model
         for problem in accepted.problems:
             _log.error("configuration_refused", problem=str(problem), running_on="the last accepted copy")
-        devices = simulated_devices(plant, settings.sim_only_host)
+        devices = simulated_devices(plant, settings.sim_only_host, with_tls=settings.sim_certificate is not None)
         if not devices:
             raise ConfigurationProblems([_nothing_to_do(settings)])
         self._settings = settings
@@ -56,7 +57,7 @@ class Simulator:
             seed=settings.sim_seed,
             speed=settings.sim_speed,
         )
-        self.listeners: list[Listener] = listeners(self.plant, settings.sim_bind, self._clock)
+        self.listeners: list[Listener] = listeners(self.plant, settings.sim_bind, self._clock, _tls(settings))
         self._heartbeats = Heartbeats(self._clock)
         self._wanted = asyncio.Event()
         self._stopping = False
@@ -166,10 +167,22 @@ def _start(health: HealthServer, settings: SimulatorSettings) -> None:
         raise ConfigurationProblems([problem]) from error
 
 
+def _tls(settings: SimulatorSettings) -> ssl.SSLContext | None:
+    if settings.sim_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.sim_certificate)
+    except OSError as error:  # an SSLError is one
+        words = f"{settings.sim_certificate} can't be used: {error.strerror or error}"
+        raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_SIM_CERTIFICATE", words)]) from error
+    return context
+
+
 def _nothing_to_do(settings: SimulatorSettings) -> Problem:
     if settings.sim_only_host:
-        return Problem("plant.yaml", 0, "lines", f"no device is reached by tcp at host {settings.sim_only_host!r}")
-    return Problem("plant.yaml", 0, "lines", "no device is reached by tcp, so there is nothing to simulate")
+        return Problem("plant.yaml", 0, "lines", f"no device is reached over TCP at host {settings.sim_only_host!r}")
+    return Problem("plant.yaml", 0, "lines", "no device is reached over TCP, so there is nothing to simulate")
 
 
 def _port_problem(settings: SimulatorSettings, server: Listener, error: OSError) -> Problem:

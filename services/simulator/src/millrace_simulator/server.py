@@ -1,11 +1,13 @@
-"""The Modbus/TCP servers: one listener a port, one task a connection. Written from the specification rather than taken from a
+"""The Modbus servers: one listener a port, one task a connection. Written from the specification rather than taken from a
 library, because faults are injected byte by byte and the truth is kept for exactly what went out."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.logs import get_logger
@@ -13,12 +15,27 @@ from millrace_contract.runtime.metrics import Counter, Gauge
 
 from .devices import SimulatedDevice, SimulatedPlant
 from .faults import UNSERVED_KINDS, Delivery, Fault, FaultKind, deliver, refusal, too_large
-from .frames import DEVICE_FAILURE, HEADER, MAX_FRAME_BYTES, NO_RESPONSE, ModbusError, Request, exception_pdu, frame, parse_request
+from .frames import (
+    DEVICE_FAILURE,
+    HEADER,
+    MAX_FRAME_BYTES,
+    NO_RESPONSE,
+    RTU_REQUEST_BYTES,
+    Framing,
+    ModbusError,
+    Request,
+    checksum,
+    exception_pdu,
+    frame,
+    parse_request,
+)
 
 IDLE_LIMIT_S = 600.0
 """A connection without a request for so long is closed, as PLCs do."""
 MAX_CONNECTIONS = 64
 """A listener with more connections than this closes each further one at once."""
+WAITED_S = 0.001
+"""A request that is read within this time had come before: it waited behind an answer that was late."""
 
 _log = get_logger(__name__)
 _requests = Counter("millrace_sim_requests_total", "Requests that came in", ["device"])
@@ -26,12 +43,33 @@ _faulted = Counter("millrace_sim_faulted_total", "Requests that a fault has hit"
 _connections = Gauge("millrace_sim_connections", "Open Modbus connections")
 
 
-class Listener:
-    """One port, with the devices behind it by unit id."""
+@dataclass(slots=True)
+class _Connection:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    opened_ms: int
+    late: Fault | None = None
+    """The fault that made the last answer late: whoever asked next may have given up meanwhile."""
 
-    def __init__(self, host: str, port: int, devices: dict[int, SimulatedDevice], plant: SimulatedPlant, clock: Clock) -> None:
+
+class Listener:
+    """One port, with the devices behind it by unit id; those that share a port share their transport, too."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        devices: dict[int, SimulatedDevice],
+        plant: SimulatedPlant,
+        clock: Clock,
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.port = port
         self.devices = devices
+        transport = next(iter(devices.values())).transport
+        self._framing = Framing.RTU if transport == "rtu_over_tcp" else Framing.MBAP
+        self._tls = tls if transport == "tls" else None
         self._host = host
         self._plant = plant
         self._clock = clock
@@ -46,7 +84,7 @@ class Listener:
     async def start(self) -> None:
         """Raises OSError when the port is in use. Port 0 takes a free one."""
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, self._host, self.port)
+            self._server = await asyncio.start_server(self._serve, self._host, self.port, ssl=self._tls)
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -74,9 +112,9 @@ class Listener:
             return
         self._open.add(writer)
         _connections.inc()
-        opened_ms = self._clock.now_ms()
+        connection = _Connection(reader, writer, self._clock.now_ms())
         try:
-            while await self._serve_one(reader, writer, opened_ms):
+            while await self._serve_one(connection):
                 pass
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
             pass  # The client has gone, or has nothing more to say.
@@ -96,22 +134,23 @@ class Listener:
         begun = (self._plant.faults.since_ms(device.id, FaultKind.HALF_OPEN, now_ms) for device in self.devices.values())
         return any(since_ms is not None and opened_ms < since_ms for since_ms in begun)
 
-    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, opened_ms: int) -> bool:
+    async def _serve_one(self, connection: _Connection) -> bool:
         """One request; False when the connection is to be closed."""
-        header = await asyncio.wait_for(reader.readexactly(HEADER.size), IDLE_LIMIT_S)
-        transaction, protocol, length, unit = HEADER.unpack(header)
-        if protocol != 0 or not 2 <= length <= MAX_FRAME_BYTES - 6:
+        read = _read_rtu if self._framing is Framing.RTU else _read_mbap
+        waiting_s = self._clock.monotonic_s()
+        request = await read(connection.reader)
+        if request is None:
             return False  # Not Modbus: there is no telling where the next frame begins.
-        pdu = await asyncio.wait_for(reader.readexactly(length - 1), IDLE_LIMIT_S)
-        if self._is_half_open(opened_ms):
-            await self._take_and_forget(reader)
+        if self._is_half_open(connection.opened_ms):
+            await self._take_and_forget(connection.reader)
             return False
-        delivery = self._answer(transaction, unit, pdu)
+        late = connection.late if self._clock.monotonic_s() - waiting_s < WAITED_S else None
+        connection.late, delivery = self._answer(*request, late)
         for pause_s, chunk in delivery.chunks:
             if pause_s:
                 await asyncio.sleep(pause_s)
-            writer.write(chunk)
-            await writer.drain()
+            connection.writer.write(chunk)
+            await connection.writer.drain()
         return not delivery.closes
 
     async def _take_and_forget(self, reader: asyncio.StreamReader) -> None:
@@ -119,24 +158,28 @@ class Listener:
         while await asyncio.wait_for(reader.read(65_536), IDLE_LIMIT_S):
             pass
 
-    def _answer(self, transaction: int, unit: int, pdu: bytes) -> Delivery:
+    def _answer(self, transaction: int, unit: int, pdu: bytes, late: Fault | None) -> tuple[Fault | None, Delivery]:
+        """The answer, and the fault that makes it late; `late` is that of the answer before, where this request waited for it."""
         device = self.devices.get(unit)
-        if device is None:
-            return _whole(frame(transaction, unit, exception_pdu(pdu[0], NO_RESPONSE)))
+        if device is None:  # On a serial line nobody speaks for those who are not there.
+            nobody = frame(transaction, unit, exception_pdu(pdu[0], NO_RESPONSE)) if self._framing is Framing.MBAP else None
+            return None, _whole(nobody)
         _requests.labels(device.id).inc()
         try:
-            request = parse_request(transaction, unit, pdu)
+            request = parse_request(transaction, unit, pdu, self._framing)
         except ModbusError as error:
-            return _whole(frame(transaction, unit, exception_pdu(pdu[0], error.code)))
+            refused = Request(transaction, unit, pdu[0], 0, 0, self._framing).answer(exception_pdu(pdu[0], error.code))
+            return None, _whole(refused)
         now_ms = self._clock.now_ms()
         fault = self._plant.faults.hit(device.id, now_ms)
         if fault is not None:
             _faulted.labels(device.id, fault.kind.value).inc()
             if fault.kind in UNSERVED_KINDS:
-                return _whole(refusal(fault, request))
-            if (refused := too_large(fault, request)) is not None:
-                return _whole(refused)
-        return deliver(fault, request, self._served(device, request, now_ms, fault))
+                return None, _whole(refusal(fault, request))
+            if (too_much := too_large(fault, request)) is not None:
+                return None, _whole(too_much)
+        delivery = deliver(fault, request, self._served(device, request, now_ms, fault or late))
+        return (fault or late) if delivery.is_late or late else None, delivery
 
     def _served(self, device: SimulatedDevice, request: Request, now_ms: int, fault: Fault | None) -> bytes:
         try:
@@ -158,12 +201,28 @@ def _whole(answer: bytes | None) -> Delivery:
     return Delivery(() if answer is None else ((0.0, answer),))
 
 
-def listeners(plant: SimulatedPlant, host: str, clock: Clock) -> list[Listener]:
+async def _read_mbap(reader: asyncio.StreamReader) -> tuple[int, int, bytes] | None:
+    """Transaction id, unit id and PDU of the next request; None for what is no Modbus."""
+    transaction, protocol, length, unit = HEADER.unpack(await asyncio.wait_for(reader.readexactly(HEADER.size), IDLE_LIMIT_S))
+    if protocol != 0 or not 2 <= length <= MAX_FRAME_BYTES - 6:
+        return None
+    return transaction, unit, await asyncio.wait_for(reader.readexactly(length - 1), IDLE_LIMIT_S)
+
+
+async def _read_rtu(reader: asyncio.StreamReader) -> tuple[int, int, bytes] | None:
+    """The same of a serial frame, which has no transaction id. Only requests as long as those of reads are known."""
+    request = await asyncio.wait_for(reader.readexactly(RTU_REQUEST_BYTES), IDLE_LIMIT_S)
+    if checksum(request[:-2]) != int.from_bytes(request[-2:], "little"):
+        return None
+    return 0, request[0], request[1:-2]
+
+
+def listeners(plant: SimulatedPlant, host: str, clock: Clock, tls: ssl.SSLContext | None = None) -> list[Listener]:
     """One for each port of the plant's devices."""
     by_port: dict[int, dict[int, SimulatedDevice]] = {}
     for device in plant.devices.values():
         by_port.setdefault(device.port, {})[device.unit] = device
-    return [Listener(host, port, devices, plant, clock) for port, devices in sorted(by_port.items())]
+    return [Listener(host, port, devices, plant, clock, tls=tls) for port, devices in sorted(by_port.items())]
 
 
 async def start_all(servers: list[Listener], say: Callable[[Listener, OSError], None]) -> bool:
