@@ -21,11 +21,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 UNIT = "millrace-gateway.service"
+DEVICES = "millrace_gateway_devices"
 DEFAULTS = {"MILLRACE_HTTP_PORT": "9101", "MILLRACE_MQTT_PORT": "8883", "MILLRACE_OUTBOX_MAX_MB": "4096"}
 STEADY_S = 3.0
 """A gateway that answers for so long has its outbox open and its pollers started."""
+HOPELESS = 2
+"""A version that ended so often before it answered will not start."""
 PATIENCE_S = 10.0
-"""How long a gateway that has just started may take to reach the broker."""
+"""How long a gateway that has just started may take to reach broker and devices."""
 
 
 class Report:
@@ -94,7 +97,7 @@ def examine(box: Box) -> int:
         report.ill("nothing is installed here", "run install of a bundle")
         return 1
     if _examine_service(box, report):
-        _await(lambda: _needs(box).get("broker", False), PATIENCE_S)
+        _await(lambda: _needs(box).get("broker", False) and not _figures(box, DEVICES).get("unknown"), PATIENCE_S)
     _examine_broker(box, report)
     _examine_devices(box, report)
     _examine_outbox(box, report)
@@ -106,18 +109,16 @@ def examine(box: Box) -> int:
 
 
 def _examine_service(box: Box, report: Report) -> bool:
-    shown = _said("systemctl", "show", UNIT, "--property=ActiveState,SubState,NRestarts,UnitFileState")
-    state = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-    active = state.get("ActiveState", "unknown")
+    active = _property("ActiveState") or "unknown to systemd"
     if active != "active" or not box.is_live():
-        words = _said("journalctl", "--namespace=millrace", f"--unit={UNIT}", "--lines=3", "--output=cat", "--no-pager")
+        words = _said("journalctl", "--namespace=+millrace", f"--unit={UNIT}", "--lines=3", "--output=cat", "--no-pager")
         last_words = "its last words: " + " / ".join(words.split("\n"))
-        report.ill(f"the gateway does not run ({active}, {state.get('SubState')})", last_words)
+        report.ill(f"the gateway does not run ({active})", last_words)
         return False
-    restarts = int(state.get("NRestarts", 0))
+    restarts = int(_property("NRestarts") or 0)
     again = f", started again by itself {restarts} times: millrace-edge logs says why" if restarts else ""
     report.well(f"the gateway {box.settings.get('MILLRACE_INSTANCE')} runs{again}")
-    if state.get("UnitFileState") != "enabled":
+    if _property("UnitFileState") != "enabled":
         report.ill("it will not start with the computer", f"systemctl enable {UNIT}")
     return True
 
@@ -150,7 +151,7 @@ def _examine_broker(box: Box, report: Report) -> None:
 
 
 def _examine_devices(box: Box, report: Report) -> None:
-    states = {name: int(count) for name, count in _figures(box, "millrace_gateway_devices").items()}
+    states = {name: int(count) for name, count in _figures(box, DEVICES).items()}
     if not states:
         return
     shown = ", ".join(f"{count} {name}" for name, count in states.items() if count)
@@ -247,19 +248,23 @@ def _unsent(box: Box) -> str:
         count, oldest_h = _outbox(box)
     except sqlite3.DatabaseError as error:
         return f"messages that cannot be counted ({error})"
-    return f"{count} messages, the oldest of {oldest_h:.1f} hours ago," if count else ""
+    return f"{count:,} messages (the oldest {oldest_h:.1f} hours old)" if count else ""
 
 
 def _await_live(box: Box, limit_s: float) -> bool:
-    """Whether the gateway answers, and goes on answering for STEADY_S, within the limit."""
+    """Whether the gateway answers, and goes on answering for STEADY_S, within the limit and without ending twice before."""
     since: float | None = None
 
-    def is_steady() -> bool:
+    def is_decided() -> bool:
         nonlocal since
         since = (since or time.monotonic()) if box.is_live() else None
-        return since is not None and time.monotonic() - since >= STEADY_S
+        return time.monotonic() - since >= STEADY_S if since else int(_property("NRestarts") or 0) >= HOPELESS
 
-    return _await(is_steady, limit_s)
+    return _await(is_decided, limit_s) and since is not None
+
+
+def _property(name: str) -> str:
+    return _said("systemctl", "show", UNIT, f"--property={name}", "--value")
 
 
 def _await(condition: Callable[[], bool], limit_s: float) -> bool:

@@ -210,7 +210,7 @@ def test_box_reads_and_sends_over_tls_and_gives_back_what_it_took(box: Box, brok
     refused = box.millrace_edge("remove", "--purge")
     assert refused.returncode == 2
     assert re.search(
-        r"the outbox holds \d+ messages, the oldest of 0\.0 hours ago, that the database does not have", refused.stderr
+        r"the outbox holds \d+ messages \(the oldest 0\.0 hours old\) that the database does not have", refused.stderr
     )
     kept = box.millrace_edge("remove")
     assert kept.returncode == 0, kept.stderr
@@ -237,7 +237,7 @@ def _topics(broker: Broker) -> set[str]:
 def test_upgrade_keeps_the_settings_and_the_way_back(box: Box, tmp_path: Path) -> None:
     first = box.version
     newer = Box(box.root, _other_bundle(box.bundle, tmp_path / "newer", VERSION="9.9.9-0000cafe"))
-    versions = box.path("opt/millrace-edge")
+    versions, unit = box.path("opt/millrace-edge"), box.path("etc/systemd/system/millrace-gateway.service")
     # As if it had been unpacked already: what unpacking does is seen in `installed`.
     shutil.copytree(versions / first, versions / "9.9.9-0000cafe", symlinks=True, copy_function=os.link)
     (versions / "0.0.1-00000000").mkdir()
@@ -245,8 +245,10 @@ def test_upgrade_keeps_the_settings_and_the_way_back(box: Box, tmp_path: Path) -
     assert upgraded.returncode == 0, upgraded.stderr
     assert box.version == "9.9.9-0000cafe"
     assert sorted(path.name for path in versions.iterdir()) == sorted([first, "9.9.9-0000cafe", "current", "previous"])
+    assert "ExecStart=/opt/millrace-edge/9.9.9-0000cafe/venv/" in unit.read_text()
     assert box.millrace_edge("rollback").returncode == 0
     assert box.version == first
+    assert f"ExecStart=/opt/millrace-edge/{first}/venv/" in unit.read_text()
     assert "MILLRACE_INSTANCE=edge-2" in box.path("etc/millrace/edge.env").read_text()
     wants = box.path("etc/systemd/system/multi-user.target.wants/millrace-gateway.service")
     assert wants.resolve() == box.path("etc/systemd/system/millrace-gateway.service")
