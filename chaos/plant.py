@@ -35,6 +35,8 @@ from .schedule import OUTBOXES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DISK_MB = 64
+SERVICE_PORTS = range(20_000, 26_000)
+DEVICE_PORTS = range(26_000, 32_000)
 ANSWERS_WITHIN_S = 1.0
 START_LIMIT_S = 90.0
 
@@ -45,7 +47,7 @@ class Plant:
     def __init__(self, state: Path) -> None:
         self.places = Places(state, state / "config", REPOSITORY)
         self.processes = Processes(self.places.logs, os.environ)
-        self.ports = Ports(*_quiet_ports(9))
+        self.ports = Ports(*_quiet_ports(9, SERVICE_PORTS))
         self.has_small_disks = False
         self._hung: dict[str, int] = {}
         self._killed: set[int] = set()
@@ -61,6 +63,8 @@ class Plant:
         start_everything(self.places, self.ports, self.processes, mosquitto=find_mosquitto(), influxd=influxd)
         deadline_s = time.monotonic() + START_LIMIT_S
         while unwell := self.unwell():
+            for name, _ in self.tend():
+                raise CannotRun(f"{name} ended at once:\n{self.processes.log_tail(name)}")
             if time.monotonic() > deadline_s:
                 raise CannotRun(f"after {START_LIMIT_S:.0f} s not ready: {'; '.join(unwell)}")
             time.sleep(0.5)
@@ -166,15 +170,15 @@ def write_config(folder: Path) -> None:
     plant = folder / "plant.yaml"
     text = plant.read_text()
     used = sorted(set(re.findall(r"port: (\d+)", text)))
-    for old, new in zip(used, _quiet_ports(len(used)), strict=True):
+    for old, new in zip(used, _quiet_ports(len(used), DEVICE_PORTS), strict=True):
         text = text.replace(f"port: {old},", f"port: {new},")
     plant.write_text(text)
 
 
-def _quiet_ports(number: int) -> list[int]:
+def _quiet_ports(number: int, within: range) -> list[int]:
     """Free ports below those of outgoing connections: one of these could take a port while its server is away."""
     found: list[int] = []
-    for port in random.sample(range(20_000, 32_000), 2_000):
+    for port in random.sample(within, 2_000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -183,7 +187,7 @@ def _quiet_ports(number: int) -> list[int]:
         found.append(port)
         if len(found) == number:
             return found
-    raise CannotRun("no free ports from 20000 to 32000")
+    raise CannotRun(f"no free ports from {within.start} to {within.stop}")
 
 
 def _mount(folder: Path) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from chaos.schedule import OUTBOXES, PROCESSES, STARTS_FOR_S, Storm, TroubleKind, plan_storm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chaos.schedule import OUTBOXES, PROCESSES, STARTS_FOR_S, Storm, TroubleKind, plan_storm
 from millrace_simulator.faults import MACHINE_KINDS, FaultKind
 
 DEVICES = [f"D-{number:02}" for number in range(13)]

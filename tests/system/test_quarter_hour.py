@@ -1,5 +1,6 @@
-"""The whole system over a scripted quarter of an hour: a short past as backfill, then live with one fault of each kind and each
-process killed once. At the end nothing is lost, nothing stands twice, nothing is wrong, and every panel of every board answers.
+"""The demo over a quarter of an hour: a short past as backfill, then live with machines in trouble and a gateway that is killed. At
+the end nothing is lost, nothing stands twice, nothing is wrong, every panel of every board answers, and alerts and OEE are as they
+should be. What else can go wrong is chaos's business.
 """
 
 from __future__ import annotations
@@ -24,20 +25,14 @@ QUARTER_MS = 15 * 60_000
 PAST_DAYS = 0.4  # more than a shift, so that its OEE has been observed
 FAULT_S = 20
 LONG_S = 120  # longer than the rules' delays, so that an alert is raised
-KILLED = ("gateway", "mosquitto", "ingest", "influxd", "oee", "alerts")
 
-# One fault of each kind; the machine faults last are on machines whose connection stays well, so that they are seen.
+# The machine faults last are on machines whose connection stays well, so that they are seen.
 FAULTED = {
-    "LATHE-01": [FaultKind.REFUSE, FaultKind.DRIBBLE],
-    "PRESS-01": [FaultKind.EXCEPTION, FaultKind.DUPLICATE],
-    "CONV-01": [FaultKind.TRUNCATED, FaultKind.WRONG_UNIT],
-    "PACK-01": [FaultKind.SHORT, FaultKind.WRONG_TRANSACTION],
-    "IMM-02": [FaultKind.DROP, FaultKind.WRONG_FUNCTION],
-    "PACK-02": [FaultKind.SMALL, FaultKind.POWER_OFF],
-    "IMM-01": [FaultKind.JAM],
-    "CONV-02": [FaultKind.STOP, FaultKind.SLOW],
+    "PRESS-01": FaultKind.COUNTER_RESET,
+    "PACK-02": FaultKind.POWER_OFF,
+    "IMM-01": FaultKind.COUNTER_JUMP,
+    "CONV-01": FaultKind.JAM,
 }
-COUNTER_FAULTS = {"PRESS-01": FaultKind.COUNTER_RESET, "IMM-01": FaultKind.COUNTER_JUMP}
 
 
 def _get(url: str, token: str) -> Any:
@@ -61,15 +56,9 @@ def played(system: System) -> System:
     assert past.returncode == 0, past.stdout + past.stderr
     _fault(system, "CNC-01", FaultKind.OVERHEAT, LONG_S)
     _fault(system, "CNC-02", FaultKind.SILENT, LONG_S)
-    for round_ in range(2):
-        for device, kinds in FAULTED.items():
-            if round_ < len(kinds):
-                _fault(system, device, kinds[round_])
-        for name in KILLED[3 * round_ : 3 * round_ + 3]:
-            system.kill(name)
-            time.sleep(FAULT_S / 3)
-    for device, kind in COUNTER_FAULTS.items():
+    for device, kind in FAULTED.items():
         _fault(system, device, kind)
+    system.kill("gateway")
     time.sleep(FAULT_S)
     wait_until(lambda: _oldest_s(system) < 5, "the gateway's outbox to hold nothing but the last seconds", 120)
     return system
