@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.database import DiskRefused, InUse
+from millrace_contract.database import DiskRefused, InUse, transaction
 from millrace_contract.disk_trouble import DiskTrouble
 from millrace_contract.forwarder import Publish
 from millrace_contract.inbox import Inbox
@@ -265,6 +265,24 @@ def test_read_only_disk_drops_the_oldest_beyond_memory_and_tells_exactly(start: 
     assert sender.stats().dropped == 11
 
 
+def test_file_system_that_is_read_only_at_the_start_is_used_when_it_can_be_written(
+    start: Start, wire: Wire, small_disk: Path
+) -> None:
+    file = open_at(small_disk / "outbox.db")
+    with transaction(file.outbox.connection):
+        file.outbox.append(drafts(20))
+    file.close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    sender = start(path=small_disk / "outbox.db", limits=Limits(max_bytes=1_000_000))
+    sender.append(drafts(10, 20))
+    wait_until(lambda: "read-only" in (sender.stats().disk_problem or "").lower(), "the read-only file system noticed")
+    wait_until(lambda: sender.stats().held == 10, "messages in memory")
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    wait_until(lambda: sender.stats().confirmed == 30, "all confirmed")
+    assert sorted(wire.seqs()) == list(range(1, 31))
+    assert sender.stats().dropped == 0
+
+
 def test_inbox_that_cannot_be_emptied_keeps_the_newest() -> None:
     inbox = Inbox(3)
     inbox.put(drafts(5))
@@ -372,6 +390,54 @@ def test_clock_that_leaps_ahead_does_not_empty_the_outbox(start: Start, wire: Wi
     assert sender.stats().dropped == 0
     clock.advance(3_700)
     wait_until(lambda: next_tick().dropped == 10, "believed after an hour")
+
+
+def test_a_clock_set_ahead_between_two_runs_does_not_empty_the_outbox(start: Start, wire: Wire) -> None:
+    wire.is_confirming = False
+    sender = start(limits=Limits(max_age_ms=86_400_000))
+    sender.append(drafts(10))
+    wait_until(lambda: sender.stats().committed == 10, "all committed")
+    sender.stop()
+    clock = ManualClock(EPOCH_MS + 10 * 365 * 86_400_000)
+    sender = start(clock=clock, limits=Limits(max_age_ms=86_400_000))
+    clock.advance(2)
+    wait_until(lambda: sender.stats().oldest_age_s > 10**8, "the new time seen")
+    assert sender.stats().dropped == 0
+    clock.advance(3_700)
+    wait_until(lambda: sender.stats().dropped == 10, "believed after an hour")
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["running", "over a restart"])
+@pytest.mark.parametrize("steps_s", [[86_400], [-30], [-3_600], [86_400, -86_400]], ids=str)
+def test_a_clock_that_steps_loses_and_repeats_nothing(start: Start, wire: Wire, steps_s: list[int], *, is_restarted: bool) -> None:
+    clock = ManualClock(EPOCH_MS)
+    sender = start(clock=clock)
+
+    def append() -> None:
+        before = len(wire.seqs())
+        for _ in range(10):
+            clock.advance(0.1)
+            sender.append([telemetry("A", clock.now_ms()), telemetry("B", clock.now_ms())])
+        wait_until(lambda: len(wire.seqs()) == before + 20, "all published")
+
+    append()
+    for step_s in steps_s:
+        clock.step(step_s)
+        if is_restarted:
+            sender.stop()
+            sender = start(clock=clock)
+        append()
+    steps_back = sum(step_s < -60 for step_s in steps_s)
+    assert [entry.cause for entry in wire.ledger()] == ["clock_step"] * steps_back
+    streams: dict[str, list[dict[str, Any]]] = {}
+    for _, message in wire.messages:
+        streams.setdefault(message["stream"], []).append(message)
+    assert len(streams) == 1 + steps_back
+    for messages in streams.values():
+        assert [message["seq"] for message in messages] == list(range(1, len(messages) + 1))
+        for device in ("A", "B"):
+            times = [message["timestamp_ms"] for message in messages if message.get("device") == device]
+            assert times == sorted(set(times))
 
 
 def test_figures_say_how_long_the_outbox_lasts(start: Start, wire: Wire) -> None:
