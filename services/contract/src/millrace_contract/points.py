@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import add
 
 import msgspec
 
@@ -106,7 +105,7 @@ PACKML_CODES: Mapping[str, int] = {
 
 def telemetry_line(measurement: str, line: str, device: str, message: Telemetry) -> bytes:
     """One line: a field a reading, a quality field for each signal that is not good, and the message's identity."""
-    fields = _reading_fields(message.readings)
+    fields = [_reading_fields(message.readings)] if message.readings else []
     if message.quality:
         fields += [_quality_key(name) + _text(word).encode() for name, word in message.quality.items()]
     if message.stream is not None and message.seq is not None:
@@ -121,15 +120,21 @@ def telemetry_line(measurement: str, line: str, device: str, message: Telemetry)
     return b"%b %b %d000000" % (prefix, b",".join(fields), message.timestamp_ms)
 
 
-def _reading_fields(readings: Mapping[str, Value]) -> list[bytes]:
+def _reading_fields(readings: Mapping[str, Value]) -> bytes:
     # The encoder writes all numbers at once, each in the fewest digits that give it back; only texts need a look of their own.
     values = _encode(list(readings.values()))
-    if b'"' in values:
-        return [
-            _text_key(name) + _text(value).encode() if isinstance(value, str) else _key(name) + repr(value).encode()
-            for name, value in readings.items()
-        ]
-    return list(map(add, map(_key, readings), values[1:-1].split(b","))) if readings else []
+    if b'"' not in values:
+        return _fields_of(tuple(readings)) % tuple(values[1:-1].split(b","))
+    return b",".join(
+        _text_key(name) + _text(value).encode() if isinstance(value, str) else _key(name) + repr(value).encode()
+        for name, value in readings.items()
+    )
+
+
+@lru_cache(maxsize=512)
+def _fields_of(names: tuple[str, ...]) -> bytes:
+    """What a message with these numeric signals looks like, for % to fill in: the same signals come again and again."""
+    return b",".join(_key(name).replace(b"%", b"%%") + b"%b" for name in names)
 
 
 def text_field(name: str) -> str:
@@ -250,6 +255,13 @@ def device_lag_line(  # noqa: PLR0917
 def rollup_line(measurement: str, tags: tuple[tuple[str, str], ...], values: Mapping[str, float], time_ms: int) -> bytes:
     """A window of a roll-up, at its start."""
     return _line(measurement, tags, dict(values), time_ms, None)
+
+
+def stored_line(measurement: str, tags: Mapping[str, str], values: Mapping[str, Value | None], time_ns: int) -> bytes:
+    """A point as it was read from the database; tags without a value and fields without one are left out."""
+    fields = ",".join(f"{_field_key(name)}={_number_or_text(value)}" for name, value in values.items() if value is not None)
+    head = _prefix(measurement, tuple((name, value) for name, value in sorted(tags.items()) if value))
+    return f"{head} {fields} {time_ns}".encode()
 
 
 def _oee_line(measurement: str, tags: tuple[tuple[str, str], ...], document: OeeDocument, time_ms: int) -> bytes:

@@ -17,16 +17,23 @@ from pathlib import Path
 from typing import BinaryIO
 
 _NAME = re.compile(r"(?P<bucket>\w+)\.(?P<day>\d{4}-\d{2}-\d{2})\.(?P<instance>[A-Za-z0-9_-]+)\.(?P<part>\d+)\.lp\.gz")
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
 _LEVEL = 6
+_HEAD = bytes.fromhex("1f8b080000000000")
+"""How each gzip member begins that is written without a name and a time."""
 
 
-class TornEnd(Exception):
-    """The file ends inside a batch: its writer was killed. The batch was not confirmed and came again, into a later file."""
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The lines of one batch, or that it could not be read: `damaged` from byte `begin` on, up to the next that could.
 
+    `torn`: the file ends inside it, because its writer was killed; it was not confirmed and came again, into a later file.
+    """
 
-class DamagedFile(Exception):
-    """A batch does not agree with its checksum, or is no gzip at all."""
+    begin: int
+    lines: list[bytes]
+    damaged: bool = False
+    torn: bool = False
 
 
 @dataclass
@@ -117,19 +124,41 @@ def name_parts(path: Path) -> dict[str, str]:
     return match.groupdict()
 
 
-def batches(path: Path) -> Iterator[list[bytes]]:
-    """The lines of each batch. Raises TornEnd or DamagedFile after those that are whole, and OSError."""
+def batches(path: Path) -> Iterator[Batch]:
+    """Every batch in its order; behind a damaged one the search goes on. Raises OSError."""
     with path.open("rb") as file:
-        member, content, waiting, begun = zlib.decompressobj(31), bytearray(), b"", False
-        while waiting := waiting or file.read(_CHUNK_BYTES):
-            begun = True
-            try:
-                content += member.decompress(waiting)
-            except zlib.error as error:
-                raise DamagedFile(f"{path.name}: {error}") from error
-            waiting = member.unused_data
-            if member.eof:
-                yield bytes(content).splitlines()
-                member, content, begun = zlib.decompressobj(31), bytearray(), False
-        if begun:
-            raise TornEnd(f"{path.name} ends inside a batch")
+        begin, size = 0, os.fstat(file.fileno()).st_size
+        while begin < size:
+            lines, end = _member(file, begin)
+            if lines is not None:
+                yield Batch(begin, lines)
+                begin = end
+                continue
+            following = _next_member(file, begin + 1)
+            yield Batch(begin, [], damaged=end < size or following < size, torn=end == size == following)
+            begin = following
+
+
+def _member(file: BinaryIO, begin: int) -> tuple[list[bytes] | None, int]:
+    """The lines from `begin` on and where they end; None, and where the reading ended, if they are not whole."""
+    file.seek(begin)
+    member, content = zlib.decompressobj(31), bytearray()
+    try:
+        while not member.eof:
+            if not (chunk := file.read(_CHUNK_BYTES)):
+                return None, file.tell()
+            content += member.decompress(chunk)
+    except zlib.error:
+        return None, begin
+    return bytes(content).splitlines(), file.tell() - len(member.unused_data)
+
+
+def _next_member(file: BinaryIO, begin: int) -> int:
+    """Where the next batch seems to begin: that it does is known when it has been read. Else the file's end."""
+    file.seek(begin)
+    before = b""
+    while chunk := file.read(_CHUNK_BYTES):
+        if (found := (before + chunk).find(_HEAD)) >= 0:
+            return file.tell() - len(chunk) - len(before) + found
+        before = (before + chunk)[1 - len(_HEAD) :]
+    return file.tell()

@@ -1,68 +1,126 @@
-"""The commands `archive verify` and `archive import`."""
+"""The commands `archive verify`, `archive import` and `archive export`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
-from millrace_contract.runtime.influx import Influx, Refused
+from millrace_contract.points import BUCKETS, TELEMETRY_BUCKET
+from millrace_contract.runtime.clock import SystemClock
+from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
+from millrace_contract.times import format_timestamp
 
-from .archive import DamagedFile, TornEnd, batches, files, name_parts
-from .rejects import Reject, write_lines
+from . import cli
+from .archive import batches, files, name_parts
+from .archive_export import Export, ExportFailed, export
+from .rejects import write_lines
 from .settings import IngestSettings
+
+PROGRESS_EVERY_S = 2.0
 
 
 @dataclass
 class Outcome:
-    """What became of one file. `torn`: it ends inside a batch, which is a kill's trace and no damage."""
+    """What became of one file. `torn`: it ends inside a batch, which is a kill's trace and no damage.
+
+    `first_ms`, `last_ms`: times of its points.
+    """
 
     file: str
     batches: int = 0
     lines: int = 0
+    first_ms: int | None = None
+    last_ms: int | None = None
     torn: bool = False
+    damaged: int = 0
     problem: str | None = None
     refused: int = 0
     first_refusal: str | None = None
 
     @property
     def is_well(self) -> bool:
-        return self.problem is None and not self.refused
+        return self.problem is None and not self.refused and not self.damaged
+
+    def covers(self, first_ms: int, last_ms: int) -> None:
+        self.first_ms = first_ms if self.first_ms is None else min(self.first_ms, first_ms)
+        self.last_ms = last_ms if self.last_ms is None else max(self.last_ms, last_ms)
 
 
 def add_archive_arguments(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> list[argparse.ArgumentParser]:
-    """The parsers of `archive verify` and `import`."""
+    """The parsers of `archive verify`, `import` and `export`."""
     verify = commands.add_parser("verify", help="read every batch of the archive's files against its checksum")
     bring = commands.add_parser("import", help="write the archive's files into the database of this environment")
     for parser in (verify, bring):
         parser.add_argument(
             "paths", nargs="*", type=Path, metavar="PATH", help="files or folders (default: MILLRACE_INGEST_ARCHIVE)"
         )
-    return [verify, bring]
+    take = commands.add_parser("export", help="write what the database holds into files like those of the archive")
+    take.add_argument("folder", type=Path, metavar="FOLDER")
+    take.add_argument("--from", dest="begin", type=cli.moment, required=True, metavar="TIME", help="3d, or a timestamp with zone")
+    take.add_argument("--to", dest="end", type=cli.moment, metavar="TIME", help="default now")
+    take.add_argument("--bucket", action="append", choices=BUCKETS, help="only this one; may be given again (default: all)")
+    return [verify, bring, take]
 
 
 def archive(settings: IngestSettings, arguments: argparse.Namespace) -> int:
-    """Runs one of the two; exit status 1 unless every file is whole, and stored."""
-    chosen = _chosen(settings, arguments.paths)
-    if arguments.action == "verify":
-        outcomes = [_read(path, None) for path in chosen]
-    else:
-        with Influx(settings) as influx:
-            outcomes = [_read(path, influx) for path in chosen]
-    lines = [json.dumps(asdict(one)) if arguments.json else _in_words(one) for one in outcomes]
+    """Runs one of them; exit status 1 unless every file is whole, and stored."""
+    match arguments.action:
+        case "verify":
+            return _read_all(settings, arguments, None)
+        case "import":
+            with Influx(settings) as influx:
+                return _read_all(settings, arguments, influx)
+        case _:
+            return _export(settings, arguments)
+
+
+def _export(settings: IngestSettings, arguments: argparse.Namespace) -> int:
+    end_ms = SystemClock().now_ms() if arguments.end is None else arguments.end
+    if end_ms <= arguments.begin:
+        raise ConfigurationProblems([Problem("command line", 0, "--to", "is not after --from")])
+    wanted = Export(arguments.folder, arguments.begin, end_ms, tuple(arguments.bucket or BUCKETS))
+    progress = _Progress()
+    try:
+        with Influx(settings, timeout_s=60.0, epoch="ns") as influx:
+            lines = export(influx, wanted, lambda at_ms: progress.say(f"up to {format_timestamp(at_ms)}"))
+    except (Unavailable, Refused, QueryFailed, ExportFailed) as problem:
+        message = f"{problem}; what was written so far is whole, and exporting again does no harm"
+        _say(json.dumps({"error": message}) if arguments.json else message)
+        return EXIT_NOT_WELL
+    _say(json.dumps({"lines": lines}) if arguments.json else f"{lines} lines in {arguments.folder}; `archive verify` checks them")
+    return EXIT_WELL
+
+
+def _read_all(settings: IngestSettings, arguments: argparse.Namespace, influx: Influx | None) -> int:
+    outcomes: list[Outcome] = []
+    for path in _chosen(settings, arguments.paths):
+        outcomes.append(_read(path, influx, _Progress()))
+        _say(json.dumps(asdict(outcomes[-1])) if arguments.json else _in_words(outcomes[-1]))
+        if outcomes[-1].problem is not None and influx is not None:
+            break
     if not arguments.json:
         bad = sum(not one.is_well for one in outcomes)
-        lines.append(f"{len(outcomes)} files, {sum(one.lines for one in outcomes)} lines, {bad} not well")
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+        _say(f"{len(outcomes)} files, {sum(one.lines for one in outcomes)} lines, {bad} not well")
+        _advise(outcomes, imported=influx is not None)
     return EXIT_WELL if all(one.is_well for one in outcomes) else EXIT_NOT_WELL
+
+
+def _advise(outcomes: Sequence[Outcome], *, imported: bool) -> None:
+    if imported and outcomes[-1].problem is not None:
+        _say("the files behind it were not read; import again: what is stored already does not change")
+    raw = [one.first_ms for one in outcomes if name_parts(Path(one.file))["bucket"] == TELEMETRY_BUCKET]
+    if imported and (first_ms := min((one for one in raw if one is not None), default=None)) is not None:
+        _say(f"minutes and hours are made of them by: millrace-ingest rollup --from {format_timestamp(first_ms)}")
 
 
 def _chosen(settings: IngestSettings, paths: Sequence[Path]) -> list[Path]:
@@ -72,38 +130,67 @@ def _chosen(settings: IngestSettings, paths: Sequence[Path]) -> list[Path]:
     chosen: list[Path] = []
     for path in given:
         try:
+            path.stat()
             found = files(path) if path.is_dir() else [path]
             for one in found:
                 name_parts(one)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise ConfigurationProblems([Problem("command line", 0, str(path), str(error.strerror))]) from error
+        except ValueError as error:
             raise ConfigurationProblems([Problem("command line", 0, str(path), str(error))]) from error
+        if not found:
+            raise ConfigurationProblems([Problem("command line", 0, str(path), "holds no file of the archive")])
         chosen += found
     return chosen
 
 
-def _read(path: Path, influx: Influx | None) -> Outcome:
+def _read(path: Path, influx: Influx | None, progress: _Progress) -> Outcome:
     outcome = Outcome(str(path))
+    write: Callable[[bytes], None] | None = None if influx is None else partial(influx.write, name_parts(path)["bucket"])
     try:
-        for lines in batches(path):
-            rejects: list[Reject] = []
-            if influx is not None:
-                rejects = write_lines(partial(influx.write, name_parts(path)["bucket"]), lines)
-            outcome.batches += 1
-            outcome.lines += len(lines)
+        for batch in batches(path):
+            outcome.damaged += batch.damaged
+            outcome.torn = batch.torn
+            rejects = write_lines(write, batch.lines) if write is not None else []
             outcome.refused += len(rejects)
             if rejects and outcome.first_refusal is None:
                 outcome.first_refusal = rejects[0].reason
-    except TornEnd:
-        outcome.torn = True
-    except (DamagedFile, OSError, Unavailable, Refused) as problem:
+            if batch.lines:
+                outcome.batches += 1
+                outcome.lines += len(batch.lines)
+                times_ms = [int(line.rpartition(b" ")[2]) // 1_000_000 for line in batch.lines]
+                outcome.covers(min(times_ms), max(times_ms))
+            progress.say(f"{path.name}: {outcome.lines} lines")
+    except (OSError, Unavailable, Refused) as problem:
         outcome.problem = str(problem)
     return outcome
 
 
 def _in_words(one: Outcome) -> str:
     text = f"{one.file}: {one.batches} batches, {one.lines} lines"
+    if one.first_ms is not None and one.last_ms is not None:
+        text += f" of {format_timestamp(one.first_ms)} to {format_timestamp(one.last_ms)}"
     if one.torn:
         text += "; ends inside a batch, which came again into a later file"
+    if one.damaged:
+        text += f"; DAMAGED: {one.damaged} batch{'es' if one.damaged > 1 else ''} could not be read, all others were"
     if one.refused:
         text += f"; {one.refused} lines refused: {one.first_refusal}"
-    return f"{text}; {one.problem}; what comes behind it was not read" if one.problem else text
+    return f"{text}; {one.problem}" if one.problem else text
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+class _Progress:
+    """A line on a terminal every few seconds while something long goes on; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._said_s = time.monotonic()
+
+    def say(self, text: str) -> None:
+        if sys.stderr.isatty() and time.monotonic() - self._said_s > PROGRESS_EVERY_S:
+            self._said_s = time.monotonic()
+            sys.stderr.write(f"... {text}\n")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 import urllib3
@@ -48,7 +48,7 @@ class QueryFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series of an answer: rows as tuples in the order of `columns`; `time` is in milliseconds."""
+    """One series of an answer: rows as tuples in the order of `columns`; `time` is in milliseconds unless asked otherwise."""
 
     name: str
     tags: dict[str, str]
@@ -80,7 +80,9 @@ _DROPPED = re.compile(r"dropped[= ](\d+)")
 class Influx:
     """One connection to one InfluxDB. Not shared between threads that write: each has its own."""
 
-    def __init__(self, settings: DatabaseSettings, *, timeout_s: float = 10.0) -> None:
+    def __init__(self, settings: DatabaseSettings, *, timeout_s: float = 10.0, epoch: Literal["ms", "ns"] = "ms") -> None:
+        """`epoch`: the unit in which times of queries come back."""
+        self._epoch = epoch
         self._token = settings.influx_token.get_secret_value()
         self._url = settings.influx_url.rstrip("/")
         self._client = InfluxDBClient(
@@ -114,11 +116,11 @@ class Influx:
             raise Unavailable(f"InfluxDB at {self._url} does not answer: {_short(error)}") from error
 
     def query(self, bucket: str, influxql: str, **parameters: str | float) -> list[Series]:
-        """Run InfluxQL; `$name` in it is bound to `parameters`. Times come back in milliseconds.
+        """Run InfluxQL; `$name` in it is bound to `parameters`. Times come back in `epoch`.
 
         Raises Unavailable, Refused or QueryFailed.
         """
-        fields = {"db": bucket, "q": influxql, "epoch": "ms", "params": msgspec.json.encode(parameters).decode()}
+        fields = {"db": bucket, "q": influxql, "epoch": self._epoch, "params": msgspec.json.encode(parameters).decode()}
         try:
             response = self._pool.request(
                 "POST", f"{self._url}/query", fields=fields, headers=self._headers, encode_multipart=False
