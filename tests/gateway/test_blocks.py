@@ -185,20 +185,51 @@ def maps(draw: st.DrawFn) -> tuple[list[Signal], list[list[str]], Limits]:
     return signals, atomic, limits
 
 
+@st.composite
+def fences(draw: st.DrawFn) -> tuple[tuple[Barrier, ...], tuple[AddressRange, ...]]:
+    """What must not be crossed, and what must be read as one."""
+    tables, places = st.sampled_from(["holding", "input", "coil"]), st.integers(1, 300)
+    barriers = [Barrier(table=draw(tables), at=at) for at in draw(st.lists(places, max_size=3))]
+    barriers += [
+        Barrier(table=draw(tables), first=first, last=first + draw(st.integers(0, 9)))
+        for first in draw(st.lists(places, max_size=2))
+    ]
+    wholes = [
+        AddressRange(table=draw(tables), first=first, last=first + draw(st.integers(0, 12)))
+        for first in draw(st.lists(places, max_size=2))
+    ]
+    return tuple(barriers), tuple(wholes)
+
+
 @settings(deadline=None)
-@given(maps())
-def test_every_plan_keeps_its_promises(drawn: tuple[list[Signal], list[list[str]], Limits]) -> None:
+@given(maps(), fences())
+def test_every_plan_keeps_its_promises(
+    drawn: tuple[list[Signal], list[list[str]], Limits], fenced: tuple[tuple[Barrier, ...], tuple[AddressRange, ...]]
+) -> None:
     signals, atomic, limits = drawn
-    blocks = plan_blocks(signals, ReadRules(limits, tuple(atomic)))
+    barriers, wholes = fenced
+    try:
+        blocks = plan_blocks(signals, ReadRules(limits, tuple(atomic), wholes, barriers))
+    except UnreadableSignals:  # A barrier through a signal, a whole beyond the limits: then the rest must still hold without them.
+        barriers, wholes = (), ()
+        blocks = plan_blocks(signals, ReadRules(limits, tuple(atomic)))
     assert sorted(name for block in blocks for name in block.names) == sorted(signal.name for signal in signals)
     for block in blocks:
+        end = block.address + block.count
         assert 1 <= block.count <= (limits.max_bits if block.table == "coil" else limits.max_registers)
         for signal in block.signals:
             assert signal.table == block.table
             assert block.address <= signal.first
-            assert signal.end <= block.address + block.count
+            assert signal.end <= end
+        for barrier in barriers:
+            assert barrier.table != block.table or barrier.end <= block.address or end <= barrier.start
     for group in atomic:
         assert sum(bool(set(group) & set(block.names)) for block in blocks) == 1
+    for whole in wholes:
+        for signal in (s for s in signals if s.table == whole.table and s.first <= whole.last and whole.first < s.end):
+            (block,) = (each for each in blocks if signal.name in each.names)
+            assert block.address <= whole.first
+            assert whole.last < block.address + block.count
 
 
 @settings(deadline=None)

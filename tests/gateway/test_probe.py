@@ -63,6 +63,13 @@ def test_text_is_found_in_both_packings() -> None:
     assert matching(candidates("holding", {5: encode_text("BADC", "O1234", 4)}, "O1234")) == [(5, "string", "BADC")]
 
 
+def test_text_with_one_character_a_register_is_found_as_far_as_it_was_read() -> None:
+    low, high = bytes.fromhex("004f 0031 0032 0033"), bytes.fromhex("4f00 3100 3200 3300")
+    assert matching(candidates("holding", {5: low}, "O1234")) == [(5, "string_low", "ABCD")]
+    assert matching(candidates("holding", {5: high}, "O123")) == [(5, "string_high", "ABCD")]
+    assert not matching(candidates("holding", {5: low}, "O124"))
+
+
 def test_a_device_that_ends_early_is_read_as_far_as_it_goes() -> None:
     found = candidates("holding", {7: b"\x00\x2a"}, "42")
     assert {each.type for each in found} == {"int16", "uint16", "float16", "int8_high", "int8_low", "uint8_high", "uint8_low"}

@@ -55,6 +55,8 @@ def test_addresses_from_zero_and_from_one(tmp_path: Path) -> None:
         ("input", 16, "int16"),
         ("holding", 17, "uint16"),
     ]
+    text, _ = profile_from_tags("name,address,type\na,5,string_high(7)\n", "tags.csv", title="X")
+    assert "type: string_high, registers: 7" in text
     text, _ = profile_from_tags("name,register number,type\na,17,INT\n", "tags.csv", title="X")
     assert "address: 16, type: int16" in text
 
@@ -78,7 +80,7 @@ edge,65535,float32,
         "tags.csv:3: name: is empty",
         "tags.csv:4: address: 40011 looks like a reference number: name the column reference, or write 10",
         "tags.csv:5: type: 'int24' is not known; write one of bcd16, bcd32, bit, epoch32, epoch64, float16, float32, float64, "
-        "int16, int32, int64, int8_high, int8_low, string, uint16, uint32, uint64, uint8_high, uint8_low",
+        "int16, int32, int64, int8_high, int8_low, string, string_high, string_low, uint16, uint32, uint64, uint8_high, uint8_low",
         "tags.csv:6: bit: which bit of the holding register? write the address as 100.3, or a column bit",
         "tags.csv:7: type: SINT is one byte of a register: write int8_high, int8_low, uint8_high or uint8_low",
         "tags.csv:9: name: 'Twice' becomes twice, as line 8 did; give one another name",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .registers import BYTE_TYPES, NUMBER_TYPES, ORDERS, NotBcd, NotText, Value, decode_number, decode_text
+from .registers import BYTE_TYPES, NUMBER_TYPES, ORDERS, TEXT_BYTES, NotBcd, NotText, Value, decode_number, decode_text
 
 OTHER_SCALES: Final = (0.1, 0.01, 0.001, 10.0, 100.0)
 TEXT_REGISTERS: Final = 4
@@ -32,7 +32,7 @@ class Candidate:
         """To paste into a profile."""
         order = f", order: {self.order}" if self.type != "bit" else ""
         scale = f", scale: {self.scale:g}" if self.scale != 1 else ""
-        size = f", registers: {TEXT_REGISTERS}" if self.type == "string" else ""
+        size = f", registers: {TEXT_REGISTERS}" if self.type in TEXT_BYTES else ""
         return f"my_signal: {{table: {self.table}, address: {self.address}, type: {self.type}{order}{scale}{size}}}"
 
 
@@ -66,13 +66,13 @@ def _readings(table: str, payload: bytes) -> Iterator[tuple[str, str, Value | No
                 yield type_name, order, number if math.isfinite(number) else None
     for type_name in BYTE_TYPES:
         yield type_name, "ABCD", decode_number(type_name, "ABCD", payload[:2])
-    for order in ("ABCD", "BADC"):
+    for type_name, order in (("string", "ABCD"), ("string", "BADC"), ("string_high", "ABCD"), ("string_low", "ABCD")):
         try:
-            text = decode_text(order, payload[: 2 * TEXT_REGISTERS])
+            text = decode_text(order, payload[: 2 * TEXT_REGISTERS], type_name)
         except NotText:
             continue
         if len(text) >= SHORTEST_TEXT:
-            yield "string", order, text
+            yield type_name, order, text
 
 
 def _rescaled(candidate: Candidate, expected: str) -> Candidate:
@@ -86,8 +86,10 @@ def _rescaled(candidate: Candidate, expected: str) -> Candidate:
 
 def _matches(value: Value | None, expected: str, scale: float) -> bool:
     """Within half a unit of the last digit that the person gave: a display shows 68.7 for 68.6999."""
-    if value is None or isinstance(value, str):
-        return value == expected
+    if isinstance(value, str):  # A long text was read as far as TEXT_REGISTERS go.
+        return value == expected or (len(value) >= TEXT_REGISTERS and expected.startswith(value))
+    if value is None:
+        return False
     try:
         wanted = float(expected)
     except ValueError:

@@ -19,6 +19,8 @@ from millrace_contract.assets import signal_problem
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant import Signal
 
+from .registers import TEXT_BYTES
+
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "name": ("name", "tag", "tag name", "tagname", "signal", "variable", "symbol", "parameter", "item name"),
     "address": (
@@ -61,7 +63,7 @@ TYPES: Final[dict[str, str]] = {
     **dict.fromkeys(("lbcd", "bcd32", "bcd8", "long bcd"), "bcd32"),
     **dict.fromkeys(("string", "str", "char", "ascii", "text", "utf8"), "string"),
     **dict.fromkeys(("unix", "unix time", "epoch", "timestamp", "epoch32"), "epoch32"),
-    **{name: name for name in ("int8_high", "int8_low", "uint8_high", "uint8_low", "epoch64")},
+    **{name: name for name in ("string_high", "string_low", "int8_high", "int8_low", "uint8_high", "uint8_low", "epoch64")},
 }
 TABLES: Final[dict[str, str]] = {
     **dict.fromkeys(("coil", "coils", "1", "01", "fc1", "fc01", "0x", "output coil", "discrete output", "read coils"), "coil"),
@@ -180,8 +182,8 @@ def _signal(cells: Mapping[str, str]) -> tuple[str, dict[str, str | int | float]
     table, address, bit = _place(cells)
     type_name, characters = _type(cells, table, bit)
     keys: dict[str, str | int | float] = {"table": table, "address": address, "type": type_name}
-    if type_name == "string":
-        keys["registers"] = _string_registers(cells, characters)
+    if type_name in TEXT_BYTES:
+        keys["registers"] = _string_registers(cells, characters, 2 if type_name == "string" else 1)
     if bit is not None and table in ("holding", "input"):
         keys["bit"] = bit
     if "order" in cells:
@@ -256,15 +258,15 @@ def _type(cells: Mapping[str, str], table: str, bit: int | None) -> tuple[str, i
         if bit is None:
             raise _Unclear("bit", f"which bit of the {table} register? write the address as 100.3, or a column bit")
         type_name = "uint16"
-    return type_name, int(match[2]) if match and type_name == "string" else None
+    return type_name, int(match[2]) if match and type_name in TEXT_BYTES else None
 
 
-def _string_registers(cells: Mapping[str, str], characters: int | None) -> int:
+def _string_registers(cells: Mapping[str, str], characters: int | None, characters_each: int) -> int:
     if "registers" in cells:
         return _whole("registers", cells["registers"])
     if characters is None and "length" not in cells:
         raise _Unclear("registers", "a string needs its length: a column registers, or length in characters, or STRING(16)")
-    return ((characters or _whole("length", cells["length"])) + 1) // 2
+    return -(-(characters or _whole("length", cells["length"])) // characters_each)
 
 
 def _one_of(column: str, text: str, known: Mapping[str, str]) -> str:
