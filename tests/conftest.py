@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from millrace_contract.testing import Influxd, Mosquitto
+from millrace_contract.testing.hivemq import HiveMq
 
 
 def _need(binary: str | None, name: str, way_out: str) -> None:
@@ -24,6 +25,26 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     """A broker of the test's own, anonymous, on a free port."""
     _need(Mosquitto.binary(), "mosquitto", "install it from the system's packages")
     server = Mosquitto(tmp_path / "mosquitto")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def hivemq(tmp_path: Path) -> Iterator[HiveMq]:
+    """Another maker's broker."""
+    yield from _hivemq(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_hivemq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HiveMq]:
+    """One for many tests, because it starts slowly; each uses names of its own in it."""
+    yield from _hivemq(tmp_path_factory.mktemp("shared"))
+
+
+def _hivemq(folder: Path) -> Iterator[HiveMq]:
+    _need(HiveMq.binary(), "HiveMQ", "run scripts/hivemq")
+    server = HiveMq(folder / "hivemq")
     server.start()
     yield server
     server.stop()

@@ -28,7 +28,7 @@ from millrace_contract.runtime.mqtt import MqttSession
 from millrace_contract.runtime.session import Callbacks, Received
 from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.sender import OutboxSender
-from millrace_contract.testing import ManualClock, Mosquitto, wait_until
+from millrace_contract.testing import Broker, ManualClock, wait_until
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, numbers, open_at, telemetry
 
 
@@ -504,7 +504,7 @@ TAKING = "factory/_platform/ingest/1/status"
 class Confirmer:
     """An ingest that only counts: it confirms every message that it receives, one by one, and says whether it is there."""
 
-    def __init__(self, broker: Mosquitto, session_type: type[MqttSession] | type[WireSession]) -> None:
+    def __init__(self, broker: Broker, session_type: type[MqttSession] | type[WireSession]) -> None:
         self.seen: dict[str, list[int]] = {}
         self._session = session_type(
             broker.settings(),
@@ -536,7 +536,7 @@ class Confirmer:
 class Uplink:
     """The gateway's side: a session whose callbacks reach a sender."""
 
-    def __init__(self, broker: Mosquitto, session_type: type[MqttSession] | type[WireSession]) -> None:
+    def __init__(self, broker: Broker, session_type: type[MqttSession] | type[WireSession]) -> None:
         self.sender: OutboxSender
         self.session = session_type(
             broker.settings(),
@@ -561,12 +561,12 @@ class Uplink:
 
 @pytest.mark.broker
 def test_every_message_arrives_although_the_broker_is_killed(
-    mosquitto: Mosquitto, start: Start, session_type: type[MqttSession] | type[WireSession]
+    fresh_broker: Broker, start: Start, session_type: type[MqttSession] | type[WireSession]
 ) -> None:
-    uplink = Uplink(mosquitto, session_type)
+    uplink = Uplink(fresh_broker, session_type)
     sender = uplink.sender = start(publish=uplink.session.publish)
     sender.disconnected()
-    confirmer = Confirmer(mosquitto, session_type)
+    confirmer = Confirmer(fresh_broker, session_type)
     confirmer.start()
     uplink.session.start()
     clock = SystemClock()
@@ -575,9 +575,9 @@ def test_every_message_arrives_although_the_broker_is_killed(
             sender.append([telemetry(f"D{n}", clock.now_ms()) for n in range(5)])
         sent = 550 * round_number - 300
         wait_until(partial(has_published, sender, sent), "some on their way")
-        mosquitto.kill()
+        fresh_broker.kill()
         sender.append([telemetry("D9", clock.now_ms()) for _ in range(50)])
-        mosquitto.start()
+        fresh_broker.start()
     wait_until(lambda: sender.stats().committed == 1_650 and sender.stats().depth == 0, "an empty outbox", 60)
     [seqs] = confirmer.seen.values()
     assert merge_ranges((seq, seq) for seq in seqs) == [(1, 1_650)]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import queue
-import subprocess
 import threading
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,11 @@ from millrace_contract.runtime.mqtt import MqttSession
 from millrace_contract.runtime.session import Callbacks, Received
 from millrace_contract.runtime.settings import BrokerSettings
 from millrace_contract.runtime.wire_session import WireSession
-from millrace_contract.testing import Mosquitto, free_port, wait_until
+from millrace_contract.testing import Broker, BrokerSetup, Mosquitto, free_port, wait_until
 
 pytestmark = pytest.mark.broker
 
+ACCOUNTS = BrokerSetup(passwords={"gateway": "right"})
 SessionType = type[MqttSession] | type[WireSession]
 
 
@@ -52,12 +55,14 @@ Connect = Callable[..., Client]
 
 
 @pytest.fixture
-def connect(session_type: SessionType, mosquitto: Mosquitto) -> Iterator[Connect]:
+def connect(session_type: SessionType, broker: Broker) -> Iterator[Connect]:
     """Make clients of the kind under test, stopped at the end."""
     clients: list[Client] = []
 
+    own = uuid.uuid4().hex[:6]
+
     def make(client_id: str, settings: BrokerSettings | None = None, **options: Any) -> Client:
-        clients.append(Client(session_type, settings or mosquitto.settings(), client_id, **options))
+        clients.append(Client(session_type, settings or broker.settings(), f"{client_id}-{own}", **options))
         return clients[-1]
 
     yield make
@@ -70,21 +75,16 @@ def _up(client: Client) -> Client:
     return client
 
 
-def _configure(broker: Mosquitto, configuration: str) -> None:
-    broker.stop()
-    broker.configuration = configuration
-    broker.start()
+def _until_silence(client: Client) -> list[Received]:
+    """At least one message, and all that follow without a pause."""
+    heard = [client.messages.get(timeout=5)]
+    with suppress(queue.Empty):
+        while True:
+            heard.append(client.messages.get(timeout=0.2))
+    return heard
 
 
-def _accounts(broker: Mosquitto, acl: str = "") -> None:
-    """Account gateway with password right, and access rules."""
-    passwords, rules = broker.folder / "passwords", broker.folder / "acl"
-    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "gateway", "right"], check=True)
-    rules.write_text(acl)
-    _configure(broker, f"allow_anonymous false\npassword_file {passwords}\n" + (f"acl_file {rules}" if acl else ""))
-
-
-def test_what_was_not_acknowledged_comes_again(connect: Connect) -> None:
+def test_what_was_not_acknowledged_comes_again(connect: Connect, broker: Broker) -> None:
     options = {"filters": ["t/+"], "persistent": True, "manual_ack": True}
     consumer, publisher = _up(connect("consumer", **options)), _up(connect("publisher"))
     token = publisher.session.publish("t/a", b"1")
@@ -100,7 +100,10 @@ def test_what_was_not_acknowledged_comes_again(connect: Connect) -> None:
 
     third = _up(connect("consumer", **options))
     publisher.session.publish("t/a", b"2")
-    assert third.messages.get(timeout=5).payload == b"2"
+    heard = third.payloads(1)
+    if not isinstance(broker, Mosquitto) and heard == [b"1"]:
+        heard = third.payloads(1)  # Once too often is allowed: the acknowledgement and the end came together.
+    assert heard == [b"2"]
 
 
 def test_without_a_persistent_session_nothing_is_kept(connect: Connect) -> None:
@@ -113,7 +116,7 @@ def test_without_a_persistent_session_nothing_is_kept(connect: Connect) -> None:
     assert back.payloads(1) == [b"heard"]
 
 
-def test_every_publish_of_several_threads_is_answered_and_arrives_in_order(connect: Connect, mosquitto: Mosquitto) -> None:
+def test_every_publish_of_several_threads_is_answered_and_arrives_in_order(connect: Connect, broker: Broker) -> None:
     count, threads = 1_000, 4
     consumer, publisher = _up(connect("consumer", filters=["t/+"])), _up(connect("publisher"))
     taken: list[list[int | None]] = [[] for _ in range(threads)]
@@ -142,41 +145,38 @@ def test_the_broker_sends_no_more_than_we_take_unacknowledged(connect: Connect) 
     for number in range(20):
         publisher.session.publish("t/a", b"%d" % number)
         publisher.published.get(timeout=5)
-    held = [consumer.messages.get(timeout=5) for _ in range(5)]
-    with pytest.raises(queue.Empty):
-        consumer.messages.get(timeout=0.2)
-    heard = list(held)
-    while len(heard) < 20:
-        for message in held:
+    rounds: list[list[Received]] = []
+    while sum(map(len, rounds)) < 20:
+        rounds.append(_until_silence(consumer))
+        for message in rounds[-1]:
             consumer.session.acknowledge(message)
-        held = [consumer.messages.get(timeout=5) for _ in range(min(5, 20 - len(heard)))]
-        heard += held
-    assert [int(message.payload) for message in heard] == list(range(20))
+    assert len(rounds[0]) <= 5  # mosquitto 2.0 no longer keeps count afterwards
+    assert [int(message.payload) for held in rounds for message in held] == list(range(20))
 
 
-def test_a_killed_broker_is_noticed_and_nothing_is_published_meanwhile(connect: Connect, mosquitto: Mosquitto) -> None:
+def test_a_killed_broker_is_noticed_and_nothing_is_published_meanwhile(connect: Connect, broker: Broker) -> None:
     client = _up(connect("survivor", filters=["s/+"]))
     generation = client.session.generation
-    mosquitto.kill()
+    broker.kill()
     wait_until(lambda: not client.session.is_connected, "the session to notice")
     wait_until(lambda: client.events == ["connected", "disconnected"], "the callback")
     assert client.session.publish("s/a", b"lost") is None
     assert client.session.problem
-    mosquitto.start()
+    broker.start()
     _up(client)
     assert client.session.generation == generation + 1
     client.session.publish("s/a", b"kept")
     assert client.payloads(1) == [b"kept"]
 
 
-def test_a_message_of_an_earlier_connection_is_not_acknowledged_on_the_next(connect: Connect, mosquitto: Mosquitto) -> None:
+def test_a_message_of_an_earlier_connection_is_not_acknowledged_on_the_next(connect: Connect, broker: Broker) -> None:
     consumer = _up(connect("consumer", filters=["t/+"], persistent=True, manual_ack=True))
     publisher = _up(connect("publisher"))
     publisher.session.publish("t/a", b"1")
     stale = consumer.messages.get(timeout=5)
-    mosquitto.stop()
+    broker.stop()
     wait_until(lambda: not consumer.session.is_connected, "the session to notice")
-    mosquitto.start()
+    broker.start()
     _up(consumer)
     fresh = consumer.messages.get(timeout=10)
     assert (fresh.payload, fresh.generation) == (b"1", stale.generation + 1)
@@ -185,46 +185,50 @@ def test_a_message_of_an_earlier_connection_is_not_acknowledged_on_the_next(conn
     assert connect("consumer", filters=["t/+"], persistent=True, manual_ack=True).payloads(1) == [b"1"]
 
 
-def test_a_broker_that_hangs_is_noticed(connect: Connect, mosquitto: Mosquitto) -> None:
+def test_a_broker_that_hangs_is_noticed(connect: Connect, broker: Broker) -> None:
     client = _up(connect("patient", filters=["s/+"], keepalive_s=2))
-    mosquitto.pause()
+    broker.pause()
     try:
         client.session.publish("s/a", b"into the void")
         wait_until(lambda: not client.session.is_connected, "the session to notice")
     finally:
-        mosquitto.resume()
+        broker.resume()
     _up(client)
     client.session.publish("s/a", b"kept")
-    assert b"kept" in client.payloads(1) + ([] if client.messages.empty() else client.payloads(1))
+    if (first := client.payloads(1)) == [b"into the void"]:
+        first = client.payloads(1)
+    assert first == [b"kept"]
 
 
-def test_a_quiet_connection_stays(connect: Connect, mosquitto: Mosquitto) -> None:
-    client = _up(connect("quiet", filters=["s/+"], keepalive_s=1))
+def test_a_quiet_connection_stays(connect: Connect, broker: Broker) -> None:
+    client = _up(connect("quiet", filters=["s/+"], keepalive_s=3))
     witness = _up(connect("witness", filters=["w/+"]))
     heard = threading.Event()
-    threading.Timer(3.0, heard.set).start()  # Three times what the broker would bear without a word.
-    heard.wait(5)
+    threading.Timer(5.0, heard.set).start()  # Longer than the broker bears without a word: one and a half keep-alives.
+    heard.wait(10)
     witness.session.publish("s/a", b"still there")
     assert client.payloads(1) == [b"still there"]
     assert client.events == ["connected"]
 
 
-def test_wrong_password_is_said_in_words(connect: Connect, mosquitto: Mosquitto) -> None:
-    _accounts(mosquitto)
-    client = connect("stranger", mosquitto.settings("gateway", "wrong"))
+def test_wrong_password_is_said_in_words(connect: Connect, broker: Broker) -> None:
+    broker.set_up(ACCOUNTS)
+    client = connect("stranger", broker.settings("gateway", "wrong"))
     wait_until(lambda: "refuses the account gateway" in (client.session.problem or ""), "the refusal in words")
     assert not client.session.is_connected
-    _up(connect("friend", mosquitto.settings("gateway", "right")))
+    _up(connect("friend", broker.settings("gateway", "right")))
 
 
-def test_a_refused_publish_does_not_count_as_delivered(connect: Connect, mosquitto: Mosquitto) -> None:
-    _accounts(mosquitto, "user gateway\ntopic readwrite allowed/#\n")
-    client = _up(connect("gateway-1", mosquitto.settings("gateway", "right"), filters=["allowed/#"]))
+def test_a_refused_publish_does_not_count_as_delivered(connect: Connect, broker: Broker) -> None:
+    broker.set_up(replace(ACCOUNTS, filters={"gateway": "allowed/#"}))
+    client = _up(connect("gateway-1", broker.settings("gateway", "right"), filters=["allowed/#"]))
     refused = client.session.publish("forbidden/a", b"1")
-    allowed = client.session.publish("allowed/a", b"2")
-    answers = dict(client.published.get(timeout=5) for _ in range(2))
-    assert answers == {refused: False, allowed: True}
-    assert client.session.problem == "the broker refuses a publish of gateway: Not authorized"
+    assert client.published.get(timeout=5) == (refused, False)
+    problem = "the broker refuses a publish of gateway: Not authorized"
+    assert client.session.problem in (problem, "connection lost: Not authorized")
+    # Some brokers end the connection too.
+    wait_until(lambda: client.session.publish("allowed/a", b"2") is not None, "the next publish to be taken")
+    assert client.published.get(timeout=5)[1] is True
     assert client.payloads(1) == [b"2"]
 
 
@@ -237,10 +241,10 @@ def test_nobody_at_home_is_said_in_words(connect: Connect) -> None:
     assert not client.session.is_running
 
 
-def test_a_message_too_large_for_the_broker_stops_no_other(mosquitto: Mosquitto) -> None:
+def test_a_message_too_large_for_the_broker_stops_no_other(broker: Broker) -> None:
     """Over paho it ends the connection each time that it is sent; nothing of ours is so large (256 KiB)."""
-    _configure(mosquitto, "allow_anonymous true\nmax_packet_size 10000")
-    client = _up(Client(WireSession, mosquitto.settings(), "large", filters=["t/+"]))
+    broker.set_up(BrokerSetup(packet_bytes=10_000))
+    client = _up(Client(WireSession, broker.settings(), "large", filters=["t/+"]))
     large = client.session.publish("t/a", b"x" * 20_000)
     small = client.session.publish("t/a", b"x" * 9_000)
     assert dict(client.published.get(timeout=5) for _ in range(2)) == {large: False, small: True}
@@ -250,14 +254,14 @@ def test_a_message_too_large_for_the_broker_stops_no_other(mosquitto: Mosquitto)
     client.session.stop()
 
 
-def test_what_is_far_too_much_to_wait_is_not_taken(mosquitto: Mosquitto) -> None:
-    client = _up(Client(WireSession, mosquitto.settings(), "eager"))
-    mosquitto.pause()
+def test_what_is_far_too_much_to_wait_is_not_taken(broker: Broker) -> None:
+    client = _up(Client(WireSession, broker.settings(), "eager"))
+    broker.pause()
     try:
         payload = b"x" * 1_000_000
         taken = [client.session.publish("t/a", payload) for _ in range(80)]
     finally:
-        mosquitto.resume()
+        broker.resume()
     assert taken[0] is not None
     assert taken[-1] is None
     answers = dict(client.published.get(timeout=20) for token in taken if token is not None)
@@ -293,12 +297,12 @@ def _certificate(folder: Path) -> tuple[Path, Path, Path]:
     return paths
 
 
-def test_tls_with_our_own_authority_and_no_other(connect: Connect, mosquitto: Mosquitto, tmp_path: Path) -> None:
+def test_tls_with_our_own_authority_and_no_other(connect: Connect, broker: Broker, tmp_path: Path) -> None:
     ca, certificate, key = _certificate(tmp_path)
-    for path in (tmp_path, mosquitto.folder, *tmp_path.iterdir()):
+    for path in (tmp_path, broker.folder, *tmp_path.iterdir()):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    _configure(mosquitto, f"allow_anonymous true\ncertfile {certificate}\nkeyfile {key}")
-    settings = mosquitto.settings().model_copy(update={"mqtt_ca": ca})
+    broker.set_up(BrokerSetup(certificate=certificate, key=key))
+    settings = broker.settings().model_copy(update={"mqtt_ca": ca})
     client = _up(connect("secret", settings, filters=["t/+"]))
     large = bytes(range(256)) * 400
     for number in range(200):
@@ -312,3 +316,14 @@ def test_tls_with_our_own_authority_and_no_other(connect: Connect, mosquitto: Mo
     stranger = connect("misled", settings.model_copy(update={"mqtt_ca": other}))
     wait_until(lambda: stranger.session.problem != "not connected yet", "the problem")
     assert not stranger.session.is_connected
+
+
+def test_two_of_one_name_give_way_to_each_other_and_say_so(connect: Connect) -> None:
+    options = {"filters": ["t/+"], "persistent": True}
+    first = _up(connect("gateway-edge-1", **options))
+    second = _up(connect("gateway-edge-1", **options))
+    wait_until(lambda: first.session.notices or second.session.notices, "one of them to notice", 30)
+    [words] = first.session.notices or second.session.notices
+    assert words.startswith("the broker gives our connection to another gateway with the name edge-1-")
+    # Each stays away twice as long every time, so that each has had a few turns at most, not dozens.
+    assert len(first.events) + len(second.events) <= 20

@@ -66,7 +66,12 @@ class StatusReporter:
     def _run(self) -> None:
         while not self._stopped:
             self._wanted.clear()
-            status = msgspec.structs.replace(self._collect(self._base), timestamp=format_timestamp(self._clock.now_ms()))
+            status = self._collect(self._base)
+            status = msgspec.structs.replace(
+                status,
+                timestamp=format_timestamp(self._clock.now_ms()),
+                problems=[*status.problems, *self._session.notices],
+            )
             self._session.publish(self._topic, encode(status), retain=True)
             self._wanted.wait(INTERVAL_S)
 

@@ -1,4 +1,4 @@
-"""Mosquitto and influxd as child processes of a test."""
+"""Brokers and influxd as child processes of a test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -38,13 +39,19 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 15
         time.sleep(0.02)
 
 
-class _Server:
+def cached(name: str) -> str | None:
+    """A program that one of our scripts has put into the cache."""
+    path = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "millrace" / "bin" / name
+    return str(path) if path.exists() else None
+
+
+class Server:
     """A child process that can be killed, started again on the same data, and stopped in good order."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> Sequence[str]:
         raise NotImplementedError
@@ -54,15 +61,15 @@ class _Server:
 
     @property
     def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        assert self.process is not None
+        return self.process.pid
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         command = self.command()  # once: it writes the configuration, which the server must not read half-written
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        process = self._process
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = self.process
 
         def ready() -> bool:
             if process.poll() is not None:
@@ -87,21 +94,57 @@ class _Server:
         os.kill(self.pid, signal.SIGCONT)
 
     def _end(self, number: signal.Signals) -> None:
-        if self._process is None:
+        if self.process is None:
             return
-        self._process.send_signal(number)
+        self.process.send_signal(number)
         try:
-            self._process.wait(20)
+            self.process.wait(20)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(20)
-        self._process = None
+            self.process.kill()
+            self.process.wait(20)
+        self.process = None
 
 
-class Mosquitto(_Server):
-    """A broker on loopback; anonymous unless `configuration` says otherwise."""
+@dataclass(frozen=True)
+class BrokerSetup:
+    """What a test asks of a broker, whoever made it."""
 
-    def __init__(self, folder: Path, configuration: str = "allow_anonymous true") -> None:
+    passwords: Mapping[str, str] = field(default_factory=dict)
+    """By account; empty: anybody may connect."""
+    filters: Mapping[str, str] = field(default_factory=dict)
+    """The one topic filter that an account may read and write; without: any."""
+    packet_bytes: int = 0
+    """The largest packet that it takes; 0: its own limit."""
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class Broker(Server):
+    """An MQTT 5 broker on loopback; anonymous and without TLS unless `setup` says otherwise."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.setup = BrokerSetup()
+
+    def set_up(self, setup: BrokerSetup) -> None:
+        """Start again with another setup."""
+        self.stop()
+        self.setup = setup
+        self.start()
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def settings(self, username: str = "", password: str = "") -> BrokerSettings:
+        return BrokerSettings(mqtt_host="127.0.0.1", mqtt_port=self.port, mqtt_username=username, mqtt_password=SecretStr(password))
+
+
+class Mosquitto(Broker):
+    """`configuration`: further lines of mosquitto.conf."""
+
+    def __init__(self, folder: Path, configuration: str = "") -> None:
         super().__init__(folder)
         self.configuration = configuration
 
@@ -114,20 +157,31 @@ class Mosquitto(_Server):
         path.write_text(
             f"listener {self.port} 127.0.0.1\n{'user root' if os.getuid() == 0 else ''}\n"
             f"persistence true\npersistence_location {self.folder}/\nautosave_interval 5\n"
-            f"max_queued_messages 1000000\nset_tcp_nodelay true\n{self.configuration}\n"
+            f"max_queued_messages 1000000\nset_tcp_nodelay true\n{self._asked()}\n{self.configuration}\n"
         )
         return [self.binary() or "mosquitto", "-c", str(path)]
 
-    def answers(self) -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(0.5)
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+    def _asked(self) -> str:
+        setup, lines = self.setup, []
+        if setup.passwords:
+            passwords = self.folder / "passwords"
+            passwords.write_text("".join(f"{name}:{password}\n" for name, password in setup.passwords.items()))
+            subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True)
+            lines += ["allow_anonymous false", f"password_file {passwords}"]
+        elif "allow_anonymous" not in self.configuration:
+            lines.append("allow_anonymous true")
+        if setup.filters:
+            rules = self.folder / "acl"
+            rules.write_text("".join(f"user {name}\ntopic readwrite {topic}\n" for name, topic in setup.filters.items()))
+            lines.append(f"acl_file {rules}")
+        if setup.packet_bytes:
+            lines.append(f"max_packet_size {setup.packet_bytes}")
+        if setup.certificate is not None:
+            lines += [f"certfile {setup.certificate}", f"keyfile {setup.key}"]
+        return "\n".join(lines)
 
-    def settings(self, username: str = "", password: str = "") -> BrokerSettings:
-        return BrokerSettings(mqtt_host="127.0.0.1", mqtt_port=self.port, mqtt_username=username, mqtt_password=SecretStr(password))
 
-
-class Influxd(_Server):
+class Influxd(Server):
     """An InfluxDB 2 on loopback with every bucket and one all-powerful token."""
 
     ORG = "millrace"
@@ -135,8 +189,7 @@ class Influxd(_Server):
 
     @staticmethod
     def binary() -> str | None:
-        cached = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "millrace" / "bin" / "influxd"
-        return os.environ.get("MILLRACE_INFLUXD") or shutil.which("influxd") or (str(cached) if cached.exists() else None)
+        return os.environ.get("MILLRACE_INFLUXD") or shutil.which("influxd") or cached("influxd")
 
     @property
     def url(self) -> str:
