@@ -42,6 +42,7 @@ class Outcome:
     torn: bool = False
     damaged: int = 0
     problem: str | None = None
+    is_database_away: bool = False
     refused: int = 0
     first_refusal: str | None = None
 
@@ -106,7 +107,7 @@ def _read_all(settings: IngestSettings, arguments: argparse.Namespace, influx: I
     for path in _chosen(settings, arguments.paths):
         outcomes.append(_read(path, influx, _Progress()))
         _say(json.dumps(asdict(outcomes[-1])) if arguments.json else _in_words(outcomes[-1]))
-        if outcomes[-1].problem is not None and influx is not None:
+        if outcomes[-1].is_database_away:
             break
     if not arguments.json:
         bad = sum(not one.is_well for one in outcomes)
@@ -116,7 +117,7 @@ def _read_all(settings: IngestSettings, arguments: argparse.Namespace, influx: I
 
 
 def _advise(outcomes: Sequence[Outcome], *, imported: bool) -> None:
-    if imported and outcomes[-1].problem is not None:
+    if outcomes[-1].is_database_away:
         _say("the files behind it were not read; import again: what is stored already does not change")
     raw = [one.first_ms for one in outcomes if name_parts(Path(one.file))["bucket"] == TELEMETRY_BUCKET]
     if imported and (first_ms := min((one for one in raw if one is not None), default=None)) is not None:
@@ -161,7 +162,9 @@ def _read(path: Path, influx: Influx | None, progress: _Progress) -> Outcome:
                 times_ms = [int(line.rpartition(b" ")[2]) // 1_000_000 for line in batch.lines]
                 outcome.covers(min(times_ms), max(times_ms))
             progress.say(f"{path.name}: {outcome.lines} lines")
-    except (OSError, Unavailable, Refused) as problem:
+    except Unavailable as problem:
+        outcome.problem, outcome.is_database_away = str(problem), True
+    except (OSError, Refused) as problem:
         outcome.problem = str(problem)
     return outcome
 
