@@ -1,188 +1,241 @@
-"""What it costs to read many devices and bring their signals to the broker through the outbox.
+"""What it costs to read many devices and to bring their signals to the broker through the outbox, beside Telegraf.
 
-A fast Modbus server of its own process answers for every device and counts what it serves; a subscriber counts what arrives, and
-confirms it as ingest would. Late cycles are the gateway's own count. Prints one JSON object a rate.
+A Modbus server of its own process answers for every device and sees when it is read; a subscriber counts what arrives, and confirms
+it as ingest would. Late is a read that begins more than a tenth of its interval later than one interval after the one before.
+Telegraf (without an outbox) reads the same devices with max_insert and publishes JSON with QoS 1, where it is installed.
 
-usage: python benchmarks/gateway.py [--rates 10000,100000] [--devices 100] [--signals 100]
-       python benchmarks/gateway.py --serve PORT
+usage: python benchmarks/gateway.py [--case NAME ...] [--seconds N] [--rates N,N] [--without-telegraf] [--json]
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import re
-import signal
-import struct
 import subprocess
 import sys
-import tempfile
-import threading
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from _measuring import BROKER, GATEWAY, ROOT, Cost, start_service, write_plant
+from _measuring import GATEWAY
+from _modbus_load import CONTIGUOUS, Device, Place, Run, Stage, devices, measure, scattered, stage, start_gateways
+from _telegraf import BEST, DEFAULT, find_telegraf, start_telegraf
 
-from millrace_contract.messages import Status, Stored, decode, encode
-from millrace_contract.ranges import merge_ranges
-from millrace_contract.runtime.session import Callbacks, Received
-from millrace_contract.runtime.wire_session import WireSession
-from millrace_contract.testing import Mosquitto, free_port, wait_until
-from millrace_contract.topics import Kind, Topics
+from millrace_contract.testing import free_port
 
-TOPICS = Topics(ROOT)
-STATUS = TOPICS.status("gateway", GATEWAY)
-TAKING = TOPICS.status("ingest", "1")
-NUMBER = re.compile(rb'"stream":"([^"]+)","seq":(\d+)')
-CONFIRM_S = 0.25
-REGISTERS = struct.pack(">100f", *(20 + place / 7 for place in range(100)))
+LATE_SHARE = 0.1
+SUSTAINED_LATE = 0.005
+Row = dict[str, object]
 
 
-class Device(asyncio.Protocol):
-    """Modbus TCP, function code 3, 200 registers that never change."""
-
-    served = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._answers: dict[bytes, bytes] = {}
-
-    def data_received(self, data: bytes) -> None:
-        for at in range(0, len(data) - 11, 12):
-            request = data[at + 6 : at + 12]
-            answer = self._answers.get(request)
-            if answer is None:
-                unit, function, address, count = struct.unpack(">BBHH", request)
-                registers = REGISTERS[2 * address : 2 * (address + count)]
-                answer = struct.pack(">HHBBB", 0, 3 + len(registers), unit, function, len(registers)) + registers
-                self._answers[request] = answer
-            Device.served += 1
-            self._transport.write(data[at : at + 2] + answer)
+@dataclass(frozen=True)
+class Options:
+    seconds: float
+    with_telegraf: bool
+    rates: tuple[int, ...]
 
 
-async def serve(port: int) -> None:
-    """Until killed; prints how many requests were answered at each SIGUSR1."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGUSR1, lambda: print(Device.served, flush=True))
-    server = await loop.create_server(Device, "0.0.0.0", port, backlog=1_000)
-    print("ready", flush=True)
-    async with server:
-        await server.serve_forever()
+def run_gateway(
+    options: Options, count: int, interval_s: float, *, signals: tuple[Place, ...] = CONTIGUOUS, gateways: int = 1
+) -> Run:
+    with stage() as on:
+        names = [GATEWAY] if gateways == 1 else [f"bench-{number}" for number in range(1, gateways + 1)]
+        members = devices(count, on.port, signals=signals, gateways=names)
+        return measure(
+            on,
+            lambda on: start_gateways(on, members, interval_s),
+            expected=count,
+            signals=len(signals),
+            seconds=max(options.seconds, 2.5 * interval_s),
+        )
 
 
-class Subscriber:
-    """Counts messages of telemetry and confirms them; hears the gateway's own status."""
-
-    def __init__(self, broker: Mosquitto) -> None:
-        self.messages = 0
-        self.backfill = 0
-        self.figures: list[dict[str, float | None]] = []
-        self._seqs: dict[str, list[tuple[int, int]]] = {}
-        self._lock = threading.Lock()
-        callbacks = Callbacks(message=self._take, connected=self._connected)
-        filters = [*TOPICS.filters(Kind.TELEMETRY), STATUS]
-        self.session = WireSession(broker.settings(), "ingest-1", callbacks, filters=filters, receive_maximum=10_000)
-        self.session.start()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._confirm, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-        self.session.stop()
-
-    def _connected(self) -> None:
-        self.session.publish(TAKING, encode(Status(service="ingest", instance="1", alive=True, taking=True)), retain=True)
-
-    def _take(self, received: Received) -> None:
-        if received.topic == STATUS:
-            self.figures.append(dict(decode(Status, received.payload).figures))
-            return
-        self.messages += 1
-        self.backfill += b'"backfill"' in received.payload
-        found = NUMBER.search(received.payload)
-        assert found is not None
-        seq = int(found[2])
-        with self._lock:
-            self._seqs.setdefault(found[1].decode(), []).append((seq, seq))
-
-    def _confirm(self) -> None:
-        while not self._stopping.wait(CONFIRM_S):
-            with self._lock:
-                taken, self._seqs = self._seqs, {}
-            for stream, seqs in taken.items():
-                self.session.publish(TOPICS.stored(GATEWAY), encode(Stored(stream=stream, seqs=merge_ranges(seqs))))
+def run_telegraf(
+    options: Options, count: int, interval_s: float, *, signals: tuple[Place, ...] = CONTIGUOUS, optimization: str = BEST
+) -> Run | None:
+    """None where it is not wanted or not there."""
+    binary = find_telegraf()
+    if binary is None or not options.with_telegraf:
+        return None
+    with stage() as on:
+        members = devices(count, on.port, signals=signals)
+        return measure(
+            on,
+            lambda on: [
+                start_telegraf(
+                    binary, on.folder, members, interval_s=interval_s, broker_port=on.broker.port, optimization=optimization
+                )
+            ],
+            expected=count,
+            signals=len(signals),
+            seconds=max(options.seconds, 2.5 * interval_s),
+        )
 
 
-def measure(folder: Path, rate: int, devices: int, signals: int) -> dict[str, object]:
-    port, interval_s = free_port(), devices * signals / rate
-    broker = Mosquitto(folder / "mosquitto", BROKER)
-    broker.start()
-    write_plant(folder / "config", devices=devices, signals=signals, interval_s=interval_s, port=port)
-    server = subprocess.Popen([sys.executable, __file__, "--serve", str(port)], stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    assert server.stdout.readline() == "ready\n"
-    subscriber = Subscriber(broker)
-    gateway = start_service("gateway", folder, broker, instance=GATEWAY)
-
-    def served() -> int:
-        server.send_signal(signal.SIGUSR1)
-        assert server.stdout is not None
-        return int(server.stdout.readline())
-
-    def state() -> tuple[int, int, Cost, Cost, float]:
-        return served(), subscriber.messages, Cost.of(gateway.pid), Cost.of(broker.pid), time.monotonic()
-
-    try:
-        # Between two of the gateway's words about itself, which come every 10 s: so all counts are of one stretch of time.
-        wait_until(lambda: len(subscriber.figures) >= 2, "the gateway to warm up", 60)
-        before, first = state(), subscriber.figures[-1]
-        heard = len(subscriber.figures)
-        wait_until(lambda: len(subscriber.figures) >= heard + 2, "the gateway's status", 60)
-        after, last = state(), subscriber.figures[-1]
-    finally:
-        gateway.terminate()
-        gateway.wait(20)
-        subscriber.stop()
-        server.kill()
-        server.wait()
-        server.stdout.close()
-        broker.stop()
-    duration_s, count = after[4] - before[4], (after[1] - before[1]) * signals
-    cycles, late, missed = ((last[name] or 0) - (first[name] or 0) for name in ("cycles", "late_cycles", "missed_cycles"))
+def row(system: str, run: Run, interval_s: float, *, asked: float | None = None, against: Run | None = None) -> Row:
+    """`against`: what the ratio is to, in the same table."""
+    late = run.polls.lateness(interval_s)
     return {
-        "asked_per_s": rate,
-        "signals_per_s": round(count / duration_s),
-        "requests_per_s": round((after[0] - before[0]) / duration_s),
-        "backfill": subscriber.backfill,
-        "outbox_messages": last["outbox_messages"],
-        "cycles": cycles,
-        "late_share": round(late / cycles, 5),
-        "missed_cycles": missed,
-        "cpu_s_per_million": {
-            "gateway": after[2].per_million(before[2], count),
-            "mosquitto": after[3].per_million(before[3], count),
-        },
-        "rss_mb": round(after[2].rss_mb),
+        "system": system,
+        "asked/s": "" if asked is None else f"{asked:,.0f}",
+        "signals/s": f"{run.signals_per_s:,.0f}",
+        "s/M": round(run.cpu_s_per_million, 2),
+        "of Telegraf": "" if against is None else f"{run.cpu_s_per_million / against.cpu_s_per_million:.2f}",
+        "mosquitto s/M": round(run.broker_s_per_million, 2),
+        "late %": round(100 * late_share(late), 2),
+        "lateness p99 %": round(100 * quantile(late, 0.99), 1),
+        "requests a poll": round(run.polls.requests / max(1, run.polls.count()), 2),
+        "MB": round(run.rss_mb),
     }
 
 
+def late_share(late: list[float]) -> float:
+    return sum(each > LATE_SHARE for each in late) / max(1, len(late))
+
+
+def quantile(values: list[float], share: float) -> float:
+    return values[int(len(values) * share)] if values else 0.0
+
+
+def rates(options: Options) -> Iterator[Row]:
+    """100 devices, 100 float32 each, at 10,000 and 100,000 signals a second."""
+    for asked in options.rates:
+        interval_s = 10_000 / asked
+        peer = run_telegraf(options, 100, interval_s)
+        yield row("millrace", run_gateway(options, 100, interval_s), interval_s, asked=asked, against=peer)
+        if peer:
+            yield row("Telegraf", peer, interval_s, asked=asked)
+
+
+def most(options: Options) -> Iterator[Row]:
+    """The most that is sustained with under 0.5 % late reads: 100 signals a device each 100 ms, ever more devices."""
+    systems: list[tuple[str, Callable[[int], Run | None]]] = [
+        ("millrace", lambda count: run_gateway(options, count, 0.1)),
+        ("millrace, 2 gateways", lambda count: run_gateway(options, count, 0.1, gateways=2)),
+        ("Telegraf", lambda count: run_telegraf(options, count, 0.1)),
+    ]
+    for name, run in systems:
+        for count in (100, 150, 200, 250, 300, 350, 400, 500):
+            found = run(count)
+            if found is None:
+                break
+            yield row(name, found, 0.1, asked=count * 1_000)
+            late = found.polls.lateness(0.1)
+            if late_share(late) >= SUSTAINED_LATE or found.signals_per_s < 0.99 * count * 1_000:
+                break
+
+
+def scattered_map(options: Options) -> Iterator[Row]:
+    """100 signals of mixed types with gaps of 0 to 12 registers a device, 100 devices, once a second, nobody tells the gateway."""
+    places = scattered()
+    default = run_telegraf(options, 100, 1.0, signals=places, optimization=DEFAULT)
+    best = run_telegraf(options, 100, 1.0, signals=places)
+    yield row("millrace", run_gateway(options, 100, 1.0, signals=places), 1.0, asked=10_000, against=best)
+    if best and default:
+        yield row("Telegraf, max_insert", best, 1.0, asked=10_000)
+        yield row("Telegraf, default", default, 1.0, asked=10_000)
+
+
+def scale(options: Options) -> Iterator[Row]:
+    """10,000 signals a second from 10, 100 and 1,000 devices."""
+    for count in (10, 100, 1_000):
+        interval_s = count / 100
+        peer = run_telegraf(options, count, interval_s)
+        yield {"devices": count, **row("millrace", run_gateway(options, count, interval_s), interval_s, asked=10_000, against=peer)}
+        if peer:
+            yield {"devices": count, **row("Telegraf", peer, interval_s, asked=10_000)}
+
+
+def faulty(options: Options) -> Iterator[Row]:
+    """100 devices once a second, 20 of them silent and 5 refusing connections: what the other 75 notice, and who comes back."""
+    seconds = max(20.0, options.seconds)
+    binary = find_telegraf() if options.with_telegraf else None
+    for name in ["millrace", "Telegraf"] if binary else ["millrace"]:
+        with stage() as on:
+            members = devices(95, on.port) + devices(100, free_port())[95:]
+            silent, healthy = [each.host for each in members[:20]], [each.host for each in members[20:95]]
+            on.server.silence(silent)
+            came_back: list[float] = []
+            run = measure(
+                on,
+                partial(_start, members=members, binary=binary if name == "Telegraf" else None),
+                expected=75,
+                signals=100,
+                seconds=seconds,
+                then=partial(_come_back, on, silent, came_back),
+            )
+            late = run.polls.lateness(1.0, healthy)
+            yield {
+                "system": name,
+                "healthy reads/s": round(run.polls.count(healthy) / seconds, 1),
+                "late %": round(100 * late_share(late), 2),
+                "lateness p99 %": round(100 * quantile(late, 0.99), 1),
+                "lateness max %": round(100 * late[-1], 1),
+                "requests to a silent one a minute": round(60 * run.polls.count(silent) / 20 / seconds, 1),
+                "all silent ones read again after s": round(came_back[0], 1) if came_back else "never",
+            }
+
+
+def _start(on: Stage, members: list[Device], binary: Path | None) -> list[subprocess.Popen[bytes]]:
+    """Telegraf where its binary is given, else the gateway; once a second."""
+    if binary is None:
+        return start_gateways(on, members, 1.0)
+    return [start_telegraf(binary, on.folder, members, interval_s=1.0, broker_port=on.broker.port)]
+
+
+def _come_back(on: Stage, silent: list[str], came_back: list[float]) -> None:
+    """Let the silent devices answer, and note when the last of them was asked."""
+    on.server.polls()
+    on.server.silence([])
+    began_s = time.monotonic()
+    met: dict[str, float] = {}
+    while len(met) < len(silent) and time.monotonic() < began_s + 40:
+        time.sleep(1)
+        begins = on.server.polls().begins
+        met = {host: begins[host][0] for host in silent if host in begins} | met
+    if len(met) == len(silent):
+        came_back.append(max(met.values()) - began_s)
+
+
+CASES: dict[str, Callable[[Options], Iterator[Row]]] = {
+    "rates": rates,
+    "most": most,
+    "scattered": scattered_map,
+    "faulty": faulty,
+    "scale": scale,
+}
+
+
+def show(rows: Iterator[Row], *, as_json: bool) -> None:
+    """A Markdown table, a line as soon as it is known; or JSON."""
+    is_first = True
+    for each in rows:
+        if as_json:
+            print(json.dumps(each), flush=True)
+            continue
+        if is_first:
+            print("| " + " | ".join(each) + " |\n" + "|---" * len(each) + "|")
+            is_first = False
+        print("| " + " | ".join(str(value) for value in each.values()) + " |", flush=True)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rates", default="10000,100000", help="signals a second")
-    parser.add_argument("--devices", type=int, default=100)
-    parser.add_argument("--signals", type=int, default=100, help="float32 a device, at most 100")
-    parser.add_argument("--serve", type=int, metavar="PORT", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve:
-        asyncio.run(serve(options.serve))
-        return
-    for rate in options.rates.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(measure(Path(folder), int(rate), options.devices, options.signals)), flush=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", choices=CASES, help="one of them, or several; default: all")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long each run counts")
+    parser.add_argument("--rates", default="10000,100000", help="signals a second of the case `rates`")
+    parser.add_argument("--without-telegraf", action="store_true")
+    parser.add_argument("--json", action="store_true", help="JSON, one object a line")
+    arguments = parser.parse_args()
+    options = Options(arguments.seconds, not arguments.without_telegraf, tuple(int(each) for each in arguments.rates.split(",")))
+    if options.with_telegraf and find_telegraf() is None:
+        print("Telegraf is not here (PATH, ~/.cache/millrace/bin): its rows are missing; see benchmarks/README.md", file=sys.stderr)
+    for name in arguments.case or CASES:
+        if not arguments.json:
+            print(f"\n**{name}**: {(CASES[name].__doc__ or '').strip()}\n", flush=True)
+        show(CASES[name](options), as_json=arguments.json)
 
 
 if __name__ == "__main__":
