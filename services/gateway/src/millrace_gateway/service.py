@@ -126,12 +126,12 @@ class Gateway:
         _log.info("gateway_started", devices=len(fleet.devices), connections=len(self._pollers))
         if problem := fleet.problem():
             _log.warning("nothing_to_read", problem=problem)
-
-    async def _stop(self) -> bool:
-        """Stop reading, commit what was read, say good-bye; return whether everything was committed."""
         for cost in fleet_costs(fleet, self._learned):
             if cost.warning:
                 _log.warning("will_be_late", problem=cost.warning)
+
+    async def _stop(self) -> bool:
+        """Stop reading, commit what was read, say good-bye; return whether everything was committed."""
         await asyncio.gather(*(poller.stop() for poller in self._pollers))
         self._keep_learned(self._learned_now())
         self._heartbeats.retire("poller")
@@ -210,9 +210,6 @@ class Gateway:
     def _states(self) -> Counter[CommsState]:
         return Counter(device.comms.state for poller in self._pollers for device in poller.devices)
 
-    def _readiness(self) -> dict[str, bool]:
-        return {"broker": self._uplink.session.is_connected, "outbox": self._uplink.outbox.stats().disk_problem is None}
-
     def _late_devices(self) -> list[str]:
         """Those of which a tenth of the reads begin late, the worst first."""
         late = [(device.comms.turns, device.device.id) for poller in self._pollers for device in poller.devices]
@@ -220,6 +217,9 @@ class Gateway:
             ((turns, name) for turns, name in late if turns.late_share > LATE_PROBLEM), key=lambda each: -each[0].late_share
         )
         return [f"{name}: {turns.late_share:.0%} of its reads begin late, by {turns.lateness_s:.2g} s" for turns, name in late[:5]]
+
+    def _readiness(self) -> dict[str, bool]:
+        return {"broker": self._uplink.session.is_connected, "outbox": self._uplink.outbox.stats().disk_problem is None}
 
     def _show_metrics(self) -> None:
         states = self._states()
@@ -229,13 +229,13 @@ class Gateway:
         OUTBOX_MESSAGES.set(stats.depth)
         OUTBOX_BYTES.set(stats.bytes)
         OUTBOX_OLDEST.set(stats.oldest_age_s)
-        OUTBOX_DROPPED.set(stats.dropped)
-        BROKER_CONNECTED.set(self._uplink.session.is_connected)
-
         OUTBOX_HOLDS.set(math.nan if stats.holds_h is None else stats.holds_h)
         OUTBOX_QUEUED.set(stats.queued_h)
         OUTBOX_DRAIN.set(math.nan if stats.drain_s is None else stats.drain_s)
         OUTBOX_SET_ASIDE.set(stats.set_aside)
+        OUTBOX_DROPPED.set(stats.dropped)
+        BROKER_CONNECTED.set(self._uplink.session.is_connected)
+
     def _collect(self, base: Status) -> Status:
         """What only the gateway knows of itself; called on the status thread."""
         stats, states = self._uplink.outbox.stats(), self._states()
@@ -244,11 +244,11 @@ class Gateway:
         problems = [str(problem) for problem in self._accepted.problems]
         problems += [fleet_problem] if fleet_problem else []
         problems += [f"the disk refuses the outbox: {stats.disk_problem}"] if stats.disk_problem else []
+        problems += [f"the outbox was damaged: {stats.set_aside} file(s) set aside beside it"] if stats.set_aside else []
+        problems += self._late_devices()
         problems += [f"the broker refuses {topic}" for topic in stats.refused_topics[:5]]
         figures: dict[str, float | None] = {
             "devices": sum(states.values()),
-        problems += [f"the outbox was damaged: {stats.set_aside} file(s) set aside beside it"] if stats.set_aside else []
-        problems += self._late_devices()
             **{f"devices_{state.value}": states[state] for state in CommsState},
             "cycles": sum(turns.cycles for turns in all_turns),
             "late_cycles": sum(turns.late for turns in all_turns),
@@ -258,20 +258,20 @@ class Gateway:
             "outbox_bytes": stats.bytes,
             "outbox_oldest_s": round(stats.oldest_age_s, 1),
             "outbox_holds_h": stats.holds_h,
+            "outbox_queued_h": round(stats.queued_h, 4),
             "outbox_drain_s": stats.drain_s,
             "outbox_dropped": stats.dropped,
             "outbox_set_aside": stats.set_aside,
-            "outbox_queued_h": round(stats.queued_h, 4),
             "held_in_memory": stats.held,
         }
         return msgspec.structs.replace(
             base,
             configuration=self._accepted.configuration,
             problems=problems,
+            notes=[f"outbox: {stats.in_words}"],
             figures={name: float(value) for name, value in figures.items() if value is not None},
         )
 
-            notes=[f"outbox: {stats.in_words}"],
 
 def _mistake(variable: str, message: str) -> ConfigurationProblems:
     return ConfigurationProblems([Problem("environment", 0, variable, message)])
