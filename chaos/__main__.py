@@ -6,22 +6,18 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import SecretStr
 
 from millrace_admin.demo.layout import CannotRun
 from millrace_contract.plant import load_plant
-from millrace_contract.points import PRODUCTION_BUCKET
-from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL, answer_mistakes, stop_event
-from millrace_contract.runtime.settings import DatabaseSettings
 from millrace_contract.times import parse_timestamp
 
+from .figures import Figures, look
 from .plant import REPOSITORY, Plant
 from .report import Burst, Report, make_report
 from .ride import Ride
@@ -29,6 +25,7 @@ from .schedule import Storm, plan_storm
 from .screen import Screen, show_report
 
 SCORE_LIMIT_S = 600.0
+FIGURES_LIMIT_S = 60.0
 SETTLED_S = 25.0
 """The score does not judge readings younger than this."""
 
@@ -98,6 +95,7 @@ def _weather(storm: Storm, state: Path) -> Report | None:
             plant.start()
             if not plant.has_small_disks:
                 tell("this user may not mount small file systems: no disk will be full")
+            began_ms = time.time_ns() // 1_000_000
             ride = Ride(plant, storm, tell, screen.show)
             with screen.open(storm.seconds):
                 if not ride.run(stop):
@@ -106,7 +104,7 @@ def _weather(storm: Storm, state: Path) -> Report | None:
             tell("taking the score ...")
             score = _score(plant)
             (state / "score.json").write_text(json.dumps(score, indent=1))
-            return make_report(storm, ride.notes, score, _bursts(score), _ledger_entries(plant))
+            return make_report(storm, ride.notes, score, _bursts(score), _figures(plant, began_ms))
         finally:
             for name in plant.stop():
                 tell(f"{name} did not stop in time and was killed")
@@ -124,15 +122,12 @@ def _bursts(score: dict[str, Any]) -> list[Burst]:
     return [Burst(parse_timestamp(each["first"]), parse_timestamp(each["last"]), each["reads"]) for each in score["bursts"]]
 
 
-def _ledger_entries(plant: Plant) -> dict[str, int]:
-    """How many entries the ledger has in the database, by cause."""
-    token = (plant.places.secrets / "simulator" / "influx_token").read_text().strip()
-    settings = DatabaseSettings(influx_url=f"http://127.0.0.1:{plant.ports.influxd}", influx_token=SecretStr(token))
-    entries: Counter[str] = Counter()
-    with Influx(settings) as influx:
-        for series in influx.query(PRODUCTION_BUCKET, 'SELECT count("count") FROM "ledger" GROUP BY "cause"'):
-            entries[series.tags["cause"]] += int(series.rows[0][1])
-    return dict(entries)
+def _figures(plant: Plant, since_ms: int) -> Figures:
+    """What is still on its way to the database gets a minute."""
+    deadline_s = time.monotonic() + FIGURES_LIMIT_S
+    while (figures := look(plant, since_ms)).wrong and time.monotonic() < deadline_s:
+        time.sleep(5)
+    return figures
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from .schedule import OUTBOXES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DISK_MB = 64
+SHIFT_MINUTES = 10
 SERVICE_PORTS = range(20_000, 26_000)
 DEVICE_PORTS = range(26_000, 32_000)
 ANSWERS_WITHIN_S = 1.0
@@ -165,7 +167,7 @@ class Plant:
 
 
 def write_config(folder: Path) -> None:
-    """The sample plant on ports that nobody else on this machine has."""
+    """The sample plant on ports that nobody else on this machine has, with shifts so short that OEE has windows to end."""
     shutil.copytree(REPOSITORY / "config", folder)
     plant = folder / "plant.yaml"
     text = plant.read_text()
@@ -173,6 +175,9 @@ def write_config(folder: Path) -> None:
     for old, new in zip(used, _quiet_ports(len(used), DEVICE_PORTS), strict=True):
         text = text.replace(f"port: {old},", f"port: {new},")
     plant.write_text(text)
+    starts = [f"{minute // 60:02}:{minute % 60:02}" for minute in range(0, 24 * 60, SHIFT_MINUTES)]
+    shifts = {f"from-{start.replace(':', '')}": {"start": start, "end": end} for start, end in pairwise([*starts, starts[0]])}
+    (folder / "calendar.yaml").write_text(json.dumps({"shifts": shifts}))  # JSON is YAML, too
 
 
 def _quiet_ports(number: int, within: range) -> list[int]:

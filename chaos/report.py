@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from .figures import Figures
 from .ride import Happened, Notes
 from .schedule import Storm, TroubleKind
 
@@ -25,7 +26,7 @@ class Burst(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a storm. `clean`: nothing lost, duplicated or wrong, the ledger exact, everything healed, no surprise."""
+    """The end of a storm. `clean`: nothing lost, duplicated or wrong, ledger and figures exact, everything healed, no surprise."""
 
     clean: bool
     seed: int
@@ -56,14 +57,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     biggest_backlog: int
     drained_after_s: float | None
     healed_after_s: float | None
+    windows: int
+    """Ended windows of OEE that were computed again from the stored readings."""
+    alert_events: int
+    figures_wrong: int
+    """Windows that came out otherwise, or missing events of alerts."""
     surprises: list[str]
     examples: list[str]
     """What is wrong, where something is."""
 
 
-def make_report(
-    storm: Storm, notes: Notes, score: Mapping[str, Any], bursts: Iterable[Burst], ledger_entries: Mapping[str, int]
-) -> Report:
+def make_report(storm: Storm, notes: Notes, score: Mapping[str, Any], bursts: Iterable[Burst], figures: Figures) -> Report:
     """`score` is what `millrace-sim score --json` printed."""
     streams = score["streams"].values()
     overlap = sum(stream["in_ledger_and_stored"] for stream in streams)
@@ -77,7 +81,7 @@ def make_report(
         if each.kind is TroubleKind.OUTAGE:
             outages[each.processes[0]] += round(each.seconds)
     return Report(
-        clean=score["clean"] and not overlap and not notes.surprises and notes.healed_after_s is not None,
+        clean=score["clean"] and not overlap and not figures.wrong and not notes.surprises and notes.healed_after_s is not None,
         seed=storm.seed,
         minutes=storm.seconds / 60,
         lost=score["lost"],
@@ -87,7 +91,7 @@ def make_report(
         stored=score["stored"],
         values_compared=score["values_compared"],
         never_committed=dict(causes),
-        ledger_entries=dict(ledger_entries),
+        ledger_entries=figures.ledger_entries,
         in_ledger=sum(stream["in_ledger"] for stream in streams),
         in_ledger_and_stored=overlap,
         kills=dict(Counter(process for each in killed for process in each.processes)),
@@ -99,8 +103,11 @@ def make_report(
         biggest_backlog=notes.biggest_backlog,
         drained_after_s=notes.drained_after_s,
         healed_after_s=notes.healed_after_s,
+        windows=figures.windows,
+        alert_events=figures.alert_events,
+        figures_wrong=len(figures.wrong),
         surprises=notes.surprises,
-        examples=score["examples"],
+        examples=[*score["examples"], *figures.wrong],
     )
 
 

@@ -52,6 +52,7 @@ def show_report(report: Report) -> None:
         "served, never committed": _counts(report.never_committed),
         "ledger entries": _counts(report.ledger_entries),
         "messages in the ledger": f"{report.in_ledger}, of them stored {report.in_ledger_and_stored}",
+        "windows of OEE computed again": f"{report.windows}, events of alerts {report.alert_events}; wrong {report.figures_wrong}",
         "kill -9": f"{_counts(report.kills)}; {report.pairs} times two at once",
         "hangs, full disks": f"{report.hangs}, {report.full_disks}",
         "away, seconds": _counts(report.outages),
