@@ -47,7 +47,7 @@ test-stack: $(BIN)/.ready ## the compose file, started and tested unchanged (nee
 	$(BIN)/python -m pytest -q -m stack $(ARGS)
 
 lint: $(BIN)/.ready ## ruff and mypy
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy services tests grafana/boards benchmarks chaos
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy services tests grafana/boards benchmarks chaos deploy
 
 bench: $(BIN)/.ready ## measure (benchmarks/README.md says what and how)
 	scripts/bench $(ARGS)

@@ -25,6 +25,8 @@ DEVICES = "millrace_gateway_devices"
 DEFAULTS = {"MILLRACE_HTTP_PORT": "9101", "MILLRACE_MQTT_PORT": "8883", "MILLRACE_OUTBOX_MAX_MB": "4096"}
 STEADY_S = 3.0
 """A gateway that answers for so long has its outbox open and its pollers started."""
+OLD_S = 60.0
+"""A message that waits for longer is not just on its way."""
 HOPELESS = 2
 """A version that ended so often before it answered will not start."""
 PATIENCE_S = 10.0
@@ -165,15 +167,19 @@ def _examine_devices(box: Box, report: Report) -> None:
 
 
 def _examine_outbox(box: Box, report: Report) -> None:
-    unsent = _unsent(box)
-    waits = unsent and _oldest_h(box) > 0.1
+    try:
+        waits, oldest_s = _outbox(box)
+    except sqlite3.DatabaseError as error:
+        report.ill(f"the outbox cannot be read: {error}", "restart the gateway: it sets a damaged file aside and saves what it can")
+        return
     dropped = sum(_figures(box, "millrace_gateway_outbox_dropped").values())
     if dropped:
         report.ill(f"the outbox dropped {dropped:.0f} messages since the start", "millrace-edge logs says why, the ledger which")
-    if _needs(box).get("outbox", True) is False:
+    needs = _needs(box)
+    if needs.get("outbox") is False:
         report.ill("the disk refuses the outbox", "free room on it, or see whether it is read-only; readings wait in memory")
-    elif waits:
-        report.note(f"the outbox holds {unsent}, which are sent by themselves once the server takes them")
+    elif waits and (oldest_s > OLD_S or not needs.get("broker")):
+        report.note(f"the outbox holds {_unsent(box)}, which are sent by themselves once the server takes them")
     else:
         report.well("the outbox is sent but for what is on its way")
 
@@ -227,7 +233,7 @@ def _figures(box: Box, name: str) -> dict[str, float]:
 
 
 def _outbox(box: Box) -> tuple[int, float]:
-    """Messages that are not stored yet, and the age of the oldest in hours."""
+    """Messages that are not stored yet, and the age of the oldest in seconds."""
     path = box.data / "outbox.sqlite"
     if not path.exists():
         return 0, 0.0
@@ -236,19 +242,16 @@ def _outbox(box: Box) -> tuple[int, float]:
         count, oldest_ms = connection.execute("SELECT count(*), min(created_ms) FROM outbox_message").fetchone()
     finally:
         connection.close()
-    return count, max(0.0, time.time() - oldest_ms / 1000) / 3600 if count else 0.0
-
-
-def _oldest_h(box: Box) -> float:
-    return _outbox(box)[1]
+    return count, max(0.0, time.time() - oldest_ms / 1000) if count else 0.0
 
 
 def _unsent(box: Box) -> str:
     try:
-        count, oldest_h = _outbox(box)
+        count, oldest_s = _outbox(box)
     except sqlite3.DatabaseError as error:
         return f"messages that cannot be counted ({error})"
-    return f"{count:,} messages (the oldest {oldest_h:.1f} hours old)" if count else ""
+    age = f"{oldest_s / 3600:,.1f} hours" if oldest_s > 3600 else f"{oldest_s:.0f} s"
+    return f"{count:,} messages (the oldest {age} old)" if count else ""
 
 
 def _await_live(box: Box, limit_s: float) -> bool:

@@ -196,7 +196,7 @@ def test_box_reads_and_sends_over_tls_and_gives_back_what_it_took(box: Box, brok
 
     gateway = box.start()
     try:
-        assert box.examine("--await-live", "30").returncode == 0, box.log()
+        assert box.examine("--await-live", "60").returncode == 0, box.log()
         wait_until(lambda: _topics(broker), "telemetry from the box")
         said = box.examine().stdout
         assert f"ok     the broker at localhost:{broker.tls_port} is reached over TLS and takes this gateway's messages" in said
@@ -209,9 +209,7 @@ def test_box_reads_and_sends_over_tls_and_gives_back_what_it_took(box: Box, brok
     # Nobody confirmed: the outbox holds everything that was read.
     refused = box.millrace_edge("remove", "--purge")
     assert refused.returncode == 2
-    assert re.search(
-        r"the outbox holds \d+ messages \(the oldest 0\.0 hours old\) that the database does not have", refused.stderr
-    )
+    assert re.search(r"the outbox holds \d+ messages \(the oldest \d+ s old\) that the database does not have", refused.stderr)
     kept = box.millrace_edge("remove")
     assert kept.returncode == 0, kept.stderr
     assert not box.path("opt/millrace-edge").exists()
