@@ -96,7 +96,7 @@ def test_plan_of_a_slow_serial_line(plant_folder: Make, call: Make, tmp_path: Pa
     (config / "plant.yaml").write_text(plant.replace("{host: 127.0.0.1, port: 502, unit: 7, timeout_s: 0.5}", serial))
     status, out, _ = call("plan", "--config", str(config))
     assert status == 1
-    assert "M-1: unit 7 at 20 ms needs 30.208 ms: will be late" in out
+    assert "M-1: unit 7 at 20 ms needs 30 ms: will be late" in out
 
 
 def test_plan_lists_the_requests_of_a_named_device(plant_folder: Make, call: Make) -> None:

@@ -69,7 +69,7 @@ class DeviceCost:
     def warning(self) -> str | None:
         """Why reads will begin late, in words with a number."""
         if self.cycle_ms > self.interval_ms:
-            return f"{self.device}: unit {self.unit} at {self.interval_ms:g} ms needs {self.cycle_ms:g} ms: will be late"
+            return f"{self.device}: unit {self.unit} at {self.interval_ms:g} ms needs {self.cycle_ms:.0f} ms: will be late"
         if self.load > 1:
             return f"{self.device}: {self.connection} would be busy {self.load:.0%} of the time: its devices will be late"
         return None
