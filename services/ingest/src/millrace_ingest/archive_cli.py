@@ -6,25 +6,28 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
-from millrace_contract.points import BUCKETS, TELEMETRY_BUCKET
+from millrace_contract.points import BUCKETS, PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
 from millrace_contract.times import format_timestamp
 
 from . import cli
-from .archive import batches, files, name_parts
+from .archive import batches, files, name_parts, source_and_time
 from .archive_export import Export, ExportFailed, export
-from .rejects import write_lines
+from .rejects import Reject, write_lines
+from .rollup.late import LateMarks
 from .settings import IngestSettings
 
 PROGRESS_EVERY_S = 2.0
+MARKED_BY = "import"
+"""The instance in marks of late data, where ingests have theirs."""
 
 
 @dataclass
@@ -112,16 +115,9 @@ def _read_all(settings: IngestSettings, arguments: argparse.Namespace, influx: I
     if not arguments.json:
         bad = sum(not one.is_well for one in outcomes)
         _say(f"{len(outcomes)} files, {sum(one.lines for one in outcomes)} lines, {bad} not well")
-        _advise(outcomes, imported=influx is not None)
+        if outcomes[-1].is_database_away:
+            _say("the files behind it were not read; import again: what is stored already does not change")
     return EXIT_WELL if all(one.is_well for one in outcomes) else EXIT_NOT_WELL
-
-
-def _advise(outcomes: Sequence[Outcome], *, imported: bool) -> None:
-    if outcomes[-1].is_database_away:
-        _say("the files behind it were not read; import again: what is stored already does not change")
-    raw = [one.first_ms for one in outcomes if name_parts(Path(one.file))["bucket"] == TELEMETRY_BUCKET]
-    if imported and (first_ms := min((one for one in raw if one is not None), default=None)) is not None:
-        _say(f"minutes and hours are made of them by: millrace-ingest rollup --from {format_timestamp(first_ms)}")
 
 
 def _chosen(settings: IngestSettings, paths: Sequence[Path]) -> list[Path]:
@@ -147,12 +143,12 @@ def _chosen(settings: IngestSettings, paths: Sequence[Path]) -> list[Path]:
 
 def _read(path: Path, influx: Influx | None, progress: _Progress) -> Outcome:
     outcome = Outcome(str(path))
-    write: Callable[[bytes], None] | None = None if influx is None else partial(influx.write, name_parts(path)["bucket"])
+    bucket = name_parts(path)["bucket"]
     try:
         for batch in batches(path):
             outcome.damaged += batch.damaged
             outcome.torn = batch.torn
-            rejects = write_lines(write, batch.lines) if write is not None else []
+            rejects = _store(influx, bucket, batch.lines) if influx is not None else []
             outcome.refused += len(rejects)
             if rejects and outcome.first_refusal is None:
                 outcome.first_refusal = rejects[0].reason
@@ -167,6 +163,16 @@ def _read(path: Path, influx: Influx | None, progress: _Progress) -> Outcome:
     except (OSError, Refused) as problem:
         outcome.problem = str(problem)
     return outcome
+
+
+def _store(influx: Influx, bucket: str, lines: list[bytes]) -> list[Reject]:
+    """Writes a batch; tells the roll-ups of readings, as ingest tells them of what came late."""
+    rejects = write_lines(partial(influx.write, bucket), lines)
+    if bucket == TELEMETRY_BUCKET:
+        marks = LateMarks(MARKED_BY).lines(filter(None, map(source_and_time, lines)), SystemClock().now_ms())
+        if marks:
+            influx.write(PRODUCTION_BUCKET, b"\n".join(marks))
+    return rejects
 
 
 def _in_words(one: Outcome) -> str:
