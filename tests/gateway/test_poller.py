@@ -515,3 +515,18 @@ def test_lateness_is_counted_for_each_device_and_told_in_its_comms(
     assert quick_one.missed_cycles is not None
     assert quick_one.missed_cycles < quick_one.cycles
     assert quick_one.lateness_ms is not None
+
+
+def test_plans_are_made_anew_for_what_requests_really_cost(device_server: Make, make_profile: Make, make_device: Make) -> None:
+    """Assumed are 10 ms a request: a device that answers at once is asked in two short ones rather than in a long one."""
+    profile = make_profile({"first": {"address": 0, "type": "uint16"}, "second": {"address": 120, "type": "uint16"}}, FAST)
+    device = PolledDevice(make_device(1), profile, start_s=0.0, fraction=0.0)
+    assert len(device.plan_for("fast")[1].requests) == 1
+    answered = ReadResult(Snapshot(readings={"first": 1, "second": 2}), arrived_ms=1, round_trip_ms=13.0)
+    assert not device.plan_anew()
+    for _ in range(20):
+        answered.timings = [(1, 1.0), (121, 13.0)]
+        device.take("fast", answered, 1, 1.0)
+    assert device.plan_anew()
+    assert [request.block.count for request in device.plan_for("fast")[1].requests] == [1, 1]
+    assert not device.plan_anew()

@@ -424,3 +424,26 @@ def test_sigterm_ends_in_time_while_device_and_broker_hang(
     wait_until(lambda: listener.last("M-1/telemetry").get("seq", 0) > last + 60, "the next run", 30)
     numbers = {document["seq"] for document in listener.documents("/telemetry")}
     wait_until(lambda: {d["seq"] for d in listener.documents("/telemetry")} >= set(range(1, max(numbers))), "every number", 30)
+
+
+def test_a_foreign_outbox_is_set_aside_named_and_counted_and_what_will_be_late_is_a_warning(
+    device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "outbox.sqlite").write_bytes(b"holiday pictures" * 1000)
+    listener = listen()
+    config = plant_folder(("M-1", device_server().port, 1))
+    profile = config / "profiles" / "test-device.yaml"
+    profile.write_text(profile.read_text().replace("interval_s: 0.05", "interval_s: 0.02"))
+    gateway = run_gateway(config)
+    wait_until(lambda: listener.documents("M-1/telemetry"), "telemetry in spite of it")
+    wait_until(lambda: listener.last("gateway/edge-1/status").get("figures"), "a status")
+    status = listener.last("gateway/edge-1/status")
+    assert status["figures"]["outbox_set_aside"] == 1
+    assert "the outbox was damaged: 1 file(s) set aside beside it" in status["problems"]
+    [line] = gateway.lines("outbox_set_aside")
+    assert Path(line["path"]).read_bytes().startswith(b"holiday pictures")
+    [warning] = gateway.lines("will_be_late")
+    assert warning["problem"] == "M-1: unit 1 at 20 ms needs 30 ms: will be late"
+    wait_until(lambda: listener.last("M-1/comms"), "comms")
+    assert {"cycles", "late_cycles", "missed_cycles", "lateness_ms"} <= listener.last("M-1/comms").keys()

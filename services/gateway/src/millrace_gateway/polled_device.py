@@ -39,9 +39,11 @@ class PolledDevice:
         self._known = known or LearnedDevice(place_of(device))
         self._assumed = assumed_cost(Endpoint.of(device.connection))
         self._meter = CostMeter()
-        gaps, cost = set(self._known.gaps), self._known.cost or self._assumed
-        self._plans = plans_of(profile, cost, gaps)
-        self._full = full_plan(profile, cost, gaps)
+        self._profile = profile
+        self._cost = self._known.cost or self._assumed
+        gaps = set(self._known.gaps)
+        self._plans = plans_of(profile, self._cost, gaps)
+        self._full = full_plan(profile, self._cost, gaps)
         self._faults: dict[str, ReadFault] = {}
         self._needs_every_signal = True
         self._changes = ChangeFilter(profile.signals.values())
@@ -52,12 +54,22 @@ class PolledDevice:
 
     @property
     def learned(self) -> LearnedDevice:
-        """What is known of it now; plans use it from the next start on."""
+        """What is known of it now."""
         return LearnedDevice(
             place=self._known.place,
             cost=self._meter.cost(self._assumed) or self._known.cost,
             gaps=tuple(sorted(self._full.gaps)),
         )
+
+    def plan_anew(self) -> bool:
+        """Make new plans where requests turned out to cost something else than these were made for; return whether that is so."""
+        cost = self._meter.cost(self._assumed)
+        if cost is None or cost.is_near(self._cost):
+            return False
+        self._cost = cost
+        gaps = self._full.gaps
+        self._plans, self._full = plans_of(self._profile, cost, gaps), full_plan(self._profile, cost, gaps)
+        return True
 
     @property
     def next_group(self) -> str:

@@ -18,6 +18,8 @@ SILENCE_CHARACTERS: Final = 7
 """Twice the 3.5 characters of silence that separate RTU frames."""
 SAMPLES: Final = 20
 """Timings of one length of request that are enough to know it."""
+NEAR: Final = 0.25
+"""Share by which costs may differ and yet make about the same plan."""
 LENGTH_SPREAD: Final = 8
 """Registers by which two requests must differ to tell the cost of a register from that of a round trip."""
 
@@ -32,6 +34,10 @@ class RequestCost(NamedTuple):
     def of(self, registers: float) -> float:
         """Milliseconds of a request of so many registers; 16 bits count as one."""
         return self.round_trip_ms + registers * self.register_ms
+
+    def is_near(self, other: RequestCost) -> bool:
+        """Whether plans made with one would hardly be better with the other."""
+        return all(abs(self.of(length) - other.of(length)) <= NEAR * other.of(length) for length in (1, 125))
 
 
 TCP_COST: Final = RequestCost(TCP_ROUND_TRIP_MS, TCP_REGISTER_MS)

@@ -45,7 +45,7 @@ from .uplink import SERVICE, Uplink
 HOUSEKEEPING_S = 2.0
 COMMS_REFRESH_S = 60.0
 LEARNED_S = 30.0
-"""How often what was learned of the devices is looked at, and kept where it is new."""
+"""How often what was learned of the devices is looked at, used, and kept where it is new."""
 OUTBOX_STOP_S = 3.0
 LATE_PROBLEM = 0.1
 """Share of late reads from which a device is a problem that the status tells."""
@@ -152,6 +152,7 @@ class Gateway:
                 self._uplink.publish_all_comms()
             if self._clock.monotonic_s() - kept_s >= LEARNED_S:
                 kept_s = self._clock.monotonic_s()
+                self._plan_anew()
                 await asyncio.to_thread(self._keep_learned, self._learned_now())
             try:
                 await asyncio.wait_for(stopping.wait(), HOUSEKEEPING_S)
@@ -186,6 +187,14 @@ class Gateway:
                     )
                 )
         return pollers
+
+    def _plan_anew(self) -> None:
+        for poller in self._pollers:
+            for device in poller.devices:
+                if device.plan_anew() and (cost := device.learned.cost) is not None:
+                    _log.info(
+                        "planned_anew", device=device.device.id, round_trip_ms=cost.round_trip_ms, register_ms=cost.register_ms
+                    )
 
     def _learned_now(self) -> dict[str, LearnedDevice]:
         return {device.device.id: device.learned for poller in self._pollers for device in poller.devices}
