@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,9 @@ def _weather(storm: Storm, state: Path) -> Report | None:
 
         try:
             plant.start()
-            if not plant.has_small_disks:
-                tell("this user may not mount small file systems: no disk will be full")
+            for kind, why in plant.unable.items():
+                tell(f"left out: {kind}, because {why}")
+            storm = replace(storm, troubles=tuple(each for each in storm.troubles if each.kind not in plant.unable))
             began_ms = time.time_ns() // 1_000_000
             ride = Ride(plant, storm, tell, screen.show)
             with screen.open(storm.seconds):

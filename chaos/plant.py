@@ -32,7 +32,7 @@ from millrace_admin.demo.run import start_everything
 from millrace_simulator.control import NotControlled, send
 from millrace_simulator.faults import Fault
 
-from .schedule import OUTBOXES
+from .schedule import OUTBOXES, TroubleKind
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DISK_MB = 64
@@ -50,7 +50,8 @@ class Plant:
         self.places = Places(state, state / "config", REPOSITORY)
         self.processes = Processes(self.places.logs, os.environ)
         self.ports = Ports(*_quiet_ports(9, SERVICE_PORTS))
-        self.has_small_disks = False
+        self.unable: dict[TroubleKind, str] = {}
+        """What can't be done here, and why."""
         self._hung: dict[str, int] = {}
         self._killed: set[int] = set()
         self._missed: set[int] = set()
@@ -61,7 +62,10 @@ class Plant:
         if influxd is None:
             raise CannotRun("influxd is not on this machine; run: scripts/influxd")
         write_config(self.places.config)
-        self.has_small_disks = all(_mount(self.places.data(name)) for name in OUTBOXES)
+        if not all(_mount(self.places.data(name)) for name in OUTBOXES):
+            self.unable[TroubleKind.FULL_DISK] = "this user may not mount a small file system"
+        if not self._give_clock():
+            self.unable[TroubleKind.CLOCK] = "libfaketime is not installed"
         start_everything(self.places, self.ports, self.processes, mosquitto=find_mosquitto(), influxd=influxd)
         deadline_s = time.monotonic() + START_LIMIT_S
         while unwell := self.unwell():
@@ -102,6 +106,12 @@ class Plant:
 
     def free_disk(self, name: str) -> None:
         self._ballast(name).unlink(missing_ok=True)
+
+    def set_clock(self, by_s: float) -> None:
+        """The gateway's clock, and nobody else's, goes wrong by so much, or right again with 0. Time that is measured goes on."""
+        fresh = self._clock_file.with_suffix(".new")
+        fresh.write_text(f"{by_s:+.0f}\n")
+        fresh.rename(self._clock_file)
 
     def fault(self, fault: Fault) -> bool:
         """Make a device misbehave; False when the simulator does not listen at present."""
@@ -161,6 +171,25 @@ class Plant:
             timeout=timeout_s,
             check=False,
         )
+
+    @property
+    def _clock_file(self) -> Path:
+        return self.places.state / "gateway-clock"
+
+    def _give_clock(self) -> bool:
+        """A clock of its own for the gateway, by libfaketime; False where that is not installed."""
+        library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+        if library is None:
+            return False
+        self._clock_file.write_text("+0\n")
+        self.processes.also["gateway"] = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._clock_file),
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+        return True
 
     def _ballast(self, name: str) -> Path:
         return self.places.data(name) / "somebody-elses-file"

@@ -52,6 +52,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     outages: dict[str, float]
     """Seconds by process."""
     full_disks: int
+    clocks_off: int
     faults: dict[str, int]
     """Of devices, by kind."""
     biggest_backlog: int
@@ -99,6 +100,7 @@ def make_report(storm: Storm, notes: Notes, score: Mapping[str, Any], bursts: It
         hangs=sum(each.kind is TroubleKind.HANG for each in happened),
         outages=dict(outages),
         full_disks=sum(each.kind is TroubleKind.FULL_DISK for each in happened),
+        clocks_off=sum(each.kind is TroubleKind.CLOCK for each in happened),
         faults=dict(notes.faults),
         biggest_backlog=notes.biggest_backlog,
         drained_after_s=notes.drained_after_s,

@@ -107,6 +107,8 @@ class Ride:
                     self._plant.hang(process)
                 case TroubleKind.FULL_DISK:
                     self._plant.fill_disk(process)
+                case TroubleKind.CLOCK:
+                    self._plant.set_clock(trouble.by_s)
         self._note(str(trouble))
 
     def _end(self, start_ms: int, trouble: Trouble) -> None:
@@ -115,6 +117,8 @@ class Ride:
                 self._plant.wake(process)
             elif trouble.kind is TroubleKind.FULL_DISK:
                 self._plant.free_disk(process)
+            elif trouble.kind is TroubleKind.CLOCK:
+                self._plant.set_clock(0)
         self.notes.troubles.append(Happened(start_ms, _now_ms(), trouble))
         if trouble.kind is not TroubleKind.KILL:
             self._note(f"{' and '.join(trouble.processes)}: {trouble.kind} is over")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from millrace_simulator.faults import MACHINE_KINDS, Fault, FaultKind
@@ -31,6 +31,7 @@ class TroubleKind(StrEnum):
     OUTAGE = "away"
     HANG = "hang"
     FULL_DISK = "disk full"
+    CLOCK = "clock off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,16 @@ class Trouble:
     seconds: float
     kind: TroubleKind
     processes: tuple[str, ...]
+    by_s: float = 0.0
+    """How far off a clock is."""
 
     @property
     def end_s(self) -> float:
         return self.at_s + self.seconds
 
     def __str__(self) -> str:
-        return f"{' and '.join(self.processes)}: {self.kind} for {self.seconds:.0f} s"
+        off = f" by {self.by_s:+.0f} s" if self.by_s else ""
+        return f"{' and '.join(self.processes)}: {self.kind}{off} for {self.seconds:.0f} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Storm:
 
 def plan_storm(seed: int, seconds: float, devices: Sequence[str]) -> Storm:
     """The storm of this seed over `seconds` (60 or more): each process is killed, two at once are, broker and database go away for
-    a while, something hangs, a disk is full, and every kind of device fault happens."""
+    a while, something hangs, a disk is full, a clock is set wrong and right again, and every kind of device fault happens."""
     chance = random.Random(seed)
     calm_from_s = seconds - max(8.0, min(60.0, seconds / 10))
     troubles = _place_troubles(chance, calm_from_s)
@@ -119,7 +123,7 @@ def _place_troubles(chance: random.Random, until_s: float) -> tuple[Trouble, ...
         busy = [(each.at_s, each.end_s + STARTS_FOR_S) for each in placed if set(each.processes) & set(trouble.processes)]
         at_s = _place(trouble.seconds + STARTS_FOR_S, (turn + 0.8 * chance.random()) * until_s / number, busy, until_s)
         if at_s is not None:
-            placed.append(Trouble(at_s, trouble.seconds, trouble.kind, trouble.processes))
+            placed.append(replace(trouble, at_s=at_s))
     return tuple(sorted(placed, key=lambda each: each.at_s))
 
 
@@ -130,6 +134,7 @@ def _certain(chance: random.Random, until_s: float) -> list[Trouble]:
         Trouble(0, chance.uniform(0.5, 1) * longest_s, TroubleKind.OUTAGE, ("mosquitto",)),
         Trouble(0, chance.uniform(0.5, 1) * longest_s, TroubleKind.OUTAGE, ("influxd",)),
         Trouble(0, chance.uniform(0.3, 0.6) * longest_s, TroubleKind.FULL_DISK, ("gateway",)),
+        _clock(chance, until_s),
         _hang(chance, until_s),
         _pair(chance),
         *(Trouble(0, KILLED_FOR_S, TroubleKind.KILL, (process,)) for process in PROCESSES),
@@ -138,7 +143,7 @@ def _certain(chance: random.Random, until_s: float) -> list[Trouble]:
 
 def _any(chance: random.Random, until_s: float) -> Trouble:
     longest_s = _longest_s(until_s)
-    kind = chance.choices(list(TroubleKind), weights=(5, 2, 3, 1))[0]
+    kind = chance.choices(list(TroubleKind), weights=(5, 2, 3, 1, 1))[0]
     match kind:
         case TroubleKind.KILL:
             return _pair(chance) if chance.random() < 0.4 else Trouble(0, KILLED_FOR_S, kind, (chance.choice(PROCESSES),))
@@ -149,6 +154,8 @@ def _any(chance: random.Random, until_s: float) -> Trouble:
             return _hang(chance, until_s)
         case TroubleKind.FULL_DISK:
             return Trouble(0, chance.uniform(0.1, 0.6) * longest_s, kind, (chance.choice(OUTBOXES),))
+        case TroubleKind.CLOCK:
+            return _clock(chance, until_s)
 
 
 def _pair(chance: random.Random) -> Trouble:
@@ -159,6 +166,12 @@ def _pair(chance: random.Random) -> Trouble:
 def _hang(chance: random.Random, until_s: float) -> Trouble:
     # Mostly short; a loop that is silent for a minute ends its process, and the long ones show that, too.
     return Trouble(0, 1 + chance.random() ** 2 * 0.7 * _longest_s(until_s), TroubleKind.HANG, (chance.choice(PROCESSES),))
+
+
+def _clock(chance: random.Random, until_s: float) -> Trouble:
+    # Up to a minute is a clock that is set; beyond it a new stream begins. Readings from far ahead would be refused, rightly.
+    seconds = chance.uniform(0.1, 0.5) * _longest_s(until_s)
+    return Trouble(0, seconds, TroubleKind.CLOCK, ("gateway",), chance.choice((-90.0, -40.0, 40.0)))
 
 
 def _longest_s(until_s: float) -> float:

@@ -54,7 +54,7 @@ def show_report(report: Report) -> None:
         "messages in the ledger": f"{report.in_ledger}, of them stored {report.in_ledger_and_stored}",
         "windows of OEE computed again": f"{report.windows}, events of alerts {report.alert_events}; wrong {report.figures_wrong}",
         "kill -9": f"{_counts(report.kills)}; {report.pairs} times two at once",
-        "hangs, full disks": f"{report.hangs}, {report.full_disks}",
+        "hangs, full disks, clocks off": f"{report.hangs}, {report.full_disks}, {report.clocks_off}",
         "away, seconds": _counts(report.outages),
         "faults of devices": _counts(report.faults),
         "biggest backlog": f"{report.biggest_backlog:,} messages, drained {_seconds(report.drained_after_s)}",

@@ -45,6 +45,8 @@ class Processes:
     def __init__(self, logs: Path, environ: Mapping[str, str]) -> None:
         self._logs = logs
         self._environ = environ
+        self.also: dict[str, Mapping[str, str]] = {}
+        """More of the environment, by name of the program."""
         self.children: dict[str, Child] = {}
         self._once: list[subprocess.Popen[bytes]] = []
 
@@ -116,7 +118,7 @@ class Processes:
         with (self._logs / f"{program.name}.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - programs of our own
                 program.command,
-                env={**self._environ, **program.environment},
+                env={**self._environ, **program.environment, **self.also.get(program.name, {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
