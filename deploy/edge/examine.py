@@ -81,7 +81,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Say what is wrong with the gateway of this computer.")
     parser.add_argument("--root", default="", help="a system tree that is not running")
     parser.add_argument("--await-live", type=float, metavar="SECONDS", help="only wait until it has started; else status 1")
-    parser.add_argument("--unsent", action="store_true", help="only print in words what the outbox holds, if anything")
+    parser.add_argument("--unsent", action="store_true", help="only print in words what waits in the outbox, if anything")
     options = parser.parse_args()
     box = Box(options.root)
     if options.await_live is not None:
@@ -168,18 +168,17 @@ def _examine_devices(box: Box, report: Report) -> None:
 
 def _examine_outbox(box: Box, report: Report) -> None:
     try:
-        waits, oldest_s = _outbox(box)
+        waiting = _waiting(box)
     except sqlite3.DatabaseError as error:
         report.ill(f"the outbox cannot be read: {error}", "restart the gateway: it sets a damaged file aside and saves what it can")
         return
     dropped = sum(_figures(box, "millrace_gateway_outbox_dropped").values())
     if dropped:
         report.ill(f"the outbox dropped {dropped:.0f} messages since the start", "millrace-edge logs says why, the ledger which")
-    needs = _needs(box)
-    if needs.get("outbox") is False:
+    if _needs(box).get("outbox") is False:
         report.ill("the disk refuses the outbox", "free room on it, or see whether it is read-only; readings wait in memory")
-    elif waits and (oldest_s > OLD_S or not needs.get("broker")):
-        report.note(f"the outbox holds {_unsent(box)}, which are sent by themselves once the server takes them")
+    elif waiting:
+        report.note(f"the outbox holds {waiting}, which are sent by themselves once the server takes them")
     else:
         report.well("the outbox is sent but for what is on its way")
 
@@ -245,13 +244,20 @@ def _outbox(box: Box) -> tuple[int, float]:
     return count, max(0.0, time.time() - oldest_ms / 1000) if count else 0.0
 
 
+def _waiting(box: Box) -> str:
+    """What the outbox holds, in words; empty where that is just on its way. Raises sqlite3.DatabaseError."""
+    count, oldest_s = _outbox(box)
+    if not count or (oldest_s <= OLD_S and _needs(box).get("broker")):
+        return ""
+    age = f"{oldest_s / 3600:,.1f} hours" if oldest_s > 3600 else f"{oldest_s:.0f} s"
+    return f"{count:,} messages (the oldest {age} old)"
+
+
 def _unsent(box: Box) -> str:
     try:
-        count, oldest_s = _outbox(box)
+        return _waiting(box)
     except sqlite3.DatabaseError as error:
         return f"messages that cannot be counted ({error})"
-    age = f"{oldest_s / 3600:,.1f} hours" if oldest_s > 3600 else f"{oldest_s:.0f} s"
-    return f"{count:,} messages (the oldest {age} old)" if count else ""
 
 
 def _await_live(box: Box, limit_s: float) -> bool:
