@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_gateway.schedule import PROBE_LONGEST_S, Breaker, OnceSlot, Slot, Turns, phase, shares
+from millrace_gateway.schedule import PROBE_LONGEST_S, TICKS, Breaker, OnceSlot, Slot, Turns, phase, shares
 
 
 @given(
@@ -41,10 +44,16 @@ def test_the_first_turn_of_a_slow_group_does_not_wait_for_its_grid() -> None:
     assert slot.due_s == 1800.0
 
 
-def test_devices_start_apart() -> None:
-    phases = [phase(connection, device, 4) for connection in range(10) for device in range(4)]
-    assert len({round(each, 6) for each in phases}) == 40
-    assert all(0 <= each < 1 for each in phases)
+def test_devices_of_one_connection_are_read_evenly_apart() -> None:
+    phases = sorted(phase(7, device, 4) for device in range(4))
+    assert [round(after - before, 6) for before, after in pairwise(phases)] == [0.25, 0.25, 0.25]
+    assert 0 <= phases[0] and phases[-1] < 1
+
+
+def test_connections_share_ten_moments_of_an_interval_equally() -> None:
+    moments = Counter(phase(connection, 0, 1) for connection in range(100))
+    assert sorted(moments) == [tick / TICKS for tick in range(TICKS)]
+    assert max(moments.values()) - min(moments.values()) <= 2
 
 
 def test_a_breaker_waits_longer_each_time_up_to_a_limit_and_forgets_on_success() -> None:

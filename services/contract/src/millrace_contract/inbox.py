@@ -36,6 +36,7 @@ class Inbox:
         self._limit = limit
         self._drafts: deque[Draft] = deque()
         self._events: deque[Event] = deque()
+        self._answers: deque[tuple[int, bool]] = deque()
         self._dropped: dict[DroppedKey, Dropped] = {}
         self._dropped_count = 0
         self._is_stopping = False
@@ -75,6 +76,10 @@ class Inbox:
             self._events.append(event)
             self._wake()
 
+    def put_answer(self, token: int, ok: bool) -> None:
+        """Add the broker's answer to a publish. Nobody is woken for it: there is one for each message, and none is urgent."""
+        self._answers.append((token, ok))
+
     def stop(self) -> None:
         """Wake the reader for the last time."""
         with self._changed:
@@ -104,6 +109,10 @@ class Inbox:
             events = list(self._events)
             self._events.clear()
             return events
+
+    def take_answers(self) -> list[tuple[int, bool]]:
+        """Remove and return what the broker answered."""
+        return [self._answers.popleft() for _ in range(len(self._answers))]
 
     def drop(self, draft: Draft, cause: str) -> None:
         """Count a draft that was taken and cannot be kept."""

@@ -27,7 +27,9 @@ from .reserve import Reserve
 from .runtime.clock import Clock
 from .runtime.logs import get_logger
 
-_ROUND_S = 0.03  # At most one commit in this time: what comes meanwhile shares it.
+_ROUND_S = 0.1  # At most one commit in this time: what comes meanwhile shares it.
+_LINGER_S = 0.01  # Messages come in bursts, because the reads of many devices share a wake-up.
+_DRAIN_ROUND_S = 0.03  # While there is a backlog to publish.
 _DELETE_ROWS = 2_000
 _SHRINK_PAGES = 512
 _PRUNES = 10  # At most so many calls a second, each of a bounded number of rows.
@@ -117,7 +119,7 @@ class OutboxSender:
 
     def published(self, token: int, ok: bool) -> None:
         """Tell the broker's answer to a publish. Any thread."""
-        self._inbox.put_event(partial(self._on_published, token, ok))
+        self._inbox.put_answer(token, ok)
 
     def confirmed(self, stream: str, seqs: Sequence[Range]) -> None:
         """Tell a confirmation of ingest. Any thread."""
@@ -139,13 +141,17 @@ class OutboxSender:
             if not is_busy:
                 self._inbox.wait(_SETTLE_S if self._has_unsettled() else _IDLE_S, also_drafts=not is_waiting)
             if len(self._inbox) < self._trouble.commit_rows or is_waiting:
-                time.sleep(max(0.0, began_s + _ROUND_S - time.monotonic()))
+                round_s = _DRAIN_ROUND_S if is_busy or self._is_draining() else _ROUND_S
+                time.sleep(max(_LINGER_S, began_s + round_s - time.monotonic()))
         self._finish()
 
     def _round(self, now: Now) -> bool:
         """Do what there is to do; return whether more waits already."""
         for event in self._inbox.take_events():
             event(now)
+        for token, ok in self._inbox.take_answers():
+            if self._forwarder is not None:
+                self._forwarder.published(token, ok, now)
         is_busy = self._pump(now) if self._trouble.is_waiting(now.monotonic_s) else self._commit_and_pump(now)
         if self._tally.is_due(now):
             self._tick(now)
@@ -228,6 +234,9 @@ class OutboxSender:
         except (DiskRefused, Damaged) as error:
             self._give_up(error, now)
             return False
+
+    def _is_draining(self) -> bool:
+        return self._forwarder is not None and self._forwarder.backlog_in_flight > 0
 
     def _has_unsettled(self) -> bool:
         return self._forwarder is not None and self._forwarder.has_safe
@@ -330,10 +339,6 @@ class OutboxSender:
         self._is_taking = is_taking
         if self._forwarder is not None:
             self._forwarder.taking(is_taking)
-
-    def _on_published(self, token: int, ok: bool, now: Now) -> None:
-        if self._forwarder is not None:
-            self._forwarder.published(token, ok, now)
 
     def _on_confirmed(self, stream: str, seqs: Sequence[Range], now: Now) -> None:
         if self._forwarder is not None:

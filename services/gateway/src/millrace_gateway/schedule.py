@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 GOLDEN_FRACTION: Final = 0.6180339887498949
+TICKS: Final = 10
+"""Connections begin at one of so many moments of an interval, to share wake-ups: read alone, a device costs twice as much."""
 PROBE_FIRST_S: Final = 1.0
 PROBE_LONGEST_S: Final = 15.0
 START_SPREAD_S: Final = 1.0
@@ -22,7 +24,8 @@ T = TypeVar("T")
 
 def phase(connection_index: int, device_index: int, devices: int) -> float:
     """Where in its interval (0 to 1) a device is read: those of one connection evenly apart, connections by the golden ratio."""
-    return (connection_index * GOLDEN_FRACTION + device_index / devices) % 1.0
+    tick = math.floor(connection_index * GOLDEN_FRACTION % 1.0 * TICKS)
+    return (tick / TICKS + device_index / devices) % 1.0
 
 
 def shares(devices: Sequence[T], connections: int) -> list[tuple[Sequence[T], int]]:
