@@ -152,7 +152,7 @@ class Gateway:
                 self._uplink.publish_all_comms()
             if self._clock.monotonic_s() - kept_s >= LEARNED_S:
                 kept_s = self._clock.monotonic_s()
-                self._plan_anew()
+                await self._plan_anew()
                 await asyncio.to_thread(self._keep_learned, self._learned_now())
             try:
                 await asyncio.wait_for(stopping.wait(), HOUSEKEEPING_S)
@@ -188,13 +188,15 @@ class Gateway:
                 )
         return pollers
 
-    def _plan_anew(self) -> None:
+    async def _plan_anew(self) -> None:
+        devices = 0
         for poller in self._pollers:
             for device in poller.devices:
-                if device.plan_anew() and (cost := device.learned.cost) is not None:
-                    _log.info(
-                        "planned_anew", device=device.device.id, round_trip_ms=cost.round_trip_ms, register_ms=cost.register_ms
-                    )
+                if device.plan_anew():
+                    devices += 1
+                    await asyncio.sleep(0)  # Planning takes milliseconds: reads that are due go first.
+        if devices:
+            _log.info("planned_anew", devices=devices)
 
     def _learned_now(self) -> dict[str, LearnedDevice]:
         return {device.device.id: device.learned for poller in self._pollers for device in poller.devices}
