@@ -25,12 +25,12 @@ from millrace_contract.testing import Influxd
 from millrace_contract.times import format_timestamp
 
 NOW_MS = int(time.time()) * 1000
-NAMES = ["plain", "with space", "a,b=c", 'quo"te', "ümlaut", "back\\slash"]
+NAMES = ["plain", "with space", "a,b=c", 'quo"te', "ümlaut", "back\\slash", "100 %d"]
 
 
 @pytest.mark.influx
 def test_readings_come_back_to_the_digit_whatever_they_are_called(shared_influxd: Influxd) -> None:
-    numbers = [0.1 + 0.2, -1e-300, 1.7976931348623157e308, 3.0, 2.0**53, -0.0]
+    numbers = [0.1 + 0.2, -1e-300, 1.7976931348623157e308, 3.0, 2.0**53, -0.0, 5e-324]
     readings: dict[str, float | str] = dict(zip(NAMES, numbers, strict=True)) | {"label": 'x "y" \\ , = ü\n2'}
     message = Telemetry(
         timestamp_ms=NOW_MS, readings=readings, quality={"v": "bad"}, tags={"hall, gate": "ü = 1, 2"}, stream="g-1.ab", seq=2**53

@@ -168,6 +168,8 @@ def test_letters_are_selected_by_device_reason_and_time(tmp_path: Path) -> None:
     assert found(Selection(device="D-0", reason="schema")) == [1]
     assert keeping.dead_letters.request_replay(Selection(device="D-0"), 77) == [1, 3]
     assert [one.seq for one in keeping.dead_letters.to_replay(10, 10**9)] == [1, 3]
+    assert keeping.dead_letters.request_replay(Selection(since_ms=1003), 78) == [3]
+    assert keeping.dead_letters.request_replay(Selection(reason="schema"), 79) == [1, 2]
 
 
 def test_big_rows_are_read_a_few_at_a_time(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 """Bisecting against a database that follows InfluxDB's rules: 400 writes nothing, 422 writes the rest."""
 
+import time
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace_contract.errors import Unavailable
-from millrace_contract.runtime.influx import BadLines, PartialWrite, Refused
+from millrace_contract.runtime.influx import BadLines, Influx, PartialWrite, Refused
+from millrace_contract.testing import Influxd
 from millrace_ingest.rejects import Suspects, write_lines
 
 
@@ -107,3 +111,33 @@ def test_suspects_are_written_apart_for_a_while() -> None:
     suspects.add("c", 0.0)
     suspects.add("d", 0.0)
     assert suspects.part(["b", "d", "a"], 1.0) == [[0, 2], [1]]
+
+
+@pytest.mark.influx
+def test_the_real_database_loses_only_the_offenders(shared_influxd: Influxd) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    lines = [b"rejects,device=D a=%d %d000000" % (number, now_ms + number) for number in range(500)]
+    offenders = {0: b"no line at all", 77: b'rejects,device=D a="text" %d000000', 78: b"rejects, a=1 %d", 499: b"rejects a=NaN %d"}
+    for place, line in offenders.items():
+        lines[place] = line % (now_ms + place) if b"%" in line else line
+    with Influx(shared_influxd.settings()) as influx:
+        influx.write("telemetry", b"rejects,device=first a=1 %d000000" % now_ms)
+        rejects = write_lines(partial(influx.write, "telemetry"), lines)
+        [stored] = influx.query("telemetry", "SELECT a FROM rejects WHERE device = 'D'")
+    assert [reject.index for reject in rejects] == list(offenders)
+    assert [row[1] for row in stored.rows] == [number for number in range(500) if number not in offenders]
+
+
+@pytest.mark.influx
+def test_late_data_is_taken_within_the_retention_and_refused_beyond(influxd: Influxd) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    answer: Any = influxd._call("GET", "/api/v2/buckets?name=telemetry")
+    rules = {"retentionRules": [{"type": "expire", "everySeconds": 7 * 86_400}]}
+    influxd._call("PATCH", f"/api/v2/buckets/{answer['buckets'][0]['id']}", rules)
+    with Influx(influxd.settings()) as influx:
+        lines = [b"late a=1 %d000000" % (now_ms - days * 86_400_000) for days in (6, 8, 1, 0)]
+        [reject] = write_lines(partial(influx.write, "telemetry"), lines)
+        [stored] = influx.query("telemetry", "SELECT a FROM late")
+    assert (reject.index, reject.code) == (1, "conflict")
+    assert "retention" in reject.reason
+    assert len(stored.rows) == 3

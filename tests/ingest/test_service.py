@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -150,6 +151,16 @@ def test_bad_input_ends_as_dead_letters_and_the_neighbours_are_stored(
     with Influx(ingest.influxd.settings()) as influx:
         [series] = influx.query("telemetry", "SELECT text_text FROM undeclared WHERE station = $station", station="a b,c=d é\\x")
     assert series.rows[0][1] == 'say "hi"\\\n'
+
+
+def test_a_sensor_needs_one_line_and_is_shown_as_what_it_is(ingest: Any) -> None:
+    ingest.start()
+    wait_until(ingest.ready, "ingest to be ready")
+    text = json.dumps({"timestamp": format_timestamp(SystemClock().now_ms()), "readings": {"weight": 12.5}})
+    publish = ["mosquitto_pub", "-p", str(ingest.broker.port), "-q", "1", "-t", "plant/line1/SCALE-7/telemetry", "-m", text]
+    subprocess.run(publish, check=True, timeout=20)
+    wait_until(lambda: ingest.stored("undeclared", "weight") == {"SCALE-7": [12.5]}, "the reading")
+    wait_until(lambda: "undeclared publisher line1/SCALE-7: 1 messages" in ingest.command("status")[1], "the note", 30)
 
 
 def test_ten_thousand_signals_of_one_device_are_stopped_at_the_limit(ingest: Any, gateway: Any, stranger: MqttSession) -> None:

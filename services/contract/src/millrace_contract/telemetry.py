@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import lru_cache
 from typing import Annotated, Any, Final, cast
 
@@ -169,9 +168,10 @@ def encode_telemetry(
 
 def _parsed(payload: bytes) -> tuple[TelemetryMessage, frozenset[str]]:
     """The message and the keys that the schema does not know."""
-    # What this refuses has an unknown key, or is refused by the next one too, in better words.
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    try:
         return _usual_decoder.decode(payload), frozenset()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass  # It has an unknown key, or the next decoder refuses it too, in better words.
     try:
         return _decoder.decode(payload), frozenset(_keys_decoder.decode(payload)) - _KNOWN_KEYS
     except msgspec.ValidationError as error:
