@@ -321,6 +321,19 @@ def test_refused_message_is_not_delivered_and_does_not_spin(online: Plant) -> No
     assert online.forwarder.refused_topics == ["factory/line1/A/telemetry"]
 
 
+def test_refused_message_waits_although_the_refusal_ends_the_connection(online: Plant) -> None:
+    """As HiveMQ does: tried again at each connect, it would end each connection."""
+    online.append()
+    online.acknowledge(1, ok=False)
+    online.forwarder.disconnected()
+    online.forwarder.connected()
+    online.append()
+    assert online.pump() == []
+    assert online.sent() == [1, 2]
+    online.pass_time(5)
+    assert online.pump() == [1]
+
+
 def test_refused_message_holds_up_no_other(online: Plant) -> None:
     online.append()
     online.acknowledge(1, ok=False)

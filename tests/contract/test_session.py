@@ -226,10 +226,16 @@ def test_a_refused_publish_does_not_count_as_delivered(connect: Connect, broker:
     assert client.published.get(timeout=5) == (refused, False)
     problem = "the broker refuses a publish of gateway: Not authorized"
     assert client.session.problem in (problem, "connection lost: Not authorized")
-    # Some brokers end the connection too.
-    wait_until(lambda: client.session.publish("allowed/a", b"2") is not None, "the next publish to be taken")
-    assert client.published.get(timeout=5)[1] is True
+    # Some brokers end the connection too, and with it what came after.
+    wait_until(lambda: _is_taken(client, "allowed/a", b"2"), "the next publish to be taken")
     assert client.payloads(1) == [b"2"]
+
+
+def _is_taken(client: Client, topic: str, payload: bytes) -> bool:
+    token = client.session.publish(topic, payload)
+    with suppress(queue.Empty):
+        return token is not None and client.published.get(timeout=2) == (token, True)
+    return False
 
 
 def test_nobody_at_home_is_said_in_words(connect: Connect) -> None:
@@ -324,6 +330,6 @@ def test_two_of_one_name_give_way_to_each_other_and_say_so(connect: Connect) -> 
     second = _up(connect("gateway-edge-1", **options))
     wait_until(lambda: first.session.notices or second.session.notices, "one of them to notice", 30)
     [words] = first.session.notices or second.session.notices
-    assert words.startswith("the broker gives our connection to another gateway with the name edge-1-")
+    assert "another gateway with the name edge-1-" in words
     # Each stays away twice as long every time, so that each has had a few turns at most, not dozens.
     assert len(first.events) + len(second.events) <= 20

@@ -140,9 +140,11 @@ class Forwarder:
                 self._may_have_more = True
 
     def connected(self) -> None:
-        """The session is up: everything unconfirmed is sent again, whatever the broker remembers."""
+        """The session is up: everything unconfirmed is sent again, whatever the broker remembers.
+
+        Refused topics keep their pause: some brokers end the connection of who publishes what he may not.
+        """
         self._has_heard_ingest = False
-        self._refusals.clear()
         self._start_over()
         self._is_connected = True
 

@@ -71,6 +71,7 @@ class Session:
         self._pause_s = float(RECONNECT_S[0])
         self._short_lives = 0
         self._rival_seen_s: float | None = None
+        self._rival_sign = ""
         self._thread = threading.Thread(target=self._guard(self._run), name="mqtt", daemon=True)
 
     @property
@@ -89,8 +90,7 @@ class Session:
             return []
         service, _, instance = self._client_id.partition("-")
         return [
-            f"the broker gives our connection to another {service} with the name {instance}: "
-            "give each a MILLRACE_INSTANCE of its own, or stop one"
+            f"{self._rival_sign} another {service} with the name {instance}: give each a MILLRACE_INSTANCE of its own, or stop one"
         ]
 
     def wait_connected(self, timeout_s: float) -> bool:
@@ -151,8 +151,11 @@ class Session:
         is_short = lived_s < max(_SHORT_LIFE_S, 2 * self._pause_s)
         self._short_lives = self._short_lives + 1 if is_short else 0
         self._pause_s = min(2 * self._pause_s, _PAUSE_LIMIT_S) if self._short_lives > 1 else float(RECONNECT_S[0])
-        if code == TAKEN_OVER or (code is None and self._short_lives >= _SHORT_LIVES):
+        if code == TAKEN_OVER:
+            self._rival_seen_s, self._rival_sign = time.monotonic(), "the broker gives our connection to"
+        elif code is None and self._short_lives >= _SHORT_LIVES:
             self._rival_seen_s = time.monotonic()
+            self._rival_sign = "the broker ends our connection again and again, soon after it began; is there"
         return self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, guards nothing
 
     def _place(self) -> str:
