@@ -14,7 +14,7 @@ from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.session import Callbacks, Received
+from millrace_contract.runtime.session import KEEPALIVE_S, Callbacks, Received
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.topics import Topics
@@ -35,6 +35,8 @@ SERVICE = "ingest"
 LOOK_INTERVAL_S = 1.0
 MB = 1_000_000
 STOP_LIMIT_S = 8.0
+SHARED_KEEPALIVE_S = 10
+"""The broker gives a hung one its share until one and a half of these have passed."""
 
 _log = get_logger(__name__)
 
@@ -145,6 +147,7 @@ class IngestService:
             persistent=not group,
             manual_ack=True,
             receive_maximum=self._settings.ingest_receive_maximum,
+            keepalive_s=SHARED_KEEPALIVE_S if group else KEEPALIVE_S,
         )
 
     def _received(self, messages: list[Received]) -> None:
