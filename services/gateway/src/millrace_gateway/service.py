@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import signal
 from collections import Counter
@@ -122,6 +123,9 @@ class Gateway:
         self._pollers = self._build_pollers()
         for poller in self._pollers:
             poller.start()
+        # What was built until here lives as long as the process: looking through it for garbage again and again makes reads late.
+        gc.collect()
+        gc.freeze()
         fleet = self._accepted.model
         _log.info("gateway_started", devices=len(fleet.devices), connections=len(self._pollers))
         if problem := fleet.problem():
