@@ -15,7 +15,7 @@ from millrace_contract.errors import ConfigurationProblems, Unavailable
 from millrace_contract.points import BUCKETS, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.testing import Influxd
-from millrace_contract.testing.servers import _Server
+from millrace_contract.testing.servers import Server
 
 LINE = b"press,line=line1,device=P-01 force=1 1770000000000000000"
 
@@ -24,7 +24,7 @@ class UntouchedInfluxd(Influxd):
     """As it comes out of the box."""
 
     def start(self) -> None:
-        _Server.start(self)
+        Server.start(self)
 
 
 @pytest.fixture
@@ -104,6 +104,10 @@ def test_retention_follows_the_setting(ready_files: SecretFiles, database: Untou
         ROLLUP_1M_BUCKET: 180 * 86400,
         ROLLUP_1H_BUCKET: 0,
     }
+    # Shorter than the stretches that InfluxDB has made so far.
+    assert set_up_database(ready_files, database.url, "millrace", kept("12h")).done == [
+        "bucket telemetry: retention changed to 12h"
+    ]
     both = Retention("forever", "52w", "520w")
     assert len(set_up_database(ready_files, database.url, "millrace", both).done) == 3
     assert retention(ready_files, database) == {
@@ -112,6 +116,16 @@ def test_retention_follows_the_setting(ready_files: SecretFiles, database: Untou
         ROLLUP_1M_BUCKET: 364 * 86400,
         ROLLUP_1H_BUCKET: 3640 * 86400,
     }
+
+
+@pytest.mark.influx
+def test_what_is_kept_for_years_is_stored_in_long_stretches(ready_files: SecretFiles, database: UntouchedInfluxd) -> None:
+    set_up_database(ready_files, database.url, "millrace", kept("30d"))
+    _, answer = DatabaseClient(database.url, token(ready_files, "admin")).call("GET", "/api/v2/buckets")
+    days = {one["name"]: one["retentionRules"][0]["shardGroupDurationSeconds"] / 86400 for one in answer["buckets"]}
+    assert {name: days[name] for name in BUCKETS} == {
+        TELEMETRY_BUCKET: 1, PRODUCTION_BUCKET: 28, ROLLUP_1M_BUCKET: 7, ROLLUP_1H_BUCKET: 28
+    }  # fmt: skip
 
 
 @pytest.mark.influx
