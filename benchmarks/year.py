@@ -118,7 +118,8 @@ def measure(folder: Path, devices: int, days: int, shard_days: int) -> dict[str,
     database = Database(folder)
     database.start()
     try:
-        database.cut(ROLLUP_1H_BUCKET, shard_days * 86_400)
+        for bucket in (ROLLUP_1H_BUCKET, PRODUCTION_BUCKET):
+            database.cut(bucket, shard_days * 86_400)
         load, empty = os.getloadavg()[0], bytes_below(folder / "engine" / "data")
         written = write(database, ROLLUP_1H_BUCKET, hours(devices, days, end_ms))
         database.wait_compacted()
@@ -131,7 +132,9 @@ def measure(folder: Path, devices: int, days: int, shard_days: int) -> dict[str,
         database.start()
         started_s = time.monotonic() - began_s
         cold = ask(database, days, end_ms)
+        before = Cost.of(database.pid)
         warm = [ask(database, days, end_ms) for _ in range(WARM_RUNS)]
+        cpu_s = Cost.of(database.pid).cpu_s - before.cpu_s
         rss_mb = Cost.of(database.pid).rss_mb
     finally:
         database.stop()
@@ -155,6 +158,7 @@ def measure(folder: Path, devices: int, days: int, shard_days: int) -> dict[str,
         "rss_mb": round(rss_mb),
         "whole_board_cold_ms": round(sum(one.milliseconds for one in cold)),
         "whole_board_warm_ms": round(sum(one.milliseconds for one in warm[0])),
+        "whole_board_cpu_ms": round(cpu_s * 1000 / WARM_RUNS),
         "panels": panels,
     }
 
