@@ -154,6 +154,30 @@ def test_the_broker_sends_no_more_than_we_take_unacknowledged(connect: Connect) 
     assert [int(message.payload) for held in rounds for message in held] == list(range(20))
 
 
+def test_messages_come_in_order_and_are_acknowledged_many_at_once(
+    session_type: SessionType, connect: Connect, broker: Broker
+) -> None:
+    heard: list[bytes] = []
+
+    def take(messages: list[Received]) -> None:
+        heard.extend(message.payload for message in messages)
+        consumer.acknowledge_all(messages)
+
+    callbacks = Callbacks(messages=take)
+    consumer = session_type(broker.settings(), "many", callbacks, filters=["t/+"], manual_ack=True, receive_maximum=20)
+    consumer.start()
+    try:
+        assert consumer.wait_connected(10)
+        publisher = _up(connect("publisher"))
+        sent = [b"%d" % number for number in range(300)]  # far more than may be unacknowledged
+        for payload in sent:
+            publisher.session.publish("t/a", payload)
+        wait_until(lambda: len(heard) == len(sent), "all messages", 20)
+    finally:
+        consumer.stop()
+    assert heard == sent
+
+
 def test_a_killed_broker_is_noticed_and_nothing_is_published_meanwhile(connect: Connect, broker: Broker) -> None:
     client = _up(connect("survivor", filters=["s/+"]))
     generation = client.session.generation

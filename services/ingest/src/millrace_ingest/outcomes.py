@@ -37,13 +37,7 @@ class Sorted:
 
     def add(self, arrival: Arrival, verdict: Verdict, *, is_stored: bool) -> None:
         match verdict:
-            case Rejected(identity=identity):
-                self.bad.append((arrival, verdict))
-                self.held_bad += identity is not None
-            case Ignored(why=why, device=device):
-                if why == "refused":
-                    self.refused.append((arrival, device))
-            case Accepted(identity=identity, topic=topic):
+            case Accepted(identity=identity):
                 self.held += identity is not None
                 if is_stored:
                     self.stored_count += 1
@@ -52,7 +46,13 @@ class Sorted:
                 elif identity is not None:
                     self.forgotten += 1
                 else:
-                    self.unheld.append((arrival, topic.device))
+                    self.unheld.append((arrival, verdict.topic.device))
+            case Rejected(identity=identity):
+                self.bad.append((arrival, verdict))
+                self.held_bad += identity is not None
+            case Ignored(why=why, device=device):
+                if why == "refused":
+                    self.refused.append((arrival, device))
 
 
 def verdict_of(arrival: Arrival, reject: Reject | None) -> Verdict:
