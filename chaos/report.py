@@ -109,7 +109,7 @@ def make_report(storm: Storm, notes: Notes, score: Mapping[str, Any], bursts: It
         alert_events=figures.alert_events,
         figures_wrong=len(figures.wrong),
         surprises=notes.surprises,
-        examples=[*score["examples"], *figures.wrong],
+        examples=[*score["examples"], *figures.wrong, *([] if score["stored"] else ["nothing was stored"])],
     )
 
 
