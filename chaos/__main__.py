@@ -115,7 +115,7 @@ def _weather(storm: Storm, state: Path) -> Report | None:
 def _score(plant: Plant) -> dict[str, Any]:
     done = plant.run("millrace-sim", "score", "--wait", "60", "--json", timeout_s=SCORE_LIMIT_S)
     if not done.stdout:
-        raise CannotRun(f"millrace-sim score: {done.stderr}")
+        raise CannotRun(f"millrace-sim score ended with {done.returncode}: {done.stderr or 'no word'}")
     score: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return score
 

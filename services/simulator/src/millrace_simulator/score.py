@@ -5,7 +5,8 @@ reads in two points. *wrong*: a stored value that is not the one served with tha
 point has it.
 
 Truth and points come in slices of time, so that a day of a plant fits into memory. A signal that was not in the same answer as
-the counter was served in another request of the same poll, and so between the counter's last step and its next one.
+the counter was served in another request of the same poll, and so between the counter's last step and its next one, steps of reads
+that a fault hit left out.
 """
 
 from __future__ import annotations
@@ -200,16 +201,24 @@ class Scorer:
         if name in read.raw:
             found = [read.raw[name]]
         else:
-            before = (read.counter - 1) % COUNTER_MODULUS
             found = [
                 other.raw[name]
                 for slices in (self._previous, self._current)
                 if read.device in slices
-                for counter in (before, read.counter)
+                for counter in self._counters_of_poll(read)
                 for other in slices[read.device].others.get(counter, ())
                 if name in other.raw and other.fault not in SPOILING_KINDS
             ]
         return [value for raw in found if (value := reading_of(signal, raw)) is not None]
+
+    def _counters_of_poll(self, read: Read) -> list[int]:
+        """What the counter stood at during the poll: where a fault hit a read of it, that was asked for again and stepped it."""
+        counters = [read.counter]
+        before: Read | None = read
+        while before is not None and (before is read or before.fault is not None):
+            counters.append((before.counter - 1) % COUNTER_MODULUS)
+            before = self._find(read.device, counters[-1])
+        return counters
 
     def _settle(self, slices: dict[str, _Slice]) -> None:
         """These reads can't appear any more: those that have not are served, never committed."""

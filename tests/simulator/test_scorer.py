@@ -1,0 +1,46 @@
+"""The comparison of readings with what was served, slice by slice, where the ways of a poll are odd."""
+
+from __future__ import annotations
+
+import pytest
+
+from millrace_contract.plant import PlantModel
+from millrace_contract.plant.profile import READS_SERVED
+from millrace_simulator.faults import FaultKind
+from millrace_simulator.score import Point, Score, Scorer
+from millrace_simulator.truth import Read
+
+DEVICE = "CNC-02"
+
+
+def judged(plant: PlantModel, reads: list[Read], point: Point) -> Score:
+    scorer = Scorer(plant, 0, 1_000_000)
+    scorer.take_truth(reads)
+    scorer.take_points([point])
+    return scorer.finish({})
+
+
+@pytest.mark.parametrize("hit", [0, 1, 3])
+def test_a_value_read_before_the_counter_was_asked_for_again_is_right(plant: PlantModel, hit: int) -> None:
+    """The door, then the counter, whose answers were dropped so many times; by the next poll the door has closed."""
+    last = 8 + hit
+    reads = [
+        Read(1_000, DEVICE, 7, True, {READS_SERVED: 7}),
+        Read(2_000, DEVICE, 7, False, {"door_open": 1}),
+        *(Read(2_000 + n, DEVICE, n, True, {READS_SERVED: n}, FaultKind.DROP.value) for n in range(8, last)),
+        Read(2_020, DEVICE, last, True, {READS_SERVED: last}),
+        Read(3_000, DEVICE, last, False, {"door_open": 0}),
+    ]
+    good = judged(plant, reads, Point(2_020, DEVICE, "edge-1.a", 1, {READS_SERVED: float(last), "door_open": 1.0}))
+    assert (good.wrong, good.duplicated) == (0, 0)
+
+
+def test_a_value_of_the_poll_before_is_wrong(plant: PlantModel) -> None:
+    reads = [
+        Read(1_000, DEVICE, 6, False, {"door_open": 1}),
+        Read(1_001, DEVICE, 7, True, {READS_SERVED: 7}),
+        Read(2_000, DEVICE, 7, False, {"door_open": 0}),
+        Read(2_001, DEVICE, 8, True, {READS_SERVED: 8}),
+    ]
+    bad = judged(plant, reads, Point(2_001, DEVICE, "edge-1.a", 1, {READS_SERVED: 8.0, "door_open": 1.0}))
+    assert bad.wrong == 1
