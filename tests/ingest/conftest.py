@@ -24,7 +24,7 @@ from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
 from millrace_contract.runtime.status import Platform
 from millrace_contract.sender import OutboxSender
 from millrace_contract.telemetry import encode_telemetry
-from millrace_contract.testing import Influxd, Mosquitto, free_port
+from millrace_contract.testing import Broker, Influxd, Mosquitto, free_port
 from millrace_contract.topics import Kind, Topics
 
 PLANT = """\
@@ -109,17 +109,17 @@ class Ingest:
     subcommand = "run"
     figures = "millrace_ingest_figure"
 
-    def __init__(self, folder: Path, config: Path, mosquitto: Mosquitto, influxd: Influxd, **settings: str) -> None:
+    def __init__(self, folder: Path, config: Path, broker: Broker, influxd: Influxd, **settings: str) -> None:
         self.folder = folder
         self.config = config
-        self.broker = mosquitto
+        self.broker = broker
         self.influxd = influxd
         self.port = free_port()
         self.environ = {
             **os.environ,
             "MILLRACE_CONFIG": str(config),
             "MILLRACE_DATA": str(folder / "data"),
-            "MILLRACE_MQTT_PORT": str(mosquitto.port),
+            "MILLRACE_MQTT_PORT": str(broker.port),
             "MILLRACE_INFLUX_URL": influxd.url,
             "MILLRACE_INFLUX_TOKEN": influxd.TOKEN,
             "MILLRACE_HTTP_PORT": str(self.port),
@@ -204,14 +204,14 @@ class RollupProcess(Ingest):
 class Gateway:
     """A sender with a real outbox: keeps each message until ingest has confirmed it."""
 
-    def __init__(self, folder: Path, mosquitto: Mosquitto, root: str = "plant", instance: str = "edge-1") -> None:
+    def __init__(self, folder: Path, broker: Broker, root: str = "plant", instance: str = "edge-1") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         topics = Topics(root)
         self.topics = topics
         self.sent: dict[str, list[int]] = {}
         self.taking: list[bool] = []
         self.session = MqttSession(
-            mosquitto.settings(),
+            broker.settings(),
             f"gateway-{instance}",
             Callbacks(self._received, self._connected, self._disconnected, self._published),
             filters=[topics.stored(instance), *topics.filters(Kind.STATUS)],

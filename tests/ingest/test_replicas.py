@@ -1,4 +1,4 @@
-"""One ingest, and three that share the messages: whichever is killed or hangs, and whatever dies beside it, each message is stored once."""
+"""One ingest, and three that share the messages: whichever is killed or hangs, each message is stored once."""
 
 from __future__ import annotations
 
