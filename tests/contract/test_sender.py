@@ -17,19 +17,17 @@ from millrace_contract.disk_trouble import DiskTrouble
 from millrace_contract.forwarder import Publish
 from millrace_contract.inbox import Inbox
 from millrace_contract.losses import ledger_encoder
-from millrace_contract.messages import Ledger, Stored, decode, encode
+from millrace_contract.messages import Ledger, decode
 from millrace_contract.numbering import Draft, Stamp
 from millrace_contract.outbox import WrongSender
 from millrace_contract.outbox_stats import Limits, SenderStats
 from millrace_contract.ranges import merge_ranges
 from millrace_contract.reserve import Reserve
 from millrace_contract.runtime.clock import Clock, SystemClock
-from millrace_contract.runtime.mqtt import MqttSession
-from millrace_contract.runtime.session import Callbacks, Received
-from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.sender import OutboxSender
 from millrace_contract.testing import Broker, ManualClock, wait_until
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, numbers, open_at, telemetry
+from millrace_contract.testing.uplinks import CountingIngest, SessionType, Uplink
 
 
 class Wire:
@@ -497,77 +495,13 @@ def test_a_small_disk_holds_less_than_the_limit_says(start: Start, wire: Wire, s
     assert sender.stats().holds_h == pytest.approx(free / 10_000 / 3600, rel=0.05)
 
 
-STORED = f"factory/_platform/stored/{SENDER}"
-TAKING = "factory/_platform/ingest/1/status"
-
-
-class Confirmer:
-    """An ingest that only counts: it confirms every message that it receives, one by one, and says whether it is there."""
-
-    def __init__(self, broker: Broker, session_type: type[MqttSession] | type[WireSession]) -> None:
-        self.seen: dict[str, list[int]] = {}
-        self._session = session_type(
-            broker.settings(),
-            "ingest-1",
-            Callbacks(message=self._take, connected=self._say_taking),
-            filters=["factory/line1/#", LEDGER],
-            will=(TAKING, b"no"),
-            persistent=True,
-        )
-
-    def start(self) -> None:
-        self._session.start()
-        assert self._session.wait_connected(10)
-
-    def stop(self) -> None:
-        self._session.stop()
-
-    def _say_taking(self) -> None:
-        self._session.publish(TAKING, b"no", retain=True)
-        self._session.publish(TAKING, b"yes", retain=True)
-
-    def _take(self, received: Received) -> None:
-        message = json.loads(received.payload)
-        self.seen.setdefault(message["stream"], []).append(message["seq"])
-        seqs = [(message["seq"], message["seq"])]
-        self._session.publish(STORED, encode(Stored(stream=message["stream"], seqs=seqs)))
-
-
-class Uplink:
-    """The gateway's side: a session whose callbacks reach a sender."""
-
-    def __init__(self, broker: Broker, session_type: type[MqttSession] | type[WireSession]) -> None:
-        self.sender: OutboxSender
-        self.session = session_type(
-            broker.settings(),
-            SENDER,
-            Callbacks(
-                message=self._take,
-                connected=lambda: self.sender.connected(),  # noqa: PLW0108 - the sender comes later
-                disconnected=lambda: self.sender.disconnected(),  # noqa: PLW0108
-                published=lambda token, ok: self.sender.published(token, ok),  # noqa: PLW0108
-            ),
-            filters=[STORED, TAKING],
-            persistent=True,
-        )
-
-    def _take(self, received: Received) -> None:
-        if received.topic == TAKING:
-            self.sender.taking(received.payload == b"yes")
-        else:
-            message = decode(Stored, received.payload)
-            self.sender.confirmed(message.stream, message.seqs)
-
-
 @pytest.mark.broker
-def test_every_message_arrives_although_the_broker_is_killed(
-    fresh_broker: Broker, start: Start, session_type: type[MqttSession] | type[WireSession]
-) -> None:
-    uplink = Uplink(fresh_broker, session_type)
+def test_every_message_arrives_although_the_broker_is_killed(fresh_broker: Broker, start: Start, session_type: SessionType) -> None:
+    uplink = Uplink(fresh_broker.settings(), session_type)
     sender = uplink.sender = start(publish=uplink.session.publish)
     sender.disconnected()
-    confirmer = Confirmer(fresh_broker, session_type)
-    confirmer.start()
+    ingest = CountingIngest(fresh_broker.settings(), session_type)
+    ingest.start()
     uplink.session.start()
     clock = SystemClock()
     for round_number in range(1, 4):
@@ -579,10 +513,10 @@ def test_every_message_arrives_although_the_broker_is_killed(
         sender.append([telemetry("D9", clock.now_ms()) for _ in range(50)])
         fresh_broker.start()
     wait_until(lambda: sender.stats().committed == 1_650 and sender.stats().depth == 0, "an empty outbox", 60)
-    [seqs] = confirmer.seen.values()
+    [seqs] = ingest.seen.values()
     assert merge_ranges((seq, seq) for seq in seqs) == [(1, 1_650)]
     uplink.session.stop()
-    confirmer.stop()
+    ingest.stop()
 
 
 def test_disk_trouble_tries_less_and_less_often_and_ends_after_a_while() -> None:
