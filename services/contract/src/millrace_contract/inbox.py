@@ -1,5 +1,6 @@
 """Where other threads leave messages for the thread that owns the outbox: bounded, never blocking, exact about what it drops."""
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -41,6 +42,7 @@ class Inbox:
         self._dropped_count = 0
         self._is_stopping = False
         self._is_waiting = False
+        self._wanted = math.inf
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
@@ -63,6 +65,8 @@ class Inbox:
             self._drafts.extend(drafts)
             self._shed()
             self._wake()
+            if len(self._drafts) >= self._wanted:
+                self._changed.notify()
 
     def put_back(self, drafts: list[Draft]) -> None:
         """Return what could not be committed to the front."""
@@ -84,7 +88,7 @@ class Inbox:
         """Wake the reader for the last time."""
         with self._changed:
             self._is_stopping = True
-            self._wake()
+            self._changed.notify()
 
     def wait(self, timeout_s: float, *, also_drafts: bool) -> None:
         """Wait until there is something to do: an event, the stop, or a draft if those matter now."""
@@ -94,6 +98,13 @@ class Inbox:
             self._is_waiting = True
             self._changed.wait(timeout_s)
             self._is_waiting = False
+
+    def gather(self, drafts: float, timeout_s: float) -> None:
+        """Wait until so many drafts are there, or the time is over, or the stop."""
+        with self._changed:
+            self._wanted = drafts
+            self._changed.wait_for(lambda: len(self._drafts) >= drafts or self._is_stopping, timeout_s)
+            self._wanted = math.inf
 
     def take(self, limit: int) -> list[Draft]:
         """Remove and return the oldest drafts, at most `limit`."""

@@ -28,6 +28,7 @@ from .runtime.clock import Clock
 from .runtime.logs import get_logger
 
 _ROUND_S = 0.1  # At most one commit in this time: what comes meanwhile shares it.
+_ROUND_ROWS = 50  # So many do not wait any longer: a larger group holds the interpreter so long that reads begin late.
 _LINGER_S = 0.01  # Messages come in bursts, because the reads of many devices share a wake-up.
 _DRAIN_ROUND_S = 0.03  # While there is a backlog to publish.
 _DELETE_ROWS = 2_000
@@ -142,7 +143,8 @@ class OutboxSender:
                 self._inbox.wait(_SETTLE_S if self._has_unsettled() else _IDLE_S, also_drafts=not is_waiting)
             if len(self._inbox) < self._trouble.commit_rows or is_waiting:
                 round_s = _DRAIN_ROUND_S if is_busy or self._is_draining() else _ROUND_S
-                time.sleep(max(_LINGER_S, began_s + round_s - time.monotonic()))
+                left_s = max(_LINGER_S, began_s + round_s - time.monotonic())
+                self._inbox.gather(math.inf if is_waiting else _ROUND_ROWS, left_s)
         self._finish()
 
     def _round(self, now: Now) -> bool:
