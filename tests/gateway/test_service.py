@@ -447,3 +447,20 @@ def test_a_foreign_outbox_is_set_aside_named_and_counted_and_what_will_be_late_i
     assert warning["problem"] == "M-1: unit 1 at 20 ms needs 30 ms: will be late"
     wait_until(lambda: listener.last("M-1/comms"), "comms")
     assert {"cycles", "late_cycles", "missed_cycles", "lateness_ms"} <= listener.last("M-1/comms").keys()
+
+
+def test_two_gateways_of_one_name_say_so(
+    device_server: Make, plant_folder: Make, run_gateway: Make, listen: Make, tmp_path: Path
+) -> None:
+    listener = listen()
+    config = plant_folder(("M-1", device_server().port, 1))
+    for folder in ("one", "other"):
+        run_gateway(config, MILLRACE_DATA=str(tmp_path / folder))
+
+    def said() -> bool:
+        problems = [problem for status in listener.documents("gateway/edge-1/status") for problem in status.get("problems", [])]
+        return any(
+            "another gateway with the name edge-1: give each a MILLRACE_INSTANCE of its own" in problem for problem in problems
+        )
+
+    wait_until(said, "a status that names the rival", 60)
