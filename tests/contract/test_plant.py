@@ -104,6 +104,8 @@ MISTAKES = [
     (PLANT, "root: factory", "root: fac tory", "plant.yaml:1: root: 'fac tory': segment 'fac tory' must be 1 to 63 letters"),
     (PLANT, "{host: 10.0.0.6}", "{hots: 10.0.0.6}", "hots: is not a key here (did you mean host?); allowed: transport, host, port"),
     (PLANT, "{host: 10.0.0.6}", "{host: 10.0.0.6, port: 70000}", "plant.yaml:13: lines.line2.devices.P-02.connection.port: 70000 is not allowed"),
+    (PLANT, "{host: 10.0.0.6}", "{host: 10.0.0.6, connections: 9}", "plant.yaml:13: lines.line2.devices.P-02.connection.connections: 9 is not allowed"),
+    (PLANT, "{host: 10.0.0.6}", "{transport: serial, serial_port: COM1, connections: 2}", "a serial line is one connection; leave out the key connections"),
     (PLANT, "${PLC_HOST:-10.0.0.5}", "${PLC_HOST}", "variable PLC_HOST is not set; set it, or write ${PLC_HOST:-default}"),
     (PLANT, "  line2:", "  line1:", "plant.yaml:9: lines.line1: stands twice, first in line 4; give one another name"),
     (PLANT, "lines:", "lines: [", "plant.yaml:"),

@@ -215,3 +215,37 @@ def test_one_serial_port_with_two_speeds_is_a_problem_of_the_plant(plant_folder:
     status, _, err = call("plan", "--config", str(config))
     assert status == 2
     assert "shares /dev/ttyUSB0 with M-1, but with other settings" in err
+
+
+def test_two_connections_halve_the_time_of_a_device_and_the_load_of_many(plant_folder: Make, call: Make) -> None:
+    config = plant_folder(("M-1", 502, 1))
+    plant = config / "plant.yaml"
+
+    def cost() -> dict[str, Any]:
+        _, out, _ = call("plan", "--json", "--config", str(config))
+        shown: dict[str, Any] = json.loads(out.splitlines()[0])
+        return shown
+
+    alone = cost()
+    plant.write_text(plant.read_text().replace("unit: 1,", "unit: 1, connections: 3,"))
+    shared = cost()
+    assert shared["requests"] == alone["requests"]
+    assert shared["groups"][0]["requests"] == 2
+    assert shared["groups"][0]["cycle_ms"] == pytest.approx(alone["groups"][0]["cycle_ms"] / 2, rel=0.01)
+    config = plant_folder(*((f"M-{unit}", 502, unit) for unit in (1, 2, 3, 4)))
+    alone = cost()
+    plant.write_text(plant.read_text().replace("timeout_s: 0.5", "timeout_s: 0.5, connections: 2"))
+    assert cost()["load"] == pytest.approx(alone["load"] / 2, rel=0.01)
+
+
+def test_a_group_that_is_read_once_is_no_part_of_the_cycle(plant_folder: Make, call: Make) -> None:
+    config = plant_folder(("M-1", 502, 1))
+    profile = config / "profiles" / "test-device.yaml"
+    before = json.loads(call("plan", "--json", "--config", str(config))[1])
+    text = profile.read_text().replace("slow: {interval_s: 0.5}", "slow: {interval_s: 0.5}, identity: {once: true}")
+    profile.write_text(text + "  serial: {address: 900, type: string, registers: 8, group: identity}\n")
+    after = json.loads(call("plan", "--json", "--config", str(config))[1])
+    assert {key: after[key] for key in ("requests", "cycle_ms", "interval_ms")} == {
+        key: before[key] for key in ("requests", "cycle_ms", "interval_ms")
+    }
+    assert "once" in call("plan", "--config", str(config))[1]

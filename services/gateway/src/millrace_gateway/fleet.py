@@ -51,7 +51,8 @@ def select_fleet(plant: PlantModel, gateway: str) -> Fleet:
         other = first_at.setdefault(device.connection.endpoint, device)
         if Endpoint.of(other.connection) != endpoint:
             key = f"lines.{device.line}.devices.{device.id}.connection"
-            message = f"shares {device.connection.endpoint} with {other.id}, but with other settings (speed, parity, certificates)"
+            others = "other settings (speed, parity, certificates, connections)"
+            message = f"shares {device.connection.endpoint} with {other.id}, but with {others}"
             problems.append(Problem("plant.yaml", 0, key, message))
         endpoints[endpoint] = (*endpoints.get(endpoint, ()), device)
     for profile in {device.profile: plant.profiles[device.profile] for device in plant.devices.values()}.values():

@@ -23,7 +23,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 class Connection(Strict):
-    """How to reach a device. Devices with the same host and port (or serial port) share one connection, or `connections` of them."""
+    """How to reach a device. Devices with the same host and port (or serial port) share a connection, or `connections` of them."""
 
     transport: Literal["tcp", "tls", "rtu_over_tcp", "serial"] = "tcp"
     host: str = ""
