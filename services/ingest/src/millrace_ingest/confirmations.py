@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from millrace_contract.assets import SEGMENT_PATTERN
-from millrace_contract.ranges import merge_ranges
 
 MAX_RANGES = 5_000
 """Ranges in one confirmation: at most about 180 KiB of JSON, below the contract's 256."""
@@ -40,13 +40,25 @@ def sender_of(stream: str) -> str | None:
 
 def confirmations(safe: Iterable[Identity]) -> Iterator[Confirmation]:
     """One a stream, more only where a stream has over MAX_RANGES ranges. Streams without a sender are left out."""
-    numbers: dict[str, set[int]] = {}
+    numbers: dict[str, set[int]] = defaultdict(set)
     for stream, seq in safe:
-        numbers.setdefault(stream, set()).add(seq)
+        numbers[stream].add(seq)
     for stream, seqs in numbers.items():
         sender = sender_of(stream)
         if sender is None:
             continue
-        ranges = merge_ranges((seq, seq) for seq in seqs)
+        ranges = _ranges(sorted(seqs))
         for start in range(0, len(ranges), MAX_RANGES):
             yield Confirmation(sender, stream, ranges[start : start + MAX_RANGES])
+
+
+def _ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Rising numbers as closed ranges."""
+    found: list[tuple[int, int]] = []
+    first = last = numbers[0]
+    for number in numbers:
+        if number > last + 1:
+            found.append((first, last))
+            first = number
+        last = number
+    return [*found, (first, last)]

@@ -21,9 +21,10 @@ class Following:
         """Takes note of telemetry. What was not stored comes again, and is no repeat then."""
         device = message.topic.device or ""
         figures = self._figures
-        figures.undeclared += not message.declared
-        figures.doubted += message.doubted
-        figures.unknown_keys += message.unknown_keys
+        if not message.declared or message.doubted or message.unknown_keys:
+            figures.undeclared += not message.declared
+            figures.doubted += message.doubted
+            figures.unknown_keys += message.unknown_keys
         if not message.backfill:
             figures.lags.note(message.topic.line or "", device, _sender(message), received_ms - message.time_ms)
         if not is_stored:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+
+import msgspec
 
 from millrace_contract.runtime.session import Received
 
@@ -14,7 +15,7 @@ from .losses import Loss
 from .rejects import Reject
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A message with what is to become of it."""
 
     message: Received
