@@ -29,8 +29,6 @@ from .settings import GatewaySettings
 SERVICE = "gateway"
 _MB = 1_000_000
 _DAY_MS = 86_400_000
-BACKLOG_WINDOW = 2_000
-"""Messages of the backlog on their way at once: what ingest stores in the time that it takes to confirm."""
 
 _log = get_logger(__name__)
 
@@ -85,7 +83,6 @@ class Uplink:
             ledger_topic=self.topics.ledger(SERVICE, settings.instance),
             encode_loss=ledger_encoder(SERVICE, settings.instance),
             clock=clock,
-            window=BACKLOG_WINDOW,
             limits=Limits(max_bytes=settings.outbox_max_mb * _MB, max_age_ms=int(settings.outbox_max_days * _DAY_MS)),
             confirm=settings.confirm,
             heartbeat=heartbeat,
