@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from millrace_contract.database import Damaged, DiskRefused, InUse, transaction
 from millrace_contract.losses import Loss, ledger_encoder
 from millrace_contract.messages import ContextEvent, Ledger, decode, numbered
-from millrace_contract.numbering import Chain, Draft, Row, Stamp, SteppedBack, next_timestamp, spliced
+from millrace_contract.numbering import Chain, Draft, Row, Stamp, SteppedBack, clock_steps, next_timestamp, spliced
 from millrace_contract.outbox import EncodingFailed, Outbox, WrongSender
 from millrace_contract.outbox_file import OutboxFile
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, lost_numbers, numbers, open_at, telemetry
@@ -234,6 +234,27 @@ def test_clock_step_is_seen_after_a_restart(tmp_path: Path) -> None:
     file.close()
     assert decode(Ledger, entry.payload).cause == "clock_step"
     assert row.stream != old.stream
+
+
+def test_a_streams_name_says_how_often_the_clock_had_stepped_back(tmp_path: Path) -> None:
+    path, steps = tmp_path / "outbox.db", []
+    for back in range(3):
+        file = open_at(path)
+        append(file.outbox, telemetry("A", EPOCH_MS - back * 3_600_000))
+        steps.append(clock_steps(file.outbox.stream))
+        with transaction(file.outbox.connection):
+            assert clock_steps(file.outbox.new_stream()) == back  # a stream that begins for another reason
+        append(file.outbox, telemetry("A", EPOCH_MS - back * 3_600_000))
+        file.close()
+    assert steps == [0, 1, 2]
+    assert [clock_steps(name) for name in ("edge-1.8f3c", "edge+2.8f3c", "edge-1.8f3c+", "edge-1.8f3c+x", "", "a.b+12")] == [
+        0,
+        0,
+        0,
+        0,
+        0,
+        12,
+    ]
 
 
 def test_message_without_device_has_no_clock(outbox: Outbox) -> None:

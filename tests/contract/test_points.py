@@ -162,3 +162,16 @@ def test_losses_of_one_millisecond_are_kept_apart(shared_influxd: Influxd) -> No
         influx.write("production", lines)
         (series,) = influx.query("production", "SELECT sum(count) FROM ledger WHERE instance = 'apart'")
     assert series.rows[0][1] == 5
+
+
+@pytest.mark.influx
+def test_a_clock_that_was_set_back_writes_over_nothing_that_was_read_before(shared_influxd: Influxd) -> None:
+    """The same millisecond of a clock, twice; and each message twice, which stays one."""
+    first = Telemetry(timestamp_ms=NOW_MS, readings={"x": 1.0}, quality={}, tags={}, stream="edge-1.aa", seq=7)
+    again = msgspec.structs.replace(first, readings={"x": 2.0}, stream="edge-1.bb+1", seq=1)
+    lines = b"\n".join(telemetry_line("stepped", "line1", "D-1", message) for message in (first, again, again, first))
+    with Influx(shared_influxd.settings()) as influx:
+        influx.write("telemetry", lines)
+        (series,) = influx.query("telemetry", "SELECT x FROM stepped WHERE device = 'D-1'")
+        (inside,) = influx.query("telemetry", f"SELECT x FROM stepped WHERE time >= {NOW_MS}ms AND time < {NOW_MS + 1}ms")
+    assert series.rows == inside.rows == [[NOW_MS, 1.0], [NOW_MS, 2.0]]

@@ -67,6 +67,20 @@ def next_timestamp(chain: Chain | None, created_ms: int) -> tuple[int, bool]:
     return chain.last_ms + 1, created_ms < chain.peak_ms
 
 
+def stream_name(sender: str, token: str, clock_steps: int) -> str:
+    """The name of a stream. It says how often the clock of this outbox has stepped back too far, where it has."""
+    return f"{sender}.{token}" + (f"+{clock_steps}" if clock_steps else "")
+
+
+def clock_steps(stream: str) -> int:
+    """How often the clock had stepped back too far before this stream began; 0 for a name that does not say.
+
+    Two streams may have readings from the same time of a clock, even the same millisecond: this tells them apart.
+    """
+    _, plus, count = stream.rpartition("+")
+    return int(count) if plus and count.isascii() and count.isdigit() else 0
+
+
 def spliced(payload: bytes) -> Callable[[Stamp], bytes]:
     """`Draft.encode` for a JSON object that is encoded already: stream, seq and prev are put before its closing brace."""
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from .database import Connection
 from .losses import EncodeLoss, Loss
 from .messages import MAX_PAYLOAD_BYTES
-from .numbering import Chain, Draft, Row, Stamp, SteppedBack, next_timestamp
+from .numbering import Chain, Draft, Row, Stamp, SteppedBack, clock_steps, next_timestamp, stream_name
 from .ranges import Range, merge_ranges
 
 ROW_OVERHEAD_BYTES = 64
@@ -274,13 +274,15 @@ class Outbox:
     def _stream_of(self, row_id: int) -> tuple[int, str]:
         return self._streams[bisect_right(self._streams, row_id, key=lambda stream: stream[0]) - 1]
 
-    def _begin_stream(self) -> None:
+    def _begin_stream(self, *, clock_stepped: bool = False) -> None:
+        steps = clock_steps(self._streams[-1][1]) if self._streams else 0
         held = self.connection.execute("SELECT min(id) FROM outbox_message").fetchone()[0]
         oldest_id = self._next_id if held is None else held
         keep = [stream for stream, following in zip(self._streams, self._streams[1:], strict=False) if following[0] > oldest_id]
         if self._streams and self._streams[-1][0] < self._next_id and oldest_id < self._next_id:
             keep.append(self._streams[-1])
-        self._streams = [*keep, (self._next_id, f"{self.sender}.{secrets.token_hex(4)}")]
+        name = stream_name(self.sender, secrets.token_hex(4), steps + clock_stepped)
+        self._streams = [*keep, (self._next_id, name)]
         self._chains = {}
         self._changed_chains.clear()
         self.connection.execute("DELETE FROM outbox_device")
@@ -306,7 +308,7 @@ class Outbox:
         """Begin a new stream and tell from when to when the clock stepped."""
         behind_ms = self._chains[draft.device or ""].last_ms
         loss = Loss(self._streams[-1][1], draft.device, [], draft.created_ms, behind_ms, 0, "clock_step")
-        self._begin_stream()
+        self._begin_stream(clock_stepped=True)
         return self._entry(loss, draft.created_ms).row
 
     def _entry(self, loss: Loss, now_ms: int) -> "_Entry":

@@ -21,8 +21,8 @@ def read_messages(influx: Influx, machine: Machine, from_ms: int, to_ms: int) ->
     Raises Unavailable, Refused or QueryFailed.
     """
     for page_ms in range(from_ms, to_ms + 1, PAGE_MS):
-        page_to_ms = min(page_ms + PAGE_MS - 1, to_ms)
-        where = f"time >= {page_ms}ms AND time <= {page_to_ms}ms"
+        # Up to the next millisecond: a point may lie a few nanoseconds behind its own.
+        where = f"time >= {page_ms}ms AND time < {min(page_ms + PAGE_MS, to_ms + 1)}ms"
         yield from _messages(influx, machine, where, "ASC")
 
 
