@@ -35,6 +35,18 @@ def test_a_value_read_before_the_counter_was_asked_for_again_is_right(plant: Pla
     assert (good.wrong, good.duplicated) == (0, 0)
 
 
+def test_a_value_read_after_a_late_answer_to_somebody_who_has_gone_is_right(plant: PlantModel) -> None:
+    """A device that hung wakes up, and answers on the old connection, too, in the middle of the poll on the new one."""
+    reads = [
+        Read(9_000, DEVICE, 7, True, {READS_SERVED: 7}),
+        Read(9_010, DEVICE, 8, True, {READS_SERVED: 8}),
+        Read(9_040, DEVICE, 9, True, {READS_SERVED: 9}),
+        Read(9_041, DEVICE, 9, False, {"door_open": 1}),
+    ]
+    good = judged(plant, reads, Point(9_041, DEVICE, "edge-1.a", 1, {READS_SERVED: 8.0, "door_open": 1.0}))
+    assert good.wrong == 0
+
+
 def test_a_value_of_the_poll_before_is_wrong(plant: PlantModel) -> None:
     reads = [
         Read(1_000, DEVICE, 6, False, {"door_open": 1}),

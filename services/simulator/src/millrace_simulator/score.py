@@ -5,13 +5,13 @@ reads in two points. *wrong*: a stored value that is not the one served with tha
 point has it.
 
 Truth and points come in slices of time, so that a day of a plant fits into memory. A signal that was not in the same answer as
-the counter was served in another request of the same poll, and so between the counter's last step and its next one, steps of reads
-that a fault hit left out.
+the counter was served in another request of the same poll, and so between the counter's last step and its next one, but for steps
+that were no polls of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from millrace_contract.plant import PlantModel, Profile
@@ -205,20 +205,27 @@ class Scorer:
                 other.raw[name]
                 for slices in (self._previous, self._current)
                 if read.device in slices
-                for counter in self._counters_of_poll(read)
+                for counter in self._counters_of_poll(profile, read)
                 for other in slices[read.device].others.get(counter, ())
                 if name in other.raw and other.fault not in SPOILING_KINDS
             ]
         return [value for raw in found if (value := reading_of(signal, raw)) is not None]
 
-    def _counters_of_poll(self, read: Read) -> list[int]:
-        """What the counter stood at during the poll: where a fault hit a read of it, that was asked for again and stepped it."""
-        counters = [read.counter]
-        before: Read | None = read
-        while before is not None and (before is read or before.fault is not None):
-            counters.append((before.counter - 1) % COUNTER_MODULUS)
-            before = self._find(read.device, counters[-1])
-        return counters
+    def _counters_of_poll(self, profile: Profile, read: Read) -> set[int]:
+        """What the counter stood at during the poll. It is stepped more than once where a fault hit a read of it, which was then
+        asked for again, or where a device that hung answers what a gateway had asked on a connection that it has given up."""
+        near_ms = 500 * min(group.interval_s for group in profile.groups.values())
+        poll = [read, *self._neighbours(read, -1, near_ms), *self._neighbours(read, 1, near_ms)]
+        return {counter % COUNTER_MODULUS for each in poll for counter in (each.counter - 1, each.counter)}
+
+    def _neighbours(self, read: Read, step: int, near_ms: float) -> Iterator[Read]:
+        """The reads of the counter before (or after) this one that were no polls of their own."""
+        last = read
+        while (near := self._find(read.device, (last.counter + step) % COUNTER_MODULUS)) is not None:
+            if near.fault is None and abs(near.time_ms - last.time_ms) >= near_ms:
+                return
+            yield near
+            last = near
 
     def _settle(self, slices: dict[str, _Slice]) -> None:
         """These reads can't appear any more: those that have not are served, never committed."""
