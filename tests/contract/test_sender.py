@@ -508,11 +508,11 @@ def test_every_message_arrives_although_the_broker_is_killed(fresh_broker: Broke
         for _ in range(100):
             sender.append([telemetry(f"D{n}", clock.now_ms()) for n in range(5)])
         sent = 550 * round_number - 300
-        wait_until(partial(has_published, sender, sent), "some on their way")
+        wait_until(partial(has_published, sender, sent), "some on their way", 60)
         fresh_broker.kill()
         sender.append([telemetry("D9", clock.now_ms()) for _ in range(50)])
         fresh_broker.start()
-    wait_until(lambda: sender.stats().committed == 1_650 and sender.stats().depth == 0, "an empty outbox", 60)
+    wait_until(lambda: sender.stats().committed == 1_650 and sender.stats().depth == 0, "an empty outbox", 120)
     [seqs] = ingest.seen.values()
     assert merge_ranges((seq, seq) for seq in seqs) == [(1, 1_650)]
     uplink.session.stop()
