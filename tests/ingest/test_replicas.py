@@ -47,7 +47,7 @@ def test_whatever_is_killed_or_hangs_each_message_is_stored_once(
     ingests = start_ingests(count)
     gateway.send(1_500)
     wait_until(lambda: gateway.is_drained, "an empty outbox", 60)
-    assert all(one.figure("stored") > 0 for one in ingests), "not everybody had a part"
+    wait_until(lambda: all(one.figure("stored") > 0 for one in ingests), "everybody to have a part")
     first, last = ingests[0], ingests[-1]
 
     first.kill()
@@ -57,33 +57,22 @@ def test_whatever_is_killed_or_hangs_each_message_is_stored_once(
     first.start()
     gateway.send(500)
     broker.kill()
-    last_process = last.process
-    assert last_process is not None
-    os.kill(last_process.pid, signal.SIGSTOP)
     broker.start()
+    wait_until(lambda: all(one.ready() for one in ingests), "all of them after the broker", 60)
+
+    hung = last.process
+    assert hung is not None
+    os.kill(hung.pid, signal.SIGSTOP)
     gateway.send(1_000)
-    if count > 1:  # The others do its part meanwhile. Alone, the broker waits for it.
+    if count > 1:  # After one and a half keep-alives of 10 s the others have its share. Alone, the broker waits for it.
         wait_until(lambda: gateway.is_drained, "an empty outbox with one that hangs", 90)
-    os.kill(last_process.pid, signal.SIGCONT)
+    os.kill(hung.pid, signal.SIGCONT)
 
     # It wakes with what it held, and writes it again, which changes nothing.
     wait_until(lambda: all(one.ready() for one in ingests), "all of them again", 60)
     gateway.send(500)
     wait_until(lambda: gateway.is_drained, "an empty outbox", 90)
     assert_stored_once(gateway, last)
-
-
-def test_one_that_hangs_keeps_its_share_no_longer_than_15_s(start_ingests: Start, gateway: Any) -> None:
-    ingests = start_ingests(3)
-    gateway.send(500)
-    wait_until(lambda: gateway.is_drained, "an empty outbox", 60)
-    hung = ingests[0].process
-    assert hung is not None
-    os.kill(hung.pid, signal.SIGSTOP)
-    gateway.send(3_000)
-    # The broker notices after one and a half keep-alives of 10 s, and the outbox sends again what the hung one was given.
-    wait_until(lambda: gateway.is_drained, "an empty outbox with one ingest that hangs", 60)
-    assert_stored_once(gateway, ingests[1])
 
 
 def test_a_share_of_the_messages_shows_no_gaps(start_ingests: Start, gateway: Any) -> None:
