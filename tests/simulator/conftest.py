@@ -41,9 +41,9 @@ def quiet_port() -> int:
 
 
 def write_config(folder: Path) -> Path:
-    """The sample plant with every port replaced by a free one; devices that share a port still do."""
+    """The sample plant with every port replaced by a free one; devices that share a port still do. Only with its own profiles."""
     (folder / "profiles").mkdir(parents=True)
-    for path in [*SAMPLE.glob("*.yaml"), *(SAMPLE / "profiles").glob("*.yaml")]:
+    for path in [*SAMPLE.glob("*.yaml"), *(SAMPLE / "profiles").glob("demo-*.yaml")]:
         (folder / path.relative_to(SAMPLE)).write_text(path.read_text())
     data = yaml.safe_load((SAMPLE / "plant.yaml").read_text())
     ports: dict[int, int] = {}

@@ -34,6 +34,8 @@ IDLE_LIMIT_S = 600.0
 """A connection without a request for so long is closed, as PLCs do."""
 MAX_CONNECTIONS = 64
 """A listener with more connections than this closes each further one at once."""
+ACCEPTING_TURNS = 4
+"""Turns of asyncio's loop from accepting a connection to the first line of its task."""
 WAITED_S = 0.001
 """A request that is read within this time had come before: it waited behind an answer that was late."""
 
@@ -89,9 +91,14 @@ class Listener:
 
     async def stop(self) -> None:
         """Refuse new connections and cut the open ones."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        server, self._server = self._server, None
+        if server is not None:
+            # asyncio loses a connection that it has accepted when its server is closed in the same turn: stop accepting first.
+            for listening in server.sockets:
+                asyncio.get_running_loop().remove_reader(listening)
+            for _ in range(ACCEPTING_TURNS):
+                await asyncio.sleep(0)
+            server.close()
         for writer in list(self._open):
             writer.transport.abort()
         await asyncio.sleep(0)
@@ -107,7 +114,7 @@ class Listener:
             await self.start()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._open) >= self._most_connections():
+        if not self.is_listening or len(self._open) >= self._most_connections():
             writer.transport.abort()
             return
         self._open.add(writer)
