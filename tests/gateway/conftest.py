@@ -112,7 +112,7 @@ class DeviceServer:
         self._writers.add(writer)
         try:
             while True:
-                request = await (self._read_mbap(reader) if self.framing == "mbap" else self._read_rtu(reader))
+                request = await (self._read_rtu(reader) if self.framing == "rtu" else self._read_mbap(reader))
                 self.requests.append(request)
                 fault = self.faults.get(request.unit) or self.faults.get(None) or ""
                 if self.units is not None and request.unit not in self.units:
@@ -149,8 +149,9 @@ class DeviceServer:
         return bytes([request.function, len(data)]) + data
 
     def _frame(self, request: Request, pdu: bytes) -> bytes:
-        if self.framing == "mbap":
-            return struct.pack(">HHHB", request.transaction, 0, len(pdu) + 1, request.unit) + pdu
+        if self.framing in ("mbap", "unnumbered"):
+            transaction = request.transaction if self.framing == "mbap" else 0
+            return struct.pack(">HHHB", transaction, 0, len(pdu) + 1, request.unit) + pdu
         return (frame := bytes([request.unit]) + pdu) + crc16(frame)
 
     async def _answer(self, request: Request, fault: str, writer: asyncio.StreamWriter) -> None:

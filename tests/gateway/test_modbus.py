@@ -161,6 +161,29 @@ def test_a_late_answer_is_never_taken_for_the_next_one(device_server: StartServe
     assert isinstance(next_one, bytes)
 
 
+def test_a_device_without_transaction_numbers_is_read_and_its_late_answer_is_not_taken(device_server: StartServer) -> None:
+    server = device_server("unnumbered")
+
+    async def run() -> list[bytes | ReadFault]:
+        connection = ModbusConnection(endpoint(server))
+        await connection.connect(TIMEOUT_S)
+        answers: list[bytes | ReadFault] = [await connection.read(1, 3, 10, 1, TIMEOUT_S)]
+        server.faults[1] = "late:0.3"
+        for address in (20, 30):
+            try:
+                answers.append(await connection.read(1, 3, address, 1, TIMEOUT_S))
+            except ReadFault as fault:
+                answers.append(fault)
+            server.faults.clear()
+        connection.close()
+        return answers
+
+    first, late, after = asyncio.run(run())
+    assert first == struct.pack(">H", 10)
+    assert isinstance(late, NoAnswer)
+    assert isinstance(after, WrongAnswer)  # what came may be the late one: the connection was closed
+
+
 def test_a_duplicated_rtu_answer_is_not_taken_for_the_next_one(device_server: StartServer) -> None:
     server = device_server("rtu")
 

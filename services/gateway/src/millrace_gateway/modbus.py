@@ -55,6 +55,7 @@ class _Stream(asyncio.Protocol):
         self._unit = 0
         self._transaction = 0
         self._held = b""
+        self._gave_up = False
         self.is_in_step = True
         self.sent: bytes = b""
         self.received = b""
@@ -73,7 +74,7 @@ class _Stream(asyncio.Protocol):
         self.sent = self._framer.encode(request, unit, self._transaction)
         answer: asyncio.Future[bytes] = self._loop.create_future()
         self._answer = answer
-        timer = self._loop.call_later(timeout_s, self._fail, TimeoutError())
+        timer = self._loop.call_later(timeout_s, self._give_up)
         try:
             self._transport.write(self.sent)
             return await answer
@@ -108,10 +109,13 @@ class _Stream(asyncio.Protocol):
             if not used:
                 break
             data = data[used:]
-            # Not ours: of a request that was given up, or from a device that answers wrongly. A device without numbers says 0.
-            if unit == self._unit and transaction in (self._transaction, 0) and pdu:
+            if unit == self._unit and self._is_ours(transaction) and pdu:
                 self._take(pdu)
         self._held = data if len(data) <= _LARGEST_FRAME else b""
+
+    def _is_ours(self, transaction: int) -> bool:
+        """Whether an answer is for the request under way. A device without numbers says 0: believed until one may be late."""
+        return transaction == self._transaction or (transaction == 0 and not self._gave_up)
 
     def _take(self, pdu: bytes) -> None:
         if pdu[0] & ~_EXCEPTION not in _REQUESTS:
@@ -120,6 +124,10 @@ class _Stream(asyncio.Protocol):
             self._fail(WrongAnswer("garbled", "answered a frame without data"))
         elif self._answer is not None and not self._answer.done():
             self._answer.set_result(pdu)
+
+    def _give_up(self) -> None:
+        self._gave_up = True
+        self._fail(TimeoutError())
 
     def _fail(self, fault: Exception) -> None:
         if self._answer is not None and not self._answer.done():
