@@ -102,7 +102,7 @@ def _weather(storm: Storm, state: Path) -> Report | None:
             with screen.open(storm.seconds):
                 if not ride.run(stop):
                     return None
-            time.sleep(max(0.0, SETTLED_S - (ride.notes.healed_after_s or SETTLED_S)))
+            time.sleep(max(0.0, SETTLED_S - (time.time_ns() // 1_000_000 - began_ms) / 1000 + storm.calm_from_s))
             tell("taking the score ...")
             score = _score(plant)
             (state / "score.json").write_text(json.dumps(score, indent=1))

@@ -84,14 +84,6 @@ def test_nothing_is_lost_duplicated_or_wrong(played: System) -> None:
     assert scored.returncode == 0, scored.stdout + scored.stderr
 
 
-def test_every_panel_of_every_board_answers(played: System) -> None:
-    now_ms = time.time_ns() // 1_000_000
-    variables = {"line": "line1", "device": "CNC-01"}
-    answers = run_panels(played.influx_url, played.influx_token, variables, now_ms - QUARTER_MS, now_ms)
-    assert {"Plant overview", "Line", "Machine"} <= {answer.board for answer in answers}
-    assert [str(answer) for answer in answers if not answer.is_well] == []
-
-
 def test_a_reading_beyond_its_limit_is_an_alert_that_can_be_acknowledged_once(played: System, token: str) -> None:
     url = f"http://127.0.0.1:{played.ports['api']}/v1/alerts/read-often.CNC-01"
     wait_until(lambda: _get(url, token)["state"] in ("UNACK", "RTNUN"), "the counter to raise its alert", 60)
@@ -130,3 +122,17 @@ def test_oee_of_the_shift_in_progress_adds_up(played: System, token: str) -> Non
         leaves = {leaf: ms for leaf, ms in document["ms"].items() if leaf != "all"}
         assert sum(leaves.values()) == document["ms"]["all"]
     assert any(document["parts"]["total"] > 0 for document in documents)
+
+
+def test_every_panel_of_the_boards_answers(played: System) -> None:
+    """Those of weeks and years have tests of their own; some of the others need two minutes of readings."""
+    variables = {"line": "line1", "device": "CNC-01"}
+
+    def unwell() -> list[str]:
+        now_ms = time.time_ns() // 1_000_000
+        token = (played.state / "secrets" / "grafana" / "influx_token").read_text().strip()
+        answers = run_panels(played.influx_url, token, variables, now_ms - QUARTER_MS, now_ms)
+        assert {"Plant overview", "Line", "Machine"} <= {answer.board for answer in answers}
+        return [str(answer) for answer in answers if not answer.is_well and answer.board != "Long term"]
+
+    wait_until(lambda: not unwell(), f"every panel to answer, not {unwell()}", LONG_S)
