@@ -78,7 +78,7 @@ class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ) = None
     stream: Annotated[str, _schema(maxLength=160)] | None = None
     seq: Annotated[int, _schema(minimum=0, maximum=2**53)] | None = None
-    prev: int | None = None
+    prev: Annotated[int, _schema(minimum=0, maximum=2**53)] | None = None
     backfill: bool = False
     hold_s: Annotated[float, msgspec.Meta(gt=0, le=MAX_HOLD_S)] | None = None
     # The article's form: one reading a message.
@@ -264,6 +264,7 @@ def _checked_tags(tags: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], .
 def _identity(wire: TelemetryMessage) -> tuple[str, int, int | None] | tuple[None, None, None]:
     if wire.stream is None or wire.seq is None:
         return None, None, None
-    if not 0 <= wire.seq <= 2**53 or len(wire.stream) > 160 or not wire.stream.isprintable():
-        raise Malformed("identity", "seq must be 0 to 2**53 and stream a text of at most 160 characters")
+    numbered = 0 <= wire.seq <= 2**53 and (wire.prev is None or 0 <= wire.prev <= 2**53)
+    if not numbered or len(wire.stream) > 160 or not wire.stream.isprintable():
+        raise Malformed("identity", "seq and prev must be 0 to 2**53 and stream a text of at most 160 characters")
     return wire.stream, wire.seq, wire.prev
