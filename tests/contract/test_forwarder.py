@@ -384,6 +384,47 @@ def test_all_that_waited_for_a_refused_topic_follows_its_first_acceptance(tmp_pa
     plant.file.close()
 
 
+@pytest.fixture
+def retrying(tmp_path: Path) -> Iterator[Plant]:
+    """So many messages refused that their topic is, five more that wait for it, and an attempt under way."""
+    made = Plant(tmp_path / "outbox.db", window=100, live_limit=8)
+    made.forwarder.connected()
+    made.append(8)
+    made.acknowledge(*range(1, 9), ok=False)
+    made.append(5)
+    made.pass_time(5)
+    assert made.pump() == list(range(1, 9))
+    yield made
+    made.file.close()
+
+
+def test_confirmation_that_overtakes_the_acknowledgement_ends_a_refusal(retrying: Plant) -> None:
+    retrying.store(*range(1, 9))
+    retrying.acknowledge(*range(1, 9))
+    assert retrying.forwarder.refused_topics == []
+    assert retrying.pump() == list(range(9, 14))
+
+
+def test_attempt_whose_messages_were_dropped_meanwhile_blocks_its_topic_no_longer(retrying: Plant) -> None:
+    retrying.forwarder.disconnected()
+    retrying.pass_time(100)
+    retrying.append(2)
+    with transaction(retrying.outbox.connection):
+        retrying.outbox.prune(max_bytes=10**9, max_age_ms=50_000, now_ms=retrying.now.epoch_ms)
+    retrying.forwarder.look_again()
+    retrying.forwarder.connected()
+    assert retrying.pump() == [14, 15, 16]
+    assert retrying.forwarder.refused_topics == []
+
+
+def test_attempt_that_the_end_of_the_connection_answers_waits_for_its_pause(retrying: Plant) -> None:
+    retrying.forwarder.disconnected()
+    retrying.forwarder.connected()
+    assert retrying.pump() == []
+    retrying.pass_time(10)
+    assert retrying.pump() == list(range(1, 9))
+
+
 def test_refused_message_that_was_dropped_is_forgotten(online: Plant) -> None:
     online.append()
     online.acknowledge(1, ok=False)

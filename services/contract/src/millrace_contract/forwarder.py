@@ -59,6 +59,11 @@ class _Refusal:
     is_retrying: bool = True
     rows: set[int] = field(default_factory=set)
 
+    @property
+    def pause_s(self) -> float:
+        """Until the next attempt."""
+        return min(_REFUSED_S * 2.0**self.attempts, _REFUSED_LIMIT_S)
+
 
 @dataclass(slots=True)
 class Counts:
@@ -202,6 +207,7 @@ class Forwarder:
         for first, last in ids:
             self._safe.add(first, last)
             self._timely.remove(first, last)
+            self._accept_confirmed(first, last)
             for book in (self._live, self._backlog):
                 for row_id in _members(book, first, last):
                     published_s = book.pop(row_id).published_s
@@ -310,6 +316,8 @@ class Forwarder:
         self._live.clear()
         self._backlog.clear()
         self._tokens.clear()
+        for refusal in self._refusals.values():
+            refusal.is_retrying = False  # No answer will come to an attempt under way.
         self._rewind(1)
 
     def _resend_when_stalled(self, now: Now) -> None:
@@ -338,7 +346,7 @@ class Forwarder:
         refusal.rows.add(row_id)
         if refusal.is_retrying:  # Further refusals of the same attempt do not lengthen the pause.
             refusal.is_retrying = False
-            refusal.retry_s = now.monotonic_s + min(_REFUSED_S * 2**refusal.attempts, _REFUSED_LIMIT_S)
+            refusal.retry_s = now.monotonic_s + refusal.pause_s
             refusal.attempts += 1
 
     def _accept(self, row_id: int, topic: str) -> None:
@@ -348,11 +356,18 @@ class Forwarder:
             del self._refusals[topic]
             self._rewind(refusal.since_id)
 
+    def _accept_confirmed(self, first: int, last: int) -> None:
+        """Rows that are stored were taken, also where the broker's own answer is still to come, or was lost."""
+        for topic, refusal in list(self._refusals.items()):
+            for row_id in [row_id for row_id in refusal.rows if first <= row_id <= last]:
+                self._accept(row_id, topic)
+
     def _retry_refused(self, now: Now) -> None:
-        due = [topic for topic, refusal in self._refusals.items() if not refusal.is_retrying and now.monotonic_s >= refusal.retry_s]
-        for topic in due:
+        """Make an attempt at each topic whose pause is over; one that brings no answer is made again after as long."""
+        for topic in [topic for topic, refusal in self._refusals.items() if now.monotonic_s >= refusal.retry_s]:
             refusal = self._refusals[topic]
             refusal.is_retrying = True
+            refusal.retry_s = now.monotonic_s + refusal.pause_s
             refusal.rows = {row_id for row_id in refusal.rows if self._outbox.holds(row_id)}
             if not refusal.rows:  # They were pruned, or confirmed after all.
                 del self._refusals[topic]
