@@ -53,8 +53,9 @@ def test_consumers_get_the_rights_they_need_and_no_more(ready_files: SecretFiles
     with Influx(database.settings(token(ready_files, "ingest"))) as ingest:
         for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
             ingest.write(bucket, LINE)
-            with pytest.raises(QueryFailed, match="database not found"):  # what cannot be read does not exist
-                ingest.query(bucket, "SELECT * FROM press")
+        assert ingest.query(PRODUCTION_BUCKET, "SELECT force FROM press")  # for the ledger
+        with pytest.raises(QueryFailed, match="database not found"):  # what cannot be read does not exist
+            ingest.query(TELEMETRY_BUCKET, "SELECT * FROM press")
     with Influx(database.settings(token(ready_files, "rollup"))) as rollup:
         for bucket in (ROLLUP_1M_BUCKET, ROLLUP_1H_BUCKET):
             rollup.write(bucket, LINE)

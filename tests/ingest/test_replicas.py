@@ -79,6 +79,7 @@ def test_a_share_of_the_messages_shows_no_gaps(start_ingests: Start, gateway: An
     ingests = start_ingests(3)
     gateway.send(2_000)
     wait_until(lambda: gateway.is_drained, "an empty outbox", 60)
+    wait_until(lambda: all(one.figure("open_gaps") >= 0 for one in ingests), "figures of all three", 30)
     assert [(one.figure("gaps"), one.figure("open_gaps")) for one in ingests] == [(0, 0)] * 3
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from millrace_contract.messages import Ledger, Status, encode
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.mqtt import MqttSession
@@ -211,12 +212,48 @@ def test_a_wrong_token_is_said_in_words_and_nothing_is_lost(ingest: Any, gateway
     assert "does NOT store" in out
     assert "401" in out
     assert "wrong" not in out
+    assert "ledger: not known, this token may not read bucket production" in out
     ingest.stop()
     ingest.environ["MILLRACE_INFLUX_TOKEN"] = ingest.influxd.TOKEN
     ingest.start()
     wait_until(lambda: gateway.is_drained, "an empty outbox", 60)
     assert_stored_once(gateway, ingest)
     assert ingest.command("status")[0] == 0
+
+
+def test_the_status_shows_outboxes_roll_ups_and_what_was_lost_by_whom(ingest: Any, gateway: Any, stranger: MqttSession) -> None:
+    ingest.start()
+    wait_until(ingest.ready, "ingest to be ready")
+    topics, now = gateway.topics, format_timestamp(SystemClock().now_ms())
+    online, holds = {"devices": 3.0, "devices_online": 2.0}, ["outbox: holds 61 h at the present rate"]
+    behind, waits = {"rollup_behind_s": 95.0, "rollup_late_waiting": 4.0}, ["nothing is rolled up"]
+    for status in (
+        Status(service="gateway", instance="edge-1", alive=True, timestamp=now, figures=online, notes=holds),
+        Status(service="rollup", instance="1", alive=True, timestamp=now, figures=behind, problems=waits),
+    ):
+        stranger.publish(topics.status(status.service, status.instance), encode(status), retain=True)
+    assert "ledger: nothing was ever lost" in ingest.command("status")[1]
+    for count, cause in [(3, "outbox_full"), (4, "outbox_full"), (1, "outbox_age")]:
+        loss = Ledger(
+            timestamp=now, service="gateway", instance="edge-1", count=count, cause=cause, stream="edge-1.a", seq=count,
+            first="2026-01-02T03:04:05.000Z", last="2026-01-02T04:00:00.000Z",
+        )  # fmt: skip
+        stranger.publish(topics.ledger("gateway", "edge-1"), encode(loss))
+    wait_until(lambda: "outbox_age" in ingest.command("status")[1], "the ledger")
+    code, out, _ = ingest.command("status")
+    assert code == 0
+    assert "gateway edge-1 runs, 2 of 3 devices online" in out
+    assert "  - outbox: holds 61 h at the present rate" in out
+    assert "rollup 1 is 95 s behind (up to 200 are usual), 4 hours to make again" in out
+    assert "  ! nothing is rolled up" in out
+    span = "of 2026-01-02T03:04:05.000Z to 2026-01-02T04:00:00.000Z"
+    assert out.splitlines()[-2:] == [
+        f"  gateway edge-1: 7 messages, outbox_full, {span}",
+        f"  gateway edge-1: 1 messages, outbox_age, {span}",
+    ]
+    *services, ledger = [json.loads(line) for line in ingest.command("status", "--json")[1].splitlines()]
+    assert [one["service"] for one in services] == ["ingest", "rollup", "gateway"]
+    assert [(one["count"], one["cause"]) for one in ledger["ledger"]] == [(7, "outbox_full"), (1, "outbox_age")]
 
 
 def test_dead_letters_are_replayed_after_the_plant_file_is_mended(

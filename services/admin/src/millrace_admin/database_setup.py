@@ -44,7 +44,7 @@ _RESULTS = (TELEMETRY_BUCKET, PRODUCTION_BUCKET)
 _ROLLUPS = (ROLLUP_1M_BUCKET, ROLLUP_1H_BUCKET)
 
 GRANTS = (
-    Grant("ingest", writes=_RESULTS),
+    Grant("ingest", reads=(PRODUCTION_BUCKET,), writes=_RESULTS),  # reads the ledger, for `millrace-ingest status`
     Grant("rollup", reads=(*_RESULTS, *_ROLLUPS), writes=_ROLLUPS),
     Grant("oee", reads=_RESULTS),
     Grant("alerts", reads=_RESULTS),

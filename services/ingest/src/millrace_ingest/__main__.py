@@ -19,7 +19,7 @@ from millrace_contract.runtime.lifecycle import (
 from millrace_contract.runtime.logs import configure_logs, get_logger
 from millrace_contract.runtime.settings import ServiceSettings, load_settings
 
-from . import archive_cli, cli
+from . import archive_cli, cli, status_cli
 from .rollup import service as rollup
 from .service import SERVICE, IngestService
 from .settings import IngestSettings, RollupSettings
@@ -97,8 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     archives = archive_cli.add_archive_arguments(files.add_subparsers(dest="action", required=True, metavar="ACTION"))
     for action in archives:
         action.set_defaults(run=archive_cli.archive)
-    state = commands.add_parser("status", help="what the running service says of itself")
-    state.set_defaults(run=cli.status)
+    state = commands.add_parser("status", help="the data path in words: ingest, roll-ups, gateways, and what was lost")
+    state.set_defaults(run=status_cli.status)
     for command in [serve, windows, state, *actions, *archives]:
         add_common_arguments(command)
     return parser

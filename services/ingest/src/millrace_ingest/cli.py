@@ -1,26 +1,20 @@
-"""The commands beside `run`: dead letters listed, shown and replayed; the running service's status."""
+"""The commands on dead letters: listed, shown and replayed."""
 
 from __future__ import annotations
 
 import argparse
 import base64
 import json
-import os
 import re
-import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from millrace_contract.errors import ConfigurationProblems, Malformed, Problem
-from millrace_contract.messages import Status, decode
-from millrace_contract.plant import load_plant
+from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
 from millrace_contract.times import format_timestamp, parse_timestamp
-from millrace_contract.topics import Topics
 
 from .dead_letters import DeadLetters, ParkedLetter, Selection
 from .disk import Disk, open_beside_service
@@ -119,72 +113,6 @@ def _replay(disk: Disk, letters: DeadLetters, arguments: argparse.Namespace) -> 
         if waiting:
             print("those waiting are sent as soon as ingest runs and the database takes data")
     return EXIT_NOT_WELL if left else EXIT_WELL
-
-
-def status(settings: IngestSettings, arguments: argparse.Namespace) -> int:
-    """What each running ingest says of itself, from its retained status; exit status 1 unless one is alive and taking."""
-    topics = Topics(_root(settings))
-    found: dict[str, Status] = {}
-    came = threading.Event()
-
-    def take(message: Received) -> None:
-        try:
-            one = decode(Status, message.payload)
-        except Malformed:
-            return
-        found[one.instance] = one
-        came.set()
-
-    session = MqttSession(settings, f"ingest-status-{os.getpid()}", Callbacks(message=take), filters=[topics.status("ingest", "+")])
-    session.start()
-    try:
-        connected = session.wait_connected(5.0)
-        # Retained messages follow the subscription at once; the last of several comes within the same moment.
-        if connected and came.wait(2.0):
-            time.sleep(0.2)
-    finally:
-        session.stop()
-    if not connected:
-        print(json.dumps({"error": session.problem}) if arguments.json else f"no broker: {session.problem}")
-        return EXIT_NOT_WELL
-    for one in found.values():
-        _print_status(one, as_json=arguments.json)
-    if not found and not arguments.json:
-        print("no ingest has ever said anything on this broker")
-    return EXIT_WELL if any(one.alive and one.taking for one in found.values()) else EXIT_NOT_WELL
-
-
-def _root(settings: IngestSettings) -> str:
-    """The plant's root; while plant.yaml is broken, that of the copy with which the service runs."""
-    copy = settings.data / "accepted-config"
-    try:
-        return load_plant(settings.config).root
-    except ConfigurationProblems:
-        if not copy.is_dir():
-            raise
-        return load_plant(copy).root
-
-
-def _print_status(one: Status, *, as_json: bool) -> None:
-    if as_json:
-        _print_json(
-            [
-                {
-                    "instance": one.instance, "alive": one.alive, "taking": one.taking, "timestamp": one.timestamp,
-                    "configuration": one.configuration, "problems": one.problems, "notes": one.notes,
-                    **one.figures,
-                }
-            ]
-        )  # fmt: skip
-        return
-    state = "is not running" if not one.alive else "stores" if one.taking else "does NOT store"
-    print(f"ingest {one.instance} {state} (said {one.timestamp or 'by its last will'}; configuration {one.configuration})")
-    for problem in one.problems:
-        print(f"  ! {problem}")
-    for note in one.notes:
-        print(f"  - {note}")
-    for name, value in one.figures.items():
-        print(f"  {name:<18} {value:,.10g}")
 
 
 def moment(text: str) -> int:
