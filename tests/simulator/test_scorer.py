@@ -13,10 +13,10 @@ from millrace_simulator.truth import Read
 DEVICE = "CNC-02"
 
 
-def judged(plant: PlantModel, reads: list[Read], point: Point) -> Score:
+def judged(plant: PlantModel, reads: list[Read], *points: Point) -> Score:
     scorer = Scorer(plant, 0, 1_000_000)
     scorer.take_truth(reads)
-    scorer.take_points([point])
+    scorer.take_points(points)
     return scorer.finish({})
 
 
@@ -56,3 +56,22 @@ def test_a_value_of_the_poll_before_is_wrong(plant: PlantModel) -> None:
     ]
     bad = judged(plant, reads, Point(2_001, DEVICE, "edge-1.a", 1, {READS_SERVED: 8.0, "door_open": 1.0}))
     assert bad.wrong == 1
+
+
+def test_a_value_of_an_earlier_poll_is_wrong_under_a_fault_that_hits_every_poll(plant: PlantModel) -> None:
+    """Each poll has its point; the door was open in the first 30 of 60, and is said to be open in all of them."""
+    fault = FaultKind.SLOW.value
+    reads: list[Read] = []
+    for n in range(1, 61):
+        reads.append(Read(1_000 * n, DEVICE, n - 1, False, {"door_open": int(n <= 30)}, fault))
+        reads.append(Read(1_000 * n + 1, DEVICE, n, True, {READS_SERVED: n}, fault))
+    points = [Point(1_000 * n + 1, DEVICE, "edge-1.a", n, {READS_SERVED: float(n), "door_open": 1.0}) for n in range(1, 61)]
+    assert judged(plant, reads, *points).wrong == 30
+
+
+def test_a_value_of_minutes_ago_is_wrong_although_no_poll_since_was_kept(plant: PlantModel) -> None:
+    reads = [Read(1_000, DEVICE, 0, False, {"door_open": 1})]
+    reads += [Read(1_000 * n, DEVICE, n, True, {READS_SERVED: n}, FaultKind.SHORT.value) for n in range(1, 60)]
+    reads += [Read(60_000, DEVICE, 59, False, {"door_open": 0}), Read(60_001, DEVICE, 60, True, {READS_SERVED: 60})]
+    point = Point(60_001, DEVICE, "edge-1.a", 1, {READS_SERVED: 60.0, "door_open": 1.0})
+    assert judged(plant, reads, point).wrong == 1

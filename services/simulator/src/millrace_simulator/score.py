@@ -6,7 +6,7 @@ point has it.
 
 Truth and points come in slices of time, so that a day of a plant fits into memory. A signal that was not in the same answer as
 the counter was served in another request of the same poll, and so between the counter's last step and its next one, but for steps
-that were no polls of their own.
+within the time of a poll that have no point of their own.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from .truth import Read
 EXAMPLES = 50
 BURST_GAP_MS = 3_000
 """Reads that were not committed belong to one event when no more than this lies between them."""
+POLL_MS = 10_000
+"""The longest that one poll of a device may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class Scorer:
         self._previous: dict[str, _Slice] = {}
         self._current: dict[str, _Slice] = {}
         self._seen: dict[str, RangeSet] = {}
+        self._stored: dict[str, RangeSet] = {}
+        """Counters of every point so far, those included that are still to be compared."""
         self._unexplained: list[tuple[int, str]] = []
         self._examples: list[str] = []
 
@@ -146,10 +150,15 @@ class Scorer:
 
     def take_points(self, points: Iterable[Point]) -> None:
         """Compare points of simulated devices; those without the counter have only their number to be judged by."""
-        for point in points:
-            counter = point.readings.get(READS_SERVED)
-            if isinstance(counter, float) and point.device in self._plant.devices:
-                self._compare(point, int(counter))
+        counted = [
+            (point, int(counter))
+            for point in points
+            if isinstance(counter := point.readings.get(READS_SERVED), float) and point.device in self._plant.devices
+        ]
+        for point, counter in counted:
+            self._stored.setdefault(point.device, RangeSet()).add(counter, counter)
+        for point, counter in counted:
+            self._compare(point, counter)
 
     def finish(self, streams: Mapping[str, StreamScore]) -> Score:
         """The whole score; `streams` come from `score_stream`."""
@@ -219,9 +228,11 @@ class Scorer:
         return {counter % COUNTER_MODULUS for each in poll for counter in (each.counter - 1, each.counter)}
 
     def _neighbours(self, read: Read, step: int, near_ms: float) -> Iterator[Read]:
-        """The reads of the counter before (or after) this one that were no polls of their own."""
+        """The reads of the counter before (or after) this one that were no polls of their own: what has a point was one."""
         last = read
         while (near := self._find(read.device, (last.counter + step) % COUNTER_MODULUS)) is not None:
+            if near.counter in self._stored[read.device] or abs(near.time_ms - read.time_ms) > POLL_MS:
+                return
             if near.fault is None and abs(near.time_ms - last.time_ms) >= near_ms:
                 return
             yield near

@@ -14,7 +14,7 @@ from millrace_contract.ranges import RangeSet
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.times import format_timestamp
 
-from .score import Score, Scorer, StreamScore, score_stream
+from .score import POLL_MS, Score, Scorer, StreamScore, score_stream
 from .score_database import MARGIN_MS, SLICE_MS, Stored
 from .score_figures import FigureScore, add_parts, score_states
 from .truth import Change, Made, Read, read_truth
@@ -23,9 +23,6 @@ LAG_MS = 120_000
 """A point's timestamp may be moved by a minute (design 2.2), so the points of a slice are those up to this long before its end."""
 SETTLE_MS = 10_000
 """Points younger than this may still be on their way."""
-POLL_MS = 10_000
-"""The longest that one poll of a device may take: a point's time is that of its last answer."""
-
 OEE_LAG_MS = 60_000
 """How far OEE's intervals may be behind the readings."""
 
@@ -38,6 +35,7 @@ def take_score(influx: Influx, plant: PlantModel, truth: Path, since_ms: int | N
     until_ms = now_ms - SETTLE_MS
     first_ms = next(record.time_ms for record in read_truth(truth))
     from_ms = max(since_ms or 0, first_ms)
+    # A point's time is that of its last answer, up to a poll later than that of the counter's.
     stored, scorer = Stored(influx, plant), Scorer(plant, from_ms, until_ms - POLL_MS)
     streams: set[str] = set()
     reads = _Reads(truth, from_ms - LAG_MS)
