@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hypothesis import given, settings
@@ -13,8 +14,8 @@ from millrace_contract.plant import Barrier, Limits, Signal
 from millrace_contract.runtime.clock import SystemClock
 from millrace_gateway.blocks import Block, Gap, ReadRules
 from millrace_gateway.endpoint import Endpoint
-from millrace_gateway.faults import Refused
-from millrace_gateway.modbus import ModbusConnection
+from millrace_gateway.faults import ReadFault, Refused
+from millrace_gateway.modbus import Answer, ModbusConnection
 from millrace_gateway.poll_plan import PollPlan
 from millrace_gateway.reader import ReadResult, Wire, read_plan
 
@@ -46,12 +47,20 @@ class HoledDevice(Wire):
         self.refused: list[Block] = []
         self._device = device
 
-    async def request(self, unit: int, block: Block, timeout_s: float) -> bytes:  # noqa: ARG002 - there is one unit, at once
-        if block.count > self._device.longest or self._device.crosses(block):
-            self.refused.append(block)
-            raise Refused(2 if block.count <= self._device.longest else 3)
-        self.answered.append(block)
-        return struct.pack(f">{block.count}H", *range(block.address, block.address + block.count))
+    async def read(
+        self,
+        unit: int,  # noqa: ARG002 - there is one unit, at once
+        blocks: Sequence[Block],
+        timeout_s: float,  # noqa: ARG002
+    ) -> tuple[list[Answer], ReadFault | None]:
+        answers: list[Answer] = []
+        for block in blocks:
+            if block.count > self._device.longest or self._device.crosses(block):
+                self.refused.append(block)
+                return answers, Refused(2 if block.count <= self._device.longest else 3)
+            self.answered.append(block)
+            answers.append(Answer(struct.pack(f">{block.count}H", *range(block.address, block.address + block.count)), 1.0))
+        return answers, None
 
 
 @st.composite

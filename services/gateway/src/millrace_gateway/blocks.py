@@ -99,6 +99,11 @@ class Block:
         return FUNCTION_CODES[self.table]
 
     @property
+    def place(self) -> tuple[int, int, int]:
+        """What to ask for: function code, address, count."""
+        return FUNCTION_CODES[self.table], self.address, self.count
+
+    @property
     def signals(self) -> tuple[Signal, ...]:
         return tuple(signal for piece in self.pieces for signal in piece.signals)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from .blocks import FUNCTION_CODES, Block
 from .decoder import BIT_TABLES
 from .endpoint import Endpoint
 from .faults import ReadFault, Refused
-from .modbus import ModbusConnection
+from .modbus import Answer, ModbusConnection
 from .poll_plan import full_plan
 from .reader import ReadResult, Wire, read_plan
 from .registers import Value, decode_bits, register_words
@@ -46,10 +47,10 @@ class _RecordingWire(Wire):
         super().__init__(ModbusConnection(endpoint), SystemClock())
         self.payloads: list[tuple[Block, bytes]] = []
 
-    async def request(self, unit: int, block: Block, timeout_s: float) -> bytes:
-        payload = await super().request(unit, block, timeout_s)
-        self.payloads.append((block, payload))
-        return payload
+    async def read(self, unit: int, blocks: Sequence[Block], timeout_s: float) -> tuple[list[Answer], ReadFault | None]:
+        answers, fault = await super().read(unit, blocks, timeout_s)
+        self.payloads += [(block, answer.data) for block, answer in zip(blocks, answers, strict=False)]
+        return answers, fault
 
 
 def read_device(device: Device, profile: Profile) -> tuple[list[SignalReading], ReadFault | None]:

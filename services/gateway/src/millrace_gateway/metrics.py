@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
-from millrace_contract.runtime.metrics import Counter, Gauge, Histogram
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Final
 
-REQUESTS = Counter("millrace_gateway_requests_total", "Modbus requests that were answered with data")
+from millrace_contract.runtime.metrics import Counter, CounterMetricFamily, Gauge, HistogramMetricFamily, Metric, register
+
+LATENESS_BOUNDS_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Counts:
+    """What is counted with every read, as plain numbers: the event loop alone writes them, so they need no lock."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.cycles = 0
+        self.late_cycles = 0
+        self.missed_cycles = 0
+        self.messages = 0
+        self.bad_signals = 0
+        self._lateness_s = 0.0
+        self._lateness = [0] * (len(LATENESS_BOUNDS_S) + 1)
+
+    def cycle(self, lateness_s: float, missed: int, *, is_late: bool) -> None:
+        """A read of a poll group that began so long after its time, turns passed over before it."""
+        self.cycles += 1
+        self.late_cycles += is_late
+        self.missed_cycles += missed
+        self._lateness_s += lateness_s
+        self._lateness[bisect_left(LATENESS_BOUNDS_S, lateness_s)] += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """All of it, for whoever looks."""
+        for name, words, count in (
+            ("requests", "Modbus requests that were answered with data", self.requests),
+            ("cycles", "Reads of a poll group", self.cycles),
+            ("late_cycles", "Reads that began later than a tenth of their interval", self.late_cycles),
+            ("missed_cycles", "Turns passed over because an earlier read took too long", self.missed_cycles),
+            ("messages", "Telemetry messages handed to the outbox", self.messages),
+            ("bad_signals", "Signals of bad quality in these messages", self.bad_signals),
+        ):
+            yield CounterMetricFamily(f"millrace_gateway_{name}", words, value=count)
+        bounds = [*map(str, LATENESS_BOUNDS_S), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._lateness), strict=True))
+        words = "How long after its time a read began"
+        yield HistogramMetricFamily("millrace_gateway_lateness_seconds", words, buckets=buckets, sum_value=self._lateness_s)
+
+
+COUNTS: Final = Counts()
+register(COUNTS)
+
 FAULTS = Counter("millrace_gateway_faults_total", "Modbus requests that brought no data", ["kind"])
-CYCLES = Counter("millrace_gateway_cycles_total", "Reads of a poll group")
-LATE_CYCLES = Counter("millrace_gateway_late_cycles_total", "Reads that began later than a tenth of their interval")
-MISSED_CYCLES = Counter("millrace_gateway_missed_cycles_total", "Turns passed over because an earlier read took too long")
-LATENESS = Histogram(
-    "millrace_gateway_lateness_seconds",
-    "How long after its time a read began",
-    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-)
-MESSAGES = Counter("millrace_gateway_messages_total", "Telemetry messages handed to the outbox")
-BAD_SIGNALS = Counter("millrace_gateway_bad_signals_total", "Signals of bad quality in these messages")
 DEVICES = Gauge("millrace_gateway_devices", "Devices by state of comms", ["state"])
 CRASHES = Counter("millrace_gateway_poller_crashes_total", "Unexpected errors in the polling of one connection")
 OUTBOX_MESSAGES = Gauge("millrace_gateway_outbox_messages", "Messages that the outbox holds, those on their way included")

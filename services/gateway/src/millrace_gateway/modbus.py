@@ -12,7 +12,8 @@ import asyncio
 import logging
 import socket
 import ssl
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from pymodbus.framer import FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU, ModbusPDU
@@ -21,7 +22,7 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInput
 from pymodbus.transport.serialtransport import create_serial_connection
 
 from .endpoint import Endpoint
-from .faults import UNIT_BEHIND_GATEWAY_SILENT, ConnectionDropped, NoAnswer, NotConnected, Refused, WrongAnswer
+from .faults import UNIT_BEHIND_GATEWAY_SILENT, ConnectionDropped, NoAnswer, NotConnected, ReadFault, Refused, WrongAnswer
 
 # pymodbus logs what we turn into typed faults, once a request; its last words would only repeat ours.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
@@ -33,6 +34,10 @@ _MBAP_BYTES: Final = 7
 _LARGEST_FRAME: Final = 264
 _TRANSACTIONS: Final = 65_000
 _EXCEPTION: Final = 0x80
+_OUT_OF_STEP: Final = frozenset({"garbled", "mismatched"})
+"""Kinds of wrong answers after which nobody knows what the next bytes belong to."""
+_TIMER_EARLY_S: Final = 0.001
+"""A timer may go off so much early, by the resolution of the clock."""
 
 _REQUESTS: Final[dict[int, type[ModbusPDU]]] = {
     1: ReadCoilsRequest,
@@ -42,8 +47,26 @@ _REQUESTS: Final[dict[int, type[ModbusPDU]]] = {
 }
 
 
+class Answer(NamedTuple):
+    """The data bytes that one request asked for, of exactly that length, and how long they took to come."""
+
+    data: bytes
+    took_ms: float
+
+
+class _Question(NamedTuple):
+    """A request as it is sent, and what its answer must hold."""
+
+    pdu: bytes
+    function_code: int
+    data_bytes: int
+
+
 class _Stream(asyncio.Protocol):
-    """An open connection, the request under way on it, and the bytes that came since. Belongs to the event loop."""
+    """An open connection, the requests under way on it, and the bytes that came since. Belongs to the event loop.
+
+    Several requests are asked one after the other without their task: it is woken once, when the last is answered.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         decoder = DecodePDU(is_server=False)
@@ -51,9 +74,14 @@ class _Stream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
         self._is_rtu = endpoint.is_rtu
-        self._answer: asyncio.Future[bytes] | None = None
+        self._done: asyncio.Future[Exception | None] | None = None
+        self._questions: Sequence[_Question] = ()
+        self._answers: list[Answer] = []
         self._unit = 0
         self._transaction = 0
+        self._timeout_s = 0.0
+        self._sent_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._held = b""
         self._gave_up = False
         self.is_in_step = True
@@ -65,28 +93,30 @@ class _Stream(asyncio.Protocol):
     def is_open(self) -> bool:
         return self._transport is not None
 
-    async def ask(self, unit: int, request: bytes, timeout_s: float) -> bytes:
-        """The PDU of the answer to the PDU `request`. Raises TimeoutError, ConnectionDropped, WrongAnswer for what is no read."""
-        assert self._transport is not None  # noqa: S101 - the caller has looked
+    async def ask(self, unit: int, questions: Sequence[_Question], timeout_s: float) -> tuple[list[Answer], Exception | None]:
+        """Ask in turn until one brings no data; the answers, and why it ended early: a ReadFault, or TimeoutError.
+
+        Each request has the time limit for itself.
+        """
         self._unit = unit
-        self._transaction = 0 if self._is_rtu else self._transaction % _TRANSACTIONS + 1
-        self.received = b""
-        self.sent = self._framer.encode(request, unit, self._transaction)
-        answer: asyncio.Future[bytes] = self._loop.create_future()
-        self._answer = answer
-        timer = self._loop.call_later(timeout_s, self._give_up)
+        self._questions = questions
+        self._timeout_s = timeout_s
+        answers: list[Answer] = []
+        self._answers = answers
+        self._done = done = self._loop.create_future()
         try:
-            self._transport.write(self.sent)
-            return await answer
+            self._send(questions[0])
+            return answers, await done
         finally:
-            self._answer = None
-            timer.cancel()
+            self._done = None
 
     def close(self) -> None:
         """At once, without waiting for what is still on its way."""
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - TCP, TLS and serial are
@@ -94,44 +124,92 @@ class _Stream(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
-        self._fail(ConnectionDropped("closed", "the device closed the connection before it answered"))
+        self._end(ConnectionDropped("closed", "the device closed the connection before it answered"))
 
     def data_received(self, data: bytes) -> None:
         if self._held:
             data = self._held + data
         self.received = data
-        if self._is_rtu and self._answer is None:
+        if self._is_rtu and self._done is None:
             # RTU has no transaction number: bytes that nobody asked for would be taken for the next answer.
             self.is_in_step = False
             return
+        answer = b""
         while data:
             used, unit, transaction, pdu = self._framer.decode(data)
             if not used:
                 break
             data = data[used:]
-            if unit == self._unit and self._is_ours(transaction) and pdu:
-                self._take(pdu)
+            if pdu and not answer and unit == self._unit and self._is_ours(transaction):
+                answer = pdu
         self._held = data if len(data) <= _LARGEST_FRAME else b""
+        if answer:  # Only now may the next request go out: what came with this answer is none to that.
+            self._take(answer)
+
+    def _send(self, question: _Question) -> None:
+        assert self._transport is not None  # noqa: S101 - the caller has looked
+        self._transaction = 0 if self._is_rtu else self._transaction % _TRANSACTIONS + 1
+        self.received = b""
+        self.sent = self._framer.encode(question.pdu, self._unit, self._transaction)
+        self._sent_s = self._loop.time()
+        due_s = self._sent_s + self._timeout_s
+        if self._timer is None or self._timer.when() > due_s:
+            self._set_timer(due_s)
+        self._transport.write(self.sent)
 
     def _is_ours(self, transaction: int) -> bool:
         """Whether an answer is for the request under way. A device without numbers says 0: believed until one may be late."""
         return transaction == self._transaction or (transaction == 0 and not self._gave_up)
 
     def _take(self, pdu: bytes) -> None:
-        if pdu[0] & ~_EXCEPTION not in _REQUESTS:
-            self._fail(WrongAnswer("garbled", f"answered function {pdu[0]}, which is no read"))
-        elif len(pdu) < 2:
-            self._fail(WrongAnswer("garbled", "answered a frame without data"))
-        elif self._answer is not None and not self._answer.done():
-            self._answer.set_result(pdu)
+        if self._done is None or self._done.done():
+            return
+        question = self._questions[len(self._answers)]
+        if pdu[0] == question.function_code and len(pdu) == question.data_bytes + 2 and pdu[1] == question.data_bytes:
+            self._answers.append(Answer(pdu[2:], (self._loop.time() - self._sent_s) * 1000))
+            if len(self._answers) == len(self._questions):
+                self._end(None)
+            elif self._transport is not None:
+                self._send(self._questions[len(self._answers)])
+        else:
+            self._end(_fault_of(pdu, question))
 
-    def _give_up(self) -> None:
-        self._gave_up = True
-        self._fail(TimeoutError())
+    def _set_timer(self, due_s: float) -> None:
+        """One timer for many requests: it is looked at when it goes off, not set anew for each."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due_s, self._look_at_time)
 
-    def _fail(self, fault: Exception) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(fault)
+    def _look_at_time(self) -> None:
+        self._timer = None
+        if self._done is None:
+            return
+        due_s = self._sent_s + self._timeout_s
+        if self._loop.time() < due_s - _TIMER_EARLY_S:
+            self._set_timer(due_s)
+        else:
+            self._gave_up = True
+            self._end(TimeoutError())
+
+    def _end(self, fault: Exception | None) -> None:
+        if self._done is not None and not self._done.done():
+            self._done.set_result(fault)
+
+
+def _fault_of(pdu: bytes, question: _Question) -> ReadFault:
+    """What is wrong with an answer of the right unit and transaction that is not the data."""
+    function_code = pdu[0] & ~_EXCEPTION
+    if function_code not in _REQUESTS:
+        return WrongAnswer("garbled", f"answered function {pdu[0]}, which is no read")
+    if len(pdu) < 2:
+        return WrongAnswer("garbled", "answered a frame without data")
+    if function_code != question.function_code:
+        return WrongAnswer("mismatched", f"answered function {pdu[0]}, function {question.function_code} was asked")
+    if pdu[0] & _EXCEPTION:
+        refused = Refused(pdu[1])
+        return NoAnswer(refused.kind, refused.reason) if refused.code in UNIT_BEHIND_GATEWAY_SILENT else refused
+    came = min(pdu[1], len(pdu) - 2)
+    return WrongAnswer("short", f"answered {came} bytes of data where {question.data_bytes} were asked for")
 
 
 class ModbusConnection:
@@ -140,7 +218,7 @@ class ModbusConnection:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._stream: _Stream | None = None
-        self._requests: dict[tuple[int, int, int], bytes] = {}
+        self._questions: dict[tuple[int, int, int], _Question] = {}
         self._silences = 0
 
     @property
@@ -169,25 +247,42 @@ class ModbusConnection:
             stream.close()
 
     async def read(self, unit: int, function_code: int, address: int, count: int, timeout_s: float) -> bytes:
-        """The data bytes of the answer, of exactly the length that `count` registers or bits need.
+        """The data bytes of the answer, of exactly the length that `count` registers or bits need. Raises ReadFault."""
+        answers, fault = await self.read_all(unit, [(function_code, address, count)], timeout_s)
+        if fault is not None:
+            raise fault
+        return answers[0].data
 
-        Raises NotConnected (also when connect() was never called), ConnectionDropped, NoAnswer, Refused or WrongAnswer. Nothing
-        is tried twice. After a fault that may have left bytes of an old answer behind, the connection is closed.
+    async def read_all(
+        self, unit: int, places: Sequence[tuple[int, int, int]], timeout_s: float
+    ) -> tuple[list[Answer], ReadFault | None]:
+        """Read places (function code, address, count) in turn, up to the first that brings no data: the answers, and its fault.
+
+        The fault is NotConnected (also when connect() was never called), ConnectionDropped, NoAnswer, Refused or WrongAnswer.
+        Nothing is tried twice. After a fault that may have left bytes of an old answer behind, the connection is closed.
         """
         stream = self._stream
         if stream is None or not self.is_connected:
             self.close()
-            raise NotConnected("closed", f"no connection to {self.endpoint}")
-        request = self._requests.get((function_code, address, count)) or self._request(function_code, address, count)
-        try:
-            answer = await stream.ask(unit, request, timeout_s)
-        except (ConnectionDropped, WrongAnswer):
-            self.close()
-            raise
-        except TimeoutError as error:
-            raise self._silence(stream, timeout_s) from error
-        self._silences = 0
-        return self._checked(answer, function_code, count)
+            return [], NotConnected("closed", f"no connection to {self.endpoint}")
+        questions = [self._questions.get(place) or self._question(place) for place in places]
+        answers, fault = await stream.ask(unit, questions, timeout_s)
+        if answers:
+            self._silences = 0
+        match fault:
+            case None:
+                return answers, None
+            case TimeoutError():
+                return answers, self._silence(stream, timeout_s)
+            case ConnectionDropped():
+                self.close()
+                return answers, fault
+            case ReadFault():
+                self._silences = 0
+                if fault.kind in _OUT_OF_STEP:
+                    self.close()
+                return answers, fault
+        raise fault
 
     async def _open(self, stream: _Stream, timeout_s: float) -> None:
         loop, end = asyncio.get_running_loop(), self.endpoint
@@ -207,27 +302,13 @@ class ModbusConnection:
             context = _tls_context(end) if end.transport == "tls" else None
             await loop.create_connection(lambda: stream, end.host, end.port, ssl=context)
 
-    def _request(self, function_code: int, address: int, count: int) -> bytes:
-        """Its PDU, built once."""
+    def _question(self, place: tuple[int, int, int]) -> _Question:
+        """Built once for each place."""
+        function_code, address, count = place
         pdu = bytes([function_code]) + _REQUESTS[function_code](address=address, count=count).encode()
-        self._requests[function_code, address, count] = pdu
-        return pdu
-
-    def _checked(self, answer: bytes, function_code: int, count: int) -> bytes:
-        """The data of an answer that has the right unit and transaction."""
-        if answer[0] & ~_EXCEPTION != function_code:
-            self.close()
-            raise WrongAnswer("mismatched", f"answered function {answer[0]}, function {function_code} was asked")
-        if answer[0] & _EXCEPTION:
-            fault = Refused(answer[1])
-            if fault.code in UNIT_BEHIND_GATEWAY_SILENT:
-                raise NoAnswer(fault.kind, fault.reason)
-            raise fault
-        expected = (count + 7) // 8 if function_code in (1, 2) else 2 * count
-        if answer[1] != expected or len(answer) != expected + 2:
-            came = min(answer[1], len(answer) - 2)
-            raise WrongAnswer("short", f"answered {came} bytes of data where {expected} were asked for")
-        return answer[2:]
+        question = _Question(pdu, function_code, (count + 7) // 8 if function_code in (1, 2) else 2 * count)
+        self._questions[place] = question
+        return question
 
     def _silence(self, stream: _Stream, timeout_s: float) -> NoAnswer | WrongAnswer:
         """Nothing usable came in time: say what did come, and close a stream that a late answer could put out of step."""

@@ -71,11 +71,6 @@ class PolledDevice:
         self._plans, self._full = plans_of(self._profile, cost, gaps), full_plan(self._profile, cost, gaps)
         return True
 
-    @property
-    def next_group(self) -> str:
-        """The group whose turn comes first."""
-        return min(self.slots, key=lambda name: self.slots[name].due_s)
-
     def plan_for(self, group: str) -> tuple[str, PollPlan]:
         """What to read on this group's turn: everything, for the first message after a start or an outage."""
         return (EVERY_SIGNAL, self._full) if self._needs_every_signal else (group, self._plans[group])

@@ -6,7 +6,7 @@ The devices of one connection take turns on it, as their wire demands; a silent 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from millrace_contract.runtime.clock import Clock
@@ -15,10 +15,11 @@ from millrace_contract.runtime.logs import get_logger
 from .comms import CommsState
 from .decoder import Snapshot
 from .endpoint import Endpoint
-from .metrics import CRASHES, CYCLES, LATE_CYCLES, LATENESS, MISSED_CYCLES
+from .metrics import COUNTS, CRASHES
 from .modbus import ModbusConnection
 from .polled_device import PolledDevice
 from .reader import Wire, read_plan
+from .schedule import Slot
 
 CRASH_PAUSE_S: Final = 10.0
 FINISH_S: Final = 2.0
@@ -28,6 +29,30 @@ OnSnapshot = Callable[[PolledDevice, Snapshot, int], None]
 OnComms = Callable[[PolledDevice], None]
 
 _log = get_logger(__name__)
+
+
+class Moments:
+    """Wakes all who wait for the same moment by one timer of the event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[float, list[asyncio.Future[None]]] = {}
+
+    async def wait(self, moment_s: float, left_s: float) -> None:
+        """Until `moment_s`, which is so far away."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        waiting = self._waiting.get(moment_s)
+        if waiting is None:
+            self._waiting[moment_s] = [future]
+            loop.call_later(left_s, self._wake, moment_s)
+        else:
+            waiting.append(future)
+        await future
+
+    def _wake(self, moment_s: float) -> None:
+        for future in self._waiting.pop(moment_s):
+            if not future.done():
+                future.set_result(None)
 
 
 class ConnectionPoller:
@@ -43,10 +68,13 @@ class ConnectionPoller:
         on_snapshot: OnSnapshot,
         on_comms: OnComms,
         connections: int = 1,
+        moments: Moments | None = None,
     ) -> None:
-        """The callbacks are called on the event loop and only hand over."""
+        """The callbacks are called on the event loop and only hand over. `moments`: shared by pollers of one event loop."""
         self.endpoint = endpoint
         self.devices = tuple(devices)
+        self._moments = moments or Moments()
+        self._turns = [(slot, device, group) for device in self.devices for group, slot in device.slots.items()]
         self._clock = clock
         self._on_snapshot = on_snapshot
         self._on_comms = on_comms
@@ -82,27 +110,25 @@ class ConnectionPoller:
                 CRASHES.inc()
                 _log.exception("poller_crashed", endpoint=str(self.endpoint), pause_s=CRASH_PAUSE_S)
                 self._close()
-                await self._rest(CRASH_PAUSE_S)
+                await self._rest(asyncio.sleep(CRASH_PAUSE_S))
 
     async def _take_turns(self) -> None:
         while not self._is_stopping:
-            device = min(self.devices, key=lambda each: each.slots[each.next_group].due_s)
-            group = device.next_group
-            wait_s = device.slots[group].due_s - self._clock.monotonic_s()
-            if wait_s > 0:
-                await self._rest(wait_s)
+            slot, device, group = self._turns[0] if len(self._turns) == 1 else min(self._turns, key=_due)
+            left_s = slot.due_s - self._clock.monotonic_s()
+            if left_s > 0:
+                await self._rest(self._moments.wait(slot.due_s, left_s))
             else:
-                await self._take_turn(device, group)
+                await self._take_turn(slot, device, group)
 
-    async def _rest(self, seconds: float) -> None:
+    async def _rest(self, wait: Awaitable[None]) -> None:
         self._is_resting = True
         try:
-            await asyncio.sleep(seconds)
+            await wait
         finally:
             self._is_resting = False
 
-    async def _take_turn(self, device: PolledDevice, group: str) -> None:
-        slot = device.slots[group]
+    async def _take_turn(self, slot: Slot, device: PolledDevice, group: str) -> None:
         began_s = self._clock.monotonic_s()
         lateness_s = began_s - slot.due_s
         missed = slot.advance(began_s)
@@ -122,16 +148,16 @@ class ConnectionPoller:
             self._on_comms(device)
 
     def _count(self, device: PolledDevice, lateness_s: float, interval_s: float, missed: int) -> None:
-        CYCLES.inc()
-        LATENESS.observe(lateness_s)
-        if device.comms.turns.observe(lateness_s, interval_s, missed):
-            LATE_CYCLES.inc()
-        if missed:
-            MISSED_CYCLES.inc(missed)
+        is_late = device.comms.turns.observe(lateness_s, interval_s, missed)
+        COUNTS.cycle(lateness_s, missed, is_late=is_late)
 
     def _close(self) -> None:
         for wire in self._wires:
             wire.close()
+
+
+def _due(turn: tuple[Slot, PolledDevice, str]) -> float:
+    return turn[0].due_s
 
 
 def _log_transition(device: PolledDevice, before: CommsState) -> None:

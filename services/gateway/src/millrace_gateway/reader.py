@@ -13,8 +13,8 @@ from millrace_contract.runtime.clock import Clock
 from .blocks import Block
 from .decoder import Snapshot
 from .faults import ConnectionDropped, NotConnected, ReadFault, Refused, WrongAnswer
-from .metrics import FAULTS, REQUESTS
-from .modbus import ModbusConnection
+from .metrics import COUNTS, FAULTS
+from .modbus import Answer, ModbusConnection
 from .poll_plan import PlannedRequest, PollPlan
 from .schedule import Breaker
 
@@ -73,31 +73,36 @@ class Wire:
         self._breaker = Breaker()
         self._last_fault: NotConnected | None = None
         self._troubles: dict[int, UnitTrouble] = {}
-        self._sent_s = 0.0
         self._answered_s = 0.0
 
     @property
-    def round_trip_ms(self) -> float:
-        """Time since the last request was sent; right when asked as its answer arrives."""
-        return (self._clock.monotonic_s() - self._sent_s) * 1000
+    def takes_many(self) -> bool:
+        """Whether requests may follow each other at once. RTU has no transaction numbers: what comes twice must show first."""
+        return not self.connection.endpoint.is_rtu
 
-    async def request(self, unit: int, block: Block, timeout_s: float) -> bytes:
-        """The data of the answer. Raises ReadFault.
+    async def read(self, unit: int, blocks: Sequence[Block], timeout_s: float) -> tuple[list[Answer], ReadFault | None]:
+        """Read blocks in turn, up to the first that brings no data: the answers, and its fault.
 
         A connection found closed is opened once more: many devices close idle connections, and reading twice does no harm.
         """
-        try:
-            return await self._read(unit, block, timeout_s)
-        except ConnectionDropped:
-            return await self._read(unit, block, timeout_s)
+        places = [block.place for block in blocks]
+        answers, fault = await self._read(unit, places, timeout_s)
+        while isinstance(fault, ConnectionDropped):
+            again, fault = await self._read(unit, places[len(answers) :], timeout_s)
+            answers += again
+            if not again:
+                break
+        self._answered_s = self._clock.monotonic_s()
+        return answers, fault
 
-    async def _read(self, unit: int, block: Block, timeout_s: float) -> bytes:
-        await self._open(timeout_s)
-        self._sent_s = self._clock.monotonic_s()
+    async def _read(
+        self, unit: int, places: Sequence[tuple[int, int, int]], timeout_s: float
+    ) -> tuple[list[Answer], ReadFault | None]:
         try:
-            return await self.connection.read(unit, block.function_code, block.address, block.count, timeout_s)
-        finally:
-            self._answered_s = self._clock.monotonic_s()
+            await self._open(timeout_s)
+        except NotConnected as fault:
+            return [], fault
+        return await self.connection.read_all(unit, places, timeout_s)
 
     def trouble(self, unit: int) -> UnitTrouble:
         """What this connection has with a unit, where others lead to it as well."""
@@ -137,14 +142,14 @@ async def read_plan(wires: Sequence[Wire], unit: int, timeout_s: float, plan: Po
     """
     read = _Read(unit, timeout_s, plan, clock)
     if len(wires) == 1:
-        await read.work(wires[0])
+        await read.work(wires[0], is_alone=True)
     else:
         now_s = clock.monotonic_s()
         working = [wire for wire in wires if wire.trouble(unit).breaker.allows(now_s)] or list(wires)
         while read.waiting and working:
             async with asyncio.TaskGroup() as group:
                 for wire in working:
-                    group.create_task(read.work(wire))
+                    group.create_task(read.work(wire, is_alone=False))
             working = [wire for wire in working if wire not in read.failed]
         read.judge(wires)
     return read.finish()
@@ -163,41 +168,61 @@ class _Read:
         self._plan = plan
         self._clock = clock
 
-    async def work(self, wire: Wire) -> None:
+    async def work(self, wire: Wire, *, is_alone: bool) -> None:
         """Send what waits on this connection until nothing does, or the connection fails; what it failed at waits again."""
-        result, plan = self._result, self._plan
-        while self.waiting:
-            request = self.waiting.popleft()
-            now_s = self._clock.monotonic_s()
-            if refusal := request.resting(now_s):
-                result.spoil(request, refusal)
-                continue
-            if plan.pause_s:
-                await wire.leave_alone(plan.pause_s)
-            try:
-                payload = await wire.request(self._unit, request.block, self._timeout_s)
-            except Refused as fault:
-                FAULTS.labels(fault.kind).inc()
-                result.arrived_ms = self._clock.now_ms()
-                self.waiting.extendleft(reversed(_after_refusal(plan, request, fault, result, now_s)))
-            except ReadFault as fault:
-                FAULTS.labels(fault.kind).inc()
-                if isinstance(fault, WrongAnswer) and wire.connection.is_connected:
-                    # A short answer: the device lives, and the stream is in step.
-                    result.arrived_ms = self._clock.now_ms()
-                    result.spoil(request, fault)
-                    continue
-                self.failed[wire] = request, fault
-                self.waiting.appendleft(request)
-                return
-            else:
-                result.arrived_ms = self._clock.now_ms()
-                result.round_trip_ms = wire.round_trip_ms
-                result.timings.append((request.cost_registers, result.round_trip_ms))
+        pause_s = self._plan.pause_s
+        at_once = len(self.waiting) if is_alone and not pause_s and wire.takes_many else 1
+        while requests := self._next_requests(at_once):
+            if pause_s:
+                await wire.leave_alone(pause_s)
+            answers, fault = await wire.read(self._unit, [request.block for request in requests], self._timeout_s)
+            if answers:
                 self.answered.add(wire)
-                request.was_answered = True
-                request.decoder.decode(payload, result.snapshot)
-                REQUESTS.inc()
+                self._keep(requests, answers)
+            if fault is not None:
+                self.waiting.extendleft(reversed(requests[len(answers) + 1 :]))
+                if not self._survives(wire, requests[len(answers)], fault):
+                    return
+
+    def _next_requests(self, limit: int) -> list[PlannedRequest]:
+        """At most so many of those that wait; those that rest are bad at once."""
+        now_s = self._clock.monotonic_s()
+        requests: list[PlannedRequest] = []
+        while self.waiting and len(requests) < limit:
+            request = self.waiting.popleft()
+            if refusal := request.resting(now_s):
+                self._result.spoil(request, refusal)
+            else:
+                requests.append(request)
+        return requests
+
+    def _keep(self, requests: Sequence[PlannedRequest], answers: Sequence[Answer]) -> None:
+        result = self._result
+        for request, answer in zip(requests, answers, strict=False):
+            result.timings.append((request.cost_registers, answer.took_ms))
+            request.was_answered = True
+            request.decoder.decode(answer.data, result.snapshot)
+        result.arrived_ms = self._clock.now_ms()
+        result.round_trip_ms = answers[-1].took_ms
+        COUNTS.requests += len(answers)
+
+    def _survives(self, wire: Wire, request: PlannedRequest, fault: ReadFault) -> bool:
+        """Note why a request brought no data; whether the connection may be asked more."""
+        result = self._result
+        FAULTS.labels(fault.kind).inc()
+        if isinstance(fault, Refused):
+            result.arrived_ms = self._clock.now_ms()
+            smaller = _after_refusal(self._plan, request, fault, result, self._clock.monotonic_s())
+            self.waiting.extendleft(reversed(smaller))
+        elif isinstance(fault, WrongAnswer) and wire.connection.is_connected:
+            # A short answer: the device lives, and the stream is in step.
+            result.arrived_ms = self._clock.now_ms()
+            result.spoil(request, fault)
+        else:
+            self.failed[wire] = request, fault
+            self.waiting.appendleft(request)
+            return False
+        return True
 
     def judge(self, wires: Sequence[Wire]) -> None:
         """Let the connections rest on which the unit did not answer, and tell of them although another brought everything."""

@@ -37,7 +37,7 @@ from .metrics import (
     OUTBOX_SET_ASIDE,
 )
 from .polled_device import PolledDevice
-from .poller import ConnectionPoller
+from .poller import ConnectionPoller, Moments
 from .polling_cost import fleet_costs
 from .schedule import phase, shares
 from .settings import GatewaySettings
@@ -168,6 +168,7 @@ class Gateway:
         start_s = self._clock.monotonic_s()
         self._learned = load_learned(self._settings.data)
         pollers = []
+        moments = Moments()
         for index, (endpoint, members) in enumerate(fleet.endpoints.items()):
             devices = [
                 PolledDevice(
@@ -188,6 +189,7 @@ class Gateway:
                         on_snapshot=self._uplink.take_snapshot,
                         on_comms=self._uplink.take_comms,
                         connections=connections,
+                        moments=moments,
                     )
                 )
         return pollers

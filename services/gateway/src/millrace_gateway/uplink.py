@@ -22,7 +22,7 @@ from .comms import CommsTracker
 from .decoder import Snapshot
 from .fleet import Fleet
 from .messages import telemetry_draft
-from .metrics import BAD_SIGNALS, MESSAGES
+from .metrics import COUNTS
 from .polled_device import PolledDevice
 from .settings import GatewaySettings
 
@@ -102,9 +102,8 @@ class Uplink:
 
     def take_snapshot(self, device: PolledDevice, snapshot: Snapshot, arrived_ms: int) -> None:
         """One message of a device. Never blocks."""
-        MESSAGES.inc()
-        if snapshot.quality:
-            BAD_SIGNALS.inc(len(snapshot.quality))
+        COUNTS.messages += 1
+        COUNTS.bad_signals += len(snapshot.quality)
         self.outbox.append([telemetry_draft(self._telemetry_topics[device.device.id], device.device, snapshot, arrived_ms)])
 
     def take_comms(self, device: PolledDevice) -> None:
