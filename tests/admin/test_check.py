@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -25,17 +26,53 @@ def test_problems_of_all_files_come_in_one_report(sample_config: Path, tmp_path:
     assert all(problem["line"] == 1 and problem["key"] and problem["message"] for problem in problems)
 
 
-def test_a_broken_plant_file_says_which_files_wait_for_it(
+def test_beside_a_broken_plant_file_the_others_are_checked_as_far_as_they_go_alone(
     sample_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "config"
     shutil.copytree(sample_config, config)
-    plant = config / "plant.yaml"
-    plant.write_text(plant.read_text().replace("profile: demo-cnc", "profile: demo-cmc", 1))
+    for name, old, new in [
+        ("plant.yaml", "profile: demo-cnc", "profile: demo-cmc"),
+        ("calendar.yaml", "start:", "strt:"),
+        ("alerts.yaml", "above: 85", "abov: 85"),
+    ]:
+        (config / name).write_text((config / name).read_text().replace(old, new, 1))
     assert main(["check", "--config", str(config)]) == 1
     printed = capsys.readouterr().out
     assert "demo-cmc" in printed
-    assert "calendar.yaml: not checked yet" in printed
+    assert "strt: is not a key here (did you mean start?)" in printed
+    assert "abov: is not a key here (did you mean above?)" in printed
+    assert "calendar.yaml: what it says of lines, devices and profiles is checked once plant.yaml is right" in printed
+
+
+def test_a_plant_of_own_machines_keeps_the_rules_of_the_sample(
+    sample_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(sample_config, config)
+    (config / "plant.yaml").write_text(
+        "root: factory\ntime_zone: Europe/Berlin\nlines: {line1: {title: Presses, devices: {PRESS-07: {profile: demo-press, "
+        "title: Press, connection: {transport: tcp, host: 10.20.0.17}}}}}\n"
+    )
+    assert main(["check", "--config", str(config)]) == 0
+    printed = capsys.readouterr().out
+    assert "no problems; 1 lines, 1 devices" in printed
+    [waiting] = [line for line in printed.splitlines() if line.startswith("no device matches")]
+    assert "spindle-hot" in waiting
+    assert "press-overload" not in waiting
+
+
+def test_what_is_no_file_is_named_and_not_waited_for(
+    sample_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(sample_config, config)
+    os.mkfifo(config / "profiles" / "pipe.yaml")
+    (config / "profiles" / "folder.yaml").mkdir()
+    assert main(["check", "--config", str(config)]) == 1
+    printed = capsys.readouterr().out
+    assert "profiles/pipe.yaml: is not a file" in printed
+    assert "profiles/folder.yaml: is not a file" in printed
 
 
 def test_a_folder_without_a_plant_is_answered_without_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

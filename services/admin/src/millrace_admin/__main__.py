@@ -79,11 +79,13 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         return EXIT_NOT_WELL if examined.problems else EXIT_WELL
     for name in examined.unchecked:
-        print(f"{name}: not checked yet: it refers to plant.yaml, which must be right first")
+        print(f"{name}: what it says of lines, devices and profiles is checked once plant.yaml is right")
     if examined.problems:
         print(f"{len(examined.problems)} problem{'s' if len(examined.problems) != 1 else ''}")
         return EXIT_NOT_WELL
     print(f"{settings.config}: no problems;", ", ".join(f"{count} {what}" for what, count in examined.counts.items()))
+    if examined.waiting:
+        print("no device matches these alert rules yet:", ", ".join(examined.waiting))
     return EXIT_WELL
 
 

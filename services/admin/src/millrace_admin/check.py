@@ -15,10 +15,15 @@ Loaded = TypeVar("Loaded")
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What `check` found. `unchecked` names files that can only be judged once plant.yaml is right."""
+    """What `check` found.
+
+    `unchecked` names files of which a part can only be judged once plant.yaml is right, `waiting` alert rules that no device
+    matches so far.
+    """
 
     problems: tuple[Problem, ...]
     unchecked: tuple[str, ...]
+    waiting: tuple[str, ...]
     counts: Mapping[str, int]
 
 
@@ -26,18 +31,18 @@ def examine(config: Path) -> Examined:
     """Read the whole folder; problems in the order of files and lines."""
     problems: list[Problem] = []
     counts: dict[str, int] = {}
-    unchecked: tuple[str, ...] = ()
     plant = _loaded(lambda: load_plant(config), problems)
+    calendar = _loaded(lambda: load_calendar(config, plant), problems)
+    rules = _loaded(lambda: load_alert_rules(config, plant), problems) or {}
+    _loaded(lambda: load_reasons(config), problems)
+    waiting: tuple[str, ...] = ()
     if plant is not None:
         counts |= {"lines": len(plant.lines), "devices": len(plant.devices), "profiles": len(plant.profiles)}
-        calendar = _loaded(lambda: load_calendar(config, plant), problems)
         counts["shifts"] = len(calendar.shifts) if calendar else 0
-        rules = _loaded(lambda: load_alert_rules(config, plant), problems)
-        counts["alert rules"] = len(rules) if rules else 0
-    else:
-        unchecked = ("calendar.yaml", "alerts.yaml")
-    _loaded(lambda: load_reasons(config), problems)
-    return Examined(tuple(sorted(problems)), unchecked, counts)
+        counts["alert rules"] = len(rules)
+        waiting = tuple(rule.id for rule in rules.values() if not rule.devices(plant))
+    unchecked = () if plant is not None else ("calendar.yaml", "alerts.yaml")
+    return Examined(tuple(sorted(problems)), unchecked, waiting, counts)
 
 
 def _loaded(load: Callable[[], Loaded], problems: list[Problem]) -> Loaded | None:

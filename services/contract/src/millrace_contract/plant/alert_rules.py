@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from ..assets import segment_problem
 from ..errors import ConfigurationProblems
 from .document import Document, Strict, nearest, read_document
 from .model import Device, PlantModel
+from .profile import Profile
 
 AlertClass = Literal["alarm", "maintenance", "system"]
 Priority = Literal["critical", "high", "medium", "low"]
@@ -109,12 +111,14 @@ class _RulesFile(Strict):
         return {**data, "rules": {k: {**r, "id": str(k)} if isinstance(r, dict) else r for k, r in rules.items()}}
 
 
-def load_alert_rules(folder: Path, plant: PlantModel) -> dict[str, AlertRule]:
-    """Rules by id. Raises ConfigurationProblems with every problem of alerts.yaml."""
+def load_alert_rules(folder: Path, plant: PlantModel | None) -> dict[str, AlertRule]:
+    """Rules by id. Raises ConfigurationProblems with every problem of alerts.yaml; without a plant, of what it says by itself."""
     document = read_document(folder / "alerts.yaml", "alerts.yaml")
     rules = document.validate(_RulesFile)
-    if rules is not None:
-        for rule in rules.rules.values():
+    for rule in rules.rules.values() if rules is not None else ():
+        if problem := segment_problem(rule.id):
+            document.problem(("rules", rule.id), f"{rule.id!r} {problem}")
+        if plant is not None:
             _check(rule, plant, document)
     if document.problems or rules is None:
         raise ConfigurationProblems(document.problems)
@@ -122,28 +126,36 @@ def load_alert_rules(folder: Path, plant: PlantModel) -> dict[str, AlertRule]:
 
 
 def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
-    path = ("rules", rule.id)
-    if problem := segment_problem(rule.id):
-        document.problem(path, f"{rule.id!r} {problem}")
-    known: dict[str, Any] = {"profiles": plant.profiles, "lines": plant.lines, "devices": plant.devices}
-    for key, names in known.items():
-        for name in getattr(rule.where, key):
+    """What the rule says of the plant. One for profiles or asset classes of which there is no device yet waits for it."""
+    path, where = ("rules", rule.id), rule.where
+    classes = {profile.asset_class for profile in plant.profiles.values()}
+    known: dict[str, tuple[str, Collection[str]]] = {
+        "profiles": ("profile", plant.profiles),
+        "asset_classes": ("asset class", classes),
+        "lines": ("line", plant.lines),
+        "devices": ("device", plant.devices),
+    }
+    before = len(document.problems)
+    for key, (what, names) in known.items():
+        for name in getattr(where, key):
             if name not in names:
-                document.problem((*path, "where", key), f"no {key[:-1]} {name!r}{nearest(name, names)} in the plant model")
+                document.problem((*path, "where", key), f"no {what} {name!r}{nearest(name, names)} in the plant model")
     devices = rule.devices(plant)
-    if not devices:
+    is_for_a_kind = (where.profiles or where.asset_classes) and not (where.lines or where.devices)
+    if not devices and not is_for_a_kind and len(document.problems) == before:
         document.problem((*path, "where"), "matches no device of the plant")
-    signal = getattr(rule.condition, "signal", None)
-    if signal is None:
+    watched = {device.profile for device in devices} or {name for name in where.profiles if name in plant.profiles}
+    _check_signal(rule, [plant.profiles[name] for name in sorted(watched)], document)
+
+
+def _check_signal(rule: AlertRule, profiles: Iterable[Profile], document: Document) -> None:
+    path = ("rules", rule.id, "condition", "signal")
+    name = getattr(rule.condition, "signal", None)
+    if name is None:
         return
-    for profile in {device.profile for device in devices}:
-        signals = plant.profiles[profile].signals
-        if signal not in signals:
-            document.problem(
-                (*path, "condition", "signal"),
-                f"profile {profile} has no signal {signal!r}{nearest(signal, signals)}; narrow `where`",
-            )
-        elif signals[signal].is_text and isinstance(rule.condition, Threshold):
-            document.problem(
-                (*path, "condition", "signal"), f"signal {signal} of profile {profile} is a text; a threshold needs a number"
-            )
+    for profile in profiles:
+        signal = profile.signals.get(name)
+        if signal is None:
+            document.problem(path, f"profile {profile.name} has no signal {name!r}{nearest(name, profile.signals)}; narrow `where`")
+        elif signal.is_text and isinstance(rule.condition, Threshold):
+            document.problem(path, f"signal {name} of profile {profile.name} is a text; a threshold needs a number")

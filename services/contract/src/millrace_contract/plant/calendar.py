@@ -86,8 +86,8 @@ class Calendar(Strict):
         return tuple(self.shifts[name] for name in names)
 
 
-def load_calendar(folder: Path, plant: PlantModel) -> Calendar:
-    """Raises ConfigurationProblems with every problem of calendar.yaml."""
+def load_calendar(folder: Path, plant: PlantModel | None) -> Calendar:
+    """Raises ConfigurationProblems with every problem of calendar.yaml; without a plant, of what the file says by itself."""
     document = read_document(folder / "calendar.yaml", "calendar.yaml")
     calendar = document.validate(Calendar) if document.data else None
     if calendar is not None:
@@ -97,7 +97,7 @@ def load_calendar(folder: Path, plant: PlantModel) -> Calendar:
     return calendar
 
 
-def _check(calendar: Calendar, plant: PlantModel, document: Document) -> None:
+def _check(calendar: Calendar, plant: PlantModel | None, document: Document) -> None:
     for name, shift in calendar.shifts.items():
         if problem := segment_problem(name):
             document.problem(("shifts", name), f"{name!r} {problem}")
@@ -107,12 +107,14 @@ def _check(calendar: Calendar, plant: PlantModel, document: Document) -> None:
                     ("shifts", name, "breaks", index), f"{pause.start:%H:%M} to {pause.end:%H:%M} is not inside the shift"
                 )
     for line, entry in calendar.lines.items():
-        _check_lines(document, ("lines", line), (line,), plant)
+        if plant is not None:
+            _check_lines(document, ("lines", line), (line,), plant)
         _check_shift_names(document, ("lines", line, "shifts"), entry.shifts, calendar)
     for index, exception in enumerate(calendar.exceptions):
         _check_shift_names(document, ("exceptions", index, "shifts"), exception.shifts, calendar)
-        _check_lines(document, ("exceptions", index, "lines"), exception.lines, plant)
-    if not document.problems:
+        if plant is not None:
+            _check_lines(document, ("exceptions", index, "lines"), exception.lines, plant)
+    if plant is not None and not document.problems:
         _check_overlaps(document, calendar, plant)
 
 

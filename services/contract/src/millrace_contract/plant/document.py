@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,9 @@ def read_document(path: Path, name: str) -> Document:
     """The file with the problems that YAML itself has; `name` is how the file is called in messages."""
     document = Document(name)
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for a writer, a device never end
+            document.problems.append(Problem(name, 0, "", "is not a file"))
+            return document
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         document.problems.append(Problem(name, 0, "", f"is missing; expected in {path.parent}"))
