@@ -114,9 +114,9 @@ def make_report(storm: Storm, notes: Notes, score: Mapping[str, Any], bursts: It
 
 
 def _cause(burst: Burst, troubles: Iterable[Happened]) -> str:
-    """The nearest trouble of what stands between a device and its gateway's outbox, at the time of the burst."""
+    """The trouble of what stands between a device and its gateway's outbox that began or ended nearest to the burst."""
     near = [
-        (abs(each.start_ms - burst.first_ms), f"{name}: {each.trouble.kind}")
+        (min(abs(each.start_ms - burst.first_ms), abs(each.end_ms - burst.first_ms)), f"{name}: {each.trouble.kind}")
         for each in troubles
         for name in ("gateway", "simulator")
         if name in each.trouble.processes

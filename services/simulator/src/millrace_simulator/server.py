@@ -186,7 +186,7 @@ class Listener:
             if (too_much := too_large(fault, request)) is not None:
                 return None, _whole(too_much)
         delivery = deliver(fault, request, self._served(device, request, now_ms, fault or late))
-        return (fault or late) if delivery.is_late or late else None, delivery
+        return fault if delivery.is_late else late, delivery
 
     def _served(self, device: SimulatedDevice, request: Request, now_ms: int, fault: Fault | None) -> bytes:
         try:
