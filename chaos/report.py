@@ -56,6 +56,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     faults: dict[str, int]
     """Of devices, by kind."""
     biggest_backlog: int
+    longest_drain_s: float
     drained_after_s: float | None
     healed_after_s: float | None
     windows: int
@@ -103,6 +104,7 @@ def make_report(storm: Storm, notes: Notes, score: Mapping[str, Any], bursts: It
         clocks_off=sum(each.kind is TroubleKind.CLOCK for each in happened),
         faults=dict(notes.faults),
         biggest_backlog=notes.biggest_backlog,
+        longest_drain_s=round(notes.longest_drain_s, 1),
         drained_after_s=notes.drained_after_s,
         healed_after_s=notes.healed_after_s,
         windows=figures.windows,

@@ -14,6 +14,7 @@ from .schedule import DeviceFault, Storm, Trouble, TroubleKind
 TURN_S = 0.1
 DRAINED_S = 5.0
 """The backlog is drained when the gateway's outbox holds nothing older than this."""
+WAY_TO_THE_DATABASE = frozenset({"gateway", "mosquitto", "ingest", "influxd"})
 HEALING_LIMIT_S = 600.0
 FAULT_PATIENCE_S = 10.0
 """How long a fault of a device waits for a simulator that is starting."""
@@ -36,6 +37,8 @@ class Notes:
     surprises: list[str] = field(default_factory=list)
     """What nobody had planned."""
     biggest_backlog: int = 0
+    longest_drain_s: float = 0.0
+    """From the moment when everything between gateway and database was started again until the backlog was drained."""
     drained_after_s: float | None = None
     """Since the last trouble ended."""
     healed_after_s: float | None = None
@@ -68,6 +71,7 @@ class Ride:
         self._oldest_s: float | None = None
         self._last = ""
         self._looked_s = float("-inf")
+        self._free_since_s: float | None = None
 
     def run(self, stop: threading.Event) -> bool:
         """Until everything is healed, at most HEALING_LIMIT_S longer than the storm; False when it was stopped before its end."""
@@ -145,6 +149,7 @@ class Ride:
         self._oldest_s = self._plant.figure(ports.gateway, "millrace_gateway_outbox_oldest_seconds")
         self._backlog = None if backlog is None else int(backlog)
         self.notes.biggest_backlog = max(self.notes.biggest_backlog, self._backlog or 0)
+        self._time_the_drain(elapsed_s)
         calm_s = elapsed_s - self._storm.calm_from_s
         if calm_s >= 0 and not self._begun:
             if self.notes.drained_after_s is None and self._oldest_s is not None and self._oldest_s < DRAINED_S:
@@ -154,6 +159,13 @@ class Ride:
                 self.notes.healed_after_s = calm_s
                 self._note(f"everything is well, {calm_s:.0f} s after the last trouble")
         self._show(Weather(elapsed_s, self._storm, [str(trouble) for _, trouble in self._begun], self._backlog, self._last))
+
+    def _time_the_drain(self, elapsed_s: float) -> None:
+        if any(WAY_TO_THE_DATABASE & set(trouble.processes) for _, trouble in self._begun):
+            self._free_since_s = elapsed_s
+        elif self._free_since_s is not None and self._oldest_s is not None and self._oldest_s < DRAINED_S:
+            self.notes.longest_drain_s = max(self.notes.longest_drain_s, elapsed_s - self._free_since_s)
+            self._free_since_s = None
 
     def _ailments(self) -> list[str]:
         gaps = self._plant.figure(self._plant.ports.oee, "millrace_oee_gaps_open")

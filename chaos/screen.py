@@ -57,7 +57,8 @@ def show_report(report: Report) -> None:
         "hangs, full disks, clocks off": f"{report.hangs}, {report.full_disks}, {report.clocks_off}",
         "away, seconds": _counts(report.outages),
         "faults of devices": _counts(report.faults),
-        "biggest backlog": f"{report.biggest_backlog:,} messages, drained {_seconds(report.drained_after_s)}",
+        "biggest backlog": f"{report.biggest_backlog:,} messages; the longest drain took {report.longest_drain_s:.0f} s",
+        "drained at the end": _seconds(report.drained_after_s),
         "everything well": _seconds(report.healed_after_s),
     }
     for name, value in rows.items():
