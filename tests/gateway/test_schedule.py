@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_gateway.schedule import PROBE_LONGEST_S, TICKS, Breaker, OnceSlot, Slot, Turns, phase, shares
+from millrace_gateway.schedule import MOST_TICKS, PROBE_LONGEST_S, Breaker, OnceSlot, Slot, Turns, phase, shares, ticks
 
 
 @given(
@@ -45,14 +45,21 @@ def test_the_first_turn_of_a_slow_group_does_not_wait_for_its_grid() -> None:
 
 
 def test_devices_of_one_connection_are_read_evenly_apart() -> None:
-    phases = sorted(phase(7, device, 4) for device in range(4))
+    phases = sorted(phase(7, device, 4, 10) for device in range(4))
     assert [round(after - before, 6) for before, after in pairwise(phases)] == [0.25, 0.25, 0.25]
     assert all(0 <= each < 1 for each in phases)
 
 
-def test_connections_share_ten_moments_of_an_interval_equally() -> None:
-    moments = Counter(phase(connection, 0, 1) for connection in range(100))
-    assert sorted(moments) == [tick / TICKS for tick in range(TICKS)]
+def test_more_connections_and_shorter_intervals_begin_at_more_moments() -> None:
+    assert ticks(1, 1.0) == 1
+    assert ticks(100, 1.0) == 2
+    assert ticks(1000, 10.0) == 2
+    assert ticks(100, 0.1) == ticks(1000, 1.0) == MOST_TICKS
+
+
+def test_connections_share_the_moments_of_an_interval_equally() -> None:
+    moments = Counter(phase(connection, 0, 1, MOST_TICKS) for connection in range(100))
+    assert sorted(moments) == [tick / MOST_TICKS for tick in range(MOST_TICKS)]
     assert max(moments.values()) - min(moments.values()) <= 2
 
 

@@ -4,7 +4,6 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import NamedTuple
 
 from .forwarder import Now
@@ -61,12 +60,14 @@ class Inbox:
 
     def put(self, drafts: Iterable[Draft]) -> None:
         """Add drafts at the end."""
-        with self._changed:
-            self._drafts.extend(drafts)
-            self._shed()
-            self._wake()
-            if len(self._drafts) >= self._wanted:
-                self._changed.notify()
+        # Without the lock, as long as nobody waits: the reader says that it waits before it looks for the last time.
+        self._drafts.extend(drafts)
+        if self._is_waiting or len(self._drafts) >= self._wanted or len(self._drafts) > self._limit:
+            with self._changed:
+                self._shed()
+                self._wake()
+                if len(self._drafts) >= self._wanted:
+                    self._changed.notify()
 
     def put_back(self, drafts: list[Draft]) -> None:
         """Return what could not be committed to the front."""
@@ -93,10 +94,9 @@ class Inbox:
     def wait(self, timeout_s: float, *, also_drafts: bool) -> None:
         """Wait until there is something to do: an event, the stop, or a draft if those matter now."""
         with self._changed:
-            if self._events or self._is_stopping or (also_drafts and self._drafts):
-                return
             self._is_waiting = True
-            self._changed.wait(timeout_s)
+            if not (self._events or self._is_stopping or (also_drafts and self._drafts)):
+                self._changed.wait(timeout_s)
             self._is_waiting = False
 
     def gather(self, drafts: float, timeout_s: float) -> None:
@@ -109,10 +109,7 @@ class Inbox:
     def take(self, limit: int) -> list[Draft]:
         """Remove and return the oldest drafts, at most `limit`."""
         with self._changed:
-            drafts = list(islice(self._drafts, limit))
-            for _ in drafts:
-                self._drafts.popleft()
-            return drafts
+            return [self._drafts.popleft() for _ in range(min(limit, len(self._drafts)))]
 
     def take_events(self) -> list[Event]:
         """Remove and return all events."""

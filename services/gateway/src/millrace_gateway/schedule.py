@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 GOLDEN_FRACTION: Final = 0.6180339887498949
-TICKS: Final = 10
-"""Connections begin at one of so many moments of an interval, to share wake-ups: read alone, a device costs twice as much."""
+MOST_TICKS: Final = 10
+READ_S: Final = 0.0005
+"""What a read takes of the event loop, on a slow machine."""
+BURST_SHARE: Final = 0.03
+"""Share of an interval that the reads of one moment may take: the last of them begin so much late."""
 PROBE_FIRST_S: Final = 1.0
 PROBE_LONGEST_S: Final = 15.0
 START_SPREAD_S: Final = 1.0
@@ -22,10 +25,16 @@ _SMOOTHING: Final = 0.02
 T = TypeVar("T")
 
 
-def phase(connection_index: int, device_index: int, devices: int) -> float:
+def ticks(connections: int, interval_s: float) -> int:
+    """At how many moments of the shortest interval connections begin. They share wake-ups and commits: read alone, a device
+    costs twice as much; all at once, the last would be late."""
+    return max(1, min(MOST_TICKS, math.ceil(connections * READ_S / (BURST_SHARE * interval_s))))
+
+
+def phase(connection_index: int, device_index: int, devices: int, moments: int) -> float:
     """Where in its interval (0 to 1) a device is read: those of one connection evenly apart, connections by the golden ratio."""
-    tick = math.floor(connection_index * GOLDEN_FRACTION % 1.0 * TICKS)
-    return (tick / TICKS + device_index / devices) % 1.0
+    tick = math.floor(connection_index * GOLDEN_FRACTION % 1.0 * moments)
+    return (tick / moments + device_index / devices) % 1.0
 
 
 def shares(devices: Sequence[T], connections: int) -> list[tuple[Sequence[T], int]]:

@@ -39,7 +39,7 @@ from .metrics import (
 from .polled_device import PolledDevice
 from .poller import ConnectionPoller, Moments
 from .polling_cost import fleet_costs
-from .schedule import phase, shares
+from .schedule import phase, shares, ticks
 from .settings import GatewaySettings
 from .uplink import SERVICE, Uplink
 
@@ -169,13 +169,15 @@ class Gateway:
         self._learned = load_learned(self._settings.data)
         pollers = []
         moments = Moments()
+        intervals = [group.interval_s for each in fleet.devices for group in fleet.plant.profile_of(each.id).groups.values()]
+        spread = ticks(len(fleet.endpoints), min(intervals, default=1.0))
         for index, (endpoint, members) in enumerate(fleet.endpoints.items()):
             devices = [
                 PolledDevice(
                     device,
                     fleet.plant.profile_of(device.id),
                     start_s=start_s,
-                    fraction=phase(index, place, len(members)),
+                    fraction=phase(index, place, len(members), spread),
                     known=known_of(self._learned, device),
                 )
                 for place, device in enumerate(members)
