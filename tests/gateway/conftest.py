@@ -172,6 +172,9 @@ class DeviceServer:
             return
         writer.write(self._spoiled(request, frame, kind, argument))
         await writer.drain()
+        if kind == "again":
+            await asyncio.sleep(float(argument))
+            writer.write(frame)
 
     def _spoiled(self, request: Request, frame: bytes, kind: str, argument: str) -> bytes:
         """The answer as this fault leaves it."""

@@ -101,9 +101,10 @@ def watch() -> Watch:
     return Watch()
 
 
-def read_once(server: Any, plan: PollPlan) -> ReadResult:
+def read_once(server: Any, plan: PollPlan, **more: Any) -> ReadResult:
     async def run() -> ReadResult:
-        wire = Wire(ModbusConnection(Endpoint("tcp", "127.0.0.1", server.port)), SystemClock())
+        place = {"transport": "tcp", "host": "127.0.0.1", "port": server.port, **more}
+        wire = Wire(ModbusConnection(Endpoint(**place)), SystemClock())
         result = await read_plan([wire], 1, 0.2, plan, SystemClock())
         wire.close()
         await asyncio.sleep(0)
@@ -262,6 +263,16 @@ def test_a_gap_that_the_device_refuses_is_remembered_and_a_missing_signal_is_not
     plan.reset()
     assert read_once(server, plan).snapshot.quality == {}
     assert [(request.address, request.count) for request in server.requests] == [(10, 3), (20, 21)]
+
+
+def test_no_answer_that_an_rtu_device_sends_twice_is_taken_for_the_next_one(device_server: Make, make_profile: Make) -> None:
+    server = device_server("rtu")
+    server.faults[None] = "again:0.0002"
+    addresses = range(0, 2_000, 200)
+    plan = full_plan(make_profile({f"s{address}": {"address": address, "type": "uint16"} for address in addresses}))
+    assert len(plan.requests) == len(addresses)
+    result = read_once(server, plan, transport="rtu_over_tcp", baud_rate=600)
+    assert result.snapshot.readings == {f"s{address}": address for address in addresses}
 
 
 def test_what_was_learned_outlives_a_restart_but_not_a_move(

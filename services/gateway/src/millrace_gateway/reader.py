@@ -16,6 +16,7 @@ from .faults import ConnectionDropped, NotConnected, ReadFault, Refused, WrongAn
 from .metrics import COUNTS, FAULTS
 from .modbus import Answer, ModbusConnection
 from .poll_plan import PlannedRequest, PollPlan
+from .request_cost import silence_s
 from .schedule import Breaker
 
 
@@ -74,11 +75,8 @@ class Wire:
         self._last_fault: NotConnected | None = None
         self._troubles: dict[int, UnitTrouble] = {}
         self._answered_s = 0.0
-
-    @property
-    def takes_many(self) -> bool:
-        """Whether requests may follow each other at once. RTU has no transaction numbers: what comes twice must show first."""
-        return not self.connection.endpoint.is_rtu
+        self.silence_s = silence_s(connection.endpoint)
+        """Between an answer and the next request. RTU has no transaction numbers: what comes twice must show before."""
 
     async def read(self, unit: int, blocks: Sequence[Block], timeout_s: float) -> tuple[list[Answer], ReadFault | None]:
         """Read blocks in turn, up to the first that brings no data: the answers, and its fault.
@@ -109,7 +107,7 @@ class Wire:
         return self._troubles.setdefault(unit, UnitTrouble())
 
     async def leave_alone(self, pause_s: float) -> None:
-        """Wait until so long has passed since the last answer: some devices lose a request that comes too soon."""
+        """Wait until so long has passed since the last answer: devices lose a request that comes too soon."""
         left_s = self._answered_s + pause_s - self._clock.monotonic_s()
         if left_s > 0:
             await asyncio.sleep(left_s)
@@ -170,8 +168,8 @@ class _Read:
 
     async def work(self, wire: Wire, *, is_alone: bool) -> None:
         """Send what waits on this connection until nothing does, or the connection fails; what it failed at waits again."""
-        pause_s = self._plan.pause_s
-        at_once = len(self.waiting) if is_alone and not pause_s and wire.takes_many else 1
+        pause_s = max(self._plan.pause_s, wire.silence_s)
+        at_once = len(self.waiting) if is_alone and not pause_s else 1
         while requests := self._next_requests(at_once):
             if pause_s:
                 await wire.leave_alone(pause_s)

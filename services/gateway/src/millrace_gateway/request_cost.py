@@ -14,8 +14,10 @@ DEVICE_TURNAROUND_MS: Final = 5.0
 BITS_A_CHARACTER: Final = 11
 FRAME_CHARACTERS: Final = 8 + 5
 """The request, and what surrounds the data of its answer."""
-SILENCE_CHARACTERS: Final = 7
-"""Twice the 3.5 characters of silence that separate RTU frames."""
+SILENCE_CHARACTERS: Final = 3.5
+"""Silence that separates RTU frames, one of it before the answer and one after."""
+SHORTEST_SILENCE_MS: Final = 1.75
+"""However fast the line is ("MODBUS over Serial Line 1.02", 2.5.1.1)."""
 SAMPLES: Final = 20
 """Timings of one length of request that are enough to know it."""
 NEAR: Final = 0.25
@@ -48,8 +50,15 @@ def assumed_cost(endpoint: Endpoint) -> RequestCost:
     if not endpoint.is_rtu:
         return TCP_COST
     character_ms = BITS_A_CHARACTER * 1000 / endpoint.baud_rate
-    overhead_ms = DEVICE_TURNAROUND_MS + (FRAME_CHARACTERS + SILENCE_CHARACTERS) * character_ms
+    overhead_ms = DEVICE_TURNAROUND_MS + (FRAME_CHARACTERS + 2 * SILENCE_CHARACTERS) * character_ms
     return RequestCost(overhead_ms, 2 * character_ms)
+
+
+def silence_s(endpoint: Endpoint) -> float:
+    """How long this wire must be silent between an answer and the next request."""
+    if not endpoint.is_rtu:
+        return 0.0
+    return max(SHORTEST_SILENCE_MS, SILENCE_CHARACTERS * BITS_A_CHARACTER * 1000 / endpoint.baud_rate) / 1000
 
 
 class CostMeter:
