@@ -15,20 +15,20 @@ def test_nothing_is_taken_before_something_was_written() -> None:
     taking = make()
     assert not taking.taking
     assert taking.probe_due(0.0)
-    assert taking.wrote(0.0)
+    assert taking.wrote()
     assert taking.taking
     assert not taking.probe_due(1e9)
 
 
 def test_failure_is_news_once_and_again_with_another_reason() -> None:
     taking = make()
-    taking.wrote(0.0)
+    taking.wrote()
     assert taking.failed("refused", 1.0)
     assert not taking.failed("refused", 2.0)
     assert taking.failed("401", 3.0)
     assert taking.reason == "401"
-    assert taking.wrote(4.0)
-    assert not taking.wrote(5.0)
+    assert taking.wrote()
+    assert not taking.wrote()
 
 
 @given(st.lists(st.sampled_from([None, 0.1, 7.0, 1e9]), min_size=1, max_size=40))
@@ -46,7 +46,7 @@ def test_a_database_that_takes_a_line_but_no_batch_is_asked_ever_more_rarely() -
     while now_s < 60.0:
         now_s += 0.05
         if taking.probe_due(now_s):
-            taking.wrote(now_s, is_probe=True)
+            taking.wrote(is_probe=True)
             taking.failed("500", now_s)
             turns += 1
     assert turns < 30

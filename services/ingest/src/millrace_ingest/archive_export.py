@@ -13,7 +13,6 @@ from millrace_contract.runtime.influx import Series, literal, quoted
 
 from .archive import Archive
 
-DAY_MS = 86_400_000
 STEP_MS = 3_600_000
 INSTANCE = "export"
 """In the files' names, where those of the archive have the ingest that wrote them."""

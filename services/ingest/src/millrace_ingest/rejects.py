@@ -45,7 +45,7 @@ def write_lines(write: Write, lines: Sequence[bytes]) -> list[Reject]:
         except PartialWrite as problem:
             # Where as many were dropped as there are lines, no search is needed: after a wrong schema that is the usual case.
             whole = end - first == 1 or problem.dropped == end - first
-            code, reason = "conflict", str(problem)
+            code, reason = "outside_retention" if "outside retention" in str(problem) else "conflict", str(problem)
         else:
             continue
         if whole:

@@ -39,27 +39,22 @@ class Taking:
     backoff: Backoff
     taking: bool = False
     reason: str | None = "nothing written yet"
-    changed_s: float = 0.0
     _probe_at_s: float = field(default=0.0, repr=False)
 
     def failed(self, reason: str, now_s: float, retry_after_s: float | None = None) -> bool:
         """A write, or a probe, failed. True when this is news: the database took data until now, or the reason is another."""
         news = self.taking or reason != self.reason
-        if self.taking:
-            self.changed_s = now_s
         self.taking, self.reason = False, reason
         self._probe_at_s = now_s + self.backoff.next_s(retry_after_s)
         return news
 
-    def wrote(self, now_s: float, *, is_probe: bool = False) -> bool:
+    def wrote(self, *, is_probe: bool = False) -> bool:
         """A write succeeded. True when the database did not take data until now.
 
         After a probe alone the pauses go on growing: a database that takes a line but no batch must not be asked, and
         believed, four times a second.
         """
         news = not self.taking
-        if news:
-            self.changed_s = now_s
         self.taking, self.reason = True, None
         if not is_probe:
             self.backoff.reset()

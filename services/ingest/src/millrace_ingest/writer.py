@@ -262,7 +262,7 @@ class Writer:
             self._status_changed()
 
     def _wrote(self, *, is_probe: bool = False) -> None:
-        if self.taking.wrote(self._clock.monotonic_s(), is_probe=is_probe):
+        if self.taking.wrote(is_probe=is_probe):
             _log.info("database_takes_data")
             self._status_changed()
 
