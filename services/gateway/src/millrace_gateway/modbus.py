@@ -234,7 +234,7 @@ class ModbusConnection:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._open(stream, timeout_s)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             stream.close()
             raise _not_connected(self.endpoint, error, timeout_s) from error
         self._stream = stream
@@ -333,10 +333,10 @@ def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     return context
 
 
-def _not_connected(endpoint: Endpoint, error: OSError, timeout_s: float) -> NotConnected:
+def _not_connected(endpoint: Endpoint, error: OSError | UnicodeError, timeout_s: float) -> NotConnected:
     if endpoint.transport == "serial":
         return NotConnected("serial", f"{endpoint} cannot be opened: {error}")
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter for what cannot be a host name, as plc..local
         return NotConnected("unknown_host", f"the host name {endpoint.host!r} is not known")
     if isinstance(error, ssl.SSLError):
         return NotConnected("tls", f"{endpoint} and we do not agree on TLS: {error.reason or error}")

@@ -39,7 +39,6 @@ TABLE_OF = {
     Function.READ_HOLDING_REGISTERS: "holding",
     Function.READ_INPUT_REGISTERS: "input",
 }
-FUNCTION_OF = {table: function for function, table in TABLE_OF.items()}
 BIT_TABLES = frozenset({"coil", "discrete"})
 
 ILLEGAL_FUNCTION = 1
