@@ -251,6 +251,7 @@ def test_reading_without_a_connection_says_so() -> None:
     [
         (Endpoint("tcp", "127.0.0.1", 1), "refused", "nothing listens at 127.0.0.1:1"),
         (Endpoint("tcp", "no-such-host.invalid", 502), "unknown_host", "no-such-host.invalid"),
+        (Endpoint("tcp", "plc..local", 502), "unknown_host", "plc..local"),
         (Endpoint("serial", "/dev/no-such-port"), "serial", "/dev/no-such-port cannot be opened"),
         (Endpoint("tls", "127.0.0.1", 1, ca_file="/no/such/ca.pem"), "tls", "/no/such/ca.pem"),
     ],
