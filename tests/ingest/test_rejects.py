@@ -140,5 +140,4 @@ def test_late_data_is_taken_within_the_retention_and_refused_beyond(influxd: Inf
         [reject] = write_lines(partial(influx.write, "telemetry"), lines)
         [stored] = influx.query("telemetry", "SELECT a FROM late")
     assert (reject.index, reject.code) == (1, "outside_retention")
-    assert reject.code == "outside_retention"
     assert len(stored.rows) == 3
