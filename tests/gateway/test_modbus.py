@@ -207,6 +207,37 @@ def test_a_duplicated_rtu_answer_is_not_taken_for_the_next_one(device_server: St
     assert asyncio.run(run()) == [10, 20]
 
 
+def read_all(server: Any, *addresses: int, fault: str = "") -> tuple[list[int], ReadFault | None]:
+    """One register of each address, all asked in one go."""
+
+    async def run() -> tuple[list[int], ReadFault | None]:
+        connection = ModbusConnection(endpoint(server))
+        await connection.connect(TIMEOUT_S)
+        server.faults[None] = fault
+        answers, ended_by = await connection.read_all(1, [(3, address, 1) for address in addresses], TIMEOUT_S)
+        connection.close()
+        return [word for answer in answers for word in words(answer.data)], ended_by
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", ["", "dribbled", "duplicated"])
+def test_requests_in_one_go_get_their_own_answers(device_server: StartServer, fault: str) -> None:
+    assert read_all(device_server(), 10, 20, 30, 40, fault=fault) == ([10, 20, 30, 40], None)
+
+
+def test_requests_in_one_go_end_with_the_first_that_brings_no_data(device_server: StartServer) -> None:
+    server = device_server()
+    server.undefined = {("holding", 30)}
+    values, fault = read_all(server, 10, 20, 30, 40)
+    assert values == [10, 20]
+    assert isinstance(fault, Refused)
+
+
+def test_each_request_of_one_go_has_the_time_limit_for_itself(device_server: StartServer) -> None:
+    assert read_all(device_server(), 10, 20, 30, fault=f"late:{0.6 * TIMEOUT_S}") == ([10, 20, 30], None)
+
+
 def test_a_half_open_connection_is_given_up_after_two_silences(device_server: StartServer) -> None:
     server = device_server()
     server.faults[None] = "silent"

@@ -34,7 +34,7 @@ _DRAIN_ROUND_S = 0.03  # While there is a backlog to publish.
 _DELETE_ROWS = 2_000
 _SHRINK_PAGES = 512
 _PRUNES = 10  # At most so many calls a second, each of a bounded number of rows.
-_SETTLE_S = 0.2  # Deletions alone wait this long; with new messages they share the commit.
+_SETTLE_S = 0.5  # Deletions alone wait this long; with new messages they share the commit.
 _IDLE_S = 0.5
 _RESERVE_BYTES = 16 * 1024**2  # More than the write-ahead log and the deletions of one moment take.
 

@@ -48,6 +48,8 @@ COMMS_REFRESH_S = 60.0
 LEARNED_S = 30.0
 """How often what was learned of the devices is looked at, used, and kept where it is new."""
 OUTBOX_STOP_S = 3.0
+GC_ALLOCATIONS = 20_000
+"""Objects that come and do not go between two looks for garbage: reads make hardly any."""
 LATE_PROBLEM = 0.1
 """Share of late reads from which a device is a problem that the status tells."""
 
@@ -126,6 +128,7 @@ class Gateway:
         # What was built until here lives as long as the process: looking through it for garbage again and again makes reads late.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GC_ALLOCATIONS)
         fleet = self._accepted.model
         _log.info("gateway_started", devices=len(fleet.devices), connections=len(self._pollers))
         if problem := fleet.problem():
