@@ -60,7 +60,7 @@ lock: ## write the hashed requirements anew (ARGS=--upgrade)
 	$(BIN)/python scripts/lock $(ARGS)
 
 schemas: $(BIN)/.ready ## write docs/schemas/ from the message types
-	$(BIN)/python -m millrace_contract.schemas docs/schemas
+	$(BIN)/python -m millrace_contract.language.schemas docs/schemas
 
 boards: $(BIN)/.ready ## write grafana/dashboards/ from code
 	$(BIN)/python -m grafana.boards

@@ -15,20 +15,21 @@ from typing import Literal
 
 from _measuring import GATEWAY, ROOT
 
-from millrace_contract.losses import ledger_encoder
-from millrace_contract.messages import Stored, decode
-from millrace_contract.numbering import Draft, Stamp
-from millrace_contract.outbox_stats import SenderStats
+from millrace_contract.language.messages import Stored, decode
+from millrace_contract.language.streams import Stamp
+from millrace_contract.language.telemetry import encode_telemetry
+from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.runtime.session import Callbacks, Received
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.session import Callbacks, Received
 from millrace_contract.runtime.settings import DatabaseSettings
 from millrace_contract.runtime.status import Platform
-from millrace_contract.runtime.wire_session import WireSession
-from millrace_contract.sender import OutboxSender
-from millrace_contract.telemetry import encode_telemetry
+from millrace_contract.store_forward.losses import ledger_encoder
+from millrace_contract.store_forward.numbering import Draft
+from millrace_contract.store_forward.outbox_figures import SenderStats
+from millrace_contract.store_forward.sender import OutboxSender
 from millrace_contract.testing import Broker
-from millrace_contract.topics import Kind, Topics
 
 DEVICES = 100
 TOPICS = Topics(ROOT)
@@ -48,7 +49,7 @@ class Sender:
         self._names = [f"s{place:03}" for place in range(size)]
         self._rate = rate
         self._platform = Platform()
-        self._session = WireSession(
+        self._session = LeanSession(
             broker.settings(),
             f"gateway-{GATEWAY}",
             Callbacks(

@@ -17,12 +17,12 @@ from typing import Final, NamedTuple
 from _measuring import BROKER, GATEWAY, ROOT, Cost, start_service
 from _modbus_server import ModbusServer, Polls
 
-from millrace_contract.messages import Status, Stored, encode
-from millrace_contract.ranges import merge_ranges
-from millrace_contract.runtime.session import Callbacks, Received
-from millrace_contract.runtime.wire_session import WireSession
+from millrace_contract.language.messages import Status, Stored, encode
+from millrace_contract.language.topics import Kind, Topics
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.session import Callbacks, Received
+from millrace_contract.store_forward.ranges import merge_ranges
 from millrace_contract.testing import Mosquitto, free_port, wait_until
-from millrace_contract.topics import Kind, Topics
 
 TOPICS: Final = Topics(ROOT)
 TAKING: Final = TOPICS.status("ingest", "1")
@@ -102,7 +102,7 @@ class Subscriber:
         self._lock = threading.Lock()
         callbacks = Callbacks(message=self._take, connected=self._connected)
         filters = [*TOPICS.filters(Kind.TELEMETRY), "telegraf/#"]
-        self.session = WireSession(broker.settings(), "ingest-1", callbacks, filters=filters, receive_maximum=10_000)
+        self.session = LeanSession(broker.settings(), "ingest-1", callbacks, filters=filters, receive_maximum=10_000)
         self.session.start()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._confirm, daemon=True)

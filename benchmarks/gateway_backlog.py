@@ -24,18 +24,19 @@ from _measuring import GATEWAY, Cost, start_service
 from _modbus_load import CONFIRM_S, CONTIGUOUS, NUMBER, TAKING, TOPICS, Stage, devices, stage, start_gateways
 from gateway import Row, quantile, show
 
-from millrace_contract.database import transaction
-from millrace_contract.losses import ledger_encoder
-from millrace_contract.messages import Status, Stored, decode, encode
-from millrace_contract.numbering import Draft, Stamp
-from millrace_contract.outbox_file import open_outbox
-from millrace_contract.ranges import RangeSet, merge_ranges
-from millrace_contract.runtime.session import Callbacks, Received
-from millrace_contract.runtime.wire_session import WireSession
-from millrace_contract.telemetry import encode_telemetry
+from millrace_contract.language.messages import Status, Stored, decode, encode
+from millrace_contract.language.streams import Stamp
+from millrace_contract.language.telemetry import encode_telemetry
+from millrace_contract.language.times import parse_timestamp
+from millrace_contract.language.topics import Kind
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.session import Callbacks, Received
+from millrace_contract.store_forward.losses import ledger_encoder
+from millrace_contract.store_forward.numbering import Draft
+from millrace_contract.store_forward.outbox_file import open_outbox
+from millrace_contract.store_forward.ranges import RangeSet, merge_ranges
+from millrace_contract.store_forward.sqlite import transaction
 from millrace_contract.testing import Influxd, wait_until
-from millrace_contract.times import parse_timestamp
-from millrace_contract.topics import Kind
 
 DEVICES = 100
 TIMESTAMP = re.compile(rb'"timestamp":"([^"]+)"')
@@ -92,7 +93,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._confirms = confirms
         self._stopping = threading.Event()
-        self.session = WireSession(
+        self.session = LeanSession(
             on.broker.settings(),
             "watcher",
             Callbacks(message=self._take, connected=self._connected),

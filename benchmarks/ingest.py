@@ -24,14 +24,14 @@ from pathlib import Path
 from _consumers import OURS, Consumer, consumers
 from _measuring import GATEWAY, ROOT, Cost, write_plant
 
-from millrace_contract.messages import Status, decode
-from millrace_contract.points import telemetry_line
+from millrace_contract.language.messages import Status, decode
+from millrace_contract.language.points import telemetry_line
+from millrace_contract.language.telemetry import decode_telemetry, encode_telemetry
+from millrace_contract.language.topics import Topics
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.runtime.session import Callbacks, Received
-from millrace_contract.runtime.wire_session import WireSession
-from millrace_contract.telemetry import decode_telemetry, encode_telemetry
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.session import Callbacks, Received
 from millrace_contract.testing import Influxd, Mosquitto, wait_until
-from millrace_contract.topics import Topics
 
 DEVICES = 100
 LAST_DEVICE = "D000"
@@ -94,7 +94,7 @@ class Publisher:
         self.taken = 0
         self.is_ingest_taking = False
         callbacks = Callbacks(message=self._hear, published=self._published)
-        self.session = WireSession(broker.settings(), "bench", callbacks, filters=[STATUS])
+        self.session = LeanSession(broker.settings(), "bench", callbacks, filters=[STATUS])
         self.session.start()
         assert self.session.wait_connected(10)
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from _measuring import BROKER
 
-from millrace_contract.runtime.mqtt import MqttSession
-from millrace_contract.runtime.session import Callbacks, Received, Session
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.paho_session import PahoSession
+from millrace_contract.runtime.mqtt.session import Callbacks, Received, Session
 from millrace_contract.runtime.settings import BrokerSettings
-from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.testing import Mosquitto, wait_until
 
-SESSIONS = {"paho": MqttSession, "wire": WireSession}
+SESSIONS = {"paho": PahoSession, "wire": LeanSession}
 AHEAD = 1_000
 """Publishes on their way: paho keeps all that it is given, and would be measured at keeping them."""
 
@@ -88,7 +88,7 @@ def measure(folder: Path, count: int, size: int) -> dict[str, object]:
     figures: dict[str, object] = {"messages": count, "bytes": size}
     try:
         for client in SESSIONS:
-            consumer = WireSession(broker.settings(), "consumer", Callbacks(), filters=["bench/#"], persistent=True)
+            consumer = LeanSession(broker.settings(), "consumer", Callbacks(), filters=["bench/#"], persistent=True)
             consumer.start()
             assert consumer.wait_connected(10)
             consumer.stop()

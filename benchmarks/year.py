@@ -23,10 +23,10 @@ import msgspec
 from _database import Database, bytes_below, write
 from _measuring import Cost
 
-from millrace_contract.messages import OeeDocument, Parts, Window
+from millrace_contract.language.messages import OeeDocument, Parts, Window
+from millrace_contract.language.points import LEAVES, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, oee_window_line
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant import PlantModel, load_plant
-from millrace_contract.points import LEAVES, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, oee_window_line
-from millrace_contract.times import format_timestamp
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "grafana"))

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from millrace_admin.demo.layout import CannotRun
+from millrace_contract.language.times import parse_timestamp
 from millrace_contract.plant import load_plant
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL, answer_mistakes, stop_event
-from millrace_contract.times import parse_timestamp
 
 from .figures import Figures, look
 from .plant import REPOSITORY, Plant

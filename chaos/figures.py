@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from millrace_contract.points import PRODUCTION_BUCKET
+from millrace_contract.language.points import PRODUCTION_BUCKET
+from millrace_contract.language.times import parse_timestamp
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.settings import DatabaseSettings
-from millrace_contract.times import parse_timestamp
 
 from .plant import Plant
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from millrace_contract.points import PACKML_CODES
+from millrace_contract.language.points import PACKML_CODES
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millrace_contract.points import PACKML_CODES
+from millrace_contract.language.points import PACKML_CODES
 
 from .looks import ALERT_STATES, NONE_IS_GOOD, PRIORITIES, STATES, Look, Step
 from .panels import AnyPanel, Board, Column, Place, graph, stat, table, timeline

@@ -12,7 +12,7 @@ from millrace_admin.__main__ import main
 from millrace_admin.database_setup import DatabaseClient, Retention, parse_retention, set_up_database
 from millrace_admin.secret_files import SecretFiles
 from millrace_contract.errors import ConfigurationProblems, Unavailable
-from millrace_contract.points import BUCKETS, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.testing import Influxd
 from millrace_contract.testing.servers import Server

@@ -15,7 +15,7 @@ from millrace_alerts.service import Service, load_configuration
 from millrace_alerts.settings import AlertsSettings
 from millrace_alerts.store import Reader
 from millrace_contract.plant.accepted import load_accepted
-from millrace_contract.runtime.session import Received
+from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.testing import ManualClock, free_port, wait_until
 
 from .plantfiles import RULES, START_MS, telemetry, write_plant

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from millrace_contract.times import format_timestamp
+from millrace_contract.language.times import format_timestamp
 
 START_MS = 1_760_000_000_000
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.testing import wait_until
-from millrace_contract.times import format_timestamp
 
 from .conftest import Running
 from .plantfiles import START_MS, comms, status

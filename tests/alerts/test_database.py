@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from millrace_alerts.api.readings import MAX_POINTS
-from millrace_contract.messages import OeeDocument, Parts, Window, encode
-from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, oee_window_line, telemetry_line
+from millrace_contract.language.messages import OeeDocument, Parts, Window, encode
+from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, oee_window_line, telemetry_line
+from millrace_contract.language.telemetry import Telemetry, Value
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.telemetry import Telemetry, Value
 from millrace_contract.testing import Influxd, wait_until
-from millrace_contract.times import format_timestamp
 
 from .conftest import Running
 from .plantfiles import START_MS

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from millrace_alerts.__main__ import main
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.testing import wait_until
-from millrace_contract.times import format_timestamp
 
 from .conftest import Running
 from .plantfiles import START_MS, comms, status, telemetry, write_plant

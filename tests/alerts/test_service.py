@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.language.times import format_timestamp, parse_timestamp
+from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
 from millrace_contract.testing import Mosquitto, free_port, wait_until
-from millrace_contract.times import format_timestamp, parse_timestamp
 
 from .conftest import TOKENS, Running
 from .plantfiles import RULES, comms, status, telemetry, write_plant
@@ -33,7 +33,7 @@ class Peer:
     def __init__(self, broker: Mosquitto, name: str = "peer") -> None:
         self.heard: list[Received] = []
         filters = ["factory/+/+/alert/#", "factory/_platform/alerts/1/#"]
-        self._session = MqttSession(broker.settings(), name, Callbacks(message=self.heard.append), filters=filters)
+        self._session = PahoSession(broker.settings(), name, Callbacks(message=self.heard.append), filters=filters)
         self._session.start()
         assert self._session.wait_connected(10)
 

@@ -12,8 +12,8 @@ from millrace_alerts.alert import Alert
 from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import Configuration, load_configuration
 from millrace_alerts.watch import RETURN_GRACE_MS, DeviceRecord, Saved, Watch
-from millrace_contract.messages import Comms, decode
-from millrace_contract.telemetry import decode_telemetry
+from millrace_contract.language.messages import Comms, decode
+from millrace_contract.language.telemetry import decode_telemetry
 
 from .plantfiles import START_MS, comms, telemetry, write_plant
 

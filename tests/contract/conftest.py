@@ -8,14 +8,14 @@ from typing import cast
 
 import pytest
 
-from millrace_contract.runtime.mqtt import MqttSession
-from millrace_contract.runtime.wire_session import WireSession
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.paho_session import PahoSession
 from millrace_contract.testing import Broker, BrokerSetup
 
-SessionType = type[MqttSession] | type[WireSession]
+SessionType = type[PahoSession] | type[LeanSession]
 
 
-@pytest.fixture(params=[MqttSession, WireSession], ids=["paho", "wire"])
+@pytest.fixture(params=[PahoSession, LeanSession], ids=["paho", "wire"])
 def session_type(request: pytest.FixtureRequest) -> SessionType:
     return cast("SessionType", request.param)
 

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from millrace_contract.database import transaction
-from millrace_contract.forwarder import Forwarder, Now
-from millrace_contract.numbering import Row
-from millrace_contract.outbox import Outbox
-from millrace_contract.outbox_file import OutboxFile
-from millrace_contract.ranges import merge_ranges
+from millrace_contract.store_forward.forwarder import Forwarder, Now
+from millrace_contract.store_forward.numbering import Row
+from millrace_contract.store_forward.outbox import Outbox
+from millrace_contract.store_forward.outbox_file import OutboxFile
+from millrace_contract.store_forward.ranges import merge_ranges
+from millrace_contract.store_forward.sqlite import transaction
 from millrace_contract.testing.outboxes import EPOCH_MS, open_at, telemetry
 
 WINDOW = 3

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from millrace_contract import forwarder
-from millrace_contract.losses import ledger_encoder
-from millrace_contract.ranges import merge_ranges
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.sender import OutboxSender
+from millrace_contract.store_forward import forwarder
+from millrace_contract.store_forward.losses import ledger_encoder
+from millrace_contract.store_forward.ranges import merge_ranges
+from millrace_contract.store_forward.sender import OutboxSender
 from millrace_contract.testing import Mosquitto, wait_until
 from millrace_contract.testing.outboxes import LEDGER, SENDER, telemetry
 from millrace_contract.testing.uplinks import CountingIngest, Uplink

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.counters import Delta, counter_delta
+from millrace_contract.language.counters import Delta, counter_delta
 
 MINUTE_MS = 60_000
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from millrace_contract.database import transaction
-from millrace_contract.forwarder import Forwarder
+from millrace_contract.store_forward.forwarder import Forwarder
+from millrace_contract.store_forward.sqlite import transaction
 
 from .forwarder_plant import LIVE_LIMIT, Plant
 

@@ -10,11 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from millrace_contract.database import transaction
-from millrace_contract.forwarder import Now
-from millrace_contract.losses import Loss
-from millrace_contract.numbering import Row
-from millrace_contract.ranges import merge_ranges
+from millrace_contract.store_forward.forwarder import Now
+from millrace_contract.store_forward.losses import Loss
+from millrace_contract.store_forward.numbering import Row
+from millrace_contract.store_forward.ranges import merge_ranges
+from millrace_contract.store_forward.sqlite import transaction
 from millrace_contract.testing.outboxes import lost_numbers, numbers
 
 from .forwarder_plant import LIVE_LIMIT, WINDOW, Plant

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from millrace_contract.runtime.intake import BATCH, Intake
-from millrace_contract.runtime.session import Received
+from millrace_contract.runtime.mqtt.session import Received
 
 
 def _message(qos: int) -> Received:

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.database import Damaged, DiskRefused, InUse, transaction
-from millrace_contract.losses import Loss, ledger_encoder
-from millrace_contract.messages import ContextEvent, Ledger, decode, numbered
-from millrace_contract.numbering import Chain, Draft, Row, Stamp, SteppedBack, clock_steps, next_timestamp, spliced
-from millrace_contract.outbox import EncodingFailed, Outbox, WrongSender
-from millrace_contract.outbox_file import OutboxFile
+from millrace_contract.language.messages import ContextEvent, Ledger, decode, numbered
+from millrace_contract.language.streams import Stamp, clock_steps
+from millrace_contract.store_forward.losses import Loss, ledger_encoder
+from millrace_contract.store_forward.numbering import Chain, Draft, Row, SteppedBack, next_timestamp, spliced
+from millrace_contract.store_forward.outbox import EncodingFailed, Outbox, WrongSender
+from millrace_contract.store_forward.outbox_file import OutboxFile
+from millrace_contract.store_forward.sqlite import Damaged, DiskRefused, InUse, transaction
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, lost_numbers, numbers, open_at, telemetry
 
 DAY_MS = 86_400_000
@@ -557,8 +558,8 @@ def test_every_commit_is_synced_and_logged_ahead(outbox: Outbox) -> None:
 def test_outbox_of_a_killed_process_can_be_opened(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     program = (
-        "import os, signal, sys; from pathlib import Path; from millrace_contract.outbox_file import open_outbox;"
-        "from millrace_contract.losses import ledger_encoder;"
+        "import os, signal, sys; from pathlib import Path; from millrace_contract.store_forward.outbox_file import open_outbox;"
+        "from millrace_contract.store_forward.losses import ledger_encoder;"
         "file = open_outbox(Path(sys.argv[1]), 'gateway-1', ledger_topic='l', encode_loss=ledger_encoder('g', '1'), now_ms=0);"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -14,9 +14,9 @@ KILLS = 8
 PROGRAM = """
 import itertools, json, random, sys, time
 from pathlib import Path
-from millrace_contract.losses import ledger_encoder
+from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.sender import OutboxSender
+from millrace_contract.store_forward.sender import OutboxSender
 from millrace_contract.testing.outboxes import LEDGER, SENDER, telemetry
 
 token = itertools.count(1)

@@ -7,8 +7,8 @@ import time
 import msgspec
 import pytest
 
-from millrace_contract.messages import AlertEvent, Ledger, OeeDocument, OeeInterval, Parts, Status, Window
-from millrace_contract.points import (
+from millrace_contract.language.messages import AlertEvent, Ledger, OeeDocument, OeeInterval, Parts, Status, Window
+from millrace_contract.language.points import (
     MEASUREMENTS,
     alert_event_line,
     device_lag_line,
@@ -19,10 +19,10 @@ from millrace_contract.points import (
     platform_line,
     telemetry_line,
 )
+from millrace_contract.language.telemetry import Telemetry
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.telemetry import Telemetry
 from millrace_contract.testing import Influxd
-from millrace_contract.times import format_timestamp
 
 NOW_MS = int(time.time()) * 1000
 NAMES = ["plain", "with space", "a,b=c", 'quo"te', "ümlaut", "back\\slash", "100 %d"]

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.ranges import RangeSet, merge_ranges
+from millrace_contract.store_forward.ranges import RangeSet, merge_ranges
 
 PAIRS = st.tuples(st.integers(0, 60), st.integers(0, 12)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 

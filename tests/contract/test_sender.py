@@ -12,19 +12,20 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.database import DiskRefused, InUse, transaction
-from millrace_contract.disk_trouble import DiskTrouble
-from millrace_contract.forwarder import Publish
-from millrace_contract.inbox import Inbox
-from millrace_contract.losses import ledger_encoder
-from millrace_contract.messages import Ledger, decode
-from millrace_contract.numbering import Draft, Stamp
-from millrace_contract.outbox import WrongSender
-from millrace_contract.outbox_stats import Limits, SenderStats
-from millrace_contract.ranges import merge_ranges
-from millrace_contract.reserve import Reserve
+from millrace_contract.language.messages import Ledger, decode
+from millrace_contract.language.streams import Stamp
 from millrace_contract.runtime.clock import Clock, SystemClock
-from millrace_contract.sender import OutboxSender
+from millrace_contract.store_forward.disk_trouble import DiskTrouble
+from millrace_contract.store_forward.forwarder import Publish
+from millrace_contract.store_forward.inbox import Inbox
+from millrace_contract.store_forward.losses import ledger_encoder
+from millrace_contract.store_forward.numbering import Draft
+from millrace_contract.store_forward.outbox import WrongSender
+from millrace_contract.store_forward.outbox_figures import Limits, SenderStats
+from millrace_contract.store_forward.ranges import merge_ranges
+from millrace_contract.store_forward.reserve import Reserve
+from millrace_contract.store_forward.sender import OutboxSender
+from millrace_contract.store_forward.sqlite import DiskRefused, InUse, transaction
 from millrace_contract.testing import Broker, ManualClock, wait_until
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, numbers, open_at, telemetry
 from millrace_contract.testing.uplinks import CountingIngest, SessionType, Uplink

@@ -19,16 +19,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from millrace_contract.runtime.mqtt import MqttSession
-from millrace_contract.runtime.session import Callbacks, Received
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.paho_session import PahoSession
+from millrace_contract.runtime.mqtt.session import Callbacks, Received
 from millrace_contract.runtime.settings import BrokerSettings
-from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.testing import Broker, BrokerSetup, Mosquitto, free_port, wait_until
 
 pytestmark = pytest.mark.broker
 
 ACCOUNTS = BrokerSetup(passwords={"gateway": "right"})
-SessionType = type[MqttSession] | type[WireSession]
+SessionType = type[PahoSession] | type[LeanSession]
 
 
 class Client:
@@ -274,7 +274,7 @@ def test_nobody_at_home_is_said_in_words(connect: Connect) -> None:
 def test_a_message_too_large_for_the_broker_stops_no_other(broker: Broker) -> None:
     """Over paho it ends the connection each time that it is sent; nothing of ours is so large (256 KiB)."""
     broker.set_up(BrokerSetup(packet_bytes=10_000))
-    client = _up(Client(WireSession, broker.settings(), "large", filters=["t/+"]))
+    client = _up(Client(LeanSession, broker.settings(), "large", filters=["t/+"]))
     large = client.session.publish("t/a", b"x" * 20_000)
     small = client.session.publish("t/a", b"x" * 9_000)
     assert dict(client.published.get(timeout=5) for _ in range(2)) == {large: False, small: True}
@@ -285,7 +285,7 @@ def test_a_message_too_large_for_the_broker_stops_no_other(broker: Broker) -> No
 
 
 def test_what_is_far_too_much_to_wait_is_not_taken(broker: Broker) -> None:
-    client = _up(Client(WireSession, broker.settings(), "eager"))
+    client = _up(Client(LeanSession, broker.settings(), "eager"))
     broker.pause()
     try:
         payload = b"x" * 1_000_000
@@ -339,7 +339,7 @@ def test_tls_with_our_own_authority_and_no_other(connect: Connect, broker: Broke
         client.session.publish("t/a", large if number % 50 == 0 else b"%d" % number)
     assert client.payloads(200) == [large if number % 50 == 0 else b"%d" % number for number in range(200)]
 
-    if isinstance(client.session, MqttSession):
+    if isinstance(client.session, PahoSession):
         return  # paho refuses another authority too, and leaves its socket open then.
     (tmp_path / "other").mkdir()
     other, _, _ = _certificate(tmp_path / "other")

@@ -11,22 +11,22 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from millrace_contract.messages import Status, decode, encode
-from millrace_contract.runtime.mqtt import MqttSession
-from millrace_contract.runtime.session import Callbacks, Received
+from millrace_contract.language.messages import Status, decode, encode
+from millrace_contract.language.topics import Topics
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.paho_session import PahoSession
+from millrace_contract.runtime.mqtt.session import Callbacks, Received
 from millrace_contract.runtime.status import Platform, StatusReporter, last_will
-from millrace_contract.runtime.wire_session import WireSession
 from millrace_contract.testing import Broker, wait_until
-from millrace_contract.topics import Topics
 
 TOPICS = Topics("factory")
 DYING = """
 import sys, time
 from importlib import import_module
-from millrace_contract.runtime.session import Callbacks
+from millrace_contract.runtime.mqtt.session import Callbacks
 from millrace_contract.runtime.settings import BrokerSettings
 from millrace_contract.runtime.status import last_will
-from millrace_contract.topics import Topics
+from millrace_contract.language.topics import Topics
 broker = BrokerSettings(mqtt_port=int(sys.argv[1]))
 session_type = getattr(import_module(sys.argv[2]), sys.argv[3])
 session = session_type(broker, "ingest-1", Callbacks(), will=last_will(Topics("factory"), "ingest", "1"))
@@ -66,7 +66,7 @@ def test_one_taking_ingest_is_enough_and_a_dead_one_does_not_count() -> None:
 
 @pytest.mark.broker
 def test_status_is_retained_said_at_once_and_withdrawn_by_the_will(
-    fresh_broker: Broker, session_type: type[MqttSession] | type[WireSession]
+    fresh_broker: Broker, session_type: type[PahoSession] | type[LeanSession]
 ) -> None:
     heard: queue.SimpleQueue[Received] = queue.SimpleQueue()
     listener = session_type(fresh_broker.settings(), "listener", Callbacks(message=heard.put), filters=[TOPICS.status("+", "+")])

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract import schemas
 from millrace_contract.errors import Malformed
-from millrace_contract.telemetry import canonical, decode_telemetry, encode_telemetry
+from millrace_contract.language import schemas
+from millrace_contract.language.telemetry import canonical, decode_telemetry, encode_telemetry
 
 CORPUS = Path(__file__).parent / "corpus"
 NOW_MS = 1_800_000_000_000

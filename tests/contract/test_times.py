@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.times import format_timestamp, parse_timestamp
+from millrace_contract.language.times import format_timestamp, parse_timestamp
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from millrace_contract.topics import Kind, Topic, Topics
+from millrace_contract.language.topics import Kind, Topic, Topics
 
 ROOTS = ["factory", "acme/berlin/assembly"]
 

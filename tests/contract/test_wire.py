@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.runtime.session import Received
-from millrace_contract.runtime.wire import (
+from millrace_contract.runtime.mqtt.packets import (
     Connack,
     Disconnected,
     Pong,
@@ -22,6 +21,7 @@ from millrace_contract.runtime.wire import (
     encode_publish,
     encode_subscribe,
 )
+from millrace_contract.runtime.mqtt.session import Received
 
 TOPICS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0#+"), min_size=1, max_size=60)
 MESSAGES = st.tuples(TOPICS, st.binary(max_size=300), st.integers(1, 65_535), st.booleans())

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.messages import Status, Stored, encode
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
-from millrace_contract.telemetry import decode_telemetry
+from millrace_contract.language.messages import Status, Stored, encode
+from millrace_contract.language.telemetry import decode_telemetry
+from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
 from millrace_contract.testing.servers import Mosquitto, free_port, wait_until
 
 pytestmark = pytest.mark.broker
@@ -73,7 +73,7 @@ class Listener:
         self.messages: list[Received] = []
         self._lock = threading.Lock()
         self._confirms = confirms
-        self.session = MqttSession(broker.settings(), "listener", Callbacks(message=self._on_message), filters=["factory/#"])
+        self.session = PahoSession(broker.settings(), "listener", Callbacks(message=self._on_message), filters=["factory/#"])
         self.session.start()
         assert self.session.wait_connected(10)
 

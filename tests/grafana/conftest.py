@@ -17,12 +17,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from millrace_contract import points
-from millrace_contract.messages import AlertEvent, Ledger, OeeDocument, OeeInterval, Parts, Status, Window
+from millrace_contract.language import points
+from millrace_contract.language.messages import AlertEvent, Ledger, OeeDocument, OeeInterval, Parts, Status, Window
+from millrace_contract.language.telemetry import Telemetry
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.telemetry import Telemetry
 from millrace_contract.testing import Influxd
-from millrace_contract.times import format_timestamp
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MINUTE_MS = 60_000

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from boards.queries import Source
-from millrace_contract import points
+from millrace_contract.language import points
 from millrace_contract.testing import Influxd
 
 GRAFANA = Path(__file__).resolve().parents[2] / "grafana"

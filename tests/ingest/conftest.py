@@ -14,18 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from millrace_contract.losses import ledger_encoder
-from millrace_contract.messages import Stored, decode
-from millrace_contract.numbering import Draft, Stamp
+from millrace_contract.language.messages import Stored, decode
+from millrace_contract.language.streams import Stamp
+from millrace_contract.language.telemetry import encode_telemetry
+from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
 from millrace_contract.runtime.status import Platform
-from millrace_contract.sender import OutboxSender
-from millrace_contract.telemetry import encode_telemetry
+from millrace_contract.store_forward.losses import ledger_encoder
+from millrace_contract.store_forward.numbering import Draft
+from millrace_contract.store_forward.sender import OutboxSender
 from millrace_contract.testing import Broker, Influxd, Mosquitto, free_port
-from millrace_contract.topics import Kind, Topics
 
 PLANT = """\
 root: {root}
@@ -210,7 +211,7 @@ class Gateway:
         self.topics = topics
         self.sent: dict[str, list[int]] = {}
         self.taking: list[bool] = []
-        self.session = MqttSession(
+        self.session = PahoSession(
             broker.settings(),
             f"gateway-{instance}",
             Callbacks(self._received, self._connected, self._disconnected, self._published),
@@ -313,9 +314,9 @@ def gateway(tmp_path: Path, broker: Mosquitto) -> Iterator[Gateway]:
 
 
 @pytest.fixture
-def stranger(broker: Mosquitto) -> Iterator[MqttSession]:
+def stranger(broker: Mosquitto) -> Iterator[PahoSession]:
     """A third party's connection: no outbox, no stream."""
-    session = MqttSession(broker.settings(), "stranger", Callbacks())
+    session = PahoSession(broker.settings(), "stranger", Callbacks())
     session.start()
     assert session.wait_connected(10)
     yield session

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd, wait_until
 from millrace_ingest.archive import Archive, batches, files

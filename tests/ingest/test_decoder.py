@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.messages import AlertEvent, Ledger, OeeDocument, Parts, Status, Window, encode
+from millrace_contract.language.messages import AlertEvent, Ledger, OeeDocument, Parts, Status, Window, encode
+from millrace_contract.language.topics import Kind
 from millrace_contract.plant import PlantModel, load_plant
-from millrace_contract.topics import Kind
 from millrace_ingest.confirmations import Identity
 from millrace_ingest.decoder import Accepted, Decoder, Ignored, Rejected
 from millrace_ingest.signal_limit import SignalLimit

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from millrace_contract.database import InUse
 from millrace_contract.errors import ConfigurationProblems
+from millrace_contract.store_forward.sqlite import InUse
 from millrace_ingest.dead_letters import DeadLetter, Selection
 from millrace_ingest.disk import FILE_NAME, open_beside_service
 from millrace_ingest.keeping import Changes, Keeping, Limits, open_keeping

@@ -14,7 +14,7 @@ import pytest
 
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.runtime.mqtt import MqttSession
+from millrace_contract.runtime.mqtt.paho_session import PahoSession
 from millrace_contract.testing import Influxd, wait_until
 
 from .conftest import Ingest
@@ -59,7 +59,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_bucket_that_is_deleted_and_made_again_costs_nothing_that_came_meanwhile(
-    ingest: Ingest, gateway: Any, stranger: MqttSession, message: Callable[..., bytes]
+    ingest: Ingest, gateway: Any, stranger: PahoSession, message: Callable[..., bytes]
 ) -> None:
     ingest.start()
     wait_until(ingest.ready, "ingest to be ready")
@@ -81,7 +81,7 @@ def test_a_bucket_that_is_deleted_and_made_again_costs_nothing_that_came_meanwhi
 
 
 def test_on_a_full_disk_good_messages_are_stored_and_the_ledger_counts_the_bad_ones(
-    small_disk: Path, ingest: Ingest, gateway: Any, stranger: MqttSession
+    small_disk: Path, ingest: Ingest, gateway: Any, stranger: PahoSession
 ) -> None:
     ingest.environ["MILLRACE_DATA"] = str(small_disk)
     ingest.start()

@@ -12,13 +12,19 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.counters import counter_delta
+from millrace_contract.language.counters import counter_delta
+from millrace_contract.language.points import (
+    PRODUCTION_BUCKET,
+    ROLLUP_1H_BUCKET,
+    ROLLUP_1M_BUCKET,
+    TELEMETRY_BUCKET,
+    telemetry_line,
+)
+from millrace_contract.language.telemetry import Telemetry, encode_telemetry
 from millrace_contract.plant import PlantModel, load_plant
-from millrace_contract.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET, telemetry_line
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.runtime.mqtt import MqttSession
-from millrace_contract.telemetry import Telemetry, encode_telemetry
+from millrace_contract.runtime.mqtt.paho_session import PahoSession
 from millrace_contract.testing import Influxd, wait_until
 from millrace_ingest.rollup.engine import RollUp
 from millrace_ingest.rollup.late import LateMarks, due
@@ -322,7 +328,7 @@ def test_only_late_readings_are_marked_and_each_time_anew() -> None:
 
 @pytest.mark.broker
 def test_ingest_and_rollup_killed_at_any_time_end_with_exact_windows(
-    ingest: Any, stranger: MqttSession, press_plant: PlantModel, rollup_process: Any, database: Influx
+    ingest: Any, stranger: PahoSession, press_plant: PlantModel, rollup_process: Any, database: Influx
 ) -> None:
     _, start_ms = start_of_story()
     chance = random.Random(4)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from millrace_contract.counters import counter_delta
+from millrace_contract.language.counters import counter_delta
 from millrace_ingest.rollup import windows
 from millrace_ingest.rollup.windows import CounterRule, Sample, Span, wider
 

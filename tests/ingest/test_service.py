@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.messages import Ledger, Status, encode
+from millrace_contract.language.messages import Ledger, Status, encode
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.runtime.mqtt import MqttSession
+from millrace_contract.runtime.mqtt.paho_session import PahoSession
 from millrace_contract.testing import wait_until
-from millrace_contract.times import format_timestamp
 
 pytestmark = [pytest.mark.broker, pytest.mark.influx]
 
@@ -75,7 +75,7 @@ def test_kill_9_of_two_at_once_costs_nothing(ingest: Any, gateway: Any) -> None:
 
 
 def test_a_database_that_is_away_is_said_at_once_and_costs_only_time(
-    ingest: Any, gateway: Any, stranger: MqttSession, message: Message
+    ingest: Any, gateway: Any, stranger: PahoSession, message: Message
 ) -> None:
     ingest.start()
     wait_until(lambda: gateway.taking and gateway.taking[-1], "taking: true")
@@ -110,7 +110,7 @@ def test_a_hanging_database_is_one_that_is_away(ingest: Any, gateway: Any) -> No
 
 
 def test_bad_input_ends_as_dead_letters_and_the_neighbours_are_stored(
-    ingest: Any, gateway: Any, stranger: MqttSession, message: Message
+    ingest: Any, gateway: Any, stranger: PahoSession, message: Message
 ) -> None:
     ingest.start()
     wait_until(ingest.ready, "ingest to be ready")
@@ -164,7 +164,7 @@ def test_a_sensor_needs_one_line_and_is_shown_as_what_it_is(ingest: Any) -> None
     wait_until(lambda: "undeclared publisher line1/SCALE-7: 1 messages" in ingest.command("status")[1], "the note", 30)
 
 
-def test_ten_thousand_signals_of_one_device_are_stopped_at_the_limit(ingest: Any, gateway: Any, stranger: MqttSession) -> None:
+def test_ten_thousand_signals_of_one_device_are_stopped_at_the_limit(ingest: Any, gateway: Any, stranger: PahoSession) -> None:
     ingest.start()
     wait_until(ingest.ready, "ingest to be ready")
     now_ms = SystemClock().now_ms()
@@ -184,7 +184,7 @@ def test_ten_thousand_signals_of_one_device_are_stopped_at_the_limit(ingest: Any
 
 
 def test_points_that_the_database_refuses_become_dead_letters(
-    ingest: Any, gateway: Any, stranger: MqttSession, message: Message
+    ingest: Any, gateway: Any, stranger: PahoSession, message: Message
 ) -> None:
     ingest.start()
     wait_until(ingest.ready, "ingest to be ready")
@@ -221,7 +221,7 @@ def test_a_wrong_token_is_said_in_words_and_nothing_is_lost(ingest: Any, gateway
     assert ingest.command("status")[0] == 0
 
 
-def test_the_status_shows_outboxes_roll_ups_and_what_was_lost_by_whom(ingest: Any, gateway: Any, stranger: MqttSession) -> None:
+def test_the_status_shows_outboxes_roll_ups_and_what_was_lost_by_whom(ingest: Any, gateway: Any, stranger: PahoSession) -> None:
     ingest.start()
     wait_until(ingest.ready, "ingest to be ready")
     topics, now = gateway.topics, format_timestamp(SystemClock().now_ms())
@@ -257,7 +257,7 @@ def test_the_status_shows_outboxes_roll_ups_and_what_was_lost_by_whom(ingest: An
 
 
 def test_dead_letters_are_replayed_after_the_plant_file_is_mended(
-    ingest: Any, stranger: MqttSession, message: Message, write_plant: Callable[..., object]
+    ingest: Any, stranger: PahoSession, message: Message, write_plant: Callable[..., object]
 ) -> None:
     write_plant(ingest.config, undeclared="park")
     ingest.start()
@@ -280,7 +280,7 @@ def test_dead_letters_are_replayed_after_the_plant_file_is_mended(
     assert ingest.command("dead-letters", "list")[1] == "no dead letters\n"
 
 
-def test_dead_letters_survive_kill_9_and_are_there_once(ingest: Any, stranger: MqttSession) -> None:
+def test_dead_letters_survive_kill_9_and_are_there_once(ingest: Any, stranger: PahoSession) -> None:
     ingest.start()
     wait_until(ingest.ready, "ingest to be ready")
     stranger.publish("plant/line1/D-0/telemetry", b"rubbish")

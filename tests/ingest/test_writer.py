@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from millrace_contract.errors import Unavailable
-from millrace_contract.messages import Status, encode
+from millrace_contract.language.messages import Status, encode
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.runtime.influx import BadLines, Failing, PartialWrite, Refused
-from millrace_contract.runtime.session import Received
+from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.testing import ManualClock
 from millrace_ingest.confirmations import Confirmation
 from millrace_ingest.dead_letters import Selection

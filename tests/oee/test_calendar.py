@@ -3,7 +3,7 @@ from datetime import date, time
 
 import pytest
 
-from millrace_contract.times import format_timestamp, parse_timestamp
+from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_oee.calendar import HOUR_MS, LineCalendar, load_zone, utc_ms
 
 NIGHT = {"night": {"start": "22:00", "end": "06:00"}}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.points import LEAVES
+from millrace_contract.language.points import LEAVES
 from millrace_oee.calendar import LineCalendar
 from millrace_oee.counts import Baseline
 from millrace_oee.history import History

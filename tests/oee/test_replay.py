@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from millrace_contract.times import format_timestamp, parse_timestamp
+from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_oee.plan import load_plan
 from millrace_oee.replay import Replay
 from millrace_oee.results import Results

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from millrace_contract.database import DiskRefused, open_database, transaction
-from millrace_contract.messages import encode
-from millrace_contract.telemetry import Telemetry
-from millrace_contract.times import parse_timestamp
+from millrace_contract.language.messages import encode
+from millrace_contract.language.telemetry import Telemetry
+from millrace_contract.language.times import parse_timestamp
+from millrace_contract.store_forward.sqlite import DiskRefused, open_store_file, transaction
 from millrace_oee.engine import Engine
 from millrace_oee.plan import Plan, load_plan
 from millrace_oee.results import Results
@@ -46,7 +46,7 @@ def test_rolled_back_work_done_again_gives_the_same_results(plant_folder: Callab
     for seconds in BATCHES:
         _apply(plan, engine, seconds)
 
-    connection = open_database(tmp_path / "oee.db", "now").connection
+    connection = open_store_file(tmp_path / "oee.db", "now").connection
     with transaction(connection):
         refused_results = Results(connection, lambda _topic, _message: None)
         refused = Engine(plan, Store(connection), refused_results)

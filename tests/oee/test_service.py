@@ -18,14 +18,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from millrace_contract.messages import Stored, encode
-from millrace_contract.points import TELEMETRY_BUCKET, telemetry_line
+from millrace_contract.language.messages import Stored, encode
+from millrace_contract.language.points import TELEMETRY_BUCKET, telemetry_line
+from millrace_contract.language.telemetry import decode_telemetry
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
-from millrace_contract.telemetry import decode_telemetry
+from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
 from millrace_contract.testing import Influxd, Mosquitto, free_port, wait_until
-from millrace_contract.times import format_timestamp
 from millrace_oee.plan import load_plan
 from millrace_oee.replay import Replay
 from millrace_oee.store import connect_in_memory
@@ -44,7 +44,7 @@ class Plant:
         self.retained: dict[str, bytes] = {}
         self.confirms = True
         self._lock = threading.Lock()
-        self.session = MqttSession(
+        self.session = PahoSession(
             broker.settings(), "plant", Callbacks(message=self._take), filters=["factory/#"], persistent=True
         )
         self.session.start()

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.messages import Kept, OeeDocument, Parts, Window
-from millrace_contract.telemetry import Telemetry
+from millrace_contract.language.messages import Kept, OeeDocument, Parts, Window
+from millrace_contract.language.telemetry import Telemetry
 from millrace_oee.counts import Baseline
 from millrace_oee.machine import Machine
 from millrace_oee.results import Place, Results

@@ -54,6 +54,23 @@ def test_services_import_the_contract_and_nothing_else_of_ours(package: Path) ->
     assert not wrong, "services meet on topics and in the database; what both need belongs in the contract:\n" + "\n".join(wrong)
 
 
+def test_the_drawers_of_the_contract_import_downwards_only() -> None:
+    above = {
+        "language": {"plant", "store_forward", "runtime"},
+        "plant": {"store_forward", "runtime"},
+        "runtime": {"store_forward"},
+    }
+    package = next(path for path in PACKAGES if path.name == CONTRACT)
+    wrong = [
+        f"{_shown(module)}:{node.lineno} imports {node.module}"
+        for drawer, forbidden in above.items()
+        for module in _modules(package / drawer)
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level > 1 and (node.module or "").split(".")[0] in forbidden
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
 def test_each_foreign_library_is_imported_by_one_module(package: Path) -> None:
     users: dict[str, set[str]] = defaultdict(set)

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from millrace_contract.errors import Unavailable
-from millrace_contract.messages import Stored, encode
+from millrace_contract.language.messages import Stored, encode
+from millrace_contract.language.telemetry import decode_telemetry
+from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.plant import Calendar, PlantModel
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
 from millrace_contract.runtime.settings import BrokerSettings
-from millrace_contract.telemetry import decode_telemetry
 from millrace_contract.testing import ManualClock, Mosquitto
-from millrace_contract.topics import Kind, Topics
 from millrace_simulator.devices import build_machine
 from millrace_simulator.history import Backfill, HistorySender, present_ms
 from millrace_simulator.image import Image
@@ -110,7 +110,7 @@ class Confirmer:
         self.received: dict[str, int] = defaultdict(int)
         self._topics = topics
         self._lock = threading.Lock()
-        self.session = MqttSession(settings, "ingest-test", Callbacks(message=self._take), filters=topics.filters(Kind.TELEMETRY))
+        self.session = PahoSession(settings, "ingest-test", Callbacks(message=self._take), filters=topics.filters(Kind.TELEMETRY))
 
     def _take(self, received: Received) -> None:
         message = json.loads(received.payload)

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from pymodbus.exceptions import ModbusException
 
-from millrace_contract import points
-from millrace_contract.messages import Ledger
+from millrace_contract.language import points
+from millrace_contract.language.messages import Ledger
+from millrace_contract.language.telemetry import Telemetry, canonical
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant import Signal
-from millrace_contract.ranges import RangeSet
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.telemetry import Telemetry, canonical
+from millrace_contract.store_forward.ranges import RangeSet
 from millrace_contract.testing import Influxd
-from millrace_contract.times import format_timestamp
 from millrace_simulator.__main__ import main
 from millrace_simulator.control import send
 from millrace_simulator.faults import Fault, FaultKind

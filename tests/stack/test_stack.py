@@ -14,9 +14,9 @@ import paho.mqtt.publish
 import pytest
 from paho.mqtt.client import MQTTv5
 
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.testing import wait_until
-from millrace_contract.times import format_timestamp
 
 from .conftest import Stack
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from millrace_contract.topics import Kind, Topics
+from millrace_contract.language.topics import Kind, Topics
 
 # Passwords here are random, 140 bits: more rounds would only slow down the broker when every client comes back at once.
 HASH_ROUNDS = 1000

@@ -12,7 +12,7 @@ import msgspec
 import urllib3
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
-from millrace_contract.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
 
 from .bootstrap import DATABASE_TOKEN, Report
 from .secret_files import SecretFiles

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from millrace_contract.database import DiskRefused, InUse
 from millrace_contract.errors import ConfigurationProblems, Problem
-from millrace_contract.messages import AlertEvent
-from millrace_contract.outbox import WrongSender
+from millrace_contract.language.messages import AlertEvent
 from millrace_contract.plant.accepted import load_accepted
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_WELL, add_common_arguments, answer_mistakes, stop_event
 from millrace_contract.runtime.logs import configure_logs, get_logger
 from millrace_contract.runtime.settings import load_settings
+from millrace_contract.store_forward.outbox import WrongSender
+from millrace_contract.store_forward.sqlite import DiskRefused, InUse
 
 from .event_file import read_event_file
 from .replay import Replay

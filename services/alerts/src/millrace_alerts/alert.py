@@ -5,8 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
-from millrace_contract.messages import AlertEvent, AlertState
-from millrace_contract.times import format_timestamp
+from millrace_contract.language.messages import AlertEvent, AlertState
+from millrace_contract.language.times import format_timestamp
 
 from .conditions import Timer
 from .lifecycle import ANNUNCIATED, Facts, State, state_of

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from millrace_contract.database import DiskRefused
 from millrace_contract.errors import Unavailable
-from millrace_contract.forwarder import Forwarder, Now
-from millrace_contract.messages import encode, numbered
-from millrace_contract.numbering import Draft, Row
-from millrace_contract.outbox import Outbox
+from millrace_contract.language.messages import encode, numbered
+from millrace_contract.language.topics import Topics
 from millrace_contract.plant import PlantModel
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.intake import Batch, Intake
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.session import Session
-from millrace_contract.topics import Topics
+from millrace_contract.runtime.mqtt.session import Session
+from millrace_contract.store_forward.forwarder import Forwarder, Now
+from millrace_contract.store_forward.numbering import Draft, Row
+from millrace_contract.store_forward.outbox import Outbox
+from millrace_contract.store_forward.sqlite import DiskRefused
 
 from . import metrics
 from .alert import Alert, Evaluation, Transition, event_message, state_message

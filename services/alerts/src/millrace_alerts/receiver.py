@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from millrace_contract.errors import Malformed
-from millrace_contract.forwarder import Forwarder, Now
-from millrace_contract.messages import Comms, OeeDocument, Stored, decode
+from millrace_contract.language.messages import Comms, OeeDocument, Stored, decode
+from millrace_contract.language.telemetry import decode_telemetry
+from millrace_contract.language.times import parse_timestamp
+from millrace_contract.language.topics import Kind, Topic, Topics
 from millrace_contract.plant import PlantModel
-from millrace_contract.runtime.session import Received
+from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.runtime.status import Platform
-from millrace_contract.telemetry import decode_telemetry
-from millrace_contract.times import parse_timestamp
-from millrace_contract.topics import Kind, Topic, Topics
+from millrace_contract.store_forward.forwarder import Forwarder, Now
 
 from . import metrics
 from .alert import Transition, alert_id

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from millrace_contract.errors import Malformed
-from millrace_contract.messages import AlertEvent, Comms, Status, decode
+from millrace_contract.language.messages import AlertEvent, Comms, Status, decode
+from millrace_contract.language.telemetry import decode_telemetry
+from millrace_contract.language.times import parse_timestamp
+from millrace_contract.language.topics import Kind, Topic, Topics
 from millrace_contract.plant import PlantModel
-from millrace_contract.telemetry import decode_telemetry
-from millrace_contract.times import parse_timestamp
-from millrace_contract.topics import Kind, Topic, Topics
 
 from .alert import Transition, event_message
 from .engine import TICK_LAG_MS, TICK_S

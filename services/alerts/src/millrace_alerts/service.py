@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import uvicorn
 
-from millrace_contract.losses import ledger_encoder
-from millrace_contract.messages import Status
-from millrace_contract.outbox import Outbox
+from millrace_contract.language.messages import Status
+from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.topics import Topics
 from millrace_contract.plant import AlertRule, PlantModel, load_alert_rules, load_plant
 from millrace_contract.plant.accepted import Accepted
 from millrace_contract.runtime.clock import Clock, SystemClock
@@ -18,11 +18,11 @@ from millrace_contract.runtime.health import Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.session import Callbacks, Session
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.session import Callbacks, Session
 from millrace_contract.runtime.status import StatusReporter, last_will
-from millrace_contract.runtime.wire_session import WireSession
-from millrace_contract.times import format_timestamp
-from millrace_contract.topics import Topics
+from millrace_contract.store_forward.losses import ledger_encoder
+from millrace_contract.store_forward.outbox import Outbox
 
 from .api.app import create_app
 from .api.bell import Bell
@@ -123,7 +123,7 @@ class Service:
         settings = self._settings
         sender = f"{SERVICE}-{settings.instance}"
         inbox = Intake[Command](receive_maximum=RECEIVE_MAXIMUM, item_capacity=COMMAND_CAPACITY)
-        self._session: Session = WireSession(
+        self._session: Session = LeanSession(
             settings,
             sender,
             Callbacks(

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from millrace_contract.database import open_database, transaction
-from millrace_contract.messages import AlertEvent, OeeDocument
-from millrace_contract.times import parse_timestamp
+from millrace_contract.language.messages import AlertEvent, OeeDocument
+from millrace_contract.language.times import parse_timestamp
+from millrace_contract.store_forward.sqlite import open_store_file, transaction
 
 from .alert import PRIORITIES, Alert, Description
 from .watch import DeviceRecord, Gateway, Saved
@@ -89,7 +89,7 @@ class Store:
     def __init__(self, path: Path, now_text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._database = open_database(path, now_text)
+        self._database = open_store_file(path, now_text)
         self.set_aside = self._database.set_aside
         self.connection = self._database.connection
         try:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from millrace_contract.errors import Malformed
+from millrace_contract.language.telemetry import decode_telemetry
+from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.plant import PlantModel
-from millrace_contract.telemetry import decode_telemetry
-from millrace_contract.topics import Kind, Topics
 
 from .alert import Alert, Transition
 from .evaluator import Reading, evaluate

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from millrace_contract.messages import Comms
+from millrace_contract.language.messages import Comms
+from millrace_contract.language.telemetry import Telemetry, Value
 from millrace_contract.plant import PlantModel
-from millrace_contract.telemetry import Telemetry, Value
 
 from .alert import Alert, Transition
 from .evaluator import Inhibit, Link, Observation, Reading, Resume, Seen, Tick, act, evaluate

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from millrace_contract.messages import Comms
-from millrace_contract.times import format_timestamp
+from millrace_contract.language.messages import Comms
+from millrace_contract.language.times import format_timestamp
 
 from .faults import ReadFault
 from .schedule import Turns

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from millrace_contract.numbering import Draft, Stamp
+from millrace_contract.language.streams import Stamp
+from millrace_contract.language.telemetry import encode_telemetry
 from millrace_contract.plant import Device
-from millrace_contract.telemetry import encode_telemetry
+from millrace_contract.store_forward.numbering import Draft
 
 from .decoder import Snapshot
 

@@ -10,16 +10,16 @@ from collections import Counter
 
 import msgspec
 
-from millrace_contract.database import InUse
 from millrace_contract.errors import ConfigurationProblems, Problem
-from millrace_contract.messages import Status
-from millrace_contract.outbox import WrongSender
+from millrace_contract.language.messages import Status
 from millrace_contract.plant.accepted import Accepted, load_accepted
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
 from millrace_contract.runtime.logs import configure_logs, get_logger
 from millrace_contract.runtime.status import StatusReporter
+from millrace_contract.store_forward.outbox import WrongSender
+from millrace_contract.store_forward.sqlite import InUse
 
 from .comms import CommsState
 from .fleet import Fleet, load_fleet

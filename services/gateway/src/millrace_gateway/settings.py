@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from millrace_contract.assets import SEGMENT_PATTERN
+from millrace_contract.language.assets import SEGMENT_PATTERN
 from millrace_contract.plant.model import DEFAULT_GATEWAY
 from millrace_contract.runtime.settings import BrokerSettings, ServiceSettings
 

@@ -15,8 +15,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from millrace_contract.assets import signal_problem
 from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.language.assets import signal_problem
 from millrace_contract.plant import Signal
 
 from .registers import TEXT_BYTES

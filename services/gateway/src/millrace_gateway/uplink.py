@@ -7,16 +7,16 @@ from collections.abc import Callable
 from functools import partial
 
 from millrace_contract.errors import Malformed
-from millrace_contract.losses import ledger_encoder
-from millrace_contract.messages import Comms, Stored, decode, encode
-from millrace_contract.outbox_stats import Limits
+from millrace_contract.language.messages import Comms, Stored, decode, encode
+from millrace_contract.language.topics import Kind, Topic, Topics
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.session import Callbacks, Received
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.session import Callbacks, Received
 from millrace_contract.runtime.status import Platform, last_will
-from millrace_contract.runtime.wire_session import WireSession
-from millrace_contract.sender import OutboxSender
-from millrace_contract.topics import Kind, Topic, Topics
+from millrace_contract.store_forward.losses import ledger_encoder
+from millrace_contract.store_forward.outbox_figures import Limits
+from millrace_contract.store_forward.sender import OutboxSender
 
 from .comms import CommsTracker
 from .decoder import Snapshot
@@ -64,7 +64,7 @@ class Uplink:
         filters = [*self.topics.filters(Kind.COMMS)]
         if waits_for_ingest:
             filters += [self.topics.stored(sender), self.topics.status("ingest", "+")]
-        self.session = WireSession(
+        self.session = LeanSession(
             settings,
             f"{SERVICE}-{settings.instance}",
             Callbacks(

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable
 
-from millrace_contract.database import DiskRefused, InUse
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.runtime.lifecycle import (
     EXIT_WELL,
@@ -18,6 +17,7 @@ from millrace_contract.runtime.lifecycle import (
 )
 from millrace_contract.runtime.logs import configure_logs, get_logger
 from millrace_contract.runtime.settings import ServiceSettings, load_settings
+from millrace_contract.store_forward.sqlite import DiskRefused, InUse
 
 from . import archive_cli, cli, status_cli
 from .rollup import service as rollup

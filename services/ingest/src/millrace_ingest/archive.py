@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from millrace_contract.points import MEASUREMENTS
+from millrace_contract.language.points import MEASUREMENTS
 
 _NAME = re.compile(r"(?P<bucket>\w+)\.(?P<day>\d{4}-\d{2}-\d{2})\.(?P<instance>[A-Za-z0-9_-]+)\.(?P<part>\d+)\.lp\.gz")
 _DEVICE = re.compile(rb"(?P<measurement>(?:\\.|[^\\, ])+)(?:,(?:\\.|[^\\, ])+)*?,device=(?P<device>(?:\\.|[^\\, ])+)")

@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
-from millrace_contract.points import BUCKETS, PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
-from millrace_contract.times import format_timestamp
 
 from . import cli
 from .archive import batches, files, name_parts, source_and_time

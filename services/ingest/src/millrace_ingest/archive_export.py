@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from millrace_contract.points import stored_line
+from millrace_contract.language.points import stored_line
 from millrace_contract.runtime.influx import Series, literal, quoted
 
 from .archive import Archive

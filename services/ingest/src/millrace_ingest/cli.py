@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL
-from millrace_contract.times import format_timestamp, parse_timestamp
 
 from .dead_letters import DeadLetters, ParkedLetter, Selection
 from .disk import Disk, open_beside_service

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from millrace_contract.assets import SEGMENT_PATTERN
+from millrace_contract.language.assets import SEGMENT_PATTERN
 
 MAX_RANGES = 5_000
 """Ranges in one confirmation: at most about 180 KiB of JSON, below the contract's 256."""

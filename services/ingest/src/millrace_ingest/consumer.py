@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.health import Heartbeats
-from millrace_contract.runtime.session import Received
+from millrace_contract.runtime.mqtt.session import Received
 
 from .buffer import Buffer
 from .decoder import Decoder

@@ -14,15 +14,15 @@ from functools import lru_cache
 
 import msgspec
 
-from millrace_contract import points
-from millrace_contract.assets import SEGMENT_PATTERN, segment_problem
 from millrace_contract.errors import Malformed
-from millrace_contract.messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeInterval, Status, decode
+from millrace_contract.language import points
+from millrace_contract.language.assets import SEGMENT_PATTERN, segment_problem
+from millrace_contract.language.messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeInterval, Status, decode
+from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.telemetry import Telemetry, decode_telemetry
+from millrace_contract.language.times import FUTURE_LIMIT_MS, OLDEST_MS, parse_timestamp
+from millrace_contract.language.topics import Kind, Topic, Topics
 from millrace_contract.plant import PlantModel
-from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
-from millrace_contract.telemetry import Telemetry, decode_telemetry
-from millrace_contract.times import FUTURE_LIMIT_MS, OLDEST_MS, parse_timestamp
-from millrace_contract.topics import Kind, Topic, Topics
 
 from .confirmations import Identity, sender_of
 from .former import Known, with_plant

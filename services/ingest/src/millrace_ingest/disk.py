@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from millrace_contract.database import Database, SetAside, open_database, transaction, translated
 from millrace_contract.errors import ConfigurationProblems, Problem
-from millrace_contract.times import format_timestamp
+from millrace_contract.language.times import format_timestamp
+from millrace_contract.store_forward.sqlite import SetAside, StoreFile, open_store_file, transaction, translated
 
 FILE_NAME = "ingest.sqlite"
 SCHEMA_VERSION = 1
@@ -63,7 +63,7 @@ CREATE TABLE loss (
 class Disk:
     """A connection in autocommit mode; what belongs together goes into `transaction()`. Raises DiskRefused and Damaged."""
 
-    def __init__(self, connection: sqlite3.Connection, database: Database | None = None) -> None:
+    def __init__(self, connection: sqlite3.Connection, database: StoreFile | None = None) -> None:
         self._connection = connection
         self._database = database
 
@@ -99,7 +99,7 @@ def open_disk(folder: Path, now_ms: int) -> Disk:
     """
     with contextlib.suppress(OSError):  # whatever is wrong with the folder, opening the file says it better
         folder.mkdir(parents=True, exist_ok=True)
-    database = open_database(folder / FILE_NAME, format_timestamp(now_ms).replace(":", ""))
+    database = open_store_file(folder / FILE_NAME, format_timestamp(now_ms).replace(":", ""))
     disk = Disk(database.connection, database)
     try:
         _prepare(disk, folder)

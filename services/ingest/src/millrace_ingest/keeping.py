@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from millrace_contract.database import DiskRefused, SetAside
+from millrace_contract.store_forward.sqlite import DiskRefused, SetAside
 
 from .dead_letters import DeadLetter, DeadLetters
 from .disk import Disk, open_disk

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from millrace_contract.points import device_lag_line
+from millrace_contract.language.points import device_lag_line
 
 INTERVAL_S = 30.0
 PUBLISHER = "publisher"

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from millrace_contract.messages import Ledger
-from millrace_contract.ranges import Range, merge_ranges
-from millrace_contract.times import format_timestamp
+from millrace_contract.language.messages import Ledger
+from millrace_contract.language.times import format_timestamp
+from millrace_contract.store_forward.ranges import Range, merge_ranges
 
 from .disk import Disk
 

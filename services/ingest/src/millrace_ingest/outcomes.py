@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from millrace_contract.runtime.session import Received
+from millrace_contract.runtime.mqtt.session import Received
 
 from .confirmations import Identity
 from .dead_letters import DeadLetter

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from millrace_contract.messages import Status, Stored, encode
+from millrace_contract.language.messages import Status, Stored, encode
+from millrace_contract.language.topics import Topics
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.session import KEEPALIVE_S, Callbacks, Received
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.session import KEEPALIVE_S, Callbacks, Received
 from millrace_contract.runtime.status import StatusReporter, last_will
-from millrace_contract.runtime.wire_session import WireSession
-from millrace_contract.topics import Topics
 
 from . import figures
 from .archive import Archive
@@ -133,12 +133,12 @@ class IngestService:
             is_alone=not self._settings.ingest_share_group,
         )
 
-    def _make_session(self) -> WireSession:
+    def _make_session(self) -> LeanSession:
         # Alone: the broker keeps what comes while we are away. Shared: it gives that to the others, and what a dying one held
         # comes again from the outboxes; a session kept for it would only hold messages back (design 2.4.9).
         group = self._settings.ingest_share_group
         prefix = f"$share/{group}/" if group else ""
-        return WireSession(
+        return LeanSession(
             self._settings,
             f"{SERVICE}-{self._settings.instance}",
             Callbacks(messages=self._received, connected=self._report),

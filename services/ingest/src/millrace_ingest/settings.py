@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from millrace_contract.assets import SEGMENT_PATTERN
+from millrace_contract.language.assets import SEGMENT_PATTERN
 from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings, ServiceSettings
 
 

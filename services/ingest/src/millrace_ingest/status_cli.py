@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from millrace_contract.errors import ConfigurationProblems, Unavailable
-from millrace_contract.messages import Status
+from millrace_contract.language.messages import Status
+from millrace_contract.language.points import PRODUCTION_BUCKET
+from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.topics import Topics
 from millrace_contract.plant import load_plant
-from millrace_contract.points import PRODUCTION_BUCKET
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
 from millrace_contract.runtime.status import Platform
-from millrace_contract.times import format_timestamp
-from millrace_contract.topics import Topics
 
 from .settings import IngestSettings
 
@@ -67,7 +67,7 @@ def _statuses(settings: IngestSettings) -> tuple[list[Status], str | None]:
             came.set()
 
     filters = [topics.status(service, "+") for service in SHOWN]
-    session = MqttSession(settings, f"ingest-status-{os.getpid()}", Callbacks(message=take), filters=filters)
+    session = PahoSession(settings, f"ingest-status-{os.getpid()}", Callbacks(message=take), filters=filters)
     session.start()
     try:
         if not session.wait_connected(CONNECT_S):

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from millrace_contract.database import DiskRefused
 from millrace_contract.errors import Unavailable
-from millrace_contract.messages import Status
-from millrace_contract.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, ledger_line
+from millrace_contract.language.messages import Status
+from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, ledger_line
+from millrace_contract.language.topics import Kind
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.influx import Refused
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.session import Received
-from millrace_contract.topics import Kind
+from millrace_contract.runtime.mqtt.session import Received
+from millrace_contract.store_forward.sqlite import DiskRefused
 
 from .confirmations import Confirmation, Identity, confirmations
 from .decoder import Accepted, Decoder, Ignored, Rejected

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from millrace_contract.database import Connection, Damaged, InUse, open_database
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
-from millrace_contract.messages import OeeDocument, encode
+from millrace_contract.language.messages import OeeDocument, encode
+from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
 from millrace_contract.runtime.settings import load_settings
-from millrace_contract.times import format_timestamp, parse_timestamp
+from millrace_contract.store_forward.sqlite import Connection, Damaged, InUse, open_store_file
 
 from .plan import load_plan
 from .recompute import recompute
@@ -106,7 +106,7 @@ def _connection(path: Path | None, now_ms: int) -> Connection:
     if path is None:
         return connect_in_memory()
     try:
-        return open_database(path, format_timestamp(now_ms).replace(":", "")).connection
+        return open_store_file(path, format_timestamp(now_ms).replace(":", "")).connection
     except (InUse, Unavailable, Damaged) as error:
         raise ConfigurationProblems([Problem(str(path), 0, "--store", str(error))]) from error
 

@@ -14,8 +14,8 @@ from importlib.resources import files
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+from millrace_contract.language.times import from_datetime
 from millrace_contract.plant import Calendar, Shift
-from millrace_contract.times import from_datetime
 
 from .states import BREAK, NOT_SCHEDULED
 

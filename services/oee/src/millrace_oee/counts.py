@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from millrace_contract.counters import counter_delta
+from millrace_contract.language.counters import counter_delta
 
 from .machine import CounterSettings
 

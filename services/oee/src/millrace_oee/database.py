@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from millrace_contract.points import HOLD_FIELD, PREV_FIELD, SEQ_FIELD, STREAM_FIELD, TELEMETRY_BUCKET, quality_field, text_field
+from millrace_contract.language.points import (
+    HOLD_FIELD,
+    PREV_FIELD,
+    SEQ_FIELD,
+    STREAM_FIELD,
+    TELEMETRY_BUCKET,
+    quality_field,
+    text_field,
+)
+from millrace_contract.language.telemetry import Telemetry, Value
 from millrace_contract.runtime.influx import Influx, literal, quoted
-from millrace_contract.telemetry import Telemetry, Value
 
 from .machine import Machine
 

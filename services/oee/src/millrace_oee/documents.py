@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from millrace_contract.messages import OeeDocument, OeeInterval, Parts, Window
+from millrace_contract.language.messages import OeeDocument, OeeInterval, Parts, Window
+from millrace_contract.language.points import LEAVES
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant import Calendar
-from millrace_contract.points import LEAVES
-from millrace_contract.times import format_timestamp
 
 from .calendar import TimeWindow
 from .lines import LinePlan, LineSums

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from millrace_contract.messages import Ledger, OeeDocument
-from millrace_contract.telemetry import Telemetry
+from millrace_contract.language.messages import Ledger, OeeDocument
+from millrace_contract.language.telemetry import Telemetry
 
 from .calendar import TimeWindow
 from .documents import MODEL_VERSION, device_document, line_document

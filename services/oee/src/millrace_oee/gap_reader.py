@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from millrace_contract.errors import Unavailable
+from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.telemetry import Telemetry
 
 from .database import read_messages
 from .gaps import Gap

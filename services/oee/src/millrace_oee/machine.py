@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from millrace_contract.language.telemetry import MAX_HOLD_S
 from millrace_contract.plant import PlantModel
-from millrace_contract.telemetry import MAX_HOLD_S
 
 from .states import UNKNOWN, leaves_of
 

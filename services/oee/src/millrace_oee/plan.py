@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.language.topics import Topic, Topics
 from millrace_contract.plant import Calendar, PlantModel, load_calendar, load_plant
-from millrace_contract.topics import Topic, Topics
 
 from .calendar import LineCalendar, load_zone
 from .documents import calendar_version, versions

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from millrace_contract.errors import Malformed
-from millrace_contract.forwarder import Forwarder, Now
-from millrace_contract.messages import Comms, Ledger, Stored, decode
-from millrace_contract.outbox import Outbox
-from millrace_contract.runtime.mqtt import MqttSession, Received
+from millrace_contract.language.messages import Comms, Ledger, Stored, decode
+from millrace_contract.language.telemetry import decode_telemetry
+from millrace_contract.language.topics import Kind, Topic, Topics
+from millrace_contract.runtime.mqtt.paho_session import PahoSession, Received
 from millrace_contract.runtime.status import Platform
-from millrace_contract.telemetry import decode_telemetry
-from millrace_contract.topics import Kind, Topic, Topics
+from millrace_contract.store_forward.forwarder import Forwarder, Now
+from millrace_contract.store_forward.outbox import Outbox
 
 from . import metrics
 from .engine import Engine
@@ -25,7 +25,7 @@ def subscriptions(topics: Topics, sender: str) -> list[str]:
 class Receiver:
     """Used by the engine's thread, inside its transaction."""
 
-    def __init__(self, engine: Engine, results: Results, outbox: Outbox, forwarder: Forwarder, session: MqttSession) -> None:
+    def __init__(self, engine: Engine, results: Results, outbox: Outbox, forwarder: Forwarder, session: PahoSession) -> None:
         self._engine = engine
         self._plan = engine.plan
         self._results = results

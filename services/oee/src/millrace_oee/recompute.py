@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from millrace_contract.database import transaction
-from millrace_contract.messages import OeeDocument
+from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.times import parse_timestamp
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.settings import DatabaseSettings
-from millrace_contract.times import parse_timestamp
+from millrace_contract.store_forward.sqlite import transaction
 
 from .database import read_baseline_messages, read_messages
 from .engine import Engine

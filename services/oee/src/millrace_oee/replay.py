@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from millrace_contract.database import Connection, transaction
 from millrace_contract.errors import Malformed
-from millrace_contract.messages import Kept, Ledger, OeeDocument, decode
-from millrace_contract.telemetry import decode_telemetry
-from millrace_contract.times import format_timestamp
-from millrace_contract.topics import Kind
+from millrace_contract.language.messages import Kept, Ledger, OeeDocument, decode
+from millrace_contract.language.telemetry import decode_telemetry
+from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.topics import Kind
+from millrace_contract.store_forward.sqlite import Connection, transaction
 
 from .engine import Engine
 from .event_file import BrokenLine, Event, read_events

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from millrace_contract.database import Connection
-from millrace_contract.messages import Kept, OeeDocument, OeeInterval, decode, encode
+from millrace_contract.language.messages import Kept, OeeDocument, OeeInterval, decode, encode
+from millrace_contract.store_forward.sqlite import Connection
 
 from .windows import Sums
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from millrace_contract.telemetry import Telemetry, Value
+from millrace_contract.language.telemetry import Telemetry, Value
 
 from .machine import Machine
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from millrace_contract.database import open_database
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
-from millrace_contract.losses import ledger_encoder
-from millrace_contract.messages import Status
-from millrace_contract.outbox import Outbox
+from millrace_contract.language.messages import Status
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant.accepted import Accepted, load_accepted
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
@@ -16,9 +14,11 @@ from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_WELL, stop_event
 from millrace_contract.runtime.logs import configure_logs, get_logger
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession
+from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
 from millrace_contract.runtime.status import StatusReporter, last_will
-from millrace_contract.times import format_timestamp
+from millrace_contract.store_forward.losses import ledger_encoder
+from millrace_contract.store_forward.outbox import Outbox
+from millrace_contract.store_forward.sqlite import open_store_file
 
 from .gap_reader import Answer
 from .plan import Plan, load_plan
@@ -42,14 +42,14 @@ class Service:
         plan = accepted.model
         sender = f"{SERVICE}-{settings.instance}"
         settings.data.mkdir(parents=True, exist_ok=True)
-        self._database = open_database(settings.data / STORE, format_timestamp(clock.now_ms()).replace(":", ""))
+        self._database = open_store_file(settings.data / STORE, format_timestamp(clock.now_ms()).replace(":", ""))
         if self._database.set_aside is not None:
             _log.error("store_set_aside", path=str(self._database.set_aside.path), reason=self._database.set_aside.reason)
         self._heartbeats = Heartbeats()
         self._watchdog = Watchdog(self._heartbeats)
         self._influx = Influx(settings)
         self._inbox = inbox = Intake[Answer](receive_maximum=RECEIVE_MAXIMUM, items_a_batch=1)
-        self._session = MqttSession(
+        self._session = PahoSession(
             settings,
             sender,
             Callbacks(

@@ -13,7 +13,7 @@ from functools import reduce
 from heapq import merge
 from itertools import groupby
 
-from millrace_contract.database import Connection
+from millrace_contract.store_forward.sqlite import Connection
 
 from .counts import Baseline
 from .gaps import ChainEnd, Gap

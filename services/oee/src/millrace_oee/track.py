@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from millrace_contract.messages import OeeInterval
-from millrace_contract.times import parse_timestamp
+from millrace_contract.language.messages import OeeInterval
+from millrace_contract.language.times import parse_timestamp
 
 from .calendar import LineCalendar, TimeWindow
 from .documents import state_interval, stop_interval, withdrawn

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from millrace_contract.points import LEAVES
+from millrace_contract.language.points import LEAVES
 
 from .calendar import Slot
 from .counts import Counted

@@ -10,17 +10,17 @@ import os
 import threading
 from dataclasses import dataclass
 
-from millrace_contract.database import Connection, DiskRefused, transaction
-from millrace_contract.forwarder import Forwarder, Now
-from millrace_contract.messages import Kept, encode, numbered
-from millrace_contract.numbering import Draft, Row
-from millrace_contract.outbox import Outbox
+from millrace_contract.language.messages import Kept, encode, numbered
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Batch, Intake
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.mqtt import MqttSession
+from millrace_contract.runtime.mqtt.paho_session import PahoSession
+from millrace_contract.store_forward.forwarder import Forwarder, Now
+from millrace_contract.store_forward.numbering import Draft, Row
+from millrace_contract.store_forward.outbox import Outbox
+from millrace_contract.store_forward.sqlite import Connection, DiskRefused, transaction
 
 from . import metrics
 from .engine import Engine
@@ -86,7 +86,7 @@ class Worker:
         connection: Connection,
         outbox: Outbox,
         limits: OutboxLimits,
-        session: MqttSession,
+        session: PahoSession,
         influx: Influx,
         inbox: Intake[Answer],
         clock: Clock,

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
+from millrace_contract.language.times import parse_timestamp
 from millrace_contract.plant import load_plant
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
 from millrace_contract.runtime.logs import configure_logs
 from millrace_contract.runtime.settings import load_settings
-from millrace_contract.times import parse_timestamp
 
 from .control import NotControlled, send
 from .faults import MEANINGS, Fault, FaultKind

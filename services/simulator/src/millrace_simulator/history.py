@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from millrace_contract.errors import Malformed, Unavailable
-from millrace_contract.messages import Stored, decode
+from millrace_contract.language.messages import Stored, decode
+from millrace_contract.language.telemetry import MAX_HOLD_S, encode_telemetry
+from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.topics import Topics
 from millrace_contract.plant import load_calendar, load_plant
 from millrace_contract.runtime.clock import Clock, SystemClock
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession, Received
+from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
 from millrace_contract.runtime.settings import BrokerSettings
-from millrace_contract.telemetry import MAX_HOLD_S, encode_telemetry
-from millrace_contract.times import format_timestamp
-from millrace_contract.topics import Topics
 
 from .devices import simulated_devices
 from .past import PastMessage, past
@@ -129,7 +129,7 @@ class HistorySender:
     ) -> None:
         self._events: queue.SimpleQueue[Stored | None] = queue.SimpleQueue()
         self._clock = clock
-        self._session = MqttSession(
+        self._session = PahoSession(
             settings,
             client_id,
             Callbacks(message=self._take, connected=lambda: self._events.put(None)),

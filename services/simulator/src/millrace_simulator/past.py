@@ -10,8 +10,8 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from millrace_contract.language.telemetry import Value
 from millrace_contract.plant import Calendar, Device, PlantModel
-from millrace_contract.telemetry import Value
 
 from .devices import build_machine
 from .image import Image

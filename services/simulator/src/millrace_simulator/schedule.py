@@ -10,8 +10,8 @@ from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from millrace_contract.language.times import from_datetime
 from millrace_contract.plant import Calendar, Shift
-from millrace_contract.times import from_datetime
 
 _DAY = timedelta(days=1)
 

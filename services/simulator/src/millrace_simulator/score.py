@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from millrace_contract.language.telemetry import Value
 from millrace_contract.plant import PlantModel, Profile
 from millrace_contract.plant.profile import READS_SERVED
-from millrace_contract.ranges import Range, RangeSet
-from millrace_contract.telemetry import Value
+from millrace_contract.store_forward.ranges import Range, RangeSet
 
 from .faults import SPOILING_KINDS
 from .memory import COUNTER_MODULUS

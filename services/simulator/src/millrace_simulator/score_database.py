@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from millrace_contract.plant import PlantModel
-from millrace_contract.points import (
+from millrace_contract.language.points import (
     PRODUCTION_BUCKET,
     QUALITY_SUFFIX,
     SEQ_FIELD,
@@ -16,8 +15,9 @@ from millrace_contract.points import (
     TEXT_SUFFIX,
     UNDECLARED,
 )
-from millrace_contract.ranges import RangeSet
+from millrace_contract.plant import PlantModel
 from millrace_contract.runtime.influx import Influx, literal, quoted
+from millrace_contract.store_forward.ranges import RangeSet
 
 from .score import Point
 from .score_figures import StoredParts, StoredState

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant import PlantModel
 from millrace_contract.plant.profile import READS_SERVED
-from millrace_contract.ranges import RangeSet
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.times import format_timestamp
+from millrace_contract.store_forward.ranges import RangeSet
 
 from .score import POLL_MS, Score, Scorer, StreamScore, score_stream
 from .score_database import MARGIN_MS, SLICE_MS, Stored

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from millrace_contract.times import format_timestamp
+from millrace_contract.language.times import format_timestamp
 
 from .score import Score
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from millrace_contract.api_tokens import SCOPES
+from millrace_contract.language.api_tokens import SCOPES
 from millrace_contract.plant import load_plant
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_WELL

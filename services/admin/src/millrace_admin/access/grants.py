@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from millrace_contract.api_tokens import SCOPES, ApiToken, decode_tokens, encode_tokens, token_hash
-from millrace_contract.assets import segment_problem
+from millrace_contract.language.api_tokens import SCOPES, ApiToken, decode_tokens, encode_tokens, token_hash
+from millrace_contract.language.assets import segment_problem
 
 from ..bootstrap import TOKENS_FILE, gateway_devices, load_accounts, render_broker_files, save_accounts
 from ..broker_accounts import SERVICE_ROLES, Account, Role, hash_password

@@ -6,9 +6,9 @@ import threading
 from dataclasses import dataclass, field
 
 from millrace_contract.errors import Malformed
-from millrace_contract.messages import AlertState, Comms, OeeDocument, Status, decode
-from millrace_contract.runtime.mqtt import Received
-from millrace_contract.topics import Kind, Topics
+from millrace_contract.language.messages import AlertState, Comms, OeeDocument, Status, decode
+from millrace_contract.language.topics import Kind, Topics
+from millrace_contract.runtime.mqtt.paho_session import Received
 
 OPEN_STATES = frozenset({"UNACK", "ACKED", "RTNUN", "LATCH_UNACK", "LATCH_ACK"})
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.plant import load_plant
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, stop_event
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession
+from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
 from millrace_contract.runtime.settings import BrokerSettings
-from millrace_contract.topics import Kind, Topics
 
 from ..bootstrap import bootstrap
 from ..broker_config import LocalBroker, localised
@@ -135,7 +135,7 @@ def _show(
         mqtt_password=SecretStr((places.secrets / "admin" / "mqtt_password").read_text().strip()),
     )
     filters = [each for kind in WATCHED for each in topics.filters(kind)]
-    session = MqttSession(account, "admin-demo", Callbacks(message=flow.apply), filters=filters)
+    session = PahoSession(account, "admin-demo", Callbacks(message=flow.apply), filters=filters)
     session.start()
     addresses = {
         "operator page": f"http://127.0.0.1:{ports.api}/",

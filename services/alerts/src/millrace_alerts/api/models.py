@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from millrace_contract.messages import OeeDocument
+from millrace_contract.language.messages import OeeDocument
 
 from ..alert import Alert, state_message
 from ..rules import Watched

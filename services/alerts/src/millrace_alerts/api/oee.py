@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import APIRouter, Query
 
-from millrace_contract.assets import LINE_ITSELF
 from millrace_contract.errors import Unavailable
-from millrace_contract.messages import OeeDocument
-from millrace_contract.points import PRODUCTION_BUCKET
+from millrace_contract.language.assets import LINE_ITSELF
+from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.points import PRODUCTION_BUCKET
 from millrace_contract.runtime.influx import QueryFailed, Refused, literal
 from millrace_contract.runtime.logs import get_logger
 

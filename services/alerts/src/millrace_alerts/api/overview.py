@@ -4,7 +4,7 @@ import json
 import threading
 from typing import Any
 
-from millrace_contract.messages import OeeDocument
+from millrace_contract.language.messages import OeeDocument
 from millrace_contract.plant import Line
 
 from ..alert import PRIORITIES

@@ -10,7 +10,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from millrace_contract.times import format_timestamp
+from millrace_contract.language.times import format_timestamp
 
 from .access import Credentials, authenticate
 from .context import Ctx

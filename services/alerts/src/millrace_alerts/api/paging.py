@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 from fastapi import Request
 
-from millrace_contract.times import parse_timestamp
+from millrace_contract.language.times import parse_timestamp
 
 from .problems import Problem, invalid
 

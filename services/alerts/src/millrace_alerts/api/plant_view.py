@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant import Device, PlantModel
-from millrace_contract.times import format_timestamp
 
 from ..rules import fresh_for_ms
 from ..watch import DeviceRecord, Gateway, Latest

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from millrace_contract.errors import Unavailable
+from millrace_contract.language.points import TELEMETRY_BUCKET, quality_field, text_field
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant import Device, Signal
-from millrace_contract.points import TELEMETRY_BUCKET, quality_field, text_field
 from millrace_contract.runtime.influx import QueryFailed, Refused, Series, literal, quoted
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.times import format_timestamp
 
 from .access import Reads
 from .context import Context, Ctx

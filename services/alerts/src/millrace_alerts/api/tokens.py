@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from millrace_contract.api_tokens import decode_tokens, token_hash
+from millrace_contract.language.api_tokens import decode_tokens, token_hash
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.logs import get_logger
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..assets import segment_problem
 from ..errors import ConfigurationProblems
+from ..language.assets import segment_problem
 from .document import Document, Strict, nearest, read_document
 from .model import Device, PlantModel
 from .profile import Profile

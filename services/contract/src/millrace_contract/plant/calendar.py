@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..assets import segment_problem
 from ..errors import ConfigurationProblems
+from ..language.assets import segment_problem
 from .document import Document, Strict, nearest, read_document
 from .model import PlantModel
 

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ..assets import SEGMENT_PATTERN, root_problem, segment_problem
 from ..errors import ConfigurationProblems, Problem
+from ..language.assets import SEGMENT_PATTERN, root_problem, segment_problem
 from .document import Document, Strict, nearest, read_document
 from .profile import Profile
 from .profile_files import load_profiles

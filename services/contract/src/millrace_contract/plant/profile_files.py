@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
-from ..assets import signal_problem
-from ..points import LEAVES, PACKML_CODES
+from ..language.assets import signal_problem
+from ..language.points import LEAVES, PACKML_CODES
 from .document import Document, nearest, read_document
 from .profile import BIT_TABLES, EVERY_GROUP, HALVES, OeeSignals, Profile, Signal
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..assets import segment_problem
 from ..errors import ConfigurationProblems
+from ..language.assets import segment_problem
 from .document import Document, Strict, read_document
 
 StopLeaf = Literal["planned_stop", "setup", "unplanned_stop", "minor_stop", "break", "unscheduled"]

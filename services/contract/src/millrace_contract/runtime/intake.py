@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from .session import Received
+from .mqtt.session import Received
 
 BATCH = 500
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from ..assets import SEGMENT_PATTERN
 from ..errors import ConfigurationProblems, Problem
+from ..language.assets import SEGMENT_PATTERN
 
 PREFIX = "MILLRACE_"
 

@@ -9,11 +9,11 @@ from importlib.metadata import version as package_version
 import msgspec
 
 from ..errors import Malformed
-from ..messages import Status, decode, encode
-from ..times import format_timestamp
-from ..topics import Kind, Topic, Topics
+from ..language.messages import Status, decode, encode
+from ..language.times import format_timestamp
+from ..language.topics import Kind, Topic, Topics
 from .clock import Clock, SystemClock
-from .session import Session
+from .mqtt.session import Session
 
 INTERVAL_S = 10.0
 

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..losses import Loss, ledger_encoder
-from ..numbering import Draft, Stamp
-from ..outbox_file import OutboxFile, open_outbox
+from ..language.streams import Stamp
+from ..store_forward.losses import Loss, ledger_encoder
+from ..store_forward.numbering import Draft
+from ..store_forward.outbox_file import OutboxFile, open_outbox
 
 SENDER = "gateway-1"
 LEDGER = "factory/_platform/gateway/1/ledger"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from ..points import BUCKETS, TELEMETRY_BUCKET
+from ..language.points import BUCKETS, TELEMETRY_BUCKET
 from ..runtime.settings import BrokerSettings, DatabaseSettings
 
 START_LIMIT_S = 60.0

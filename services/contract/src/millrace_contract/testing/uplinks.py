@@ -6,25 +6,25 @@ import json
 import threading
 from typing import Any
 
-from ..messages import Stored, decode, encode
-from ..runtime.mqtt import MqttSession
-from ..runtime.session import Callbacks, Received
+from ..language.messages import Stored, decode, encode
+from ..runtime.mqtt.lean_session import LeanSession
+from ..runtime.mqtt.paho_session import PahoSession
+from ..runtime.mqtt.session import Callbacks, Received
 from ..runtime.settings import BrokerSettings
-from ..runtime.wire_session import WireSession
-from ..sender import OutboxSender
+from ..store_forward.sender import OutboxSender
 from .outboxes import LEDGER, SENDER
 
 STORED = f"factory/_platform/stored/{SENDER}"
 TAKING = "factory/_platform/ingest/1/status"
 
-SessionType = type[MqttSession] | type[WireSession]
+SessionType = type[PahoSession] | type[LeanSession]
 
 
 class CountingIngest:
     """Confirms every message that it receives, one by one, and says whether it is there. While it holds, it acknowledges and
     confirms nothing."""
 
-    def __init__(self, settings: BrokerSettings, session_type: SessionType = WireSession, receive_maximum: int = 1000) -> None:
+    def __init__(self, settings: BrokerSettings, session_type: SessionType = LeanSession, receive_maximum: int = 1000) -> None:
         self.seen: dict[str, list[int]] = {}
         self._held: list[Received] = []
         self._holds = False
@@ -80,7 +80,7 @@ class CountingIngest:
 class Uplink:
     """The gateway's side: a session whose callbacks reach `sender`."""
 
-    def __init__(self, settings: BrokerSettings, session_type: SessionType = WireSession, **options: Any) -> None:
+    def __init__(self, settings: BrokerSettings, session_type: SessionType = LeanSession, **options: Any) -> None:
         self.sender: OutboxSender
         self.session = session_type(
             settings,

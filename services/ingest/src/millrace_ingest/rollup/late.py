@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from millrace_contract.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, late_data_line, rollup_line
+from millrace_contract.language.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, late_data_line, rollup_line
 from millrace_contract.runtime.influx import quoted
 
 from .raw import Reader

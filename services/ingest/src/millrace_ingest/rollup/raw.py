@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from millrace_contract.points import HOLD_FIELD, MEASUREMENTS, QUALITY_SUFFIX, TELEMETRY_BUCKET
+from millrace_contract.language.points import HOLD_FIELD, MEASUREMENTS, QUALITY_SUFFIX, TELEMETRY_BUCKET
 from millrace_contract.runtime.influx import Series, quoted
 
 from .windows import Sample

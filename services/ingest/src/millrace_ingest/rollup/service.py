@@ -8,15 +8,15 @@ import threading
 import msgspec
 
 from millrace_contract.errors import Unavailable
-from millrace_contract.messages import Status
+from millrace_contract.language.messages import Status
+from millrace_contract.language.topics import Topics
 from millrace_contract.runtime import metrics
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.mqtt import Callbacks, MqttSession
+from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
 from millrace_contract.runtime.status import StatusReporter, last_will
-from millrace_contract.topics import Topics
 
 from ..plant_watch import PlantWatch
 from ..settings import RollupSettings
@@ -44,7 +44,7 @@ class RollupService:
         self._rollup = RollUp(self._influx, lambda: self._watch.plant, beat=self._beat, begin_ms=begin_ms)
         self._problem: str | None = "nothing rolled up yet"
         self._backoff = Backoff(random.Random())  # noqa: S311 - jitter, no secret
-        self._session = MqttSession(
+        self._session = PahoSession(
             settings,
             f"{SERVICE}-{settings.instance}",
             Callbacks(connected=self._report),

@@ -7,7 +7,7 @@ time: the difference of the two, less a minute, is how far the clocks of the two
 
 from __future__ import annotations
 
-from millrace_contract.telemetry import MAX_HOLD_S
+from millrace_contract.language.telemetry import MAX_HOLD_S
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000

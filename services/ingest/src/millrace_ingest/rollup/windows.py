@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from millrace_contract.counters import counter_delta
+from millrace_contract.language.counters import counter_delta
 
 from .timing import floor_to
 

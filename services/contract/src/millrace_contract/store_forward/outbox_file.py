@@ -6,11 +6,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from .database import Connection, Damaged, Database, DiskRefused, SetAside, open_database, open_unlocked, read_or_none, transaction
+from ..language.times import format_timestamp
 from .losses import EncodeLoss, Loss
 from .outbox import Outbox, RawRow
 from .ranges import Range, RangeSet
-from .times import format_timestamp
+from .sqlite import Connection, Damaged, DiskRefused, SetAside, StoreFile, open_store_file, open_unlocked, read_or_none, transaction
 
 _BATCH_ROWS = 200
 _CAUSE = "outbox_set_aside"
@@ -19,7 +19,7 @@ _CAUSE = "outbox_set_aside"
 class OutboxFile:
     """An open file. `adopted`: how many rows of a former file that was set aside could be read."""
 
-    def __init__(self, database: Database, outbox: Outbox, adopted: int) -> None:
+    def __init__(self, database: StoreFile, outbox: Outbox, adopted: int) -> None:
         self.outbox = outbox
         self.adopted = adopted
         self._database = database
@@ -57,7 +57,7 @@ def open_outbox(
     numbers: unknown). distrust: why the present file is to be set aside in any case. Raises WrongSender, InUse and DiskRefused.
     """
     now_text = format_timestamp(now_ms)[:19].replace("-", "").replace(":", "") + "Z"
-    database = open_database(path, now_text, distrust)
+    database = open_store_file(path, now_text, distrust)
     adopted = 0
     try:
         with transaction(database.connection):

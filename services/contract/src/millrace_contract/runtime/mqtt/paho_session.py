@@ -20,17 +20,17 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from ..settings import BrokerSettings
 from .session import KEEPALIVE_S, RECONNECT_S, SESSION_EXPIRY_S, Callbacks, Received, Session
-from .settings import BrokerSettings
 
-__all__ = ["Callbacks", "MqttSession", "Received"]
+__all__ = ["Callbacks", "PahoSession", "Received"]
 
 
 def _ignore(*_arguments: object) -> None:
     pass
 
 
-class MqttSession(Session):
+class PahoSession(Session):
     """A Session; paho's thread is its network thread."""
 
     def __init__(

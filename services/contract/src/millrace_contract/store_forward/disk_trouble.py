@@ -2,7 +2,7 @@
 
 import math
 
-from .runtime.logs import get_logger
+from ..runtime.logs import get_logger
 
 _COMMIT_ROWS = 2_000
 _RETRY_S = 1.0

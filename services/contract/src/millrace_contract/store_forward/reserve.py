@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from .database import DiskRefused
+from .sqlite import DiskRefused
 
 
 class Reserve:

@@ -1,6 +1,6 @@
 """The session without paho, for the two services whose messages are many: a message costs a tenth (benchmarks/README.md).
 
-The network thread owns the connection (`wire_link`); the packets are in `wire`. It passes the same tests as the session over paho.
+The network thread owns the connection (`link`); the bytes are in `packets`. It passes the same tests as the session over paho.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from .session import CONNECT_LIMIT_S, KEEPALIVE_S, RECONNECT_S, SESSION_EXPIRY_S, Callbacks, Received, Session
-from .settings import BrokerSettings
-from .wire import (
+from ..settings import BrokerSettings
+from .link import ConnectRefused, Link, LinkLost, Waker
+from .packets import (
     FAILURE,
     Disconnected,
     Packet,
@@ -27,7 +27,7 @@ from .wire import (
     encode_subscribe,
     reason_text,
 )
-from .wire_link import ConnectRefused, Link, LinkLost, Waker
+from .session import CONNECT_LIMIT_S, KEEPALIVE_S, RECONNECT_S, SESSION_EXPIRY_S, Callbacks, Received, Session
 
 _WAIT_S: Final = 1.0
 _GOODBYE_S: Final = 2.0
@@ -44,7 +44,7 @@ class _Ended(Exception):
         self.code = code
 
 
-class WireSession(Session):
+class LeanSession(Session):
     """A Session on sockets of its own."""
 
     def __init__(

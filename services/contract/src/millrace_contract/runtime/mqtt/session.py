@@ -1,5 +1,5 @@
 """What a session with the MQTT broker promises, whichever client speaks: connects for ever, enqueues what arrives, publishes only
-while connected. Two keep the promise and pass the same tests: `wire_session` where messages are many, `mqtt` (paho) elsewhere.
+while connected. Two keep the promise and pass the same tests: `lean_session` where messages are many, `paho_session` elsewhere.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from .logs import get_logger
-from .settings import BrokerSettings
+from ..logs import get_logger
+from ..settings import BrokerSettings
 
 SESSION_EXPIRY_S = 7 * 86_400
 KEEPALIVE_S = 30

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, cast
 
 import msgspec
 
+from ..errors import Malformed
 from .assets import SIGNAL_PATTERN
-from .errors import Malformed
 from .messages import check_size
 from .times import FORM, FUTURE_LIMIT_MS, OLDEST_MS, format_timestamp, parse_timestamp
 

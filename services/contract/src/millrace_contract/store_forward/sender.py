@@ -13,19 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from .database import Damaged, DiskRefused, checkpoint, shrink, transaction, translated
+from ..runtime.clock import Clock
+from ..runtime.logs import get_logger
 from .disk_trouble import DiskTrouble
 from .forwarder import Forwarder, Now, Publish
 from .inbox import Dropped, DroppedKey, Inbox
 from .losses import EncodeLoss, Loss
 from .numbering import Draft, Row
 from .outbox import EncodingFailed, Outbox
+from .outbox_figures import Limits, SenderStats, Tally
 from .outbox_file import OutboxFile, open_outbox
-from .outbox_stats import Limits, SenderStats, Tally
 from .ranges import Range
 from .reserve import Reserve
-from .runtime.clock import Clock
-from .runtime.logs import get_logger
+from .sqlite import Damaged, DiskRefused, checkpoint, shrink, transaction, translated
 
 _ROUND_S = 0.1  # At most one commit in this time: what comes meanwhile shares it.
 _ROUND_ROWS = 50  # So many do not wait any longer: a larger group holds the interpreter so long that reads begin late.

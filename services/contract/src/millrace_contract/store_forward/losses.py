@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from .messages import Ledger, encode
-from .numbering import Stamp
+from ..language.messages import Ledger, encode
+from ..language.streams import Stamp
+from ..language.times import format_timestamp
 from .ranges import Range, merge_ranges
-from .times import format_timestamp
 
 
 class Loss(msgspec.Struct, frozen=True):

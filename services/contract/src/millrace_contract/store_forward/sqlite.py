@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import Unavailable
+from ..errors import Unavailable
 
 Connection = sqlite3.Connection
 
@@ -44,7 +44,7 @@ class SetAside(NamedTuple):
     reason: str
 
 
-class Database:
+class StoreFile:
     """One SQLite file: its connection, and the lock that keeps a second process out until `close`."""
 
     def __init__(self, path: Path, connection: Connection, lock: int, set_aside: SetAside | None) -> None:
@@ -157,7 +157,7 @@ def read_or_none(connection: Connection, query: str, arguments: tuple[int, ...] 
         return None
 
 
-def open_database(path: Path, now_text: str, distrust: str | None = None) -> Database:
+def open_store_file(path: Path, now_text: str, distrust: str | None = None) -> StoreFile:
     """Open or create `path` for this process alone; WAL, every commit synced, usable from the thread that works with it.
 
     now_text: a time fit for a file name, for the name of a file that is set aside. distrust: why the present file is set
@@ -175,7 +175,7 @@ def open_database(path: Path, now_text: str, distrust: str | None = None) -> Dat
     except BaseException:
         os.close(lock)
         raise
-    return Database(path, connection, lock, set_aside)
+    return StoreFile(path, connection, lock, set_aside)
 
 
 def _lock(path: Path) -> int:

@@ -15,7 +15,7 @@ import msgspec
 
 from .assets import LINE_ITSELF
 from .messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeInterval, Status
-from .numbering import clock_steps
+from .streams import clock_steps
 from .telemetry import Telemetry, Value
 from .times import parse_timestamp
 

@@ -12,11 +12,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .database import Connection
+from ..language.messages import MAX_PAYLOAD_BYTES
+from ..language.streams import Stamp, clock_steps, stream_name
 from .losses import EncodeLoss, Loss
-from .messages import MAX_PAYLOAD_BYTES
-from .numbering import Chain, Draft, Row, Stamp, SteppedBack, clock_steps, next_timestamp, stream_name
+from .numbering import Chain, Draft, Row, SteppedBack, next_timestamp
 from .ranges import Range, merge_ranges
+from .sqlite import Connection
 
 ROW_OVERHEAD_BYTES = 64
 _PRUNE_TO = 0.95  # Dropping a little more than needed makes few, wide ledger entries instead of many narrow ones.

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .errors import Malformed
-from .numbering import Stamp
+from ..errors import Malformed
+from .streams import Stamp
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 

@@ -1,4 +1,4 @@
-"""JSON Schema files of the messages, generated from their types: `python -m millrace_contract.schemas DIR`."""
+"""JSON Schema files of the messages, generated from their types: `python -m millrace_contract.language.schemas DIR`."""
 
 from __future__ import annotations
 

@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..runtime.logs import get_logger
 from .forwarder import Counts, Forwarder, Now
 from .inbox import Inbox
 from .losses import Loss
 from .numbering import Row
 from .outbox import ROW_OVERHEAD_BYTES
 from .outbox_file import OutboxFile
-from .runtime.logs import get_logger
 
 _TICK_S = 1.0
 _RATE_S = 60.0  # Rates are means that forget with this time constant.

@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
+from .packets import DISCONNECT, FAILURE, PINGREQ, Connack, Packet, ProtocolError, Reader, encode_pubacks, reason_text
 from .session import CONNECT_LIMIT_S
-from .wire import DISCONNECT, FAILURE, PINGREQ, Connack, Packet, ProtocolError, Reader, encode_pubacks, reason_text
 
 READ_BYTES: Final = 256 * 1024
 READS: Final = 8

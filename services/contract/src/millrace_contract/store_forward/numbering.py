@@ -3,22 +3,10 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ..language.streams import Stamp
+
 CLOCK_STEP_LIMIT_MS = 60_000
 """A clock that steps back further than this begins a new stream."""
-
-
-class Stamp(NamedTuple):
-    """What a message gets when it is numbered. `prev`: the seq of the message before it in the same device's chain.
-
-    timestamp_ms: when it was read, moved so that a device's timestamps strictly increase. is_uncertain: the clock
-    stands behind an earlier reading of this device, so the timestamp is not to be trusted.
-    """
-
-    stream: str
-    seq: int
-    prev: int | None
-    timestamp_ms: int
-    is_uncertain: bool
 
 
 class Draft(NamedTuple):
@@ -65,20 +53,6 @@ def next_timestamp(chain: Chain | None, created_ms: int) -> tuple[int, bool]:
     if chain.peak_ms - created_ms > CLOCK_STEP_LIMIT_MS:
         raise SteppedBack
     return chain.last_ms + 1, created_ms < chain.peak_ms
-
-
-def stream_name(sender: str, token: str, clock_steps: int) -> str:
-    """The name of a stream. It says how often the clock of this outbox has stepped back too far, where it has."""
-    return f"{sender}.{token}" + (f"+{clock_steps}" if clock_steps else "")
-
-
-def clock_steps(stream: str) -> int:
-    """How often the clock had stepped back too far before this stream began; 0 for a name that does not say.
-
-    Two streams may have readings from the same time of a clock, even the same millisecond: this tells them apart.
-    """
-    _, plus, count = stream.rpartition("+")
-    return int(count) if plus and count.isascii() and count.isdigit() else 0
 
 
 def spliced(payload: bytes) -> Callable[[Stamp], bytes]:

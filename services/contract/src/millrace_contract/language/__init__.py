@@ -1,0 +1,1 @@
+"""What the services say to each other: names, topics, times, messages, points. Pure; the bottom of the contract."""
