@@ -1,6 +1,6 @@
 """Failures sorted by what to do about them.
 
-Later: Unavailable. Never: Malformed. A person's mistake: ConfigurationProblems.
+Later: Unavailable. Never: Malformed. A person's mistake: ConfigurationProblems, and CannotStart where no file is wrong.
 """
 
 from __future__ import annotations
@@ -47,3 +47,14 @@ class ConfigurationProblems(Exception):
         self.problems = sorted(problems)
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
         super().__init__("\n".join([*(str(problem) for problem in self.problems), f"{count}, nothing started"]))
+
+
+class CannotStart(Exception):
+    """This process cannot start, because of something that a person set or took: `place` names it (a variable, a file, a port),
+    `reason` says what is wrong, and the way out. Nothing was started or changed.
+    """
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+        self.place = place
+        self.reason = reason

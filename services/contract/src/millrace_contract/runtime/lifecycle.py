@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from ..errors import ConfigurationProblems
+from ..errors import CannotStart, ConfigurationProblems
 
 EXIT_WELL = 0
 EXIT_NOT_WELL = 1
@@ -53,6 +53,10 @@ def answer_mistakes(command: Callable[[], int], *, as_json: bool = False) -> int
             sys.stderr.write(f"{line}\n")
         if not as_json:
             sys.stderr.write(f"{len(error.problems)} problem{'s' if len(error.problems) != 1 else ''}, nothing started\n")
+        return EXIT_MISTAKE
+    except CannotStart as error:
+        line = json.dumps({"place": error.place, "message": error.reason}) if as_json else f"{error}\nnothing started"
+        sys.stderr.write(f"{line}\n")
         return EXIT_MISTAKE
     except BrokenPipeError:  # the reader, head or less, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
