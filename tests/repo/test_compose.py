@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import os
 import re
+import subprocess
+import tarfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +120,92 @@ def test_data_are_in_named_volumes(name: str) -> None:
         assert not is_folder or str(mount).endswith(":ro"), (
             f"{name}: {mount}: mount a folder of the host read-only; data go to a named volume"
         )
+
+
+OURS = sorted(name for name, service in SERVICES.items() if ":-millrace/" in service["image"])
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_own_images_are_looked_for_nowhere_else_unless_the_plant_says_where(name: str) -> None:
+    """Otherwise whoever owns such a name on a public registry gets code run over all secrets."""
+    assert SERVICES[name].get("pull_policy") == "${MILLRACE_PULL_POLICY:-never}", (
+        f"{name}: Compose would try to pull its image first"
+    )
+
+
+def _builders() -> dict[str, list[str]]:
+    """The services that build each image of ours."""
+    builders: dict[str, list[str]] = defaultdict(list)
+    for name in OURS:
+        builders[SERVICES[name]["image"]] += [name] if "build" in SERVICES[name] else []
+    return builders
+
+
+def test_each_image_of_ours_is_built_by_one_service() -> None:
+    """Compose builds at the same time; of two that build one tag, one can fail with "image already exists"."""
+    wrong = {image: names for image, names in _builders().items() if len(names) != 1}
+    assert not wrong, f"an image is built by exactly one service: {wrong}"
+
+
+def test_the_service_that_builds_an_image_is_started_with_those_that_use_it() -> None:
+    for name in OURS:
+        (builder,) = _builders()[SERVICES[name]["image"]]
+        assert "profiles" not in SERVICES[builder], f"{builder}: `up` would not build {SERVICES[name]['image']}"
+        if name != builder and "profiles" not in SERVICES[name]:
+            assert builder in SERVICES[name]["depends_on"], (
+                f"{name}: `up {name}` alone would not build its image; wait for {builder}"
+            )
+
+
+def test_the_screens_have_memory_that_the_plant_can_change_and_answers_that_are_not_compressed() -> None:
+    """Grafana keeps a little memory for each compressed answer that is cut off, as wall screens do at each refresh."""
+    grafana = SERVICES["grafana"]
+    assert grafana["mem_limit"] == "${MILLRACE_GRAFANA_MEMORY:-1g}"
+    assert grafana["environment"]["GF_SERVER_ENABLE_GZIP"] == "false"
+
+
+def test_one_version_of_grafana_is_spoken_of() -> None:
+    (version,) = re.findall(r"grafana/grafana:([\d.]+)", SERVICES["grafana"]["image"])
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    texts = (
+        path
+        for path in listed
+        if Path(path).suffix in {".md", ".py", ".yml", ".yaml", ".json", ".example"} and path != "CHANGELOG.md"
+    )
+    others = {
+        (path, found)
+        for path in texts
+        for found in re.findall(
+            r"(?i)grafana(?:/grafana:| |Version\W+)v?(\d+\.\d+(?:\.\d+)?)", (ROOT / path).read_text(encoding="utf-8")
+        )
+        if found not in {version, version.rpartition(".")[0]}
+    }
+    assert not others, f"docker-compose.yml runs Grafana {version}: {sorted(others)}"
+
+
+def _backup(path: Path) -> Path:
+    with gzip.open(path, "wb") as file, tarfile.open(fileobj=file, mode="w") as archive:
+        for name in ("admin-secrets/key", "influxdb-data/x", "gateway-data/outbox.sqlite"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    return path
+
+
+def test_restore_says_why_compose_failed_and_changes_nothing(tmp_path: Path) -> None:
+    compose = tmp_path / "compose"
+    compose.write_text(f"""#!/bin/sh
+echo "$@" >> {tmp_path}/asked
+[ "$1" != up ] || {{ echo "target bootstrap: image already exists" >&2; exit 17; }}
+""")
+    compose.chmod(0o755)
+    done = subprocess.run(
+        [str(ROOT / "scripts" / "restore"), str(_backup(tmp_path / "plant.tar.gz")), "--yes"],
+        env=os.environ | {"COMPOSE": str(compose)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "image already exists" in done.stderr
+    assert "nothing was changed" in done.stderr
+    assert (tmp_path / "asked").read_text().splitlines()[-1] == "up --no-start"
