@@ -55,7 +55,7 @@ LOSSES = {
     "ms_unscheduled": Look("not ordered", GREY),
     "ms_unknown": Look("unknown", PURPLE),
 }
-"""Leaves of the time model (oee: design 2.5) as people call them. Time outside every shift is no part of a shift's figures."""
+"""Leaves of the time model (oee.md A2) as people call them. Time outside every shift is no part of a shift's figures."""
 
 PARTS = {"parts_good": Look("good", GREEN), "parts_scrap": Look("scrap", ORANGE), "parts_total": Look("all", "text")}
 

@@ -1,4 +1,4 @@
-"""The forwarder: scenarios of design 2.4."""
+"""The forwarder: scenarios of contracts.md 2.4."""
 
 import json
 from collections.abc import Iterator

@@ -83,3 +83,10 @@ def test_every_page_of_the_docs_is_in_their_index() -> None:
 def test_the_readme_is_short() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").count("\n")
     assert lines < 200, f"README.md has {lines} lines; move what is not for the first day to docs/"
+
+
+def test_the_glossary_has_each_word_once_in_order() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE)
+    words = [word.strip() for word in ",".join(row for row in rows[1:]).split(",")]
+    assert len(words) > 50
+    assert words == sorted(set(words), key=str.casefold)

@@ -1,4 +1,4 @@
-"""Who may log in to the broker, and what each may do there: rendered from the topic table (design 2.1). Pure but for salts."""
+"""Who may log in to the broker, and what each may do there: from the topic table (contracts.md 2.1). Pure but for salts."""
 
 from __future__ import annotations
 

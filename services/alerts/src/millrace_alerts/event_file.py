@@ -1,4 +1,4 @@
-"""Event files: JSON Lines of {"topic", "payload"} in order of arrival (design 7)."""
+"""Event files: JSON Lines of {"topic", "payload"} in order of arrival (contracts.md 7)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

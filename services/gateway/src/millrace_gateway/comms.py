@@ -1,4 +1,4 @@
-"""Can a device be reached? What its reads say about that, as the retained `comms` document (design 2.1). Pure."""
+"""Can a device be reached? What its reads say about that, as the retained `comms` document (contracts.md 2.1). Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a snapshot to the telemetry message that the outbox will number (design 2.2). Pure."""
+"""From a snapshot to the telemetry message that the outbox will number (contracts.md 2.2). Pure."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Uplink:
         self._comms_topics = {device.id: self.topics.comms(device.line, device.id) for device in fleet.devices}
         self._trackers: dict[str, CommsTracker] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        # The sender is what plant.yaml names for a device: ingest believes a stream only from that gateway (design 2.2).
+        # The sender is what plant.yaml names for a device: ingest believes a stream only from that gateway (contracts.md 2.2).
         sender = settings.instance
         waits_for_ingest = settings.confirm == "stored"
         filters = [*self.topics.filters(Kind.COMMS)]

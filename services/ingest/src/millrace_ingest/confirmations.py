@@ -1,4 +1,4 @@
-"""Which of whose messages are safe: the content of `stored/{sender}` (design 2.4.3). Pure."""
+"""Which of whose messages are safe: the content of `stored/{sender}` (contracts.md 2.4.3). Pure."""
 
 from __future__ import annotations
 

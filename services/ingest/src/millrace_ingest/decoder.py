@@ -1,7 +1,7 @@
 """From a message on a topic to a line of the database, or to the reason why not. Pure.
 
 The topic is the identity, because access rules protect topics: what a payload says of its asset must agree with it, and a
-stream is believed only from a gateway that the plant model names for the device, or named before (design 2.2).
+stream is believed only from a gateway that the plant model names for the device, or named before (contracts.md 2.2).
 """
 
 from __future__ import annotations

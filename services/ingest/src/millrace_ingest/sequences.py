@@ -2,7 +2,7 @@
 
 A gateway's by (stream, prev, seq), those without by device, time and signals.
 
-Only observation: the sender alone counts losses (design 2.4.8). Knowledge starts anew with each start of the service.
+Only observation: the sender alone counts losses (contracts.md 2.4.8). Knowledge starts anew with each start of the service.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ class IngestService:
 
     def _make_session(self) -> LeanSession:
         # Alone: the broker keeps what comes while we are away. Shared: it gives that to the others, and what a dying one held
-        # comes again from the outboxes; a session kept for it would only hold messages back (design 2.4.9).
+        # comes again from the outboxes; a session kept for it would only hold messages back (contracts.md 2.4.9).
         group = self._settings.ingest_share_group
         prefix = f"$share/{group}/" if group else ""
         return LeanSession(

@@ -1,4 +1,4 @@
-"""Does the database take data? Decided by writing to it, never by its health page (design 2.4.5). Pure."""
+"""Does the database take data? Decided by writing to it, never by its health page (contracts.md 2.4.5). Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The writer: every effect of a message happens here, on one thread, in order of arrival, a batch at a time.
 
-The order of effects is the guarantee (design 2.4): the database or our disk has a message, then its sender is told, then the
+The order of effects is the guarantee (contracts.md 2.4): the database or our disk has a message, then its sender is told, then the
 broker is. A kill between two of these costs a repeat, which the database makes harmless, and never a message.
 """
 

@@ -1,4 +1,4 @@
-"""millrace-oee: serve, replay a recorded event file, compute windows again from the database (design 7)."""
+"""millrace-oee: serve, replay a recorded event file, compute windows again from the database (contracts.md 7)."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Slot:
 
 
 def load_zone(name: str) -> ZoneInfo:
-    """The zone from the pinned tzdata package, so that every server computes the same instants (design 2.3)."""
+    """The zone from the pinned tzdata package, so that every server computes the same instants (contracts.md 2.3)."""
     with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as data:
         return ZoneInfo.from_file(data, key=name)
 

@@ -1,4 +1,4 @@
-"""The documents of design 2.5 from sums, and the interval messages from runs and stops. Pure: same sums, same bytes."""
+"""The documents of contracts.md 2.5 from sums, and the interval messages from runs and stops. Pure: same sums, same bytes."""
 
 from __future__ import annotations
 

@@ -296,7 +296,7 @@ class Engine:
 
 
 def _link(machine: Machine, message: Telemetry) -> Link | None:
-    """The message's place in its chain. A stream is believed only from the gateway that the plant model names (design 2.2)."""
+    """The message's place in its chain. A stream is believed only from the gateway that the plant names (contracts.md 2.2)."""
     if message.stream is None or message.seq is None or message.stream.rpartition(".")[0] != machine.gateway:
         return None
     prev = message.prev if message.prev is not None and 0 <= message.prev < message.seq else None

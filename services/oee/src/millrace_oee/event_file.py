@@ -1,4 +1,4 @@
-"""Event files (design 7): JSON Lines of {"topic": ..., "payload": ...} in order of arrival."""
+"""Event files (contracts.md 7): JSON Lines of {"topic": ..., "payload": ...} in order of arrival."""
 
 from __future__ import annotations
 

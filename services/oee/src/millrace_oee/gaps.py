@@ -1,4 +1,4 @@
-"""What was missed: `prev` of each message names the device's message before it, so a missing one shows (design 2.4, 8).
+"""What was missed: `prev` of each message names the device's message before it, so a missing one shows (contracts.md 2.4.8).
 
 A gap stays open until its messages have come, by MQTT or from the database, or a ledger says that they are lost. Pure.
 """

@@ -98,7 +98,7 @@ def _reason(sums: Sums, *, headline: bool) -> str | None:
 
 
 def ideal_cycle_suspect(sums: Sums, *, ended: bool) -> bool:
-    """Parts came faster than the ideal time allows: the master data are wrong, the figure is published all the same (A10)."""
+    """Parts came faster than the ideal time allows: the master data are wrong, the figure is published as it is (oee.md A10)."""
     if not sums.paced or sums.run_ms == 0 or sums.ideal_ms <= sums.run_ms:
         return False
     return sums.run_ms >= SUSPECT_RUN_MS or (ended and 100 * sums.ideal_ms > 105 * sums.run_ms)

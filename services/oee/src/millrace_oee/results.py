@@ -1,6 +1,6 @@
 """Published results and their revisions: windows and intervals, each kept with its last revision.
 
-A result that changes while its last revision is not confirmed waits: revision n + 1 goes out after n is safe (design 2.5).
+A result that changes while its last revision is not confirmed waits: revision n + 1 goes out after n is safe (contracts.md 2.5).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`millrace-sim history`: sends a past through the normal path, as the gateways' backfill, paced by ingest's confirmations.
 
-A stream is believed only from the gateway that the plant model names for a device (design 2.2). So each gateway's past is a
+A stream is believed only from the gateway that the plant model names for a device (contracts.md 2.2). So each gateway's past is a
 stream of its own under that gateway's name, numbered without gaps; ingest confirms it where that gateway listens, and the
 gateway itself does not know the stream. Nothing is kept on disk: the past can be made again, and a point that is sent twice is
 one point.

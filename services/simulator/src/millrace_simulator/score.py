@@ -1,4 +1,4 @@
-"""The score: what the machines served against what the database holds (design 7). Pure.
+"""The score: what the machines served against what the database holds (contracts.md 7). Pure.
 
 *lost*: a number of a stream that is neither stored nor in a ledger. *duplicated*: one value of a device's counter of served
 reads in two points. *wrong*: a stored value that is not the one served with that counter. *never committed*: served, and no

@@ -1,4 +1,4 @@
-"""OEE's figures against the truth: states within one poll interval of each change, and parts of whole hours (design 7). Pure."""
+"""OEE's figures against the truth: states within a poll interval of each change, parts of whole hours (contracts.md 7). Pure."""
 
 from __future__ import annotations
 

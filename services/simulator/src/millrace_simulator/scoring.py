@@ -20,7 +20,7 @@ from .score_figures import FigureScore, add_parts, score_states
 from .truth import Change, Made, Read, read_truth
 
 LAG_MS = 120_000
-"""A point's timestamp may be moved by a minute (design 2.2), so the points of a slice are those up to this long before its end."""
+"""A point's timestamp may be moved by a minute (contracts.md 2.2), so a slice's points are those up to this long before its end."""
 SETTLE_MS = 10_000
 """Points younger than this may still be on their way."""
 OEE_LAG_MS = 60_000

@@ -1,4 +1,4 @@
-"""The truth: what every simulated machine served and did, on disk, to compare the database with (design 7).
+"""The truth: what every simulated machine served and did, on disk, to compare the database with (contracts.md 7).
 
 Append-only JSON lines in files of ten minutes. A served read is written *before* its answer goes out, so that whatever
 a gateway can have stored is in here after a kill -9 of this process at any instant. Files that are done are compressed; the

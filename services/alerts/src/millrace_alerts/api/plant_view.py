@@ -11,7 +11,7 @@ from .models import CommsResource, DeviceResource, LatestReading
 
 
 def comms_of(device: Device, record: DeviceRecord, gateways: Mapping[str, Gateway]) -> CommsResource:
-    """A device whose gateway is not alive is offline, whatever its own comms say (design 2.1)."""
+    """A device whose gateway is not alive is offline, whatever its own comms say (contracts.md 2.1)."""
     gateway = gateways.get(device.gateway)
     comms = record.comms
     if gateway is not None and not gateway.alive:

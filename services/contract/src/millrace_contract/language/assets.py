@@ -1,4 +1,4 @@
-"""Names in the plant: segments, and the path root / line / device (design 2.1)."""
+"""Names in the plant: segments, and the path root / line / device (contracts.md 2.1)."""
 
 from __future__ import annotations
 

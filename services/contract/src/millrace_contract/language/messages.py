@@ -1,4 +1,4 @@
-"""What travels over MQTT, except telemetry (telemetry.py): one struct a kind of message (design 2.1, 2.3 to 2.5).
+"""What travels over MQTT, except telemetry (telemetry.py): one struct a kind of message (contracts.md 2.1, 2.3 to 2.5).
 
 Timestamps are text on the wire (times.py). Messages that must be kept carry `stream`, `seq` and `prev` of their sender's outbox.
 """
@@ -21,7 +21,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Kept(Message, frozen=True, kw_only=True):
-    """A message that goes through its sender's outbox and is confirmed once the database has it (design 2.4)."""
+    """A message that goes through its sender's outbox and is confirmed once the database has it (contracts.md 2.4)."""
 
     stream: str | None = None
     seq: int | None = None
@@ -106,7 +106,7 @@ class Parts(Message, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
-    """The figures of one window of a device, or of a line when `device_id` is absent (design 2.5).
+    """The figures of one window of a device, or of a line when `device_id` is absent (contracts.md 2.5).
 
     `ms` holds every leaf of the time model and `all`, their sum. Ratios are 0..1 (performance may exceed 1) or null with a reason.
     """

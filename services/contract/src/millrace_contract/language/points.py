@@ -1,4 +1,4 @@
-"""How messages become points in InfluxDB: line protocol, one line a message (design 2.6).
+"""How messages become points in InfluxDB: line protocol, one line a message (contracts.md 2.6).
 
 Numbers are floats, booleans 0/1; text and quality live in fields of their own with fixed suffixes, so that no type
 conflict can happen. Lines carry nanoseconds: events that may share a millisecond are kept apart by their sequence number.

@@ -1,4 +1,4 @@
-"""Streams: the gap-free numbering of one outbox's messages, as it stands in a message and in a stream's name (design 2.4)."""
+"""Streams: the gap-free numbering of one outbox's messages, as it stands in a message and in a stream's name (contracts.md 2.4)."""
 
 from typing import NamedTuple
 

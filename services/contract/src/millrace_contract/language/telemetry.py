@@ -1,4 +1,4 @@
-"""The telemetry message (design 2.2): what a device's read, or a third party's sensor, says on its topic."""
+"""The telemetry message (contracts.md 2.2): what a device's read, or a third party's sensor, says on its topic."""
 
 from __future__ import annotations
 

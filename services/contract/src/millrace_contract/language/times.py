@@ -17,7 +17,7 @@ OLDEST_MS = 946_684_800_000
 """2000-01-01: an earlier timestamp is a clock that was never set."""
 
 FUTURE_LIMIT_MS = 60_000
-"""A timestamp further ahead than this is a dead letter and never moves a clock of ours (design 2.3)."""
+"""A timestamp further ahead than this is a dead letter and never moves a clock of ours (contracts.md 2.3)."""
 
 
 def parse_timestamp(text: str) -> int:

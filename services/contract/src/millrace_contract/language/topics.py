@@ -1,4 +1,4 @@
-"""MQTT topics: the one place that spells them (design 2.1). The topic is the identity of what it carries."""
+"""MQTT topics: the one place that spells them (contracts.md 2.1). The topic is the identity of what it carries."""
 
 from __future__ import annotations
 

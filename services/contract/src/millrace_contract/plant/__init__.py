@@ -1,4 +1,4 @@
-"""The plant model: what a plant writes in its configuration folder, checked as a whole (design 3)."""
+"""The plant model: what a plant writes in its configuration folder, checked as a whole (contracts.md 3)."""
 
 from .alert_rules import AlertRule, Condition, DeviceOffline, NoData, Threshold, load_alert_rules
 from .calendar import Break, Calendar, CalendarException, Shift, load_calendar

@@ -1,4 +1,4 @@
-"""The last accepted copy of the configuration: a typing error never stops data collection after a power cut (design 3)."""
+"""The last accepted copy of the configuration: a typing error never stops data collection after a power cut (contracts.md 3)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Priority = Literal["critical", "high", "medium", "low"]
 
 
 class Threshold(Strict):
-    """Sets when the value is at or beyond the limit, clears when it is back beyond the deadband (B3)."""
+    """Sets when the value is at or beyond the limit, clears when it is back beyond the deadband (alerts.md B3)."""
 
     kind: Literal["threshold"]
     signal: str

@@ -1,4 +1,4 @@
-"""Device profiles: a device class as data - its registers, their types and units (design 3). A new device needs no code."""
+"""Device profiles: a device class as data - its registers, their types and units (contracts.md 3). A new device needs no code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BIT_TABLES = frozenset({"coil", "discrete"})
 EVERY_GROUP = "*"
 DAY_S = 86_400.0
 READS_SERVED = "reads_served"
-"""The signal of simulated machines that counts the reads they answered; part of every poll group (design 7)."""
+"""The signal of simulated machines that counts the reads they answered; part of every poll group (contracts.md 7)."""
 
 
 def _protocol_address(value: Any) -> Any:

@@ -19,7 +19,7 @@ from .metrics import CONTENT_TYPE, exposition
 from .supervisor import tell_supervisor
 
 SILENT_LIMIT_S = 60.0
-"""A loop silent for longer ends its process, so that the restart policy acts (design 4)."""
+"""A loop silent for longer ends its process, so that the restart policy acts (contracts.md 4)."""
 
 Readiness = Callable[[], dict[str, bool]]
 """What the service needs from others, by name, and whether it is there."""

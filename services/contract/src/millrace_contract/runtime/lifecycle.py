@@ -34,7 +34,7 @@ def stop_event() -> threading.Event:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--config DIR` and `--json`, which every command takes (design 7)."""
+    """`--config DIR` and `--json`, which every command takes (contracts.md 7)."""
     parser.add_argument("--config", type=Path, metavar="DIR", help="folder with plant.yaml (default: MILLRACE_CONFIG, or config)")
     parser.add_argument("--json", action="store_true", help="print JSON lines instead of text")
 

@@ -1,4 +1,4 @@
-"""The status topic: what a service says of itself, and what the others' statuses mean together (design 2.1)."""
+"""The status topic: what a service says of itself, and what the others' statuses mean together (contracts.md 2.1)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Store and forward: what must not be lost, kept in SQLite until the database confirms it (design 2.4)."""
+"""Store and forward: what must not be lost, kept in SQLite until the database confirms it (contracts.md 2.4)."""

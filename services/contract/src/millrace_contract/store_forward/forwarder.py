@@ -1,4 +1,4 @@
-"""When to publish what the outbox holds: live first, the backlog at a bounded rate, again what was not confirmed (design 2.4).
+"""When to publish what the outbox holds: live first, the backlog at a bounded rate, the unconfirmed again (contracts.md 2.4).
 
 No threads, no sockets and no clock of its own: every call brings the time, and all calls come from the thread of the outbox.
 State is kept only for messages that are on their way. Everything else is a cursor over the table: a row beyond the cursor
@@ -15,7 +15,7 @@ from .outbox import Outbox
 from .ranges import Range, RangeSet
 
 BACKFILL_AFTER_MS = 10_000
-"""A reading first sent later than this after it was read is marked as backfill (design 2.2)."""
+"""A reading first sent later than this after it was read is marked as backfill (contracts.md 2.2)."""
 
 OVERDUE_S = 10.0
 """Unconfirmed when something published this much later is confirmed: sent again."""
@@ -321,7 +321,7 @@ class Forwarder:
         self._rewind(1)
 
     def _resend_when_stalled(self, now: Now) -> None:
-        """A safety net beyond design 2.4: when nothing at all is confirmed, no later confirmation can show the loss."""
+        """A safety net beyond contracts.md 2.4: when nothing at all is confirmed, no later confirmation can show the loss."""
         if not self._is_connected or not self._is_taking or not (self._live or self._backlog):
             self._progress_s = now.monotonic_s
         elif now.monotonic_s - self._progress_s >= self._stalled_s:

@@ -1,4 +1,4 @@
-"""How a message gets its number and its timestamp: drafts before, rows after (design 2.2)."""
+"""How a message gets its number and its timestamp: drafts before, rows after (contracts.md 2.2)."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The outbox: every message that must not be lost, numbered without gaps, until the database has it (design 2.4).
+"""The outbox: every message that must not be lost, numbered without gaps, until the database has it (contracts.md 2.4).
 
 It lives in a connection that its owner gives: the gateway's own file (outbox_file.py), or the store of oee and alerts, where
 state and outgoing messages commit in one transaction. Nothing in `Outbox` begins or commits one; the caller does, with
