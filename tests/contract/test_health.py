@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
+from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog, live_answer
 from millrace_contract.testing import ManualClock, free_port
 
 HUNG = """
@@ -58,6 +58,45 @@ def test_live_while_loops_turn_and_not_after_a_minute_of_silence(clock: ManualCl
     assert (code, json.loads(body)["silent"]) == (503, ["poller"])
     beats.retire("poller")
     assert _get(f"{url}/health/live")[0] == 200
+
+
+def test_a_step_that_fails_for_a_minute_is_unhealthy_and_says_why_until_it_works(
+    clock: ManualClock, server: tuple[Heartbeats, str]
+) -> None:
+    beats, url = server
+    step = beats.step("commit")
+    step.failed("no column named prev")
+    for _ in range(6):
+        clock.advance(10)
+        step.failed("no such column: prev")
+    assert _get(f"{url}/health/live")[0] == 200
+    clock.advance(1)
+    code, body = _get(f"{url}/health/live")
+    assert code == 503
+    assert json.loads(body)["failing"] == {"commit": "fails since 2025-10-09T08:53:20.000Z: no such column: prev"}
+    step.done()
+    assert _get(f"{url}/health/live")[0] == 200
+
+
+def test_a_step_whose_needs_are_away_is_healthy_however_long(clock: ManualClock) -> None:
+    beats = Heartbeats(clock)
+    step = beats.step("store")
+    for _ in range(30):
+        step.failed("InfluxDB answers 401")
+        clock.advance(40)
+        step.away()
+        clock.advance(3600)
+        assert live_answer(beats)[0] == 200
+
+
+def test_a_step_that_is_not_tried_any_more_is_not_known_to_fail(clock: ManualClock) -> None:
+    beats = Heartbeats(clock)
+    step = beats.step("read back")
+    step.failed("InfluxDB answers 401")
+    clock.advance(300)
+    assert live_answer(beats)[0] == 503
+    clock.advance(301)
+    assert live_answer(beats)[0] == 200
 
 
 def test_readiness_names_what_is_missing_and_metrics_are_there(server: tuple[Heartbeats, str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from millrace_contract.errors import Unavailable
 from millrace_contract.language.messages import Status, encode
 from millrace_contract.plant import PlantModel, load_plant
+from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import BadLines, Failing, PartialWrite, Refused
 from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.testing import ManualClock
@@ -70,6 +71,7 @@ class Bench:
         self.confirmed: list[Confirmation] = []
         self.acknowledged: list[int] = []
         self.reports: list[bool] = []
+        self.heartbeats = Heartbeats(self.clock)
         self.arrived = 0
         storage = Storage(self.database, self.clock, patience_s=3.0, wait=self.clock.advance, beat=lambda: None)
         self.writer = Writer(
@@ -83,6 +85,7 @@ class Bench:
             acknowledge=lambda messages: self.acknowledged.extend(one.mid for one in messages if one.qos),
             status_changed=lambda: self.reports.append(self.writer.taking.taking),
             decoder=lambda: self.decoder,
+            heartbeats=self.heartbeats,
         )
 
     def arrive(self, body: bytes, device: str = "D-0", topic: str | None = None) -> Arrival:
@@ -205,6 +208,36 @@ def test_a_wrong_token_keeps_everything_and_says_so(bench: Bench, message: Messa
     assert bench.confirmed == []
     assert bench.keeping.spool.count == 1
     assert bench.writer.problems == ["the database takes no data: InfluxDB answers 401: unauthorized"]
+
+
+def test_a_token_that_is_refused_for_a_minute_is_unhealthy_and_a_database_that_is_away_for_a_day_is_not(bench: Bench) -> None:
+    bench.database.trouble = Refused("InfluxDB answers 401: unauthorized")
+    for _ in range(13):
+        bench.writer.turn([])
+        bench.clock.advance(5)
+    assert list(bench.heartbeats.failing()) == ["store"]
+    assert "401: unauthorized" in bench.heartbeats.failing()["store"]
+    bench.database.trouble = Unavailable("InfluxDB does not answer")
+    for _ in range(24):
+        bench.writer.turn([])
+        bench.clock.advance(3600)
+        assert not bench.heartbeats.failing()
+
+
+def test_a_weekend_without_messages_is_healthy(bench: Bench) -> None:
+    bench.writer.turn([])
+    bench.clock.advance(60 * 3600)
+    bench.writer.turn([])
+    assert not bench.heartbeats.failing()
+
+
+def test_messages_that_cannot_be_stored_for_a_minute_are_a_fault_of_our_own(bench: Bench, message: Message) -> None:
+    for second in range(63):
+        bench.writer.turn(
+            [bench.arrive(b'{"timestamp": 1, "stream": "edge-1.a", "seq": %d}' % (100 * second + n)) for n in range(100)]
+        )
+        bench.clock.advance(1)
+    assert "not storable" in bench.heartbeats.failing()["decode"]
 
 
 def test_a_full_spool_is_told_in_the_ledger_of_the_database(tmp_path: Path, plant: PlantModel, message: Message) -> None:

@@ -103,6 +103,7 @@ class Engine:
         self._inbox = inbox
         self._clock = clock
         self._heartbeats = heartbeats
+        self._committing = heartbeats.step("commit")
         self._changed = changed
         self._topics = Topics(plant.root)
         self._forwarder = Forwarder(outbox, session.publish, window=BACKLOG_WINDOW, live_limit=LIVE_LIMIT)
@@ -179,6 +180,7 @@ class Engine:
                 now = self._now()
                 commands = self._inbox.take_items()
                 continue
+            self._committing.done()
             if self._disk_problem is not None:
                 _log.info("store_writable_again")
                 self._disk_problem = None
@@ -285,6 +287,7 @@ class Engine:
         if self._disk_problem is None:
             _log.error("store_not_writable", reason=str(error))
         self._disk_problem = str(error)
+        self._committing.failed(str(error))
         self._show_figures()
         self._watch = Watch(self._plant, self._watched, self._store.load())
         self._event_seq = self._store.last_event_seq()

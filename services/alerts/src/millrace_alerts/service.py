@@ -68,7 +68,7 @@ class Service:
         self._clock = clock or SystemClock()
         self._plant = accepted.model.plant
         self._topics = Topics(self._plant.root)
-        self._heartbeats = Heartbeats()
+        self._heartbeats = Heartbeats(self._clock)
         self._watchdog = Watchdog(self._heartbeats)
         self._bell = Bell()
         self._socket = socket.socket()
@@ -97,6 +97,7 @@ class Service:
             Status(service=SERVICE, instance=settings.instance, alive=True),
             self._collect,
             self._clock,
+            heartbeats=self._heartbeats,
         )
         self._engine.start()
         self._session.start()

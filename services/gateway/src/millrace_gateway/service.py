@@ -76,6 +76,7 @@ class Gateway:
         self._clock = clock
         self._heartbeats = Heartbeats(clock)
         self._watchdog = Watchdog(self._heartbeats)
+        self._commit_step = self._heartbeats.step("commit")
         self._uplink = Uplink(
             settings, accepted.model, clock, lambda: self._heartbeats.beat("outbox"), on_session=self._report_everything
         )
@@ -86,6 +87,7 @@ class Gateway:
             Status(service=SERVICE, instance=settings.instance, alive=True),
             self._collect,
             clock,
+            heartbeats=self._heartbeats,
         )
         self._pollers: list[ConnectionPoller] = []
         self._learned: dict[str, LearnedDevice] = {}
@@ -153,6 +155,7 @@ class Gateway:
         refreshed_s = kept_s = self._clock.monotonic_s()
         while not stopping.is_set():
             self._heartbeats.beat("poller")
+            self._commit_step.take(self._uplink.outbox.stats().disk_problem)
             self._show_metrics()
             if self._clock.monotonic_s() - refreshed_s >= COMMS_REFRESH_S:
                 refreshed_s = self._clock.monotonic_s()

@@ -71,7 +71,7 @@ class IngestService:
             buffer_bytes=settings.ingest_buffer_mb * MB,
         )
         base = Status(service=SERVICE, instance=settings.instance, alive=True, taking=False)
-        self._status = StatusReporter(self._session, self._topics, base, self._collect, self._clock)
+        self._status = StatusReporter(self._session, self._topics, base, self._collect, self._clock, heartbeats=self._heartbeats)
         self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
         self._watchdog = Watchdog(self._heartbeats)
 
@@ -129,6 +129,7 @@ class IngestService:
             confirm=self._confirm,
             acknowledge=self._acknowledge,
             status_changed=self._report,
+            heartbeats=self._heartbeats,
             decoder=lambda: self._watch.decoder,
             is_alone=not self._settings.ingest_share_group,
         )

@@ -14,6 +14,7 @@ from millrace_contract.language.messages import Status
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, ledger_line
 from millrace_contract.language.topics import Kind
 from millrace_contract.runtime.clock import Clock
+from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Refused
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.session import Received
@@ -56,6 +57,7 @@ class Writer:
         acknowledge: Callable[[Iterable[Received]], None],
         status_changed: Callable[[], None],
         decoder: Callable[[], Decoder],
+        heartbeats: Heartbeats,
         is_alone: bool = True,
     ) -> None:
         """`confirm`, `acknowledge` and `status_changed` must not block. `decoder` gives that of the present plant model.
@@ -79,6 +81,9 @@ class Writer:
         self._ledger_due_s = 0.0
         self._replay_due_s = 0.0
         self._disk_problem: str | None = None
+        self._storing = heartbeats.step("store")
+        self._parking = heartbeats.step("keep")
+        self._judging = heartbeats.step("decode")
 
     def turn(self, arrivals: Sequence[Arrival]) -> None:
         """Settles the arrivals, then does a little of what waits on disk."""
@@ -145,6 +150,7 @@ class Writer:
         """Puts on disk what belongs there. Identities of dead letters that are safe now."""
         if self.fuse.observe(found.held + found.held_bad, found.held_bad, self._clock.monotonic_s()):
             self._log_fuse()
+        self._judging.take(self._fuse_text() if self.fuse.blown else None)
         parked = [(arrival, bad) for arrival, bad in found.bad if bad.identity is None or not self.fuse.blown]
         letters = [letter_of(arrival, bad) for arrival, bad in parked]
         spooled = [Spooled(one.message.topic, one.message.payload, one.received_ms, device) for one, device in found.unheld]
@@ -256,17 +262,23 @@ class Writer:
 
     def _failed(self, problem: Unavailable | Refused) -> None:
         retry_after_s = problem.retry_after_s if isinstance(problem, Unavailable) else None
+        if isinstance(problem, Refused):
+            self._storing.failed(str(problem))
+        else:
+            self._storing.away()
         if self.taking.failed(str(problem), self._clock.monotonic_s(), retry_after_s):
             log = _log.error if isinstance(problem, Refused) else _log.warning
             log("database_takes_no_data", problem=str(problem))
             self._status_changed()
 
     def _wrote(self, *, is_probe: bool = False) -> None:
+        self._storing.done()
         if self.taking.wrote(is_probe=is_probe):
             _log.info("database_takes_data")
             self._status_changed()
 
     def _disk(self, problem: str | None) -> None:
+        self._parking.take(problem)
         if problem == self._disk_problem:
             return
         self._disk_problem = problem

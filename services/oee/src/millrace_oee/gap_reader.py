@@ -53,6 +53,7 @@ class GapReader:
         self._influx = influx
         self._answer = answer
         self._heartbeats = heartbeats
+        self._step = heartbeats.step("read back")
         self._requests: deque[Request] = deque()
         self._wanted = threading.Event()
         self._stopping = False
@@ -89,9 +90,15 @@ class GapReader:
     def _read(self, request: Request) -> Answer:
         try:
             messages = list(read_messages(self._influx, request.machine, request.from_ms, request.to_ms))
-        except (Unavailable, Refused, QueryFailed) as error:
+        except Unavailable as error:
+            self._step.away()
             self._tell(str(error))
             return Answer(request, problem=str(error))
+        except (Refused, QueryFailed) as error:
+            self._step.failed(str(error))
+            self._tell(str(error))
+            return Answer(request, problem=str(error))
+        self._step.done()
         self._tell(None)
         return Answer(request, messages)
 

@@ -45,7 +45,7 @@ class Service:
         self._database = open_store_file(settings.data / STORE, format_timestamp(clock.now_ms()).replace(":", ""))
         if self._database.set_aside is not None:
             _log.error("store_set_aside", path=str(self._database.set_aside.path), reason=self._database.set_aside.reason)
-        self._heartbeats = Heartbeats()
+        self._heartbeats = Heartbeats(clock)
         self._watchdog = Watchdog(self._heartbeats)
         self._influx = Influx(settings)
         self._inbox = inbox = Intake[Answer](receive_maximum=RECEIVE_MAXIMUM, items_a_batch=1)
@@ -81,7 +81,7 @@ class Service:
             heartbeats=self._heartbeats,
         )
         status = Status(service=SERVICE, instance=settings.instance, alive=True)
-        self._reporter = StatusReporter(self._session, plan.topics, status, self._collect, clock)
+        self._reporter = StatusReporter(self._session, plan.topics, status, self._collect, clock, heartbeats=self._heartbeats)
         self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
 
     def start(self) -> None:

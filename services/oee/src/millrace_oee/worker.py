@@ -101,6 +101,7 @@ class Worker:
         self._inbox = inbox
         self._clock = clock
         self._heartbeats = heartbeats
+        self._committing = heartbeats.step("commit")
         self._rows: list[Row] = []
         with transaction(connection):
             self._store = Store(connection)
@@ -179,6 +180,7 @@ class Worker:
                     return False
                 self._heartbeats.beat("engine")
                 continue
+            self._committing.done()
             if self._disk_problem is not None:
                 _log.info("store_writable_again")
                 self._disk_problem = None
@@ -189,6 +191,7 @@ class Worker:
         if self._disk_problem is None:
             _log.error("store_refuses", problem=str(error))
         self._disk_problem = str(error)
+        self._committing.failed(str(error))
         self._rows = []
         self._engine.reload()
         self._show_figures()

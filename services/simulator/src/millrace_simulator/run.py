@@ -59,6 +59,8 @@ class Simulator:
         )
         self.listeners: list[Listener] = listeners(self.plant, settings.sim_bind, self._clock, _tls(settings))
         self._heartbeats = Heartbeats(self._clock)
+        self._truth_step = self._heartbeats.step("write the truth")
+        self._listen_step = self._heartbeats.step("listen")
         self._wanted = asyncio.Event()
         self._stopping = False
         self._truth_fails = False
@@ -118,8 +120,8 @@ class Simulator:
                 control.begin(fault)
             self.plant.advance(self._clock.now_ms())
             self._flush()
-            for listener in self.listeners:
-                await self._follow(listener)
+            refused = [problem for listener in self.listeners if (problem := await self._follow(listener))]
+            self._listen_step.take(refused[0] if refused else None)
             if now_s - tidied_s >= TIDY_EVERY_S:
                 tidied_s = now_s
                 await self._tidy()
@@ -134,10 +136,12 @@ class Simulator:
         try:
             self._truth.flush(self._clock.now_ms())
         except OSError as error:
+            self._truth_step.failed(str(error))
             if not self._truth_fails:
                 _log.error("truth_not_written", error=str(error))
             self._truth_fails = True
         else:
+            self._truth_step.done()
             self._truth_fails = False
 
     async def _tidy(self) -> None:
@@ -146,11 +150,13 @@ class Simulator:
         except OSError as error:
             _log.warning("truth_not_tidied", error=str(error))
 
-    async def _follow(self, listener: Listener) -> None:
+    async def _follow(self, listener: Listener) -> str | None:
         try:
             await listener.follow_faults()
         except OSError as error:  # Somebody took the port while it was closed: try again at the next tick.
             _log.warning("port_not_reopened", port=listener.port, error=str(error))
+            return f"port {listener.port} cannot be opened again: {error.strerror}"
+        return None
 
 
 def _load(folder: Path) -> tuple[PlantModel, Calendar]:

@@ -14,7 +14,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/health/live")
 def live(context: Ctx) -> Response:
-    """200 while the service's own loops turn; its container is restarted when they do not."""
+    """200 while the service does its own work: its loops turn, and no step of its own has failed for a minute."""
     status, body = live_answer(context.heartbeats)
     return Response(json.dumps(body), status, media_type="application/json")
 

@@ -1,6 +1,6 @@
-"""Health: loops that turn, a watchdog that ends the process when one hangs, and the HTTP answers about it.
+"""Health: loops that turn, steps that work, a watchdog that ends the process when a loop hangs, and the HTTP answers about it.
 
-Healthy means that a service's own loops turn; broker, database and devices belong in `status` and in readiness.
+Healthy means that a service does its own work; a broker, database or device that is away belongs in `status` and in readiness.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..language.times import format_timestamp
 from .clock import Clock, SystemClock
 from .logs import get_logger
 from .metrics import CONTENT_TYPE, exposition
@@ -20,6 +21,12 @@ from .supervisor import tell_supervisor
 
 SILENT_LIMIT_S = 60.0
 """A loop silent for longer ends its process, so that the restart policy acts (contracts.md 4)."""
+
+FAILING_LIMIT_S = 60.0
+"""A step of its own that fails for longer makes a service unhealthy. Nothing ends it: what it holds in memory would be lost."""
+
+UNTRIED_LIMIT_S = 600.0
+"""What was not tried for so long (there was nothing to do) is not known to fail any more."""
 
 Readiness = Callable[[], dict[str, bool]]
 """What the service needs from others, by name, and whether it is there."""
@@ -32,12 +39,66 @@ MAX_BODY_BYTES = 64 * 1024
 _log = get_logger(__name__)
 
 
+class _Failure(NamedTuple):
+    since_s: float
+    since_ms: int
+    last_s: float
+    reason: str
+
+
+class Step:
+    """Whether a thing that the process has to do again and again works. Told by the loop that does it, read by any thread.
+
+    Only what is the process's own counts: `done` when it worked, `failed` when it did not although what it needs answers,
+    `away` when it could not be tried because that does not answer.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failure: _Failure | None = None  # replaced as a whole
+
+    def done(self) -> None:
+        self._failure = None
+
+    def away(self) -> None:
+        """Not to be judged: that a broker or a database is away is said by `status` and readiness."""
+        self._failure = None
+
+    def failed(self, reason: str) -> None:
+        now_s, known = self._clock.monotonic_s(), self._failure
+        if known is None:
+            self._failure = _Failure(now_s, self._clock.now_ms(), now_s, reason)
+        else:
+            self._failure = _Failure(known.since_s, known.since_ms, now_s, reason)
+
+    def take(self, problem: str | None) -> None:
+        """`failed` with a problem, `done` without one."""
+        self.done() if problem is None else self.failed(problem)
+
+    def failing(self, limit_s: float = FAILING_LIMIT_S) -> str | None:
+        """Since when and why, in words, where it has failed for longer than that and is still tried."""
+        failure, now_s = self._failure, self._clock.monotonic_s()
+        if failure is None or now_s - failure.since_s <= limit_s or now_s - failure.last_s > UNTRIED_LIMIT_S:
+            return None
+        return f"fails since {format_timestamp(failure.since_ms)}: {failure.reason}"
+
+
 class Heartbeats:
-    """When each loop of the process last turned. Safe to use from any thread."""
+    """When each loop of the process last turned, and which of its steps fail. Safe to use from any thread."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._last_s: dict[str, float] = {}
+        self._steps: dict[str, Step] = {}
+
+    def step(self, name: str) -> Step:
+        """The step of this name, for the loop that does it."""
+        return self._steps.setdefault(name, Step(self._clock))
+
+    def failing(self) -> dict[str, str]:
+        """The steps that have failed for too long: since when, and why."""
+        found = ((name, step.failing()) for name, step in list(self._steps.items()))
+        return {name: problem for name, problem in found if problem is not None}
 
     def beat(self, loop: str) -> None:
         """Called by a loop on each turn, at least every few seconds; the first call registers it."""
@@ -73,18 +134,23 @@ class Watchdog:
         self._stopped.set()
 
     def _run(self) -> None:
+        known: set[str] = set()
         while not self._stopped.wait(min(5.0, self._limit_s / 4)):
-            if silent := self._heartbeats.silent(self._limit_s):
-                _log.critical("loop_silent", loops=silent, limit_s=self._limit_s)
+            # Twice in a row: where the clock, or the whole machine, leapt, the loops get a turn before they are judged.
+            silent = set(self._heartbeats.silent(self._limit_s))
+            if silent & known:
+                _log.critical("loop_silent", loops=sorted(silent & known), limit_s=self._limit_s)
                 os._exit(70)
+            known = silent
             tell_supervisor("WATCHDOG=1")
 
 
 def live_answer(heartbeats: Heartbeats) -> tuple[int, dict[str, Any]]:
     """Status code and body of /health/live."""
-    silent = heartbeats.silent()
+    silent, failing = heartbeats.silent(), heartbeats.failing()
     ages = {loop: round(age_s, 1) for loop, age_s in heartbeats.ages_s().items()}
-    return (503 if silent else 200), {"live": not silent, "silent": silent, "last_turn_s": ages}
+    is_live = not silent and not failing
+    return (200 if is_live else 503), {"live": is_live, "silent": silent, "failing": failing, "last_turn_s": ages}
 
 
 def ready_answer(readiness: Readiness) -> tuple[int, dict[str, Any]]:

@@ -13,6 +13,7 @@ from ..language.messages import Status, decode, encode
 from ..language.times import format_timestamp
 from ..language.topics import Kind, Topic, Topics
 from .clock import Clock, SystemClock
+from .health import Heartbeats
 from .mqtt.session import Session
 
 INTERVAL_S = 10.0
@@ -27,13 +28,21 @@ class StatusReporter:
     """Publishes the retained status every ten seconds, at once after `now`, and after each reconnect.
 
     `collect` is called on the reporter's thread and returns the status with what only the service knows
-    (taking, configuration, problems, figures); the rest is filled in here.
+    (taking, configuration, problems, figures); the rest is filled in here, and which steps of `heartbeats` fail.
     """
 
     def __init__(
-        self, session: Session, topics: Topics, status: Status, collect: Callable[[Status], Status], clock: Clock | None = None
+        self,
+        session: Session,
+        topics: Topics,
+        status: Status,
+        collect: Callable[[Status], Status],
+        clock: Clock | None = None,
+        *,
+        heartbeats: Heartbeats | None = None,
     ) -> None:
         self._session = session
+        self._heartbeats = heartbeats or Heartbeats(clock)
         self._topic = topics.status(status.service, status.instance)
         self._clock = clock or SystemClock()
         self._base = msgspec.structs.replace(
@@ -70,10 +79,13 @@ class StatusReporter:
             status = msgspec.structs.replace(
                 status,
                 timestamp=format_timestamp(self._clock.now_ms()),
-                problems=[*status.problems, *self._session.notices],
+                problems=[*status.problems, *self._session.notices, *self._unhealthy()],
             )
             self._session.publish(self._topic, encode(status), retain=True)
             self._wanted.wait(INTERVAL_S)
+
+    def _unhealthy(self) -> list[str]:
+        return [f"unhealthy: {step} {problem}" for step, problem in self._heartbeats.failing().items()]
 
 
 class Platform:

@@ -40,6 +40,7 @@ class RollupService:
         self._watch = PlantWatch(settings.config, settings.data)
         topics = Topics(self._watch.plant.root)
         self._heartbeats = Heartbeats(self._clock)
+        self._rolling = self._heartbeats.step("roll up")
         self._influx = Influx(settings, timeout_s=QUERY_TIMEOUT_S)
         self._rollup = RollUp(self._influx, lambda: self._watch.plant, beat=self._beat, begin_ms=begin_ms)
         self._problem: str | None = "nothing rolled up yet"
@@ -51,7 +52,7 @@ class RollupService:
             will=last_will(topics, SERVICE, settings.instance),
         )
         base = Status(service=SERVICE, instance=settings.instance, alive=True)
-        self._status = StatusReporter(self._session, topics, base, self._collect, self._clock)
+        self._status = StatusReporter(self._session, topics, base, self._collect, self._clock, heartbeats=self._heartbeats)
         self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
         self._watchdog = Watchdog(self._heartbeats)
 
@@ -91,9 +92,15 @@ class RollupService:
             self._status.now()
         try:
             more = self._rollup.turn(self._clock.now_ms())
-        except (Unavailable, Refused, QueryFailed) as problem:
+        except Unavailable as problem:
+            self._rolling.away()
             self._trouble(str(problem))
-            return self._backoff.next_s(problem.retry_after_s if isinstance(problem, Unavailable) else None)
+            return self._backoff.next_s(problem.retry_after_s)
+        except (Refused, QueryFailed) as problem:
+            self._rolling.failed(str(problem))
+            self._trouble(str(problem))
+            return self._backoff.next_s()
+        self._rolling.done()
         self._trouble(None)
         self._backoff.reset()
         for name, value in self._figures().items():
