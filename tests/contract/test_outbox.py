@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from millrace_contract.language.messages import ContextEvent, Ledger, decode, numbered
 from millrace_contract.language.streams import Stamp, clock_steps
 from millrace_contract.store_forward.losses import Loss, ledger_encoder
-from millrace_contract.store_forward.numbering import Chain, Draft, Row, SteppedBack, next_timestamp, spliced
+from millrace_contract.store_forward.numbering import Chain, Draft, Row, SteppedBack, next_timestamp
 from millrace_contract.store_forward.outbox import EncodingFailed, Outbox, WrongSender
 from millrace_contract.store_forward.outbox_file import OutboxFile
 from millrace_contract.store_forward.sqlite import Damaged, DiskRefused, InUse, transaction
@@ -264,13 +264,6 @@ def test_message_without_device_has_no_clock(outbox: Outbox) -> None:
 
 
 # Encoding
-
-
-@pytest.mark.parametrize("payload", [b"{}", b'{"a":1}'])
-@pytest.mark.parametrize("prev", [None, 3])
-def test_number_is_spliced_into_json(payload: bytes, prev: int | None) -> None:
-    message = json.loads(spliced(payload)(Stamp("g.1", 7, prev, 0, is_uncertain=False)))
-    assert message == {**json.loads(payload), "stream": "g.1", "seq": 7, **({} if prev is None else {"prev": prev})}
 
 
 def test_numbered_message_carries_its_stamp(outbox: Outbox) -> None:

@@ -13,6 +13,8 @@ from millrace_gateway import registers
 from millrace_gateway.decoder import BlockDecoder, Snapshot
 from millrace_gateway.registers import BCD_TYPES, EPOCH_TYPES, FLOAT_TYPES, NUMBER_TYPES, ORDERS
 
+from .device_bytes import encode_bits, encode_number, encode_text
+
 
 def signal(name: str, address: int, type_name: str, **more: Any) -> Signal:
     return Signal.model_validate({"name": name, "address": address, "type": type_name, **more})
@@ -33,10 +35,10 @@ def test_gaps_and_mixed_orders_in_one_block() -> None:
     ]
     payload = (
         struct.pack(">H4x", 1500)
-        + registers.encode_number("float32", "CDAB", 68.5)
-        + registers.encode_number("float64", "DCBA", 1234.5)
+        + encode_number("float32", "CDAB", 68.5)
+        + encode_number("float64", "DCBA", 1234.5)
         + bytes(2)
-        + registers.encode_text("BADC", "O1234", 3)
+        + encode_text("BADC", "O1234", 3)
         + bytes(2)
     )
     snapshot = decode(signals, payload, address=100)
@@ -61,7 +63,7 @@ def test_bits_of_one_register_and_the_register_itself() -> None:
 
 def test_coils_beyond_a_byte() -> None:
     signals = [signal(f"bit{i}", 5 + i, "bit", table="discrete") for i in (0, 7, 8, 12)]
-    snapshot = decode(signals, registers.encode_bits([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]), address=5, count=13)
+    snapshot = decode(signals, encode_bits([1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]), address=5, count=13)
     assert snapshot.readings == {"bit0": 1, "bit7": 0, "bit8": 1, "bit12": 1}
 
 
@@ -120,7 +122,7 @@ def layouts(draw: st.DrawFn) -> tuple[list[Signal], dict[str, registers.Number],
         else:
             low, high = (0, 2**width - 1) if type_name.startswith("u") else (-(2 ** (width - 1)), 2 ** (width - 1) - 1)
             raw = draw(st.integers(low, high))
-        payload += b"\xaa\x55" * gap + registers.encode_number(type_name, order, raw)
+        payload += b"\xaa\x55" * gap + encode_number(type_name, order, raw)
         address += gap
         signals.append(signal(f"s{index}", address, type_name, order=order, scale=scale))
         address += NUMBER_TYPES[type_name].registers

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from millrace_gateway.probe import Candidate, candidates
-from millrace_gateway.registers import encode_number, encode_text
+
+from .device_bytes import encode_number, encode_text
 
 
 def around(payload: bytes) -> dict[int, bytes]:

@@ -45,7 +45,7 @@ def test_list_shows_the_newest_first(run: Run, keeping: Keeping, capsys: pytest.
     assert run("dead-letters", "list") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["id", "last", "came", "times", "device", "code", "reason"]
-    assert [line.split()[0] for line in lines[1:4]] == ["3", "2", "1"]
+    assert [line.split()[0] for line in lines[2:5]] == ["3", "2", "1"]
     assert "no time" in lines[2]
     assert lines[4].startswith("3 shown of 3")
 

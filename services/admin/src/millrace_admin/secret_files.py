@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from millrace_contract.runtime.files import replace_file
+
 # No look-alikes, for people who type; and nothing that a shell, an option, a URL or a configuration file treats specially.
 ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 PASSWORD_LENGTH = 24
@@ -83,18 +85,9 @@ class SecretFiles:
         path = self.path(consumer, name)
         if path.exists() and path.read_text(encoding="utf-8") == content:
             return False
-        fresh = path.with_name(f".{name}.new")
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(content)
-            out.flush()
-            if self._give_away:
-                owner = CONSUMERS[consumer]
-                os.fchown(descriptor, owner.uid, owner.gid)
-            os.fsync(descriptor)
-        fresh.rename(path)
-        _sync_folder(path.parent)
+        user = CONSUMERS[consumer]
+        owner = (user.uid, user.gid) if self._give_away else None
+        replace_file(path, content.encode(), mode=0o400, owner=owner)
         return True
 
     def ensure(self, consumer: str, name: str, make: Callable[[], str] = new_password) -> str:
@@ -104,11 +97,3 @@ class SecretFiles:
             present = make()
             self.write(consumer, name, present + "\n")
         return present
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

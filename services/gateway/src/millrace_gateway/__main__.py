@@ -16,6 +16,7 @@ from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.plant.document import nearest
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
 from millrace_contract.runtime.settings import load_settings
+from millrace_contract.runtime.tables import aligned
 
 from .blocks import FUNCTION_CODES
 from .commission import check_profile, read_around, read_device
@@ -28,7 +29,6 @@ from .probe import Candidate, candidates
 from .scan import LIKELY_PLACES, scan
 from .service import serve
 from .settings import GatewaySettings
-from .tables import aligned
 from .tag_list import profile_from_tags
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 import msgspec
 
 from millrace_contract.plant import Device
+from millrace_contract.runtime.files import replace_file
 from millrace_contract.runtime.logs import get_logger
 
 from .blocks import Gap
@@ -53,10 +53,5 @@ def known_of(learned: Mapping[str, LearnedDevice], device: Device) -> LearnedDev
 
 
 def save_learned(data: Path, learned: Mapping[str, LearnedDevice]) -> None:
-    """Replace the file; a kill at any instant leaves the old one or the new one. Raises OSError."""
-    fresh = data / f"{FILE_NAME}.new"
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(dict(sorted(learned.items())))))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(data / FILE_NAME)
+    """Raises OSError."""
+    replace_file(data / FILE_NAME, msgspec.json.format(msgspec.json.encode(dict(sorted(learned.items())))))

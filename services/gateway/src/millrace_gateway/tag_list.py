@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.language.assets import signal_problem
-from millrace_contract.plant import Signal
+from millrace_contract.plant import Signal, references
 
 from .registers import TEXT_BYTES
 
@@ -84,7 +84,6 @@ UNITS: Final[dict[str, str]] = {
     "rpm": "1/min", "1/min": "1/min", "u/min": "1/min", "pcs": "{part}", "parts": "{part}", "m³/h": "m3/h", "l/min": "L/min",
     "sec": "s", "hours": "h", "percent": "%",
 }  # fmt: skip
-REFERENCE_TABLES: Final = {"0": "coil", "1": "discrete", "3": "input", "4": "holding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +221,7 @@ def _place(cells: Mapping[str, str]) -> tuple[str, int, int | None]:
     if column == "reference":
         if not re.fullmatch(r"[0134]\d{4,5}", digits):
             raise _Unclear(column, f"{cells[column]!r} is no reference number like 40011 or 400011")
-        meant, number = REFERENCE_TABLES[digits[0]], int(digits[1:])
+        meant, number = references.TABLES[digits[0]], int(digits[1:])
         if table not in (None, meant):
             raise _Unclear(column, f"{digits} is in the {meant} table, but the row says {table}")
         return _zero_based(meant, number, column, bit)
@@ -232,9 +231,8 @@ def _place(cells: Mapping[str, str]) -> tuple[str, int, int | None]:
         return _zero_based(table, number, column, bit)
     if not 0 <= number <= 0xFFFF:
         raise _Unclear(column, f"{number} is no address: 0 to 65535")
-    base = {"holding": 40_001, "input": 30_001}.get(table)
-    if base is not None and base <= number < base + 9_999:
-        raise _Unclear(column, f"{number} looks like a reference number: name the column reference, or write {number - base}")
+    if (meant_number := references.meant_address(table, number)) is not None:
+        raise _Unclear(column, f"{number} looks like a reference number: name the column reference, or write {meant_number}")
     return table, number, bit
 
 

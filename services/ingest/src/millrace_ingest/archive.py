@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from millrace_contract.language.points import MEASUREMENTS
+from millrace_contract.runtime.files import sync_folder
 
 _NAME = re.compile(r"(?P<bucket>\w+)\.(?P<day>\d{4}-\d{2}-\d{2})\.(?P<instance>[A-Za-z0-9_-]+)\.(?P<part>\d+)\.lp\.gz")
 _DEVICE = re.compile(rb"(?P<measurement>(?:\\.|[^\\, ])+)(?:,(?:\\.|[^\\, ])+)*?,device=(?P<device>(?:\\.|[^\\, ])+)")
@@ -91,11 +92,7 @@ class Archive:
             part += 1
         file = path.open("xb")
         self._open[bucket] = _Open(day, file)
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._folder)
         return file
 
     def _forget(self, bucket: str) -> None:

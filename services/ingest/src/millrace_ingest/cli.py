@@ -15,6 +15,7 @@ from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL
+from millrace_contract.runtime.tables import aligned
 
 from .dead_letters import DeadLetters, ParkedLetter, Selection
 from .disk import Disk, open_beside_service
@@ -67,10 +68,8 @@ def _list(letters: DeadLetters, arguments: argparse.Namespace) -> int:
     if not found:
         print("no dead letters" if not letters.count else "no dead letter matches")
         return EXIT_WELL
-    _print_table(
-        ("id", "last came", "times", "device", "code", "reason"),
-        [(str(one.id), format_timestamp(one.last_ms), str(one.times), one.device or "-", one.code, one.reason) for one in found],
-    )
+    rows = [(one.id, format_timestamp(one.last_ms), one.times, one.device or "-", one.code, one.reason) for one in found]
+    print(aligned(("id", "last came", "times", "device", "code", "reason"), rows))
     print(f"{len(found)} shown of {letters.count}; `dead-letters show ID` shows one, `dead-letters replay` sends them again")
     return EXIT_WELL
 
@@ -153,12 +152,6 @@ def _payload(payload: bytes) -> dict[str, str]:
 def _print_json(rows: Iterable[dict[str, Any]]) -> None:
     for row in rows:
         print(json.dumps(row, ensure_ascii=False))
-
-
-def _print_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head) - 1)]
-    for row in [head, *rows]:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)), row[-1]]))
 
 
 def _data_problem(folder: Path) -> Problem:

@@ -6,13 +6,13 @@ confirmed: its gateway would send it again for ever.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from millrace_contract.plant.model import PlantModel
+from millrace_contract.runtime.files import replace_file
 
 FILE = "known-devices.json"
 
@@ -43,10 +43,5 @@ def load_known(folder: Path) -> dict[str, Known]:
 
 
 def save_known(folder: Path, known: Mapping[str, Known]) -> None:
-    """A kill leaves the old file or the new one. Raises OSError."""
-    fresh = folder / f"{FILE}.new"
-    with fresh.open("wb") as out:
-        out.write(msgspec.json.encode(known))
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.replace(folder / FILE)
+    """Raises OSError."""
+    replace_file(folder / FILE, msgspec.json.encode(known))

@@ -28,7 +28,7 @@ from .run import TRUTH_FOLDER, Simulator
 from .score import Score
 from .scoring import as_json, take_score, wait_for_clean
 from .settings import HistorySettings, ScoreSettings, SimulatorSettings
-from .terminal import show_score
+from .terminal import score_text
 
 SERVICE = "simulator"
 
@@ -165,7 +165,7 @@ def _score(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps(as_json(score)))
     else:
-        show_score(score)
+        print(score_text(score))
     return EXIT_WELL if score.is_clean else EXIT_NOT_WELL
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from millrace_contract.runtime.files import replace_file
+
 from .faults import Fault
 from .machine import Life
 
@@ -45,7 +47,8 @@ class ServedCounters:
         for device in devices:
             self._value[device] = self._reserved.get(device, 0)
             self._reserved[device] = self._value[device] + BLOCK
-        _replace(self._path, msgspec.json.encode(self._reserved), durable=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self._path, msgspec.json.encode(self._reserved))
 
     def value(self, device: str) -> int:
         return self._value[device] % COUNTER_MODULUS
@@ -59,7 +62,7 @@ class ServedCounters:
         value = self._value[device] + 1
         if value >= self._reserved[device]:
             self._reserved[device] = value + BLOCK
-            _replace(self._path, msgspec.json.encode(self._reserved), durable=True)
+            replace_file(self._path, msgspec.json.encode(self._reserved))
         self._value[device] = value
 
 
@@ -82,22 +85,5 @@ def load_snapshot(path: Path, seed: int, speed: float) -> Snapshot:
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:
-    _replace(path, msgspec.json.encode(snapshot), durable=False)
-
-
-def _replace(path: Path, content: bytes, *, durable: bool) -> None:
-    """A kill at any instant leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-    fresh.rename(path)
-    if durable:
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    replace_file(path, msgspec.json.encode(snapshot), durable=False)

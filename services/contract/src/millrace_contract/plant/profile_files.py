@@ -9,6 +9,7 @@ from ..language.assets import signal_problem
 from ..language.points import LEAVES, PACKML_CODES
 from .document import Document, nearest, read_document
 from .profile import BIT_TABLES, EVERY_GROUP, HALVES, OeeSignals, Profile, Signal
+from .references import meant_address
 
 
 def load_profiles(folder: Path) -> tuple[dict[str, Profile], list[Document]]:
@@ -41,7 +42,7 @@ def _check(profile: Profile, document: Document) -> None:
                 (*path, "group"), f"{signal.group!r} is not one of the profile's groups: {known}, or '*' for every group"
             )
         for key, address in (("address", signal.address), ("scale_register", signal.scale_register)):
-            if profile.addresses == "checked" and (plain := _reference_number(signal.table, address)) is not None:
+            if profile.addresses == "checked" and (plain := meant_address(signal.table, address)) is not None:
                 document.problem(
                     (*path, key),
                     f"{key} {address} looks like a reference number; use {plain}, "
@@ -57,14 +58,6 @@ def _check(profile: Profile, document: Document) -> None:
     _check_atomic(profile, document)
     _check_barriers(profile, document)
     _check_oee(profile, document)
-
-
-def _reference_number(table: str, address: int | None) -> int | None:
-    """The protocol address that was probably meant by 4xxxx or 3xxxx, or None where the address is plausible."""
-    base = {"holding": 40_001, "input": 30_001, "discrete": 10_001}.get(table)
-    if base is None or address is None or not base <= address < base + 9_999:
-        return None
-    return address - base
 
 
 def _check_scale_registers(profile: Profile, document: Document) -> None:

@@ -26,16 +26,6 @@ class Reason(Strict):
 class Reasons(Strict):
     reasons: dict[str, Reason] = Field(min_length=1)
 
-    def leaf_of(self, path: str) -> StopLeaf:
-        """The leaf of a reason given as `mechanical/jam`. Raises KeyError for an unknown path."""
-        leaf: StopLeaf = "unplanned_stop"
-        level = self.reasons
-        for key in path.split("/"):
-            reason = level[key]
-            leaf = reason.leaf or leaf
-            level = reason.children
-        return leaf
-
 
 def load_reasons(folder: Path) -> Reasons:
     """Raises ConfigurationProblems with every problem of reasons.yaml."""

@@ -53,14 +53,3 @@ def next_timestamp(chain: Chain | None, created_ms: int) -> tuple[int, bool]:
     if chain.peak_ms - created_ms > CLOCK_STEP_LIMIT_MS:
         raise SteppedBack
     return chain.last_ms + 1, created_ms < chain.peak_ms
-
-
-def spliced(payload: bytes) -> Callable[[Stamp], bytes]:
-    """`Draft.encode` for a JSON object that is encoded already: stream, seq and prev are put before its closing brace."""
-
-    def encode_with_number(stamp: Stamp) -> bytes:
-        head = payload[:-1] if payload == b"{}" else payload[:-1] + b","
-        prev = b"" if stamp.prev is None else b',"prev":%d' % stamp.prev
-        return head + b'"stream":"%s","seq":%d%s}' % (stamp.stream.encode(), stamp.seq, prev)
-
-    return encode_with_number
