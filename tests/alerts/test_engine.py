@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from millrace_alerts.store import Reader, Store
+from millrace_contract.store_forward.store_file import StoreRefused
 from millrace_contract.testing import wait_until
 
 from .conftest import Running
+from .plantfiles import START_MS
 from .test_api import ANNA, HOT, problem
 
 
@@ -44,11 +46,11 @@ def test_events_can_be_neither_changed_nor_deleted(running: Running) -> None:
 
 
 def test_store_of_a_newer_program_is_refused_in_words(tmp_path: Path) -> None:
-    store = Store(tmp_path / "alerts.db", "now")
+    store = Store(tmp_path / "alerts.db", START_MS)
     store.connection.execute("PRAGMA user_version = 99")
     store.close()
-    with pytest.raises(Exception, match="version 99"):
-        Store(tmp_path / "alerts.db", "now")
+    with pytest.raises(StoreRefused, match="version 99, this program knows versions up to 1: start the newer"):
+        Store(tmp_path / "alerts.db", START_MS)
 
 
 def test_reader_sees_only_what_is_committed(running: Running) -> None:

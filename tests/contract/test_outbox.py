@@ -17,9 +17,10 @@ from millrace_contract.language.messages import ContextEvent, Ledger, decode, nu
 from millrace_contract.language.streams import Stamp, clock_steps
 from millrace_contract.store_forward.losses import Loss, ledger_encoder
 from millrace_contract.store_forward.numbering import Chain, Draft, Row, SteppedBack, next_timestamp
-from millrace_contract.store_forward.outbox import EncodingFailed, Outbox, WrongSender
-from millrace_contract.store_forward.outbox_file import OutboxFile
-from millrace_contract.store_forward.sqlite import Damaged, DiskRefused, InUse, transaction
+from millrace_contract.store_forward.outbox import OUTBOX_STEPS, EncodingFailed, Outbox, WrongSender
+from millrace_contract.store_forward.outbox_file import OUTBOX_STORE, OutboxFile
+from millrace_contract.store_forward.sqlite import Damaged, DiskRefused, transaction
+from millrace_contract.store_forward.store_file import InUse, StoreKind, open_in_memory, open_store
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, lost_numbers, numbers, open_at, telemetry
 
 DAY_MS = 86_400_000
@@ -104,14 +105,13 @@ def test_encoder_that_fails_leaves_nothing_behind(outbox: Outbox) -> None:
 
 
 def test_outbox_shares_the_transaction_of_its_owners_store(tmp_path: Path) -> None:
-    connection = sqlite3.connect(tmp_path / "oee.db")  # with Python's own, older way of transactions
-    connection.execute("CREATE TABLE state (value INTEGER)")
+    kind = StoreKind("a store", (("CREATE TABLE IF NOT EXISTS state (value INTEGER)", *OUTBOX_STEPS[0]),))
+    connection = open_store(kind, tmp_path / "oee.db", EPOCH_MS).connection
     outbox = Outbox(connection, "oee-1", ledger_topic=LEDGER, encode_loss=ledger_encoder("oee", "1"))
-    assert not connection.in_transaction
-    with connection:
+    with transaction(connection):
         connection.execute("INSERT INTO state VALUES (1)")
         outbox.append([telemetry(None)])
-    with suppress(_Undo), connection:
+    with suppress(_Undo), transaction(connection):
         connection.execute("INSERT INTO state VALUES (2)")
         outbox.append([telemetry(None)])
         raise _Undo
@@ -192,7 +192,7 @@ def test_ties_in_a_row_are_no_step_of_the_clock() -> None:
 
 @given(st.lists(st.integers(-90_000, 200_000), min_size=1, max_size=40))
 def test_timestamps_of_a_device_strictly_increase_within_a_stream(steps: list[int]) -> None:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection = open_in_memory(OUTBOX_STORE)
     outbox = Outbox(connection, SENDER, ledger_topic=LEDGER, encode_loss=ledger_encoder("gateway", "1"))
     now_ms, rows = EPOCH_MS, list[Row]()
     for step_ms in steps:
@@ -405,10 +405,8 @@ def _garbage(path: Path) -> None:
     path.write_bytes(b"not a database at all" * 1000)
 
 
-def _foreign(path: Path) -> None:
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE diary (entry TEXT)")
-    connection.close()
+def _empty(path: Path) -> None:
+    path.touch()
 
 
 def _broken_page(path: Path) -> None:
@@ -457,10 +455,14 @@ def test_adoption_that_the_disk_refuses_is_tried_again(tmp_path: Path, monkeypat
         patch.setattr(Outbox, "adopt", full)
         with pytest.raises(DiskRefused):
             open_at(path)
-    assert path.read_bytes() == spoiled
+    [aside] = tmp_path.glob("outbox.db.set-aside-*")
+    assert aside.read_bytes() == spoiled
     file = open_at(path)
+    assert file.set_aside is not None
+    assert file.set_aside.path == aside
     assert file.adopted > 10
     file.close()
+    assert open_at(path).set_aside is None
 
 
 def test_removed_file_is_written_anew(tmp_path: Path) -> None:
@@ -478,7 +480,7 @@ def test_removed_file_is_written_anew(tmp_path: Path) -> None:
     file.close()
 
 
-@pytest.mark.parametrize("spoil", [_garbage, _foreign, _broken_page, _cut_short])
+@pytest.mark.parametrize("spoil", [_garbage, _empty, _broken_page, _cut_short])
 def test_unusable_file_is_set_aside_and_work_goes_on(tmp_path: Path, spoil: Any) -> None:
     path = tmp_path / "outbox.db"
     spoil(path)

@@ -25,7 +25,8 @@ from millrace_contract.store_forward.outbox_figures import Limits, SenderStats
 from millrace_contract.store_forward.ranges import merge_ranges
 from millrace_contract.store_forward.reserve import Reserve
 from millrace_contract.store_forward.sender import OutboxSender
-from millrace_contract.store_forward.sqlite import DiskRefused, InUse, transaction
+from millrace_contract.store_forward.sqlite import DiskRefused, transaction
+from millrace_contract.store_forward.store_file import InUse
 from millrace_contract.testing import Broker, ManualClock, wait_until
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, numbers, open_at, telemetry
 from millrace_contract.testing.uplinks import CountingIngest, SessionType, Uplink

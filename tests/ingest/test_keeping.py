@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace_contract.errors import ConfigurationProblems
-from millrace_contract.store_forward.sqlite import InUse
+from millrace_contract.store_forward.store_file import InUse, StoreRefused
 from millrace_ingest.dead_letters import DeadLetter, Selection
 from millrace_ingest.disk import FILE_NAME, open_beside_service
 from millrace_ingest.keeping import Changes, Keeping, Limits, open_keeping
@@ -129,8 +128,11 @@ def test_a_damaged_file_is_set_aside_and_noted(tmp_path: Path) -> None:
     keeping, set_aside = open_keeping(tmp_path, ROOMY, now_ms=5)
     assert set_aside is not None
     assert set_aside.path.read_bytes().startswith(b"this is no database")
-    assert keeping.apply(Changes(), 0)
-    assert [loss.cause for loss in lost(keeping)] == ["store_damaged"]
+    [loss] = lost(keeping)
+    assert (loss.cause, loss.count, loss.ledger(5, "ingest", "1").at_least) == ("store_set_aside", 0, True)
+    keeping.close()
+    again, set_aside = open_keeping(tmp_path, ROOMY, now_ms=6)
+    assert (set_aside, len(lost(again))) == (None, 1)
 
 
 def test_a_file_of_a_later_version_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_a_file_of_a_later_version_is_refused_and_left_alone(tmp_path: Path) -> 
     with sqlite3.connect(tmp_path / FILE_NAME) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(ConfigurationProblems, match="later version"):
+    with pytest.raises(StoreRefused, match=r"version 99, this program knows versions up to 1: start the newer version"):
         opened(tmp_path)
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from millrace_contract.language.messages import encode
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import parse_timestamp
-from millrace_contract.store_forward.sqlite import DiskRefused, open_store_file, transaction
+from millrace_contract.store_forward.sqlite import DiskRefused, transaction
+from millrace_contract.store_forward.store_file import open_store
 from millrace_oee.engine import Engine
 from millrace_oee.plan import Plan, load_plan
 from millrace_oee.results import Results
-from millrace_oee.store import Store, connect_in_memory
+from millrace_oee.store import OEE_STORE, Store, connect_in_memory
 
 START_MS = parse_timestamp("2025-10-15T06:00:00Z")
 BATCHES = [range(start, start + 600) for start in range(0, 7800, 600)]
@@ -46,7 +47,7 @@ def test_rolled_back_work_done_again_gives_the_same_results(plant_folder: Callab
     for seconds in BATCHES:
         _apply(plan, engine, seconds)
 
-    connection = open_store_file(tmp_path / "oee.db", "now").connection
+    connection = open_store(OEE_STORE, tmp_path / "oee.db", START_MS).connection
     with transaction(connection):
         refused_results = Results(connection, lambda _topic, _message: None)
         refused = Engine(plan, Store(connection), refused_results)

@@ -18,14 +18,14 @@ from millrace_contract.runtime.lifecycle import EXIT_WELL, add_common_arguments,
 from millrace_contract.runtime.logs import configure_logs, get_logger
 from millrace_contract.runtime.settings import load_settings
 from millrace_contract.store_forward.outbox import WrongSender
-from millrace_contract.store_forward.sqlite import DiskRefused, InUse
+from millrace_contract.store_forward.sqlite import DiskRefused
+from millrace_contract.store_forward.store_file import InUse
 
 from .event_file import read_event_file
 from .replay import Replay
 from .rules import Limit, watched_rules
 from .service import SERVICE, Service, load_configuration
 from .settings import AlertsSettings
-from .store import ForeignStore
 from .tune import Verdict, candidates, judge, recorded_readings, span_ms
 
 _log = get_logger(__name__)
@@ -72,7 +72,7 @@ def _run(given: argparse.Namespace) -> int:
     service = Service(settings, accepted)
     try:
         service.start()
-    except (OSError, DiskRefused, InUse, ForeignStore, WrongSender) as error:
+    except (OSError, DiskRefused, InUse, WrongSender) as error:
         where = f"MILLRACE_HTTP_HOST and MILLRACE_HTTP_PORT ({settings.http_host}:{settings.http_port})"
         place = where if isinstance(error, OSError) else f"MILLRACE_DATA ({settings.data})"
         raise ConfigurationProblems([Problem("environment", 0, place, str(error))]) from error

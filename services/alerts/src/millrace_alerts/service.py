@@ -9,7 +9,6 @@ import msgspec
 import uvicorn
 
 from millrace_contract.language.messages import Status
-from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import Topics
 from millrace_contract.plant import AlertRule, PlantModel, load_alert_rules, load_plant
 from millrace_contract.plant.accepted import Accepted
@@ -22,7 +21,7 @@ from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Session
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.store_forward.losses import ledger_encoder
-from millrace_contract.store_forward.outbox import Outbox
+from millrace_contract.store_forward.outbox_file import outbox_in
 
 from .api.app import create_app
 from .api.bell import Bell
@@ -60,7 +59,7 @@ def load_configuration(folder: Path) -> Configuration:
 
 
 class Service:
-    """Start and stop once. `start` raises OSError for a port in use, DiskRefused or InUse for the store's file."""
+    """Start and stop once. `start` raises OSError for a port in use, DiskRefused, InUse or StoreRefused for the store's file."""
 
     def __init__(self, settings: AlertsSettings, accepted: Accepted[Configuration], clock: Clock | None = None) -> None:
         self._settings = settings
@@ -84,8 +83,7 @@ class Service:
         settings = self._settings
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((settings.http_host, settings.http_port))
-        now_text = format_timestamp(self._clock.now_ms()).replace(":", "")
-        self._store = Store(settings.data / "alerts.db", now_text)
+        self._store = Store(settings.data / "alerts.db", self._clock.now_ms())
         if self._store.set_aside is not None:
             _log.error("store_set_aside", path=str(self._store.set_aside.path), reason=self._store.set_aside.reason)
         self._tokens = ApiTokens(settings.api_tokens_file, self._clock)
@@ -141,11 +139,12 @@ class Service:
         )
         self._inbox = inbox
         self._watched = watched_rules(self._plant, self._accepted.model.rules)
-        outbox = Outbox(
-            self._store.connection,
+        outbox, _ = outbox_in(
+            self._store.database,
             sender,
             ledger_topic=self._topics.ledger(SERVICE, settings.instance),
             encode_loss=ledger_encoder(SERVICE, settings.instance),
+            now_ms=self._clock.now_ms(),
         )
         return Engine(
             plant=self._plant,
@@ -209,5 +208,6 @@ class Service:
                 "outbox_messages": figures.outbox_messages,
                 "queue_messages": figures.queue_messages,
                 "dropped": self._inbox.dropped,
+                "store_set_aside": float(self._store.set_aside is not None),
             },
         )

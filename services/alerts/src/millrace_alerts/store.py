@@ -1,10 +1,9 @@
-"""The store: one SQLite file with the alerts, their events, what was last heard, and the outbox. The only use of sqlite3.
+"""The store: one SQLite file with the alerts, their events, what was last heard, and the outbox.
 
 The engine's thread writes through `Store`; the API reads through `Reader`, with connections of its own. An event, the
 state that it led to and the message that tells of it are committed together, or not at all.
 """
 
-import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,42 +14,47 @@ import msgspec
 
 from millrace_contract.language.messages import AlertEvent, OeeDocument
 from millrace_contract.language.times import parse_timestamp
-from millrace_contract.store_forward.sqlite import open_store_file, transaction
+from millrace_contract.store_forward.outbox import OUTBOX_STEPS
+from millrace_contract.store_forward.sqlite import Connection, connect_to_read, transaction
+from millrace_contract.store_forward.store_file import StoreKind, open_store
 
 from .alert import PRIORITIES, Alert, Description
 from .watch import DeviceRecord, Gateway, Saved
 
-SCHEMA_VERSION = 1
 WINDOWS_KEPT_MS = 40 * 86_400_000
 """Windows of OEE stay this long, for when the database is away; the database has them for good."""
 ANSWERS_KEPT_MS = 2 * 86_400_000
 
-_SCHEMA = """
-CREATE TABLE alert (
-    id TEXT PRIMARY KEY, rule TEXT NOT NULL, line TEXT NOT NULL, device TEXT NOT NULL, title TEXT NOT NULL,
-    class TEXT NOT NULL, priority INTEGER NOT NULL, state TEXT NOT NULL, activated_ms INTEGER NOT NULL, body BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX alert_activated ON alert (activated_ms DESC, id);
-CREATE TABLE event (
-    seq INTEGER PRIMARY KEY, alert TEXT NOT NULL, recorded_ms INTEGER NOT NULL, via TEXT, body BLOB NOT NULL
-);
-CREATE INDEX event_alert ON event (alert, seq);
-CREATE TRIGGER event_is_immutable BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
-CREATE TRIGGER event_is_kept BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
-CREATE TABLE device (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE gateway (instance TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE oee (line TEXT, device TEXT, body BLOB NOT NULL, PRIMARY KEY (line, device)) WITHOUT ROWID;
-CREATE TABLE oee_window (
-    line TEXT, device TEXT, kind TEXT, id TEXT, start_ms INTEGER NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL,
-    PRIMARY KEY (line, device, kind, id)
-) WITHOUT ROWID;
-CREATE INDEX oee_window_start ON oee_window (start_ms);
-CREATE TABLE answer (
-    client TEXT, key TEXT, fingerprint TEXT NOT NULL, created_ms INTEGER NOT NULL,
-    etag TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (client, key)
-) WITHOUT ROWID;
-CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-"""
+_VERSION_1 = (
+    *OUTBOX_STEPS[0],
+    """CREATE TABLE IF NOT EXISTS alert (
+        id TEXT PRIMARY KEY, rule TEXT NOT NULL, line TEXT NOT NULL, device TEXT NOT NULL, title TEXT NOT NULL,
+        class TEXT NOT NULL, priority INTEGER NOT NULL, state TEXT NOT NULL, activated_ms INTEGER NOT NULL, body BLOB NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS alert_activated ON alert (activated_ms DESC, id)",
+    """CREATE TABLE IF NOT EXISTS event (
+        seq INTEGER PRIMARY KEY, alert TEXT NOT NULL, recorded_ms INTEGER NOT NULL, via TEXT, body BLOB NOT NULL
+    )""",
+    "CREATE INDEX IF NOT EXISTS event_alert ON event (alert, seq)",
+    """CREATE TRIGGER IF NOT EXISTS event_is_immutable BEFORE UPDATE ON event
+        BEGIN SELECT RAISE(ABORT, 'events are never changed'); END""",
+    """CREATE TRIGGER IF NOT EXISTS event_is_kept BEFORE DELETE ON event
+        BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END""",
+    "CREATE TABLE IF NOT EXISTS device (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS gateway (instance TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS oee (line TEXT, device TEXT, body BLOB NOT NULL, PRIMARY KEY (line, device)) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS oee_window (
+        line TEXT, device TEXT, kind TEXT, id TEXT, start_ms INTEGER NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (line, device, kind, id)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS oee_window_start ON oee_window (start_ms)",
+    """CREATE TABLE IF NOT EXISTS answer (
+        client TEXT, key TEXT, fingerprint TEXT NOT NULL, created_ms INTEGER NOT NULL,
+        etag TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (client, key)
+    ) WITHOUT ROWID""",
+    "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+)
+ALERTS_STORE = StoreKind("the store of alerts", (_VERSION_1,))
 
 _alert = msgspec.json.Decoder(Alert)
 _device = msgspec.json.Decoder(DeviceRecord)
@@ -75,39 +79,22 @@ class StoredAnswer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class ForeignStore(Exception):
-    """The file is of a newer version of this program; the text says which."""
-
-
 class Store:
     """The writing side, for one thread; the file is this process's alone.
 
-    Raises ForeignStore, and InUse or DiskRefused of the contract's `database`. A damaged file is set aside, `set_aside`
-    says where, and a new one begun: alarms go on.
+    Raises StoreRefused, InUse and DiskRefused. A damaged file is set aside, `set_aside` says where, and a new one begun:
+    alarms go on.
     """
 
-    def __init__(self, path: Path, now_text: str) -> None:
+    def __init__(self, path: Path, now_ms: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._database = open_store_file(path, now_text)
-        self.set_aside = self._database.set_aside
-        self.connection = self._database.connection
-        try:
-            self._create()
-        except BaseException:
-            self._database.close()
-            raise
-
-    def _create(self) -> None:
-        version = self.connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == SCHEMA_VERSION:
-            return
-        if version:
-            raise ForeignStore(f"{self.path} has version {version}; this program knows version {SCHEMA_VERSION}")
-        self.connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        self.database = open_store(ALERTS_STORE, path, now_ms)
+        self.set_aside = self.database.set_aside
+        self.connection = self.database.connection
 
     def close(self) -> None:
-        self._database.close()
+        self.database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -201,7 +188,7 @@ class Reader:
     """The reading side: one read-only connection a thread. It sees what is committed, and never waits for the writer."""
 
     def __init__(self, path: Path) -> None:
-        self._uri = f"{path.absolute().as_uri()}?mode=ro"
+        self._path = path
         self._local = threading.local()
 
     def alert(self, alert_id: str) -> Alert | None:
@@ -269,10 +256,10 @@ class Reader:
     def _one(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
         return self._connection().execute(sql, values).fetchone()
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+    def _connection(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = sqlite3.connect(self._uri, uri=True, timeout=5.0, check_same_thread=False)
+            connection = connect_to_read(self._path)
             self._local.connection = connection
         return connection
 

@@ -10,7 +10,7 @@ from collections import Counter
 
 import msgspec
 
-from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.errors import CannotStart, ConfigurationProblems, Problem
 from millrace_contract.language.messages import Status
 from millrace_contract.plant.accepted import Accepted, load_accepted
 from millrace_contract.runtime.clock import Clock, SystemClock
@@ -19,7 +19,7 @@ from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
 from millrace_contract.runtime.logs import configure_logs, get_logger
 from millrace_contract.runtime.status import StatusReporter
 from millrace_contract.store_forward.outbox import WrongSender
-from millrace_contract.store_forward.sqlite import InUse
+from millrace_contract.store_forward.store_file import InUse
 
 from .comms import CommsState
 from .fleet import Fleet, load_fleet
@@ -121,6 +121,9 @@ class Gateway:
         except (WrongSender, InUse) as error:
             self._health.stop()
             raise _mistake("MILLRACE_DATA", str(error)) from error
+        except CannotStart:
+            self._health.stop()
+            raise
         self._heartbeats.beat("poller")
         self._watchdog.start()
         self._status.start()

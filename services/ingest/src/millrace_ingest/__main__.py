@@ -17,7 +17,8 @@ from millrace_contract.runtime.lifecycle import (
 )
 from millrace_contract.runtime.logs import configure_logs, get_logger
 from millrace_contract.runtime.settings import ServiceSettings, load_settings
-from millrace_contract.store_forward.sqlite import DiskRefused, InUse
+from millrace_contract.store_forward.sqlite import DiskRefused
+from millrace_contract.store_forward.store_file import InUse
 
 from . import archive_cli, cli, status_cli
 from .rollup import service as rollup

@@ -6,21 +6,18 @@ The commands open it beside the running service, for reading and to mark dead le
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from millrace_contract.errors import ConfigurationProblems, Problem
-from millrace_contract.language.times import format_timestamp
-from millrace_contract.store_forward.sqlite import SetAside, StoreFile, open_store_file, transaction, translated
+from millrace_contract.store_forward.sqlite import Connection, transaction, translated
+from millrace_contract.store_forward.store_file import SetAside, StoreFile, StoreKind, open_beside_owner, open_store
 
 FILE_NAME = "ingest.sqlite"
-SCHEMA_VERSION = 1
 # `size` is what a row costs on disk, roughly.
-_SCHEMA = """
-CREATE TABLE dead_letter (
+_VERSION_1 = (
+    """CREATE TABLE IF NOT EXISTS dead_letter (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     topic TEXT NOT NULL,
     digest BLOB NOT NULL,
@@ -37,17 +34,17 @@ CREATE TABLE dead_letter (
     replay_ms INTEGER,
     size INTEGER GENERATED ALWAYS AS (length(payload) + length(topic) + length(reason) + 300) VIRTUAL,
     UNIQUE (topic, digest)
-);
-CREATE INDEX dead_letter_replay ON dead_letter (replay_ms) WHERE replay_ms IS NOT NULL;
-CREATE TABLE spool (
+)""",
+    "CREATE INDEX IF NOT EXISTS dead_letter_replay ON dead_letter (replay_ms) WHERE replay_ms IS NOT NULL",
+    """CREATE TABLE IF NOT EXISTS spool (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     topic TEXT NOT NULL,
     payload BLOB NOT NULL,
     received_ms INTEGER NOT NULL,
     device TEXT,
     size INTEGER GENERATED ALWAYS AS (length(payload) + length(topic) + 100) VIRTUAL
-);
-CREATE TABLE loss (
+)""",
+    """CREATE TABLE IF NOT EXISTS loss (
     noted_ms INTEGER PRIMARY KEY,
     cause TEXT NOT NULL,
     device TEXT,
@@ -56,14 +53,15 @@ CREATE TABLE loss (
     seqs TEXT NOT NULL,
     first_ms INTEGER NOT NULL,
     last_ms INTEGER NOT NULL
-);
-"""
+)""",
+)
+INGEST_STORE = StoreKind("the store of ingest", (_VERSION_1,))
 
 
 class Disk:
     """A connection in autocommit mode; what belongs together goes into `transaction()`. Raises DiskRefused and Damaged."""
 
-    def __init__(self, connection: sqlite3.Connection, database: StoreFile | None = None) -> None:
+    def __init__(self, connection: Connection, database: StoreFile | None = None) -> None:
         self._connection = connection
         self._database = database
 
@@ -71,6 +69,16 @@ class Disk:
     def set_aside(self) -> SetAside | None:
         """The damaged file in whose place this one was begun."""
         return self._database.set_aside if self._database else None
+
+    @property
+    def untold(self) -> bool:
+        """Whether the ledger has still to say that it was set aside."""
+        return self._database is not None and self._database.untold
+
+    def told(self) -> None:
+        """What the caller's transaction writes says it."""
+        if self._database is not None:
+            self._database.told()
 
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing, synced to disk when it ends."""
@@ -93,35 +101,21 @@ class Disk:
 
 
 def open_disk(folder: Path, now_ms: int) -> Disk:
-    """The file as the service owns it, made where it is missing; a damaged or foreign one is set aside.
+    """The file as the service owns it, made where it is missing, brought to today's form; a damaged one is set aside.
 
-    Raises DiskRefused, InUse, and ConfigurationProblems for a file of a later version of this service.
+    Raises DiskRefused, InUse, and StoreRefused for a file of a later version or of another program.
     """
     with contextlib.suppress(OSError):  # whatever is wrong with the folder, opening the file says it better
         folder.mkdir(parents=True, exist_ok=True)
-    database = open_store_file(folder / FILE_NAME, format_timestamp(now_ms).replace(":", ""))
-    disk = Disk(database.connection, database)
-    try:
-        _prepare(disk, folder)
-    except BaseException:
-        disk.close()
-        raise
-    return disk
+    database = open_store(INGEST_STORE, folder / FILE_NAME, now_ms)
+    return Disk(database.connection, database)
 
 
 def open_beside_service(folder: Path) -> Disk | None:
     """The file as the commands see it, while the service runs or not; None where it never ran. Raises as `open_disk`."""
     if not (folder / FILE_NAME).exists():
         return None
-    with translated():
-        disk = Disk(sqlite3.connect(folder / FILE_NAME, timeout=5.0, isolation_level=None))
-    try:
-        disk.execute("PRAGMA synchronous = FULL")
-        _prepare(disk, folder)
-    except BaseException:
-        disk.close()
-        raise
-    return disk
+    return Disk(open_beside_owner(INGEST_STORE, folder / FILE_NAME))
 
 
 def within(sized: Iterable[tuple[int, int]], limit_bytes: int) -> list[int]:
@@ -133,17 +127,3 @@ def within(sized: Iterable[tuple[int, int]], limit_bytes: int) -> list[int]:
             break
         ids.append(row_id)
     return ids
-
-
-def _prepare(disk: Disk, folder: Path) -> None:
-    [(version,)] = disk.execute("PRAGMA user_version")
-    if version == SCHEMA_VERSION:
-        return
-    if version != 0:
-        message = f"was written by a later version of this service (schema {version}; this one knows {SCHEMA_VERSION})"
-        raise ConfigurationProblems([Problem(str(folder / FILE_NAME), 0, "", f"{message}; start that version, or move the file")])
-    with disk.transaction():
-        for statement in _SCHEMA.split(";\n"):
-            if statement.strip():
-                disk.execute(statement)
-        disk.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from millrace_contract.store_forward.sqlite import DiskRefused, SetAside
+from millrace_contract.store_forward.sqlite import DiskRefused
+from millrace_contract.store_forward.store_file import SetAside
 
 from .dead_letters import DeadLetter, DeadLetters
 from .disk import Disk, open_disk
-from .losses import Loss, LossBook, join_losses
+from .losses import STORE_SET_ASIDE, Loss, LossBook, join_losses
 from .spool import Spool, Spooled
 
 
@@ -99,12 +100,14 @@ class Keeping:
 
 
 def open_keeping(folder: Path, limits: Limits, now_ms: int) -> tuple[Keeping, SetAside | None]:
-    """The service's store, and the damaged or foreign file that was set aside for it, which is noted as a loss.
+    """The service's store, and the damaged file that was set aside for it, which is noted as a loss.
 
     Raises as `open_disk`.
     """
     disk = open_disk(folder, now_ms)
     keeping = Keeping(disk, limits)
-    if disk.set_aside is not None:
-        keeping.remember([Loss("store_damaged", None, now_ms, now_ms)])
+    if disk.untold:
+        with disk.transaction():
+            keeping.losses.record([Loss(STORE_SET_ASIDE, None, now_ms, now_ms, count=0)], now_ms)
+            disk.told()
     return keeping, disk.set_aside

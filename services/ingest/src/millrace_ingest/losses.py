@@ -14,6 +14,8 @@ from .disk import Disk
 
 MOST_ENTRIES = 1_000
 MOST_RANGES = 1_000
+STORE_SET_ASIDE = "store_set_aside"
+"""Cause of the entry for dead letters, spool and entries of a file that was damaged: nobody can count them."""
 OTHER_DEVICES = "_other"
 """Stands for devices beyond MOST_ENTRIES between two writes: somebody invents names."""
 
@@ -48,6 +50,7 @@ class Loss:
             service=service,
             instance=instance,
             count=self.count,
+            at_least=self.cause == STORE_SET_ASIDE,
             cause=self.cause,
             device_id=self.device,
             lost_stream=self.stream,

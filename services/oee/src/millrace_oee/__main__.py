@@ -10,18 +10,19 @@ from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
 from millrace_contract.language.messages import OeeDocument, encode
-from millrace_contract.language.times import format_timestamp, parse_timestamp
+from millrace_contract.language.times import parse_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
 from millrace_contract.runtime.settings import load_settings
-from millrace_contract.store_forward.sqlite import Connection, Damaged, InUse, open_store_file
+from millrace_contract.store_forward.sqlite import Connection, Damaged
+from millrace_contract.store_forward.store_file import InUse, open_store
 
 from .plan import load_plan
 from .recompute import recompute
 from .replay import Replay
 from .service import serve
 from .settings import OeeSettings
-from .store import connect_in_memory
+from .store import OEE_STORE, connect_in_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,9 +107,12 @@ def _connection(path: Path | None, now_ms: int) -> Connection:
     if path is None:
         return connect_in_memory()
     try:
-        return open_store_file(path, format_timestamp(now_ms).replace(":", "")).connection
+        store = open_store(OEE_STORE, path, now_ms)
     except (InUse, Unavailable, Damaged) as error:
         raise ConfigurationProblems([Problem(str(path), 0, "--store", str(error))]) from error
+    if store.set_aside is not None:
+        sys.stderr.write(f"{path} could not be used ({store.set_aside.reason}) and is kept as {store.set_aside.path.name}\n")
+    return store.connection
 
 
 def _print(document: OeeDocument) -> None:

@@ -21,15 +21,6 @@ INTERVAL_KINDS = (STATE, STOP)
 FOREVER_MS = 1 << 60
 """End of an interval that lasts."""
 
-_SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS result (
-        scope TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
-        topic TEXT NOT NULL, revision INTEGER NOT NULL, digest BLOB NOT NULL, message BLOB NOT NULL, sums BLOB,
-        outstanding INTEGER, waiting BLOB, waiting_cause TEXT, PRIMARY KEY (scope, kind, id)) WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS result_outstanding ON result (outstanding) WHERE outstanding IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS result_time ON result (scope, end_ms)",
-)
-
 Result = OeeDocument | OeeInterval
 Publish = Callable[[str, Kept], int | None]
 """Hand (topic, message) over for good; returns what names it in `confirmed`, or None where it is safe at once."""
@@ -57,8 +48,6 @@ class Results:
     def __init__(self, connection: Connection, publish: Publish) -> None:
         self.connection = connection
         self._publish = publish
-        for statement in _SCHEMA:
-            connection.execute(statement)
 
     def offer(self, place: Place, message: Result, *, sums: Sums | None = None, cause: str | None = None) -> bool:
         """The present state of a result. Published if it says something new; returns whether it did."""

@@ -6,7 +6,6 @@ import msgspec
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
 from millrace_contract.language.messages import Status
-from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant.accepted import Accepted, load_accepted
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
@@ -17,13 +16,14 @@ from millrace_contract.runtime.logs import configure_logs, get_logger
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.store_forward.losses import ledger_encoder
-from millrace_contract.store_forward.outbox import Outbox
-from millrace_contract.store_forward.sqlite import open_store_file
+from millrace_contract.store_forward.outbox_file import outbox_in
+from millrace_contract.store_forward.store_file import open_store
 
 from .gap_reader import Answer
 from .plan import Plan, load_plan
 from .receiver import subscriptions
 from .settings import OeeSettings
+from .store import OEE_STORE
 from .worker import OutboxLimits, Worker
 
 SERVICE = "oee"
@@ -34,7 +34,7 @@ _log = get_logger(__name__)
 
 
 class Service:
-    """Start and stop once. The constructor opens the store and raises DiskRefused, InUse or WrongSender."""
+    """Start and stop once. The constructor opens the store and raises DiskRefused, InUse, StoreRefused or WrongSender."""
 
     def __init__(self, settings: OeeSettings, accepted: Accepted[Plan], clock: Clock | None = None) -> None:
         self._accepted = accepted
@@ -42,9 +42,16 @@ class Service:
         plan = accepted.model
         sender = f"{SERVICE}-{settings.instance}"
         settings.data.mkdir(parents=True, exist_ok=True)
-        self._database = open_store_file(settings.data / STORE, format_timestamp(clock.now_ms()).replace(":", ""))
+        self._database = open_store(OEE_STORE, settings.data / STORE, clock.now_ms())
         if self._database.set_aside is not None:
             _log.error("store_set_aside", path=str(self._database.set_aside.path), reason=self._database.set_aside.reason)
+        outbox, _ = outbox_in(
+            self._database,
+            sender,
+            ledger_topic=plan.topics.ledger(SERVICE, settings.instance),
+            encode_loss=ledger_encoder(SERVICE, settings.instance),
+            now_ms=clock.now_ms(),
+        )
         self._heartbeats = Heartbeats(clock)
         self._watchdog = Watchdog(self._heartbeats)
         self._influx = Influx(settings)
@@ -67,12 +74,7 @@ class Service:
         self._worker = Worker(
             plan=plan,
             connection=self._database.connection,
-            outbox=Outbox(
-                self._database.connection,
-                sender,
-                ledger_topic=plan.topics.ledger(SERVICE, settings.instance),
-                encode_loss=ledger_encoder(SERVICE, settings.instance),
-            ),
+            outbox=outbox,
             limits=OutboxLimits(settings.outbox_max_mb * 1024 * 1024, round(settings.outbox_max_days * 86_400_000)),
             session=self._session,
             influx=self._influx,
@@ -127,6 +129,7 @@ class Service:
                 "refused_late": figures.refused_late,
                 "outbox_messages": figures.outbox_messages,
                 "queue_messages": figures.queue_messages,
+                "store_set_aside": float(self._database.set_aside is not None),
             },
         )
 

@@ -1,4 +1,4 @@
-"""The service's SQLite tables: accepted samples, what is known of each device, chains and gaps. The only use of sqlite3.
+"""The service's SQLite tables, and what its engine keeps in them: accepted samples, devices, chains and gaps; results.py the rest.
 
 Samples of finished hours are packed into blobs of a few bytes a sample; late ones lie beside them as rows until the next
 packing. Nothing here begins or commits a transaction.
@@ -6,14 +6,15 @@ packing. Nothing here begins or commits a transaction.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from heapq import merge
 from itertools import groupby
 
+from millrace_contract.store_forward.outbox import OUTBOX_STEPS
 from millrace_contract.store_forward.sqlite import Connection
+from millrace_contract.store_forward.store_file import StoreKind, open_in_memory
 
 from .counts import Baseline
 from .gaps import ChainEnd, Gap
@@ -22,7 +23,8 @@ from .samples import Sample, merged, pack, unpack
 
 HOUR_MS = 3_600_000
 
-_SCHEMA = (
+_VERSION_1 = (
+    *OUTBOX_STEPS[0],
     "CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     """CREATE TABLE IF NOT EXISTS device (
         id TEXT PRIMARY KEY, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, settled_ms INTEGER NOT NULL,
@@ -42,7 +44,14 @@ _SCHEMA = (
         device TEXT NOT NULL, stream TEXT NOT NULL, after_seq INTEGER NOT NULL, after_ms INTEGER NOT NULL,
         before_seq INTEGER NOT NULL, before_ms INTEGER NOT NULL, missing_seq INTEGER,
         PRIMARY KEY (device, stream, before_seq)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS result (
+        scope TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+        topic TEXT NOT NULL, revision INTEGER NOT NULL, digest BLOB NOT NULL, message BLOB NOT NULL, sums BLOB,
+        outstanding INTEGER, waiting BLOB, waiting_cause TEXT, PRIMARY KEY (scope, kind, id)) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS result_outstanding ON result (outstanding) WHERE outstanding IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS result_time ON result (scope, end_ms)",
 )
+OEE_STORE = StoreKind("the store of oee", (_VERSION_1,))
 _SAMPLES = "SELECT ts_ms, state, total, good, reject, hold_ms FROM sample WHERE device = ? "
 _LAST_GOOD = {
     "total": "SELECT total, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND total IS NOT NULL ORDER BY ts_ms DESC LIMIT 1",
@@ -64,7 +73,7 @@ class Known:
 
 def connect_in_memory() -> Connection:
     """A database that ends with the process: for replay and recompute."""
-    return sqlite3.connect(":memory:", isolation_level=None)
+    return open_in_memory(OEE_STORE)
 
 
 class Store:
@@ -73,8 +82,6 @@ class Store:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._new: dict[str, list[Sample]] = {}
-        for statement in _SCHEMA:
-            connection.execute(statement)
 
     # Samples
 

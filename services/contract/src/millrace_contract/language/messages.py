@@ -68,7 +68,10 @@ class Status(Message, frozen=True, kw_only=True):
 
 
 class Ledger(Kept, frozen=True, kw_only=True):
-    """One loss, exact to the message: what of which stream, between which event times, and why."""
+    """One loss, exact to the message: what of which stream, between which event times, and why.
+
+    at_least: more may be gone than `count`, and nobody can say how many: the file that would tell is damaged.
+    """
 
     timestamp: str
     service: str
@@ -80,6 +83,7 @@ class Ledger(Kept, frozen=True, kw_only=True):
     lost_seqs: list[tuple[int, int]] = []
     first: str | None = None
     last: str | None = None
+    at_least: bool = False
 
 
 class Stored(Message, frozen=True, kw_only=True):

@@ -83,7 +83,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "ledger": Measurement(
         PRODUCTION_BUCKET,
         ("service", "instance", "device", "cause"),
-        ("count", "lost_stream_text", "lost_seqs_text", "first_ms", "last_ms", STREAM_FIELD, SEQ_FIELD),
+        ("count", "at_least", "lost_stream_text", "lost_seqs_text", "first_ms", "last_ms", STREAM_FIELD, SEQ_FIELD),
     ),
     # Hours of a device in which data came too late for the roll-ups; the time is the hour's last millisecond.
     "late_data": Measurement(PRODUCTION_BUCKET, ("device", "instance"), ("noted",)),
@@ -213,6 +213,7 @@ def ledger_line(entry: Ledger) -> bytes:
     """One loss, at the time it was noted. `lost_seqs_text` is JSON: inclusive ranges."""
     values: dict[str, Value | None] = {
         "count": float(entry.count),
+        "at_least": 1.0 if entry.at_least else None,
         "lost_stream_text": entry.lost_stream,
         "lost_seqs_text": msgspec.json.encode(entry.lost_seqs).decode(),
         "first_ms": parse_timestamp(entry.first) if entry.first else None,

@@ -16,6 +16,7 @@ class Loss(msgspec.Struct, frozen=True):
     seqs: what this outbox dropped of the stream in the same moments, messages of other devices included, because a device's own
     numbers would be thousands of ranges. So each number in it is lost, and none of this device's numbers there was kept. The
     union over all entries is exactly what is lost, and so is the sum of the counts. Empty where the messages never had a number.
+    at_least: more may be gone than `count`; nobody can say how many.
     """
 
     stream: str
@@ -25,6 +26,7 @@ class Loss(msgspec.Struct, frozen=True):
     last_ms: int
     count: int
     cause: str
+    at_least: bool = False
 
     @property
     def kind(self) -> tuple[str, str | None, str]:
@@ -41,6 +43,7 @@ class Loss(msgspec.Struct, frozen=True):
             max(self.last_ms, other.last_ms),
             self.count + other.count,
             self.cause,
+            self.at_least or other.at_least,
         )
 
 
@@ -58,6 +61,7 @@ def ledger_encoder(service: str, instance: str) -> EncodeLoss:
                 instance=instance,
                 count=loss.count,
                 cause=loss.cause,
+                at_least=loss.at_least,
                 device_id=loss.device,
                 lost_stream=loss.stream,
                 lost_seqs=loss.seqs,

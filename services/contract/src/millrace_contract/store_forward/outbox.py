@@ -25,18 +25,21 @@ _PRUNE_ROWS = 2_000  # At most this many in one call, so that one transaction st
 _LOSS_RANGES = 1_000  # At most this many ranges in one ledger entry: it must fit into one field of the database.
 _LEDGER_CHAIN = ""  # Ledger entries are chained like a device's messages; no device has an empty name.
 
-_SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS outbox_state (
+OUTBOX_STEPS = (
+    (
+        """CREATE TABLE IF NOT EXISTS outbox_state (
         one INTEGER PRIMARY KEY CHECK (one = 1), sender TEXT NOT NULL, version INTEGER NOT NULL,
         next_id INTEGER NOT NULL, depth INTEGER NOT NULL, bytes INTEGER NOT NULL)""",
-    "CREATE TABLE IF NOT EXISTS outbox_stream (first_id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
-    """CREATE TABLE IF NOT EXISTS outbox_device (
+        "CREATE TABLE IF NOT EXISTS outbox_stream (first_id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
+        """CREATE TABLE IF NOT EXISTS outbox_device (
         device TEXT PRIMARY KEY, seq INTEGER NOT NULL, last_ms INTEGER NOT NULL, peak_ms INTEGER NOT NULL) WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS outbox_message (
+        """CREATE TABLE IF NOT EXISTS outbox_message (
         id INTEGER PRIMARY KEY, topic TEXT NOT NULL, device TEXT, created_ms INTEGER NOT NULL, bytes INTEGER NOT NULL,
         is_ledger INTEGER NOT NULL, payload BLOB NOT NULL)""",
-    "CREATE INDEX IF NOT EXISTS outbox_ledger ON outbox_message (id) WHERE is_ledger",
+        "CREATE INDEX IF NOT EXISTS outbox_ledger ON outbox_message (id) WHERE is_ledger",
+    ),
 )
+"""The outbox's tables, version by version (StoreKind.steps). A store that holds an outbox has each of these within a step."""
 
 
 RawRow = tuple[int, str, str | None, int, int, int, bytes]
@@ -232,9 +235,6 @@ class Outbox:
         return losses
 
     def _create(self) -> None:
-        was_in_transaction = self.connection.in_transaction
-        for statement in _SCHEMA:
-            self.connection.execute(statement)
         found = self.connection.execute("SELECT sender FROM outbox_state").fetchone()
         if found is None:
             self.connection.execute("INSERT INTO outbox_state VALUES (1, ?, 0, 1, 0, 0)", (self.sender,))
@@ -246,8 +246,6 @@ class Outbox:
                 f"the outbox holds messages of sender {found[0]!r}, this is {self.sender!r}: give the service its former "
                 "name and instance back, or move the file away"
             )
-        if self.connection.in_transaction and not was_in_transaction:
-            self.connection.commit()
 
     def _load(self) -> None:
         """Take the state from the tables, unless it is as this object left it."""

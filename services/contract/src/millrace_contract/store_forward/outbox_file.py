@@ -1,4 +1,7 @@
-"""An outbox in a file of its own. A file that cannot be used is set aside and read as far as it goes; work goes on in a new one."""
+"""An outbox in the file that holds it: one of its own, or its owner's store.
+
+Of a file that was set aside the unsent messages are read as far as it goes, and the ledger tells the rest.
+"""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -6,14 +9,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from ..language.times import format_timestamp
 from .losses import EncodeLoss, Loss
-from .outbox import Outbox, RawRow
+from .outbox import OUTBOX_STEPS, Outbox, RawRow
 from .ranges import Range, RangeSet
-from .sqlite import Connection, Damaged, DiskRefused, SetAside, StoreFile, open_store_file, open_unlocked, read_or_none, transaction
+from .sqlite import Connection, Damaged, DiskRefused, connect, read_or_none, transaction
+from .store_file import SetAside, StoreFile, StoreKind, open_store
+
+OUTBOX_STORE = StoreKind("the outbox of a gateway", OUTBOX_STEPS)
 
 _BATCH_ROWS = 200
 _CAUSE = "outbox_set_aside"
+_STORE_CAUSE = "store_set_aside"
 
 
 class OutboxFile:
@@ -50,24 +56,35 @@ def open_outbox(
     now_ms: int,
     distrust: str | None = None,
 ) -> OutboxFile:
-    """Open the sender's outbox, or begin one.
+    """Open the sender's outbox in a file of its own, or begin one; as `outbox_in` for a file that had to be set aside.
 
-    A damaged or foreign file is set aside and named in the result. Its rows go into the new file, under their old streams and
-    numbers, as far as they can be read; a ledger entry with cause `outbox_set_aside` says what could not (count 0 and no
-    numbers: unknown). distrust: why the present file is to be set aside in any case. Raises WrongSender, InUse and DiskRefused.
+    distrust: why the present file is to be set aside in any case. Raises WrongSender, InUse, StoreRefused and DiskRefused.
     """
-    now_text = format_timestamp(now_ms)[:19].replace("-", "").replace(":", "") + "Z"
-    database = open_store_file(path, now_text, distrust)
+    database = open_store(OUTBOX_STORE, path, now_ms, distrust=distrust)
+    outbox, adopted = outbox_in(database, sender, ledger_topic=ledger_topic, encode_loss=encode_loss, now_ms=now_ms)
+    return OutboxFile(database, outbox, adopted)
+
+
+def outbox_in(database: StoreFile, sender: str, *, ledger_topic: str, encode_loss: EncodeLoss, now_ms: int) -> tuple[Outbox, int]:
+    """The sender's outbox in an open store, and how many messages of a file that was set aside it took over.
+
+    Those go into the new file under their old streams and numbers, as far as they can be read; entries of the ledger with
+    cause `outbox_set_aside` say which could not, and one with cause `store_set_aside` that whatever else its owner kept is
+    gone. All in one transaction. Raises WrongSender and DiskRefused; the file is closed then.
+    """
     adopted = 0
     try:
         with transaction(database.connection):
             outbox = Outbox(database.connection, sender, ledger_topic=ledger_topic, encode_loss=encode_loss)
-            if database.set_aside is not None:
+            if database.set_aside is not None and database.untold:
                 adopted = _adopt(outbox, database.set_aside.path, now_ms)
+                if database.kind is not OUTBOX_STORE:
+                    outbox.append_losses([_uncounted(_STORE_CAUSE, now_ms)], now_ms)
+                database.told()
     except BaseException:
-        database.give_back()
+        database.close()
         raise
-    return OutboxFile(database, outbox, adopted)
+    return outbox, adopted
 
 
 class _Remains(NamedTuple):
@@ -81,7 +98,7 @@ class _Remains(NamedTuple):
 def _adopt(outbox: Outbox, path: Path, now_ms: int) -> int:
     """Move the rows of a former file into a fresh outbox, and tell what is missing; return how many were moved."""
     try:
-        former = open_unlocked(path)
+        former = connect(path)
     except (Damaged, DiskRefused):
         former = None
     remains = None
@@ -99,7 +116,7 @@ def _adopt(outbox: Outbox, path: Path, now_ms: int) -> int:
                 outbox.adopt(remains.streams, remains.next_id, [])
                 outbox.append_losses(_missing(remains, found, adopted, now_ms), now_ms)
     if remains is None:
-        outbox.append_losses([Loss("", None, [], now_ms, now_ms, 0, _CAUSE)], now_ms)
+        outbox.append_losses([_uncounted(_CAUSE, now_ms)], now_ms)
     return adopted
 
 
@@ -158,3 +175,7 @@ def _missing(remains: _Remains, found: RangeSet, adopted: int, now_ms: int) -> l
             lost = sum(last - first + 1 for first, last in seqs)
             losses.append(Loss(stream, None, seqs, now_ms, now_ms, lost, _CAUSE))
     return losses
+
+
+def _uncounted(cause: str, now_ms: int) -> Loss:
+    return Loss("", None, [], now_ms, now_ms, 0, cause, at_least=True)

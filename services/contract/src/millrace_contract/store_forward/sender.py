@@ -20,12 +20,13 @@ from .forwarder import Forwarder, Now, Publish
 from .inbox import Dropped, DroppedKey, Inbox
 from .losses import EncodeLoss, Loss
 from .numbering import Draft, Row
-from .outbox import EncodingFailed, Outbox
+from .outbox import EncodingFailed, Outbox, WrongSender
 from .outbox_figures import Limits, SenderStats, Tally
 from .outbox_file import OutboxFile, open_outbox
 from .ranges import Range
 from .reserve import Reserve
 from .sqlite import Damaged, DiskRefused, checkpoint, shrink, transaction, translated
+from .store_file import InUse, StoreRefused
 
 _ROUND_S = 0.1  # At most one commit in this time: what comes meanwhile shares it.
 _ROUND_ROWS = 50  # So many do not wait any longer: a larger group holds the interpreter so long that reads begin late.
@@ -44,8 +45,8 @@ _log = get_logger(__name__)
 class OutboxSender:
     """Takes drafts from any thread, keeps them in the outbox at `path`, and forwards them through `publish`.
 
-    `heartbeat` is called at least every second while the thread turns. `start` raises WrongSender and InUse; a disk that takes
-    nothing is no reason not to start.
+    `heartbeat` is called at least every second while the thread turns. `start` raises WrongSender, InUse and
+    StoreRefused; a disk that takes nothing is no reason not to start.
     """
 
     def __init__(
@@ -268,11 +269,16 @@ class OutboxSender:
             forwarder.look_again()
 
     def _try_to_open(self, now: Now) -> bool:
-        """Raises WrongSender and InUse, which `start` passes on."""
+        """`start` passes on WrongSender, InUse and StoreRefused; met while the thread runs they are the disk's trouble."""
         try:
             self._file = self._open_file(now_ms=now.epoch_ms, distrust=self._distrust)
         except DiskRefused as error:
             self._give_up(error, now)
+            return False
+        except (WrongSender, InUse, StoreRefused) as error:
+            if self._thread.ident is None:
+                raise
+            self._give_up(DiskRefused(str(error)), now)
             return False
         self._distrust = None
         self._hold_reserve(now)
