@@ -78,14 +78,6 @@ def test_replay_of_backfill_raises_nothing(config: Path, capsys: pytest.CaptureF
     assert replay(capsys, config, [(TELEMETRY, telemetry(at(n), temperature=90.0, backfill=True)) for n in range(10)]) == []
 
 
-@pytest.mark.parametrize(("text", "place"), [("not json\n", ":1:"), ('{"topic": "a", "payload": {}}\n{"topic": 1}\n', ":2:")])
-def test_broken_event_file_is_named_with_its_line(config: Path, capsys: pytest.CaptureFixture[str], text: str, place: str) -> None:
-    path = config / "broken.jsonl"
-    path.write_text(text)
-    assert main(["replay", "--config", str(config), str(path)]) == 2
-    assert f"broken.jsonl{place}" in capsys.readouterr().err
-
-
 def test_missing_event_file_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", "--config", str(config), str(config / "none.jsonl")]) == 2
     assert "none.jsonl" in capsys.readouterr().err

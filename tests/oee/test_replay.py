@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace_contract.language.times import format_timestamp, parse_timestamp
+from millrace_contract.runtime.recording import Recording
 from millrace_oee.plan import load_plan
 from millrace_oee.replay import Replay
 from millrace_oee.results import Results
@@ -67,8 +68,9 @@ def _replay(config: Path, events: Sequence[str], *, by_arrival: bool = False) ->
     replay = Replay(load_plan(config), connect_in_memory(), NOW_MS, by_arrival=by_arrival, publish=keep if by_arrival else None)
     path = config / "events.jsonl"
     path.write_text("\n".join(events) + "\n")
-    replay.run(path)
-    assert not replay.problems
+    recording = Recording(path)
+    replay.run(recording)
+    assert not recording.broken
     if by_arrival:
         return revisions
     return [json.loads(msgspec.json.encode(document)) for document in replay.documents()]
@@ -194,7 +196,7 @@ def _intervals(config: Path, events: Sequence[str]) -> list[tuple[Any, ...]]:
     connection = connect_in_memory()
     path = config / "intervals.jsonl"
     path.write_text("\n".join(events) + "\n")
-    Replay(load_plan(config), connection, NOW_MS, by_arrival=True).run(path)
+    Replay(load_plan(config), connection, NOW_MS, by_arrival=True).run(Recording(path))
     found = Results(connection, lambda _topic, _message: None).intervals("CNC-01", 0)
     return sorted((i.id, i.state, i.leaf, i.start, i.end, i.pending) for i in found if i.end != i.start)
 
@@ -400,7 +402,7 @@ def test_command_line_answers_mistakes_in_words(plant_folder: Callable[..., Path
     answer = subprocess.run(_command(config, str(broken)), capture_output=True, check=False, timeout=60)
     assert answer.returncode == 1
     assert b"line 1" in answer.stderr
-    assert b"1 message refused: not_json" in answer.stderr
+    assert b"1 message ignored: not_json" in answer.stderr
     assert b"Traceback" not in answer.stderr
     (config / "calendar.yaml").write_text("shifts: {day: {start: 6, end: '14:00'}}\n")
     assert subprocess.run(_command(config, str(broken)), capture_output=True, check=False, timeout=60).returncode == 2

@@ -25,6 +25,7 @@ from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
+from millrace_contract.runtime.recording import Recording
 from millrace_contract.testing import Influxd, Mosquitto, free_port, wait_until
 from millrace_oee.plan import load_plan
 from millrace_oee.replay import Replay
@@ -180,7 +181,7 @@ def _replayed(config: Path, events: list[tuple[str, bytes]]) -> dict[tuple[str, 
     path = config / "events.jsonl"
     path.write_text("".join(json.dumps({"topic": topic, "payload": json.loads(payload)}) + "\n" for topic, payload in events))
     replay = Replay(load_plan(config), connect_in_memory(), SystemClock().now_ms(), by_arrival=False)
-    replay.run(path)
+    replay.run(Recording(path))
     documents = [json.loads(msgspec.json.encode(document)) for document in replay.documents()]
     topics = {d.get("device_id"): f"factory/line1/{d['device_id']}" if d.get("device_id") else "factory/line1" for d in documents}
     return {(topics[d.get("device_id")], d["window"]["kind"], d["window"]["id"]): _said(d) for d in documents if d["final"]}

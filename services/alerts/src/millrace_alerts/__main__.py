@@ -16,12 +16,12 @@ from millrace_contract.plant.accepted import load_accepted
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_WELL, add_common_arguments, answer_mistakes, stop_event
 from millrace_contract.runtime.logs import configure_logs, get_logger
+from millrace_contract.runtime.recording import Recording
 from millrace_contract.runtime.settings import load_settings
 from millrace_contract.store_forward.outbox import WrongSender
 from millrace_contract.store_forward.sqlite import DiskRefused
 from millrace_contract.store_forward.store_file import InUse
 
-from .event_file import read_event_file
 from .replay import Replay
 from .rules import Limit, watched_rules
 from .service import SERVICE, Service, load_configuration
@@ -86,11 +86,10 @@ def _replay(given: argparse.Namespace) -> int:
     configuration = load_configuration(_settings(given).config)
     watched = watched_rules(configuration.plant, configuration.rules)
     replay = Replay(configuration.plant, watched, SystemClock().now_ms())
-    for event in replay.events(read_event_file(given.file)):
+    recording = Recording(given.file)
+    for event in replay.events(recording.events()):
         print(msgspec.json.encode(event).decode() if given.json else _line(event))
-    if replay.ignored and not given.json:
-        print(f"{replay.ignored} messages say nothing about alerts or break the contract", file=sys.stderr)
-    return EXIT_WELL
+    return recording.report(replay.ignored, as_json=given.json)
 
 
 def _line(event: AlertEvent) -> str:
@@ -108,15 +107,16 @@ def _tune(given: argparse.Namespace) -> int:
         wanted = f"rule {given.rule}" + (f" for device {given.device}" if given.device else "")
         message = f"there is no threshold of {wanted}; rules with a threshold: {', '.join(thresholds) or 'none'}"
         raise ConfigurationProblems([Problem("alerts.yaml", 0, "rules", message)])
-    recording = recorded_readings(configuration.plant, rule, read_event_file(given.file), SystemClock().now_ms())
+    recording = Recording(given.file)
+    recorded, ignored = recorded_readings(configuration.plant, rule, recording.events(), SystemClock().now_ms())
     chosen = (given.deadband, given.on_delay, given.off_delay)
-    verdicts = [judge(rule, recording, candidate) for candidate in candidates(rule[0], chosen)]
+    verdicts = [judge(rule, recorded, candidate) for candidate in candidates(rule[0], chosen)]
     if given.json:
         for verdict in verdicts:
             print(json.dumps({"rule": given.rule, **asdict(verdict.candidate), **_figures(verdict)}))
-        return EXIT_WELL
-    count = sum(len(readings) for readings in recording.values())
-    print(f"{given.rule}: {count} readings of {len(rule)} devices over {span_ms(recording) / 3_600_000:.1f} h\n")
+        return recording.report(ignored, as_json=given.json)
+    count = sum(len(readings) for readings in recorded.values())
+    print(f"{given.rule}: {count} readings of {len(rule)} devices over {span_ms(recorded) / 3_600_000:.1f} h\n")
     print(f"{'deadband':>10} {'on s':>6} {'off s':>6} {'alerts':>8} {'per h':>8} {'chattering':>11} {'in alarm s':>11}")
     for verdict in verdicts:
         numbers = verdict.candidate
@@ -124,7 +124,7 @@ def _tune(given: argparse.Namespace) -> int:
             f"{numbers.deadband:>10g} {numbers.on_delay_s:>6g} {numbers.off_delay_s:>6g} {verdict.alerts:>8} "
             f"{verdict.per_hour:>8g} {verdict.chattering:>11} {verdict.in_alarm_s:>11g}"
         )
-    return EXIT_WELL
+    return recording.report(ignored, as_json=given.json)
 
 
 def _figures(verdict: Verdict) -> dict[str, float]:

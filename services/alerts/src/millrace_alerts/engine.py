@@ -30,7 +30,7 @@ from . import metrics
 from .alert import Alert, Evaluation, Transition, event_message, state_message
 from .commands import Command, Comment, StaleVersion, UnknownAlert
 from .lifecycle import Facts, IllegalTransition, State
-from .receiver import Receiver
+from .receiver import Receiver, Running
 from .rules import Watched
 from .store import Store, StoredAnswer
 from .watch import Watch
@@ -108,7 +108,7 @@ class Engine:
         self._topics = Topics(plant.root)
         self._forwarder = Forwarder(outbox, session.publish, window=BACKLOG_WINDOW, live_limit=LIVE_LIMIT)
         self._watch = Watch(plant, watched, store.load())
-        self._receiver = Receiver(plant, self._topics, store, self._forwarder, session.publish)
+        self._receiver = Receiver(plant, self._topics, Running(store, self._forwarder, session.publish))
         self._event_seq = store.last_event_seq()
         self._observed_ms = store.observed_ms()
         self._observing = False

@@ -1,10 +1,13 @@
 """Routes a message from the broker: to the alerts, the store, or the forwarder. What breaks the contract is counted."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 from millrace_contract.errors import Malformed
 from millrace_contract.language.messages import Comms, OeeDocument, Stored, decode
-from millrace_contract.language.telemetry import decode_telemetry
+from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.topics import Kind, Topic, Topics
 from millrace_contract.plant import PlantModel
@@ -13,9 +16,8 @@ from millrace_contract.runtime.status import Platform
 from millrace_contract.store_forward.forwarder import Forwarder, Now
 
 from . import metrics
-from .alert import Transition, alert_id
+from .alert import Alert, Transition, alert_id
 from .store import Store
-from .watch import Watch
 
 RetainedPublish = Callable[..., int | None]
 
@@ -26,36 +28,105 @@ def subscriptions(topics: Topics, sender: str) -> list[str]:
     return [topics.stored(sender), *(topic for kind in kinds for topic in topics.filters(kind))]
 
 
-class Receiver:
-    """Used by the engine's thread, inside its transaction."""
+class Hears(Protocol):
+    """What is told of the plant: the watch, or who only wants to know the readings."""
 
-    def __init__(self, plant: PlantModel, topics: Topics, store: Store, forwarder: Forwarder, publish: RetainedPublish) -> None:
+    @property
+    def alerts(self) -> Mapping[str, Alert]: ...
+
+    def telemetry(self, device_id: str, message: Telemetry) -> list[Transition]: ...
+
+    def comms(self, device_id: str, comms: Comms, at_ms: int) -> list[Transition]: ...
+
+    def gateway(self, instance: str, alive: bool, now_ms: int) -> list[Transition]: ...
+
+
+class Surroundings(Protocol):
+    """What a running service has besides its alerts: an outbox, documents for the page, retained states at the broker."""
+
+    def stored(self, stored: Stored, now: Now) -> None: ...
+
+    def taking(self, *, taking: bool) -> None: ...
+
+    def clear(self, topic: str) -> None: ...
+
+    def save_oee(self, document: OeeDocument) -> None: ...
+
+    def save_oee_window(self, document: OeeDocument) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The surroundings of the running service."""
+
+    store: Store
+    forwarder: Forwarder
+    publish: RetainedPublish
+
+    def stored(self, stored: Stored, now: Now) -> None:
+        self.forwarder.confirmed(stored.stream, stored.seqs, now)
+
+    def taking(self, *, taking: bool) -> None:
+        self.forwarder.taking(taking)
+
+    def clear(self, topic: str) -> None:
+        self.publish(topic, b"", retain=True)
+
+    def save_oee(self, document: OeeDocument) -> None:
+        self.store.save_oee(document)
+
+    def save_oee_window(self, document: OeeDocument) -> None:
+        self.store.save_oee_window(document)
+
+
+class NoSurroundings:
+    """A replay sends nothing, shows nothing and has nothing at the broker."""
+
+    def stored(self, _stored: Stored, _now: Now) -> None:
+        pass
+
+    def taking(self, *, taking: bool) -> None:
+        pass
+
+    def clear(self, _topic: str) -> None:
+        pass
+
+    def save_oee(self, _document: OeeDocument) -> None:
+        pass
+
+    def save_oee_window(self, _document: OeeDocument) -> None:
+        pass
+
+
+class Receiver:
+    """Used by the engine's thread, inside its transaction, and by a replay."""
+
+    def __init__(self, plant: PlantModel, topics: Topics, surroundings: Surroundings) -> None:
+        self.ignored: Counter[str] = Counter()
+        """How many messages changed nothing, by reason."""
         self._plant = plant
         self._topics = topics
-        self._store = store
-        self._forwarder = forwarder
-        self._publish = publish
+        self._surroundings = surroundings
         self._platform = Platform()
 
-    def receive(self, received: Received, watch: Watch, now: Now) -> list[Transition]:
+    def receive(self, received: Received, watch: Hears, now: Now) -> list[Transition]:
         topic = self._topics.parse(received.topic)
         if topic is None:
-            return _ignore("unknown_topic")
+            return self._ignore("unknown_topic")
         metrics.MESSAGES.labels(topic.kind).inc()
         try:
             return self._route(topic, received, watch, now)
         except Malformed as error:
-            return _ignore(error.code)
+            return self._ignore(error.code)
 
-    def _route(self, topic: Topic, received: Received, watch: Watch, now: Now) -> list[Transition]:
+    def _route(self, topic: Topic, received: Received, watch: Hears, now: Now) -> list[Transition]:
         match topic.kind:
             case Kind.TELEMETRY | Kind.COMMS:
                 return self._of_device(topic, received.payload, watch, now)
             case Kind.STATUS:
                 return self._status(topic, received.payload, watch, now)
             case Kind.STORED:
-                stored = decode(Stored, received.payload)
-                self._forwarder.confirmed(stored.stream, stored.seqs, now)
+                self._surroundings.stored(decode(Stored, received.payload), now)
             case Kind.OEE | Kind.OEE_WINDOW:
                 self._oee(topic, received.payload)
             case Kind.ALERT:
@@ -64,46 +135,51 @@ class Receiver:
                 pass
         return []
 
-    def _of_device(self, topic: Topic, payload: bytes, watch: Watch, now: Now) -> list[Transition]:
+    def _of_device(self, topic: Topic, payload: bytes, watch: Hears, now: Now) -> list[Transition]:
         device = self._plant.devices.get(topic.device or "")
         if device is None or device.line != topic.line:
-            return _ignore("undeclared_device")
+            return self._ignore("undeclared_device")
         if topic.kind is Kind.TELEMETRY:
             return watch.telemetry(device.id, decode_telemetry(payload, now.epoch_ms, device.id))
         if not payload:
-            return _ignore("cleared")
+            return self._ignore("cleared")
         comms = decode(Comms, payload)
         if comms.device_id != device.id:
             raise Malformed("device", f"device_id is {comms.device_id!r}, but the topic is of device {device.id!r}")
         # A link is as it is until the gateway says otherwise, so its change can only lie in the past.
         return watch.comms(device.id, comms, min(_ms(comms.since), now.epoch_ms))
 
-    def _status(self, topic: Topic, payload: bytes, watch: Watch, now: Now) -> list[Transition]:
+    def _status(self, topic: Topic, payload: bytes, watch: Hears, now: Now) -> list[Transition]:
         status = self._platform.apply(topic, payload)
         if topic.service == "ingest":
-            self._forwarder.taking(self._platform.is_taking())
+            self._surroundings.taking(taking=self._platform.is_taking())
         if status is None or topic.service != "gateway" or topic.instance is None:
             return []
         return watch.gateway(topic.instance, status.alive, now.epoch_ms)
 
     def _oee(self, topic: Topic, payload: bytes) -> None:
         if topic.line not in self._plant.lines or not payload:
-            _ignore("undeclared_line")
+            self._ignore("undeclared_line")
             return
         document = decode(OeeDocument, payload)
         _ms(document.window.start)
         if topic.kind is Kind.OEE:
-            self._store.save_oee(document)
+            self._surroundings.save_oee(document)
         else:
-            self._store.save_oee_window(document)
+            self._surroundings.save_oee_window(document)
 
-    def _own_state(self, topic: Topic, received: Received, watch: Watch) -> None:
+    def _own_state(self, topic: Topic, received: Received, watch: Hears) -> None:
         """The broker shows what we retained earlier: what no rule knows any more is cleared."""
         if not received.retained or not received.payload or topic.rule is None:
             return
         alert = watch.alerts.get(alert_id(topic.rule, topic.device or ""))
         if alert is None or alert.line != topic.line or not alert.version:
-            self._publish(received.topic, b"", retain=True)
+            self._surroundings.clear(received.topic)
+
+    def _ignore(self, reason: str) -> list[Transition]:
+        self.ignored[reason] += 1
+        metrics.IGNORED.labels(reason).inc()
+        return []
 
 
 def _ms(text: str) -> int:
@@ -111,8 +187,3 @@ def _ms(text: str) -> int:
         return parse_timestamp(text)
     except ValueError as error:
         raise Malformed("timestamp", str(error)) from error
-
-
-def _ignore(reason: str) -> list[Transition]:
-    metrics.IGNORED.labels(reason).inc()
-    return []

@@ -1,17 +1,21 @@
 """Compares deadbands and delays of one threshold rule on recorded data: how many alerts would each have raised?"""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
-from millrace_contract.errors import Malformed
-from millrace_contract.language.telemetry import decode_telemetry
-from millrace_contract.language.topics import Kind, Topics
+from millrace_contract.language.event_file import ArrivalClock, Event
+from millrace_contract.language.messages import Comms
+from millrace_contract.language.telemetry import Telemetry
+from millrace_contract.language.topics import Topics
 from millrace_contract.plant import PlantModel
+from millrace_contract.runtime.recording import as_received
+from millrace_contract.store_forward.forwarder import Now
 
 from .alert import Alert, Transition
 from .evaluator import Reading, evaluate
-from .event_file import Recorded
+from .receiver import NoSurroundings, Receiver
 from .rules import Limit, Watched
 
 HOUR_MS = 3_600_000
@@ -39,28 +43,42 @@ class Verdict:
     in_alarm_s: float
 
 
-Recording = dict[str, list[Reading]]
+Readings = dict[str, list[Reading]]
+"""Device -> what the rule's signal was, in order of arrival."""
 
 
-def recorded_readings(plant: PlantModel, rule: list[Watched], messages: Iterable[Recorded], today_ms: int) -> Recording:
-    """The readings that the rule looks at, by device, in order of arrival."""
-    topics = Topics(plant.root)
-    signals = {each.device_id: each.condition.signal for each in rule if isinstance(each.condition, Limit)}
-    found: Recording = {device: [] for device in signals}
+class Listener:
+    """Stands in for the watch: what the live service's receiver lets through is kept where the rule looks at it."""
+
+    def __init__(self, rule: Iterable[Watched]) -> None:
+        self.alerts: dict[str, Alert] = {}
+        self._signals = {each.device_id: each.condition.signal for each in rule if isinstance(each.condition, Limit)}
+        self.readings: Readings = {device: [] for device in self._signals}
+
+    def telemetry(self, device_id: str, message: Telemetry) -> list[Transition]:
+        signal = self._signals.get(device_id)
+        if signal is not None and not message.backfill and (signal in message.readings or signal in message.quality):
+            uncertain = message.quality.get(signal) == "uncertain"
+            self.readings[device_id].append(Reading(message.timestamp_ms, message.readings.get(signal), uncertain))
+        return []
+
+    def comms(self, _device_id: str, _comms: Comms, _at_ms: int) -> list[Transition]:
+        return []
+
+    def gateway(self, _instance: str, _alive: bool, _now_ms: int) -> list[Transition]:
+        return []
+
+
+def recorded_readings(
+    plant: PlantModel, rule: list[Watched], messages: Iterable[Event], today_ms: int
+) -> tuple[Readings, Counter[str]]:
+    """The readings that the rule looks at, and how many messages changed nothing, by reason."""
+    listener, clock = Listener(rule), ArrivalClock(today_ms)
+    receiver = Receiver(plant, Topics(plant.root), NoSurroundings())
     for message in messages:
-        topic = topics.parse(message.topic)
-        if topic is None or topic.kind is not Kind.TELEMETRY or topic.device not in signals:
-            continue
-        try:
-            telemetry = decode_telemetry(message.payload, today_ms, topic.device)
-        except Malformed:
-            continue
-        signal = signals[topic.device]
-        if telemetry.backfill or (signal not in telemetry.readings and signal not in telemetry.quality):
-            continue
-        uncertain = telemetry.quality.get(signal) == "uncertain"
-        found[topic.device].append(Reading(telemetry.timestamp_ms, telemetry.readings.get(signal), uncertain))
-    return found
+        now_ms = clock.hear(message)
+        receiver.receive(as_received(message), listener, Now(now_ms / 1000, now_ms))
+    return listener.readings, receiver.ignored
 
 
 def candidates(watched: Watched, chosen: tuple[list[float], list[float], list[float]]) -> list[Candidate]:
@@ -81,24 +99,24 @@ def candidates(watched: Watched, chosen: tuple[list[float], list[float], list[fl
     )
 
 
-def judge(rule: list[Watched], recording: Recording, candidate: Candidate) -> Verdict:
+def judge(rule: list[Watched], recorded: Readings, candidate: Candidate) -> Verdict:
     """Evaluate the recording with the candidate's numbers in place of the rule's."""
     alerts = chattering = 0
     in_alarm_ms = 0
     for watched in rule:
-        readings = recording[watched.device_id]
+        readings = recorded[watched.device_id]
         transitions = list(_transitions(_with(watched, candidate), readings))
         raised = [transition.source_ms for transition in transitions if transition.cause == "condition"]
         alerts += len(raised)
         chattering += sum(third - first <= CHATTER_MS for first, third in zip(raised, raised[2:], strict=False))
         in_alarm_ms += _active_ms(transitions, readings[-1].at_ms if readings else 0)
-    hours = span_ms(recording) / HOUR_MS
+    hours = span_ms(recorded) / HOUR_MS
     return Verdict(candidate, alerts, round(alerts / hours, 3) if hours else 0.0, chattering, in_alarm_ms / 1000)
 
 
-def span_ms(recording: Recording) -> int:
+def span_ms(recorded: Readings) -> int:
     """From the first to the last reading of any device."""
-    times = [reading.at_ms for readings in recording.values() for reading in readings]
+    times = [reading.at_ms for readings in recorded.values() for reading in readings]
     return max(times) - min(times) if times else 0
 
 

@@ -42,7 +42,7 @@ _log = get_logger(__name__)
 
 
 class IngestService:
-    """Construct, `start`, `stop`. Construction raises ConfigurationProblems, DiskRefused, InUse, StoreRefused, and starts nothing."""
+    """Construct, `start`, `stop`. Construction starts nothing; raises ConfigurationProblems, DiskRefused, InUse, StoreRefused."""
 
     def __init__(self, settings: IngestSettings, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()

@@ -13,6 +13,7 @@ from millrace_contract.language.messages import OeeDocument, encode
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
+from millrace_contract.runtime.recording import Recording
 from millrace_contract.runtime.settings import load_settings
 from millrace_contract.store_forward.sqlite import Connection, Damaged
 from millrace_contract.store_forward.store_file import InUse, open_store
@@ -72,18 +73,12 @@ def _replay(options: argparse.Namespace) -> int:
         by_arrival=options.revisions or options.store is not None,
         publish=_print if options.revisions else None,
     )
-    try:
-        replay.run(options.file)
-    except OSError as error:
-        return _mistake(str(options.file), f"cannot be read: {error.strerror}")
+    recording = Recording(options.file)
+    replay.run(recording)
     if not options.revisions:
         for document in replay.documents():
             _print(document)
-    for problem in replay.problems:
-        sys.stderr.write(f"{options.file}: {problem}\n")
-    for code, count in sorted(replay.refused.items()):
-        sys.stderr.write(f"{options.file}: {count} message{'s' if count != 1 else ''} refused: {code}\n")
-    return EXIT_NOT_WELL if replay.problems else EXIT_WELL
+    return recording.report(replay.ignored, as_json=options.json)
 
 
 def _recompute(options: argparse.Namespace) -> int:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
+from typing import Protocol
+
 from millrace_contract.errors import Malformed
 from millrace_contract.language.messages import Comms, Ledger, Stored, decode
-from millrace_contract.language.telemetry import decode_telemetry
+from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.topics import Kind, Topic, Topics
 from millrace_contract.runtime.mqtt.paho_session import PahoSession, Received
 from millrace_contract.runtime.status import Platform
@@ -12,7 +16,7 @@ from millrace_contract.store_forward.forwarder import Forwarder, Now
 from millrace_contract.store_forward.outbox import Outbox
 
 from . import metrics
-from .engine import Engine
+from .plan import Plan
 from .results import Results
 
 
@@ -22,16 +26,66 @@ def subscriptions(topics: Topics, sender: str) -> list[str]:
     return [topics.stored(sender), *(topic for kind in kinds for topic in topics.filters(kind))]
 
 
-class Receiver:
-    """Used by the engine's thread, inside its transaction."""
+class Accepts(Protocol):
+    """What takes the messages that figures are made of: the engine."""
 
-    def __init__(self, engine: Engine, results: Results, outbox: Outbox, forwarder: Forwarder, session: PahoSession) -> None:
+    def accept(self, device: str, message: Telemetry, now_ms: int) -> None: ...
+
+    def accept_ledger(self, entry: Ledger) -> None: ...
+
+
+class Surroundings(Protocol):
+    """What a running service has besides its figures: an outbox, and documents of its own at the broker."""
+
+    def stored(self, stored: Stored, now: Now) -> None: ...
+
+    def taking(self, *, taking: bool) -> None: ...
+
+    def clear(self, topic: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The surroundings of the running service."""
+
+    results: Results
+    outbox: Outbox
+    forwarder: Forwarder
+    session: PahoSession
+
+    def stored(self, stored: Stored, now: Now) -> None:
+        self.forwarder.confirmed(stored.stream, stored.seqs, now)
+        self.results.confirmed(self.outbox.ids(stored.stream, stored.seqs))
+
+    def taking(self, *, taking: bool) -> None:
+        self.forwarder.taking(taking)
+
+    def clear(self, topic: str) -> None:
+        self.session.publish(topic, b"", retain=True)
+
+
+class NoSurroundings:
+    """A replay sends nothing and has nothing at the broker."""
+
+    def stored(self, _stored: Stored, _now: Now) -> None:
+        pass
+
+    def taking(self, *, taking: bool) -> None:
+        pass
+
+    def clear(self, _topic: str) -> None:
+        pass
+
+
+class Receiver:
+    """Used by the engine's thread, inside its transaction, and by a replay."""
+
+    def __init__(self, plan: Plan, engine: Accepts, surroundings: Surroundings) -> None:
+        self.ignored: Counter[str] = Counter()
+        """How many messages changed nothing, by reason."""
+        self._plan = plan
         self._engine = engine
-        self._plan = engine.plan
-        self._results = results
-        self._outbox = outbox
-        self._forwarder = forwarder
-        self._session = session
+        self._surroundings = surroundings
         self._platform = Platform()
         self._gateways: dict[str, bool] = {}
         self._unreachable: set[str] = set()
@@ -45,20 +99,20 @@ class Receiver:
         """Apply one message. Never raises for what the message says."""
         topic = self._plan.topics.parse(received.topic)
         if topic is None:
-            metrics.IGNORED.labels("unknown_topic").inc()
+            self._ignore("unknown_topic")
             return
         metrics.MESSAGES.labels(topic.kind).inc()
         try:
             self._route(topic, received, now)
         except Malformed as error:
-            metrics.IGNORED.labels(error.code).inc()
+            self._ignore(error.code)
 
     def _route(self, topic: Topic, received: Received, now: Now) -> None:
         match topic.kind:
             case Kind.TELEMETRY | Kind.COMMS:
                 machine = self._plan.machine_of(topic)
                 if machine is None:
-                    metrics.IGNORED.labels("no_oee").inc()
+                    self._ignore("no_oee")
                 elif topic.kind is Kind.TELEMETRY:
                     self._engine.accept(machine.id, decode_telemetry(received.payload, now.epoch_ms, machine.id), now.epoch_ms)
                 else:
@@ -68,9 +122,7 @@ class Receiver:
             case Kind.LEDGER:
                 self._engine.accept_ledger(decode(Ledger, received.payload))
             case Kind.STORED:
-                stored = decode(Stored, received.payload)
-                self._forwarder.confirmed(stored.stream, stored.seqs, now)
-                self._results.confirmed(self._outbox.ids(stored.stream, stored.seqs))
+                self._surroundings.stored(decode(Stored, received.payload), now)
             case Kind.OEE:
                 self._own_document(topic, received)
             case _:
@@ -85,7 +137,7 @@ class Receiver:
     def _status(self, topic: Topic, payload: bytes) -> None:
         status = self._platform.apply(topic, payload)
         if topic.service == "ingest":
-            self._forwarder.taking(self._platform.is_taking())
+            self._surroundings.taking(taking=self._platform.is_taking())
         if topic.service == "gateway" and topic.instance is not None:
             if status is None:
                 self._gateways.pop(topic.instance, None)
@@ -98,4 +150,8 @@ class Receiver:
             return
         known = self._plan.machine_of(topic) is not None if topic.device else topic.line in self._plan.lines
         if not known:
-            self._session.publish(received.topic, b"", retain=True)
+            self._surroundings.clear(received.topic)
+
+    def _ignore(self, reason: str) -> None:
+        self.ignored[reason] += 1
+        metrics.IGNORED.labels(reason).inc()

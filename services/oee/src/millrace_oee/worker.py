@@ -26,7 +26,7 @@ from . import metrics
 from .engine import Engine
 from .gap_reader import Answer, GapReader, GapSchedule, Request
 from .plan import Plan
-from .receiver import Receiver
+from .receiver import Receiver, Running
 from .results import Results
 from .store import Store
 from .track import Track
@@ -109,7 +109,7 @@ class Worker:
             self._engine = Engine(plan, self._store, self._results)
             self._results.release_missing(outbox.holds)
         self._forwarder = Forwarder(outbox, session.publish, window=BACKLOG_WINDOW, live_limit=LIVE_LIMIT)
-        self._receiver = Receiver(self._engine, self._results, outbox, self._forwarder, session)
+        self._receiver = Receiver(plan, self._engine, Running(self._results, outbox, self._forwarder, session))
         self._reader = GapReader(influx, inbox.hand_over, heartbeats)
         self._schedule = GapSchedule()
         self._look_backs = [machine for machine in plan.machines.values() if self._engine.tracks[machine.id].known is None]
