@@ -24,8 +24,9 @@ from _database import Database, bytes_below, write
 from _measuring import Cost
 
 from millrace_contract.language.messages import OeeDocument, Parts, Window
-from millrace_contract.language.points import LEAVES, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, oee_window_line
+from millrace_contract.language.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, oee_window_line
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import Leaf, WindowKind
 from millrace_contract.plant import PlantModel, load_plant
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -81,7 +82,11 @@ def results(plant: PlantModel, days: int, end_ms: int) -> Iterator[tuple[int, li
 def _document(chance: random.Random, line: str, device: str | None, window: tuple[str, int, int]) -> OeeDocument:
     kind, start_ms, length_h = window
     length_ms = length_h * HOUR_MS
-    ms = dict.fromkeys(LEAVES, 0) | {"minor_stop": length_ms // 20, "setup": length_ms // 25, "planned_stop": length_ms // 30}
+    ms = dict.fromkeys(map(str, Leaf), 0) | {
+        "minor_stop": length_ms // 20,
+        "setup": length_ms // 25,
+        "planned_stop": length_ms // 30,
+    }
     ms["unplanned_stop"] = chance.randrange(length_ms // 10)
     ms["run"] = length_ms - sum(ms.values())
     total = ms["run"] // 6000
@@ -89,7 +94,7 @@ def _document(chance: random.Random, line: str, device: str | None, window: tupl
     start, end = format_timestamp(start_ms), format_timestamp(start_ms + length_ms)
     device_id = msgspec.UNSET if device is None else device
     return OeeDocument(
-        line=line, device_id=device_id, timestamp=end, window=Window(kind=kind, id=start, start=start, end=end),
+        line=line, device_id=device_id, timestamp=end, window=Window(kind=WindowKind(kind), id=start, start=start, end=end),
         ms={**ms, "all": length_ms}, parts=Parts(total=total, good=good, scrap=total - good), ideal_ms=total * 6000,
         good_ms=good * 6000, availability=ms["run"] / length_ms, performance=0.9, quality=good / max(total, 1),
         oee=good * 6000 / length_ms, coverage=1.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from millrace_contract.language.points import PACKML_CODES
+from millrace_contract.language.words import MachineState
 
 from .looks import ALERT_STATES, NONE_IS_GOOD, PRIORITIES, STATES, Look, Step
 from .panels import AnyPanel, Board, Column, Place, graph, stat, table, timeline
@@ -71,7 +72,7 @@ def services(place: Place) -> AnyPanel:
 
 
 def _machines(name: str, comparison: str) -> Query:
-    running = PACKML_CODES["execute"]
+    running = PACKML_CODES[MachineState.EXECUTE]
     text = f'SELECT count("state") AS "{name}" FROM ({newest_state()}) WHERE "state" {comparison} {running}'
     return Query(Source.PRODUCTION, text, "$col")
 

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from millrace_alerts.lifecycle import ANNUNCIATED
 from millrace_alerts.service import Service, load_configuration
 from millrace_alerts.settings import AlertsSettings
 from millrace_alerts.store import Reader
+from millrace_contract.language.words import ANNUNCIATED
 from millrace_contract.plant.accepted import load_accepted
 from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.testing import ManualClock, free_port, wait_until

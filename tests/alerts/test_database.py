@@ -12,6 +12,7 @@ from millrace_contract.language.messages import OeeDocument, Parts, Window, enco
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, oee_window_line, telemetry_line
 from millrace_contract.language.telemetry import Telemetry, Value
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import Quality, WindowKind
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd, wait_until
 
@@ -26,7 +27,7 @@ SPAN = f"from={format_timestamp(START_MS)}&to={format_timestamp(START_MS + 600_0
 
 def document(start_ms: int, *, revision: int = 1, device: str | None = "CNC-01", oee: float | None = 0.5) -> OeeDocument:
     start = format_timestamp(start_ms)
-    window = Window(kind="hour", id=start, start=start, end=format_timestamp(start_ms + HOUR_MS))
+    window = Window(kind=WindowKind.HOUR, id=start, start=start, end=format_timestamp(start_ms + HOUR_MS))
     return OeeDocument(
         line="line1", timestamp=start, window=window, ms={"all": HOUR_MS, "run": HOUR_MS}, parts=Parts(total=10, good=9, scrap=1),
         oee=oee, revision=revision, final=True, device_id=device or msgspec.UNSET,
@@ -38,10 +39,10 @@ def write_readings(influx: Influx) -> None:
     for second in range(300):
         at_ms = START_MS + second * 1000
         readings: dict[str, Value] = {"temperature": 20.0 + second % 60, "program": f"P{second // 100}"}
-        quality = {"temperature": "uncertain"} if second == 10 else {}
+        quality = {"temperature": Quality.UNCERTAIN} if second == 10 else {}
         if second == 11:
             del readings["temperature"]
-            quality = {"temperature": "bad"}
+            quality = {"temperature": Quality.BAD}
         # A tag that changes on the way makes a second series; the readings stay one story.
         tags = {"station": "ST1" if second < 150 else "ST2"}
         message = Telemetry(timestamp_ms=at_ms, readings=readings, quality=quality, tags=tags)

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from millrace_alerts.alert import Alert, Description, Evaluation, Transition
+from millrace_alerts.alert import Alert, Description, Transition
 from millrace_alerts.conditions import Delays
 from millrace_alerts.evaluator import Inhibit, Link, Observation, Reading, Resume, Seen, Tick, act, evaluate
-from millrace_alerts.lifecycle import Acknowledge, Shelf, Shelve, State
+from millrace_alerts.lifecycle import Acknowledge, Shelf, Shelve
 from millrace_alerts.rules import Condition, Limit, Silence, Unreachable, Watched
+from millrace_contract.language.words import AlertClass, Evaluation, IsaState, Priority
 
 T0 = 1_760_000_000_000
 
@@ -25,7 +26,9 @@ class Run:
     transitions: list[Transition] = field(default_factory=list)
 
     def feed(self, *observations: Observation) -> "Run":
-        watched = Watched("r.D", "r", "line1", "D", self.condition, self.delays, self.latching, Description("t", "alarm", "high"))
+        watched = Watched(
+            "r.D", "r", "line1", "D", self.condition, self.delays, self.latching, Description("t", AlertClass.ALARM, Priority.HIGH)
+        )
         for observation in observations:
             self.alert, made = evaluate(self.alert, watched, observation)
             self.transitions += made
@@ -52,13 +55,13 @@ HIGH = Limit("temperature", 85.0, 3.0, high=True)
 def test_threshold_records_since_activation_value_and_occurrence() -> None:
     run = Run(HIGH, Delays(on_ms=2_000, fresh_ms=5_000)).feed(read(0, 86.0), read(1, 88.0), read(2, 90.0))
     alert = run.alert
-    assert (alert.state, alert.condition_since_ms, alert.activated_ms, alert.value) == (State.UNACK, at(0), at(2), 90.0)
+    assert (alert.state, alert.condition_since_ms, alert.activated_ms, alert.value) == (IsaState.UNACK, at(0), at(2), 90.0)
     assert alert.occurrence == f"r.D.{at(2)}"
 
 
 def test_alarm_by_timer_has_the_value_that_stood_at_its_time() -> None:
     run = Run(HIGH, Delays(on_ms=2_000, fresh_ms=5_000)).feed(read(0, 86.0), read(4, 70.0))
-    assert run.story == [("condition", State.UNACK, 2.0), ("clear", State.RTNUN, 4.0)]
+    assert run.story == [("condition", IsaState.UNACK, 2.0), ("clear", IsaState.RTNUN, 4.0)]
     assert [t.alert.value for t in run.transitions] == [86.0, 70.0]
 
 
@@ -78,36 +81,36 @@ def test_rule_that_cannot_be_evaluated_says_why(value: float | str | None, evalu
 
 def test_uncertain_data_are_evaluated_and_marked() -> None:
     run = Run(HIGH).feed(read(0, 90.0, uncertain=True))
-    assert (run.alert.state, run.alert.evaluation) == (State.UNACK, Evaluation.UNCERTAIN)
+    assert (run.alert.state, run.alert.evaluation) == (IsaState.UNACK, Evaluation.UNCERTAIN)
 
 
 def test_data_grow_stale_by_the_clock_and_the_alert_stays() -> None:
     run = Run(HIGH, Delays(fresh_ms=5_000)).feed(read(0, 90.0), Tick(at(5)))
     assert run.alert.evaluation is Evaluation.GOOD
     run.feed(Tick(at(5.001)), Tick(at(3_600)))
-    assert (run.alert.evaluation, run.alert.state) == (Evaluation.STALE, State.UNACK)
+    assert (run.alert.evaluation, run.alert.state) == (Evaluation.STALE, IsaState.UNACK)
 
 
 def test_blind_tick_lets_no_delay_run_out() -> None:
     run = Run(HIGH, Delays(on_ms=2_000, fresh_ms=5_000)).feed(read(0, 90.0), Tick(at(3), blind=True))
     assert run.story == []
-    assert run.feed(Tick(at(3))).story == [("condition", State.UNACK, 2.0)]
+    assert run.feed(Tick(at(3))).story == [("condition", IsaState.UNACK, 2.0)]
 
 
 def test_shelf_expires_by_the_clock_even_when_blind() -> None:
     run = Run(HIGH).feed(read(0, 90.0))
     run.alert, _ = act(run.alert, Shelve(Shelf("anna", "test", at(1), at(60))), at(1), actor="anna")
     run.feed(Tick(at(59.999), blind=True))
-    assert run.alert.state is State.SHLVD
+    assert run.alert.state is IsaState.SHLVD
     run.feed(Tick(at(70), blind=True))
-    assert run.story[-1] == ("shelf_expired", State.UNACK, 60.0)
+    assert run.story[-1] == ("shelf_expired", IsaState.UNACK, 60.0)
 
 
 def test_evaluation_goes_on_while_shelved() -> None:
     run = Run(HIGH)
     run.alert, _ = act(run.alert, Shelve(Shelf("anna", "test", at(0), at(60))), at(0), actor="anna")
     run.feed(read(1, 90.0), read(2, 20.0))
-    assert run.story == [("condition", State.SHLVD, 1.0), ("clear", State.SHLVD, 2.0)]
+    assert run.story == [("condition", IsaState.SHLVD, 1.0), ("clear", IsaState.SHLVD, 2.0)]
 
 
 def test_acknowledgement_is_kept_with_its_name_and_lost_when_it_comes_back() -> None:
@@ -115,12 +118,12 @@ def test_acknowledgement_is_kept_with_its_name_and_lost_when_it_comes_back() -> 
     run.alert, made = act(run.alert, Acknowledge(), at(1), actor="anna", comment="seen", via="mes")
     assert (run.alert.acked_by, run.alert.acked_ms, made[0].via) == ("anna", at(1), "mes")
     run.feed(read(2, 20.0), read(3, 90.0))
-    assert (run.alert.acked_by, run.alert.state, run.alert.facts.occurrence) == (None, State.UNACK, 2)
+    assert (run.alert.acked_by, run.alert.state, run.alert.facts.occurrence) == (None, IsaState.UNACK, 2)
 
 
 def test_latching_alert_waits_for_its_reset() -> None:
     run = Run(HIGH, latching=True).feed(read(0, 90.0), read(1, 20.0))
-    assert run.alert.state is State.LATCH_UNACK
+    assert run.alert.state is IsaState.LATCH_UNACK
 
 
 SILENCE = Silence(None, 60_000)
@@ -130,17 +133,20 @@ def test_silence_is_an_alert_at_the_moment_it_became_too_long() -> None:
     run = Run(SILENCE).feed(Seen(at(0)), Tick(at(59.999)))
     assert run.story == []
     run.feed(Tick(at(61)), Seen(at(70)))
-    assert run.story == [("condition", State.UNACK, 60.0), ("clear", State.RTNUN, 70.0)]
+    assert run.story == [("condition", IsaState.UNACK, 60.0), ("clear", IsaState.RTNUN, 70.0)]
 
 
 def test_silence_of_a_device_never_heard_counts_from_the_first_look() -> None:
     run = Run(SILENCE).feed(Tick(at(0)), Tick(at(59)))
     assert run.story == []
-    assert run.feed(Tick(at(60))).story == [("condition", State.UNACK, 60.0)]
+    assert run.feed(Tick(at(60))).story == [("condition", IsaState.UNACK, 60.0)]
 
 
 def test_silence_is_found_without_ticks_when_the_next_reading_comes_late() -> None:
-    assert Run(SILENCE).feed(Seen(at(0)), Seen(at(100))).story == [("condition", State.UNACK, 60.0), ("clear", State.RTNUN, 100.0)]
+    assert Run(SILENCE).feed(Seen(at(0)), Seen(at(100))).story == [
+        ("condition", IsaState.UNACK, 60.0),
+        ("clear", IsaState.RTNUN, 100.0),
+    ]
 
 
 def test_reading_at_the_last_moment_prevents_the_alert() -> None:
@@ -151,7 +157,7 @@ def test_silence_on_and_off_delays_add_to_it() -> None:
     run = Run(SILENCE, Delays(on_ms=5_000, off_ms=10_000)).feed(Seen(at(0)), Tick(at(64.999)))
     assert run.story == []
     run.feed(Tick(at(65)), Seen(at(70)), Seen(at(75)), Tick(at(80)))
-    assert run.story == [("condition", State.UNACK, 65.0), ("clear", State.RTNUN, 80.0)]
+    assert run.story == [("condition", IsaState.UNACK, 65.0), ("clear", IsaState.RTNUN, 80.0)]
     assert run.transitions[0].alert.condition_since_ms == at(60)
 
 
@@ -164,7 +170,7 @@ def test_offline_device_raises_no_missing_data() -> None:
 def test_device_that_came_back_gets_its_time_to_send() -> None:
     run = Run(SILENCE).feed(Seen(at(0)), Inhibit(at(10), on=True), Inhibit(at(1_000), on=False), Tick(at(1_059)))
     assert run.story == []
-    assert run.feed(Tick(at(1_060))).story == [("condition", State.UNACK, 1_060.0)]
+    assert run.feed(Tick(at(1_060))).story == [("condition", IsaState.UNACK, 1_060.0)]
 
 
 def test_offline_hides_an_open_missing_data_alert_and_its_end_is_quiet() -> None:
@@ -173,33 +179,33 @@ def test_offline_hides_an_open_missing_data_alert_and_its_end_is_quiet() -> None
     run.feed(Inhibit(at(100), on=False), Tick(at(101)))
     states.append(run.alert.state)
     run.feed(Seen(at(102)))
-    assert [*states, run.alert.state] == [State.DSUPR, State.DSUPR, State.NORM]
+    assert [*states, run.alert.state] == [IsaState.DSUPR, IsaState.DSUPR, IsaState.NORM]
 
 
 def test_hidden_missing_data_shows_when_the_device_is_back_and_still_silent() -> None:
     run = Run(SILENCE).feed(Seen(at(0)), Tick(at(60)), Inhibit(at(62), on=True), Inhibit(at(100), on=False), Tick(at(160)))
-    assert run.alert.state is State.UNACK
+    assert run.alert.state is IsaState.UNACK
 
 
 def test_our_own_absence_is_not_the_devices_silence() -> None:
     run = Run(SILENCE).feed(Seen(at(0)), Resume(gap_ms=600_000, earliest_ms=at(0)), Tick(at(659)))
     assert run.story == []
-    assert run.feed(Tick(at(660))).story == [("condition", State.UNACK, 660.0)]
+    assert run.feed(Tick(at(660))).story == [("condition", IsaState.UNACK, 660.0)]
 
 
 def test_after_our_absence_every_device_gets_a_grace() -> None:
     run = Run(SILENCE).feed(Seen(at(0)), Resume(gap_ms=1_000, earliest_ms=at(104)), Tick(at(103)))
     assert run.story == []
-    assert run.feed(Tick(at(104))).story == [("condition", State.UNACK, 104.0)]
+    assert run.feed(Tick(at(104))).story == [("condition", IsaState.UNACK, 104.0)]
 
 
 def test_link_waits_for_its_delay_and_clears_when_back() -> None:
     run = Run(Unreachable(), Delays(on_ms=10_000)).feed(Link(at(0), offline=True), Tick(at(9)), Link(at(9.5), offline=False))
     assert run.story == []
     run.feed(Link(at(20), offline=True), Tick(at(30)), Link(at(90), offline=False))
-    assert run.story == [("condition", State.UNACK, 30.0), ("clear", State.RTNUN, 90.0)]
+    assert run.story == [("condition", IsaState.UNACK, 30.0), ("clear", IsaState.RTNUN, 90.0)]
 
 
 def test_link_that_was_down_before_we_looked_is_dated_by_its_gateway() -> None:
     run = Run(Unreachable(), Delays(on_ms=10_000)).feed(Link(at(-3_600), offline=True), Tick(at(0)))
-    assert run.story == [("condition", State.UNACK, -3_590.0)]
+    assert run.story == [("condition", IsaState.UNACK, -3_590.0)]

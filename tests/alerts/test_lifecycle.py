@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace_alerts.lifecycle import (
-    SUPPRESSED,
     Acknowledge,
     Action,
     Activate,
@@ -18,7 +17,6 @@ from millrace_alerts.lifecycle import (
     ReturnToService,
     Shelf,
     Shelve,
-    State,
     Suppress,
     TakeOutOfService,
     Unacknowledge,
@@ -28,6 +26,7 @@ from millrace_alerts.lifecycle import (
     state_of,
     underlying_state_of,
 )
+from millrace_contract.language.words import SUPPRESSED, IsaState
 
 SHELF = Shelf(by="anna", reason="sensor swapped", since_ms=0, until_ms=3_600_000)
 ONE_SHOT = Shelf(by="anna", reason="sensor swapped", since_ms=0, until_ms=3_600_000, one_shot=True)
@@ -52,34 +51,34 @@ VISIBLE = {
 
 @pytest.mark.parametrize(("name", "facts"), VISIBLE.items())
 def test_states_a_to_f_are_derived_from_the_facts(name: str, facts: Facts) -> None:
-    assert state_of(facts) is State(name)
+    assert state_of(facts) is IsaState(name)
 
 
-ROWS: list[tuple[str, Facts, Action, State]] = [
-    ("A condition true", NORM, Activate(), State.UNACK),
-    ("B ack", UNACK, Acknowledge(), State.ACKED),
-    ("B clear, not latching", UNACK, Clear(), State.RTNUN),
-    ("B clear, acknowledged by itself", UNACK, Clear(auto_ack=True), State.NORM),
-    ("B clear, latching", LATCHED, Clear(), State.LATCH_UNACK),
-    ("C clear, not latching", ACKED, Clear(), State.NORM),
-    ("C clear, latching", LATCHED_ACKED, Clear(), State.LATCH_ACK),
-    ("C unack", ACKED, Unacknowledge(), State.UNACK),
-    ("C re-alarm timer", ACKED, ReAlarm(), State.UNACK),
-    ("D ack", RTNUN, Acknowledge(), State.NORM),
-    ("D condition true again", RTNUN, Activate(), State.UNACK),
-    ("E ack", LATCH_UNACK, Acknowledge(), State.LATCH_ACK),
-    ("E condition true", LATCH_UNACK, Activate(latching=True), State.UNACK),
-    ("E reset", LATCH_UNACK, Reset(), State.RTNUN),
-    ("F reset", LATCH_ACK, Reset(), State.NORM),
-    ("F condition true", LATCH_ACK, Activate(latching=True), State.UNACK),
-    *((f"{name} shelve", facts, Shelve(SHELF), State.SHLVD) for name, facts in VISIBLE.items()),
-    *((f"{name} design rule true", facts, Suppress("flood"), State.DSUPR) for name, facts in VISIBLE.items()),
-    *((f"{name} out of service", facts, TakeOutOfService("WO-17"), State.OOSRV) for name, facts in VISIBLE.items()),
+ROWS: list[tuple[str, Facts, Action, IsaState]] = [
+    ("A condition true", NORM, Activate(), IsaState.UNACK),
+    ("B ack", UNACK, Acknowledge(), IsaState.ACKED),
+    ("B clear, not latching", UNACK, Clear(), IsaState.RTNUN),
+    ("B clear, acknowledged by itself", UNACK, Clear(auto_ack=True), IsaState.NORM),
+    ("B clear, latching", LATCHED, Clear(), IsaState.LATCH_UNACK),
+    ("C clear, not latching", ACKED, Clear(), IsaState.NORM),
+    ("C clear, latching", LATCHED_ACKED, Clear(), IsaState.LATCH_ACK),
+    ("C unack", ACKED, Unacknowledge(), IsaState.UNACK),
+    ("C re-alarm timer", ACKED, ReAlarm(), IsaState.UNACK),
+    ("D ack", RTNUN, Acknowledge(), IsaState.NORM),
+    ("D condition true again", RTNUN, Activate(), IsaState.UNACK),
+    ("E ack", LATCH_UNACK, Acknowledge(), IsaState.LATCH_ACK),
+    ("E condition true", LATCH_UNACK, Activate(latching=True), IsaState.UNACK),
+    ("E reset", LATCH_UNACK, Reset(), IsaState.RTNUN),
+    ("F reset", LATCH_ACK, Reset(), IsaState.NORM),
+    ("F condition true", LATCH_ACK, Activate(latching=True), IsaState.UNACK),
+    *((f"{name} shelve", facts, Shelve(SHELF), IsaState.SHLVD) for name, facts in VISIBLE.items()),
+    *((f"{name} design rule true", facts, Suppress("flood"), IsaState.DSUPR) for name, facts in VISIBLE.items()),
+    *((f"{name} out of service", facts, TakeOutOfService("WO-17"), IsaState.OOSRV) for name, facts in VISIBLE.items()),
 ]
 
 
 @pytest.mark.parametrize(("facts", "action", "to"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
-def test_transition_table(facts: Facts, action: Action, to: State) -> None:
+def test_transition_table(facts: Facts, action: Action, to: IsaState) -> None:
     assert state_of(apply(facts, action)) is to
 
 
@@ -94,11 +93,11 @@ HIDE_AND_SHOW: list[tuple[str, Action, Action]] = [
 @pytest.mark.parametrize(("hide", "show"), [row[1:] for row in HIDE_AND_SHOW], ids=[row[0] for row in HIDE_AND_SHOW])
 @pytest.mark.parametrize(
     ("facts", "to"),
-    [(NORM, State.NORM), (RTNUN, State.NORM), (UNACK, State.UNACK), (ACKED, State.UNACK)],
+    [(NORM, IsaState.NORM), (RTNUN, IsaState.NORM), (UNACK, IsaState.UNACK), (ACKED, IsaState.UNACK)],
     ids=["A", "D", "B", "C"],
 )
 def test_end_of_a_suppression_shows_norm_when_all_is_well_else_annunciates(
-    hide: Action, show: Action, facts: Facts, to: State
+    hide: Action, show: Action, facts: Facts, to: IsaState
 ) -> None:
     assert state_of(apply(apply(facts, hide), show)) is to
 
@@ -111,18 +110,18 @@ def test_a_latch_outlives_a_suppression_because_it_needs_its_reset(hide_show: tu
 
 def test_alert_that_became_active_while_shelved_annunciates_afterwards() -> None:
     shelved = apply(apply(NORM, Shelve(SHELF)), Activate())
-    assert state_of(shelved) is State.SHLVD
-    assert underlying_state_of(shelved) is State.UNACK
+    assert state_of(shelved) is IsaState.SHLVD
+    assert underlying_state_of(shelved) is IsaState.UNACK
     assert shelved.occurrence == 1
-    assert state_of(apply(shelved, ExpireShelf())) is State.UNACK
+    assert state_of(apply(shelved, ExpireShelf())) is IsaState.UNACK
 
 
 def test_one_shot_shelf_ends_with_the_return_to_normal() -> None:
-    assert state_of(apply(apply(UNACK, Shelve(ONE_SHOT)), Clear())) is State.NORM
+    assert state_of(apply(apply(UNACK, Shelve(ONE_SHOT)), Clear())) is IsaState.NORM
 
 
 def test_timed_shelf_outlasts_the_return_to_normal() -> None:
-    assert state_of(apply(apply(UNACK, Shelve(SHELF)), Clear())) is State.SHLVD
+    assert state_of(apply(apply(UNACK, Shelve(SHELF)), Clear())) is IsaState.SHLVD
 
 
 def test_recurrence_after_norm_is_a_new_occurrence() -> None:
@@ -163,9 +162,9 @@ def test_illegal_transition_names_the_current_state(facts: Facts, action: Action
 
 def test_design_rule_adds_to_a_shelf_and_each_hides_by_itself() -> None:
     both = apply(apply(UNACK, Shelve(SHELF)), Suppress("flood"))
-    assert state_of(both) is State.DSUPR
-    assert state_of(apply(both, Unsuppress("flood"))) is State.SHLVD
-    assert state_of(apply(both, ExpireShelf())) is State.DSUPR
+    assert state_of(both) is IsaState.DSUPR
+    assert state_of(apply(both, Unsuppress("flood"))) is IsaState.SHLVD
+    assert state_of(apply(both, ExpireShelf())) is IsaState.DSUPR
 
 
 ACTIONS = st.sampled_from(
@@ -202,10 +201,10 @@ def test_no_sequence_hides_an_alarm_without_a_suppression_or_a_response(actions:
         except IllegalTransition:
             continue
         if facts.in_alarm:
-            assert underlying_state_of(facts) in {State.UNACK, State.ACKED}
-            assert state_of(facts) in SUPPRESSED | {State.UNACK, State.ACKED}
+            assert underlying_state_of(facts) in {IsaState.UNACK, IsaState.ACKED}
+            assert state_of(facts) in SUPPRESSED | {IsaState.UNACK, IsaState.ACKED}
         if state_of(before) in SUPPRESSED and state_of(facts) not in SUPPRESSED and facts.in_alarm:
-            assert state_of(facts) is State.UNACK
+            assert state_of(facts) is IsaState.UNACK
         assert facts.occurrence - before.occurrence in {0, 1}
-        if underlying_state_of(before) is State.LATCH_UNACK and underlying_state_of(facts) is State.NORM:
+        if underlying_state_of(before) is IsaState.LATCH_UNACK and underlying_state_of(facts) is IsaState.NORM:
             raise AssertionError("a latched, unacknowledged alert vanished in one step")

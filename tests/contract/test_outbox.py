@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from millrace_contract.language.messages import ContextEvent, Ledger, decode, numbered
 from millrace_contract.language.streams import Stamp, clock_steps
+from millrace_contract.language.words import ContextKind
 from millrace_contract.store_forward.losses import Loss, ledger_encoder
 from millrace_contract.store_forward.numbering import Chain, Draft, Row, SteppedBack, next_timestamp
 from millrace_contract.store_forward.outbox import OUTBOX_STEPS, EncodingFailed, Outbox, WrongSender
@@ -267,7 +268,7 @@ def test_message_without_device_has_no_clock(outbox: Outbox) -> None:
 
 
 def test_numbered_message_carries_its_stamp(outbox: Outbox) -> None:
-    event = ContextEvent(id="e1", kind="scrap", timestamp="2025-10-15T13:45:02.123Z")
+    event = ContextEvent(id="e1", kind=ContextKind.SCRAP, timestamp="2025-10-15T13:45:02.123Z")
     row = append(outbox, Draft("factory/line1/A/context/event", None, EPOCH_MS, numbered(event)))[0]
     assert decode(ContextEvent, row.payload).seq == 1
     assert decode(ContextEvent, row.payload).stream == outbox.stream

@@ -21,6 +21,7 @@ from millrace_contract.language.points import (
 )
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import EventCause, IntervalKind, IsaState, Leaf, MachineState, Quality, WindowKind
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd
 
@@ -33,7 +34,12 @@ def test_readings_come_back_to_the_digit_whatever_they_are_called(shared_influxd
     numbers = [0.1 + 0.2, -1e-300, 1.7976931348623157e308, 3.0, 2.0**53, -0.0, 5e-324]
     readings: dict[str, float | str] = dict(zip(NAMES, numbers, strict=True)) | {"label": 'x "y" \\ , = ü\n2'}
     message = Telemetry(
-        timestamp_ms=NOW_MS, readings=readings, quality={"v": "bad"}, tags={"hall, gate": "ü = 1, 2"}, stream="g-1.ab", seq=2**53
+        timestamp_ms=NOW_MS,
+        readings=readings,
+        quality={"v": Quality.BAD},
+        tags={"hall, gate": "ü = 1, 2"},
+        stream="g-1.ab",
+        seq=2**53,
     )
     with Influx(shared_influxd.settings()) as influx:
         influx.write("telemetry", telemetry_line("odd names", "line 1", "D,1", message))
@@ -60,7 +66,7 @@ def _document(device: str | None = None) -> OeeDocument:
         "minor_stop",
         "run",
     )
-    window = Window(kind="shift", id="2025-10-15/early", start=moment, end=moment)
+    window = Window(kind=WindowKind.SHIFT, id="2025-10-15/early", start=moment, end=moment)
     return OeeDocument(
         line="l",
         timestamp=moment,
@@ -81,9 +87,9 @@ def test_every_measurement_has_just_the_tags_and_fields_that_are_listed(shared_i
         id="i",
         device_id="D",
         line="l",
-        kind="stop",
-        state="held",
-        leaf="unplanned_stop",
+        kind=IntervalKind.STOP,
+        state=MachineState.HELD,
+        leaf=Leaf.UNPLANNED_STOP,
         start=moment,
         end=moment,
         timestamp=moment,
@@ -97,9 +103,9 @@ def test_every_measurement_has_just_the_tags_and_fields_that_are_listed(shared_i
         rule="r",
         line="l",
         device_id="D",
-        from_state="NORM",
-        to_state="UNACK",
-        cause="condition",
+        from_state=IsaState.NORM,
+        to_state=IsaState.UNACK,
+        cause=EventCause.CONDITION,
         timestamp=moment,
         source_timestamp=moment,
         value=1.5,

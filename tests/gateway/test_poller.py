@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from millrace_contract.language.words import CommsState
 from millrace_contract.plant import Device, Profile
 from millrace_contract.runtime.clock import SystemClock
 from millrace_gateway import poller as poller_module
 from millrace_gateway import schedule as schedule_module
 from millrace_gateway.blocks import Gap
-from millrace_gateway.comms import CommsState
 from millrace_gateway.decoder import Snapshot
 from millrace_gateway.endpoint import Endpoint
 from millrace_gateway.learned import known_of, load_learned, save_learned
@@ -41,13 +41,13 @@ class Watch:
 
     def __init__(self) -> None:
         self.snapshots: list[tuple[str, Snapshot, int]] = []
-        self.states: list[tuple[str, CommsState, str | None]] = []
+        self.states: list[tuple[str, CommsState | None, str | None]] = []
         self.on_snapshot: Callable[[PolledDevice], object] = lambda _device: None
 
     def of(self, device_id: str) -> list[Snapshot]:
         return [snapshot for device, snapshot, _ in self.snapshots if device == device_id]
 
-    def states_of(self, device_id: str) -> list[CommsState]:
+    def states_of(self, device_id: str) -> list[CommsState | None]:
         return [state for device, state, _ in self.states if device == device_id]
 
     def run(

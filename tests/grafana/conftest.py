@@ -21,6 +21,7 @@ from millrace_contract.language import points
 from millrace_contract.language.messages import AlertEvent, Ledger, OeeDocument, OeeInterval, Parts, Status, Window
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import EventCause, IntervalKind, IsaState, Leaf, MachineState, Priority, Quality, WindowKind
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd
 
@@ -117,13 +118,13 @@ def _message(number: int, time_ms: int, second: int, seq: int) -> Telemetry:
         "power": 12_000 + 3000 * wave,
         "program": "O1234",
     }
-    quality = {}
+    quality: dict[str, Quality] = {}
     # Faults: one sensor spoils its answers, one is doubtful, one signal is missing for four minutes.
     if number == 0 and 300 <= second < 420:
-        quality["vibration"] = "bad"
+        quality["vibration"] = Quality.BAD
         del readings["vibration"]
     if number == 1 and 500 <= second < 540:
-        quality["temperature"] = "uncertain"
+        quality["temperature"] = Quality.UNCERTAIN
     return Telemetry(
         timestamp_ms=time_ms, readings=readings, quality=quality, tags={"station": f"ST{number}"}, stream="edge-1.ab", seq=seq
     )
@@ -153,7 +154,10 @@ def _oee(line: str, device: str | None, time_ms: int, *, kind: str) -> OeeDocume
         line=line,
         timestamp=format_timestamp(start_ms + length_ms),
         window=Window(
-            kind=kind, id="2026-01-01/early", start=format_timestamp(start_ms), end=format_timestamp(start_ms + 8 * 3_600_000)
+            kind=WindowKind(kind),
+            id="2026-01-01/early",
+            start=format_timestamp(start_ms),
+            end=format_timestamp(start_ms + 8 * 3_600_000),
         ),
         ms={**ms, "all": length_ms},
         parts=Parts(total=total, good=int(total * quality), scrap=total - int(total * quality)),
@@ -203,18 +207,20 @@ def _intervals(end_ms: int) -> Iterator[bytes]:
     yield from _interval("line2", "PACK-01", "aborted", end_ms - 4 * MINUTE_MS, None)
 
 
-def _interval(line: str, device: str, state: str, start_ms: int, end_ms: int | None) -> Iterator[bytes]:
-    def one(kind: str, reason: str | None) -> OeeInterval:
+def _interval(line: str, device: str, word: str, start_ms: int, end_ms: int | None) -> Iterator[bytes]:
+    state, leaf = MachineState(word), Leaf(LEAVES[word])
+
+    def one(kind: IntervalKind, reason: str | None) -> OeeInterval:
         return OeeInterval(
-            id=f"{device}/{kind}/{start_ms}", device_id=device, line=line, kind=kind, state=state, leaf=LEAVES[state],
+            id=f"{device}/{kind}/{start_ms}", device_id=device, line=line, kind=kind, state=state, leaf=leaf,
             start=format_timestamp(start_ms), end=None if end_ms is None else format_timestamp(end_ms),
             timestamp=format_timestamp(end_ms or start_ms), reason=reason, pending=end_ms is None,
             stream="oee-1.cd", seq=start_ms % 10_000,
         )  # fmt: skip
 
-    yield points.oee_interval_line(one("state", None))
-    if LEAVES[state].endswith("stop"):
-        yield points.oee_interval_line(one("stop", "mechanical/jam" if start_ms % 2 else None))
+    yield points.oee_interval_line(one(IntervalKind.STATE, None))
+    if leaf.endswith("stop"):
+        yield points.oee_interval_line(one(IntervalKind.STOP, "mechanical/jam" if start_ms % 2 else None))
 
 
 def _alerts(end_ms: int) -> Iterator[bytes]:
@@ -238,12 +244,12 @@ def _alerts(end_ms: int) -> Iterator[bytes]:
                     rule=rule,
                     line=line,
                     device_id=device,
-                    from_state=before,
-                    to_state=state,
-                    cause="condition",
+                    from_state=IsaState(before),
+                    to_state=IsaState(state),
+                    cause=EventCause.CONDITION,
                     timestamp=at,
                     source_timestamp=at,
-                    priority=priority,
+                    priority=Priority(priority),
                     stream="alerts-1.ef",
                     seq=number,
                 )

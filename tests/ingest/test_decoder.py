@@ -7,6 +7,7 @@ import pytest
 
 from millrace_contract.language.messages import AlertEvent, Ledger, OeeDocument, Parts, Status, Window, encode
 from millrace_contract.language.topics import Kind
+from millrace_contract.language.words import EventCause, IsaState, WindowKind
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_ingest.confirmations import Identity
 from millrace_ingest.decoder import Accepted, Decoder, Ignored, Rejected
@@ -123,7 +124,7 @@ def test_undeclared_devices_are_handled_as_the_plant_says(tmp_path: Path, write_
 
 
 def oee(**changes: Any) -> OeeDocument:
-    window = Window(kind="hour", id="2025-10-09T08", start="2025-10-09T08:00:00.000Z", end="2025-10-09T09:00:00.000Z")
+    window = Window(kind=WindowKind.HOUR, id="2025-10-09T08", start="2025-10-09T08:00:00.000Z", end="2025-10-09T09:00:00.000Z")
     fields: dict[str, Any] = {
         "line": "line1", "device_id": "D-0", "timestamp": "2025-10-09T08:53:20.000Z", "window": window,
         "ms": {"all": 3_600_000, "run": 3_600_000}, "parts": Parts(), "availability": 1.0, "stream": "oee-1.ab", "seq": 3,
@@ -161,8 +162,8 @@ def test_a_document_with_an_unreadable_time_is_rejected(decoder: Decoder) -> Non
 
 def test_alerts_ledger_and_status_of_the_platform_are_stored(decoder: Decoder) -> None:
     event = AlertEvent(
-        event_seq=1, alert_id="a", rule="no-ingest", line=None, from_state="NORM", to_state="UNACK", cause="condition",
-        timestamp="2025-10-09T08:53:20Z", source_timestamp="2025-10-09T08:53:20Z",
+        event_seq=1, alert_id="a", rule="no-ingest", line=None, from_state=IsaState.NORM, to_state=IsaState.UNACK,
+        cause=EventCause.CONDITION, timestamp="2025-10-09T08:53:20Z", source_timestamp="2025-10-09T08:53:20Z",
     )  # fmt: skip
     ledger = Ledger(timestamp="2025-10-09T08:53:20Z", service="gateway", instance="edge-1", count=3, cause="outbox_full")
     status = Status(service="oee", instance="1", alive=False)
@@ -194,3 +195,12 @@ def test_a_stranger_on_a_machines_topic_uses_up_nothing_that_the_profile_declare
         decoder.decode(TOPIC, payload(readings={f"value_{number}": 1}), NOW_MS)
     assert isinstance(decoder.decode(TOPIC, payload(readings={"value_9": 1}), NOW_MS), Rejected)
     assert isinstance(decoder.decode(TOPIC, message(seq=7), NOW_MS), Accepted)
+
+
+def test_a_word_of_a_newer_sender_makes_a_dead_letter_that_says_so(decoder: Decoder) -> None:
+    payload = encode(oee()).replace(b'"kind":"hour"', b'"kind":"week"')
+    found = decoder.decode("plant/line1/D-0/oee", payload, NOW_MS)
+    assert isinstance(found, Rejected)
+    assert found.code == "schema"
+    assert "'week'" in found.reason
+    assert "window.kind" in found.reason

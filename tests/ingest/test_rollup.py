@@ -21,6 +21,7 @@ from millrace_contract.language.points import (
     telemetry_line,
 )
 from millrace_contract.language.telemetry import Telemetry, encode_telemetry
+from millrace_contract.language.words import Quality
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
@@ -64,7 +65,7 @@ def at(device: str, time_ms: int, parts: float | None, force: float | None) -> b
     message = Telemetry(
         timestamp_ms=time_ms,
         readings={name: value for name, value in values.items() if value is not None},
-        quality={name: "bad" for name, value in values.items() if value is None},
+        quality={name: Quality.BAD for name, value in values.items() if value is None},
         tags={"station": f"ST{time_ms % 2}"},
     )
     return telemetry_line("acme-mill", "line1", device, message)
@@ -220,7 +221,7 @@ def chances(device: str, start_ms: int) -> list[Telemetry]:
     ):
         parts = chance.choice([parts + chance.randrange(3)] * 30 + [0, parts + 700])
         readings = {"parts": float(parts % 65_536), "force": chance.uniform(1, 9)}
-        quality = {name: word for name in readings if (word := chance.choice([""] * 18 + ["bad", "uncertain"]))}
+        quality = {name: word for name in readings if (word := chance.choice([None] * 18 + [Quality.BAD, Quality.UNCERTAIN]))}
         found.append(
             Telemetry(
                 timestamp_ms=time_ms,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from millrace_contract.language.words import MachineState
 from millrace_contract.plant import Calendar
 from millrace_oee.calendar import LineCalendar, load_zone
 from millrace_oee.counts import Baseline
@@ -39,7 +40,7 @@ def make_machine() -> Callable[..., Machine]:
             gateway="edge-1",
             measurement="test-cnc",
             state_signal="run_status",
-            states=STATES,
+            states={number: MachineState(word) for number, word in STATES.items()},
             leaves=leaves_of({}),
             counters=counters,
             ideal_ns=1_000_000_000,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.language.points import LEAVES
+from millrace_contract.language.words import Leaf
 from millrace_oee.calendar import LineCalendar
 from millrace_oee.counts import Baseline
 from millrace_oee.history import History
@@ -26,7 +26,7 @@ def _sums(*, production_min: float, down_min: float = 0, ideal_s: float, total: 
     run_ms = round(production_min * MINUTE_MS) - down_ms
     ideal_ns = round(ideal_s * 1_000_000_000)
     return Sums(
-        ms={**dict.fromkeys(LEAVES, 0), "run": run_ms, "unplanned_stop": down_ms},
+        ms={**dict.fromkeys(Leaf, 0), Leaf.RUN: run_ms, Leaf.UNPLANNED_STOP: down_ms},
         total=total,
         scrap=scrap,
         ideal_ns=total * ideal_ns,
@@ -177,7 +177,7 @@ def test_parts_counted_over_a_gap_are_parts_but_meet_no_ideal_time(make_history:
     sums = sums_of(make_history([*before, *after]), 0, 1_800_000, 1_800_000)
     assert sums.total == 1800
     assert sums.ideal_ms == 1_200_000
-    assert sums.ms["unknown"] == 595_000
+    assert sums.ms[Leaf.UNKNOWN] == 595_000
 
 
 def test_bad_and_uncertain_samples_never_move_a_baseline(make_history: Callable[..., History]) -> None:

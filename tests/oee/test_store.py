@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from millrace_contract.language.messages import Kept, OeeDocument, Parts, Window
 from millrace_contract.language.telemetry import Telemetry
+from millrace_contract.language.words import Quality, RevisionCause, WindowKind
 from millrace_oee.counts import Baseline
 from millrace_oee.machine import Machine
 from millrace_oee.results import Place, Results
@@ -83,13 +84,13 @@ def test_pruned_samples_leave_their_counters_as_baselines() -> None:
 def test_only_good_readings_become_counts_and_a_bad_state_is_known_as_bad(make_machine: Callable[..., Machine]) -> None:
     machine = make_machine()
 
-    def sample(readings: dict[str, float | str], quality: dict[str, str] | None = None) -> Sample:
+    def sample(readings: dict[str, float | str], quality: dict[str, Quality] | None = None) -> Sample:
         return sample_of(machine, Telemetry(timestamp_ms=1, readings=readings, quality=quality or {}, tags={}))
 
     assert sample({"run_status": 1.0, "cycle_count": 7.0, "defect_count": 0.0}) == Sample(1, 1.0, 7, None, 0)
-    assert sample({"run_status": 1.0, "cycle_count": 7.0}, {"cycle_count": "uncertain"}) == Sample(1, 1.0)
-    assert sample({}, {"run_status": "bad", "cycle_count": "bad"}) == Sample(1, BAD_STATE)
-    assert sample({"run_status": 1.0}, {"run_status": "uncertain"}).empty
+    assert sample({"run_status": 1.0, "cycle_count": 7.0}, {"cycle_count": Quality.UNCERTAIN}) == Sample(1, 1.0)
+    assert sample({}, {"run_status": Quality.BAD, "cycle_count": Quality.BAD}) == Sample(1, BAD_STATE)
+    assert sample({"run_status": 1.0}, {"run_status": Quality.UNCERTAIN}).empty
     assert sample({"cycle_count": 7.5, "defect_count": -1.0}).empty
     assert sample({"cycle_count": "seven"}).empty
     assert sample({"spindle_temperature": 60.0}).empty
@@ -111,7 +112,7 @@ PLACE = Place("M", "shift", "2025-10-15/day", 0, 100, "topic")
 
 
 def _document(run_ms: int) -> OeeDocument:
-    window = Window(kind="shift", id="2025-10-15/day", start="2025-10-15T06:00:00.000Z", end="2025-10-15T14:00:00.000Z")
+    window = Window(kind=WindowKind.SHIFT, id="2025-10-15/day", start="2025-10-15T06:00:00.000Z", end="2025-10-15T14:00:00.000Z")
     return OeeDocument(
         line="line1", device_id="M", timestamp=window.end, window=window, ms={"run": run_ms}, parts=Parts(), final=True
     )
@@ -133,14 +134,14 @@ def test_revision_waits_for_the_one_before_and_skips_what_nobody_saw() -> None:
     outgoing = _Outgoing()
     results = Results(connect_in_memory(), outgoing.publish)
     assert results.offer(PLACE, _document(1))
-    assert not results.offer(PLACE, _document(1), cause="late_data")
-    results.offer(PLACE, _document(2), cause="late_data")
-    results.offer(PLACE, _document(3), cause="late_data")
+    assert not results.offer(PLACE, _document(1), cause=RevisionCause.LATE_DATA)
+    results.offer(PLACE, _document(2), cause=RevisionCause.LATE_DATA)
+    results.offer(PLACE, _document(3), cause=RevisionCause.LATE_DATA)
     assert outgoing.sent == [(1, None, 1)]
     results.confirmed([(1, 1)])
     assert outgoing.sent == [(1, None, 1), (2, "late_data", 3)]
-    results.offer(PLACE, _document(4), cause="config")
-    results.offer(PLACE, _document(3), cause="late_data")
+    results.offer(PLACE, _document(4), cause=RevisionCause.CONFIG)
+    results.offer(PLACE, _document(3), cause=RevisionCause.LATE_DATA)
     results.confirmed([(1, 5)])
     assert len(outgoing.sent) == 2, "it changed and changed back before anybody saw it"
 
@@ -149,7 +150,7 @@ def test_result_whose_message_is_gone_waits_no_longer() -> None:
     outgoing = _Outgoing()
     results = Results(connect_in_memory(), outgoing.publish)
     results.offer(PLACE, _document(1))
-    results.offer(PLACE, _document(2), cause="late_data")
+    results.offer(PLACE, _document(2), cause=RevisionCause.LATE_DATA)
     results.release_missing(lambda _row: True)
     assert len(outgoing.sent) == 1
     results.release_missing(lambda _row: False)

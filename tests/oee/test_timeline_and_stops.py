@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
+from millrace_contract.language.words import MachineState
 from millrace_oee.machine import Machine
 from millrace_oee.states import leaves_of
 from millrace_oee.stops import classify, find_stops
@@ -13,7 +14,7 @@ LEAVES = leaves_of({})
 def _timeline(*samples: tuple[int, str], stale_ms: int = 5_000) -> Timeline:
     timeline = Timeline(stale_ms)
     for ts_ms, state in samples:
-        timeline.add(ts_ms, state)
+        timeline.add(ts_ms, MachineState(state))
     return timeline
 
 
@@ -52,9 +53,9 @@ def test_bad_reading_ends_the_state_at_once() -> None:
 
 def test_sender_may_promise_that_a_reading_holds_longer() -> None:
     timeline = Timeline(5_000)
-    timeline.add(0, "execute", 180_000)
-    timeline.add(60_000, "execute", 180_000)
-    timeline.add(61_000, "held")
+    timeline.add(0, MachineState.EXECUTE, 180_000)
+    timeline.add(60_000, MachineState.EXECUTE, 180_000)
+    timeline.add(61_000, MachineState.HELD)
     runs = timeline.runs(0, 70_000, 70_000)
     assert [(r.start_ms, r.end_ms, r.state) for r in runs] == [
         (0, 61_000, "execute"),
@@ -65,9 +66,9 @@ def test_sender_may_promise_that_a_reading_holds_longer() -> None:
 
 def test_seed_gives_a_run_its_true_start() -> None:
     timeline = Timeline(5_000)
-    timeline.seed([Run(0, 50_000, "held"), Run(50_000, 200_000, "stopped")])
-    timeline.add(100_000, "stopped")
-    timeline.add(101_000, "execute")
+    timeline.seed([Run(0, 50_000, MachineState.HELD), Run(50_000, 200_000, MachineState.STOPPED)])
+    timeline.add(100_000, MachineState.STOPPED)
+    timeline.add(101_000, MachineState.EXECUTE)
     assert find_stops(timeline.runs(0, 110_000, 101_000), LEAVES, 1)[0].start_ms == 0
 
 
@@ -80,29 +81,33 @@ def test_forgetting_keeps_the_whole_of_a_stop_that_lasts() -> None:
 @pytest.mark.parametrize(("seconds", "leaf"), [(120, "minor_stop"), (121, "unplanned_stop")])
 def test_stop_up_to_the_threshold_is_a_micro_stop(seconds: int, leaf: str) -> None:
     stop_ms = seconds * 1000
-    runs = [Run(0, 1_000, "execute"), Run(1_000, 1_000 + stop_ms, "held"), Run(1_000 + stop_ms, 400_000, "execute", open=True)]
+    runs = [
+        Run(0, 1_000, MachineState.EXECUTE),
+        Run(1_000, 1_000 + stop_ms, MachineState.HELD),
+        Run(1_000 + stop_ms, 400_000, MachineState.EXECUTE, open=True),
+    ]
     assert [stretch.leaf for stretch in classify(runs, LEAVES, 120_000)] == ["run", leaf, "run"]
 
 
 def test_neighbouring_stop_states_are_one_stop() -> None:
     runs = [
-        Run(0, 90_000, "held"),
-        Run(90_000, 180_000, "aborted"),
-        Run(180_000, 190_000, "clearing"),
-        Run(190_000, 200_000, "execute"),
+        Run(0, 90_000, MachineState.HELD),
+        Run(90_000, 180_000, MachineState.ABORTED),
+        Run(180_000, 190_000, MachineState.CLEARING),
+        Run(190_000, 200_000, MachineState.EXECUTE),
     ]
     (stop,) = find_stops(runs, LEAVES, 120_000)
     assert (stop.start_ms, stop.end_ms, stop.state, stop.leaf) == (0, 190_000, "held", "unplanned_stop")
 
 
 def test_unknown_time_ends_a_stop() -> None:
-    runs = [Run(0, 90_000, "held"), Run(90_000, 100_000, "unknown"), Run(100_000, 190_000, "held")]
+    runs = [Run(0, 90_000, MachineState.HELD), Run(90_000, 100_000, MachineState.UNKNOWN), Run(100_000, 190_000, MachineState.HELD)]
     assert [stop.leaf for stop in find_stops(runs, LEAVES, 120_000)] == ["minor_stop", "minor_stop"]
 
 
 def test_open_short_stop_is_pending_and_an_open_long_one_is_not() -> None:
-    assert find_stops([Run(0, 100_000, "held", open=True)], LEAVES, 120_000)[0].pending
-    long = find_stops([Run(0, 130_000, "held", open=True)], LEAVES, 120_000)[0]
+    assert find_stops([Run(0, 100_000, MachineState.HELD, open=True)], LEAVES, 120_000)[0].pending
+    long = find_stops([Run(0, 130_000, MachineState.HELD, open=True)], LEAVES, 120_000)[0]
     assert (long.pending, long.leaf, long.end_ms) == (False, "unplanned_stop", None)
 
 

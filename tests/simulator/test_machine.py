@@ -5,17 +5,16 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from millrace_contract.language.words import AssetClass, MachineState
 from millrace_contract.plant import Calendar, PlantModel
-from millrace_contract.plant.profile import AssetClass
 from millrace_simulator.devices import build_machine
 from millrace_simulator.faults import Fault, FaultKind
-from millrace_simulator.kinds import KINDS, State
+from millrace_simulator.kinds import KINDS
 from millrace_simulator.machine import Machine
 from millrace_simulator.memory import Snapshot, load_snapshot, save_snapshot
 
@@ -74,14 +73,14 @@ def test_a_week_is_believable(plant: PlantModel, calendar: Calendar, name: str) 
     device = plant.devices[name]
     machine = build_machine(plant, calendar, device, seed=1)
     machine.begin(MONDAY_MS)
-    minutes: Counter[State] = Counter()
+    minutes: Counter[MachineState] = Counter()
     for minute in range(7 * 24 * 60 - 1):
         machine.advance(MONDAY_MS + minute * 60_000)
         minutes[machine.state] += 1
-    assert 0.65 < minutes[State.EXECUTE] / minutes.total() < 0.9
-    assert all(minutes[state] > 0 for state in (State.HELD, State.SUSPENDED))
+    assert 0.65 < minutes[MachineState.EXECUTE] / minutes.total() < 0.9
+    assert all(minutes[state] > 0 for state in (MachineState.HELD, MachineState.SUSPENDED))
     assert 0.003 < machine.rejects / machine.total < 0.04
-    ideal = minutes[State.EXECUTE] * 60 / (device.ideal_cycle_s or 0)
+    ideal = minutes[MachineState.EXECUTE] * 60 / (device.ideal_cycle_s or 0)
     assert 0.9 < machine.total / ideal < 1.02
 
 
@@ -89,12 +88,12 @@ def test_breaks_stop_those_who_have_them(plant: PlantModel, calendar: Calendar) 
     during_lunch_ms = MONDAY_MS + 2 * DAY_MS + 9 * HOUR_MS + 55 * 60_000  # 11:55 in Berlin
     cnc = build_machine(plant, calendar, plant.devices["CNC-01"], seed=1)
     cnc.begin(during_lunch_ms)
-    assert cnc.state in (State.IDLE, State.HELD, State.SETUP, State.SUSPENDED, State.ABORTED)
+    assert cnc.state in (MachineState.IDLE, MachineState.HELD, MachineState.SETUP, MachineState.SUSPENDED, MachineState.ABORTED)
     working = Counter[bool]()
     for seed in range(20):
         moulder = build_machine(plant, calendar, plant.devices["IMM-01"], seed)
         moulder.begin(during_lunch_ms)
-        working[moulder.state is State.EXECUTE] += 1
+        working[moulder.state is MachineState.EXECUTE] += 1
     assert working[True] > 10
 
 
@@ -104,7 +103,7 @@ def test_nothing_is_made_on_a_holiday(plant: PlantModel, calendar: Calendar) -> 
     machine.begin(noon_ms)
     made = machine.total
     machine.advance(noon_ms + HOUR_MS)
-    assert machine.state is State.STOPPED
+    assert machine.state is MachineState.STOPPED
     assert machine.total == made
 
 
@@ -147,7 +146,7 @@ def test_a_life_changed_by_faults_goes_on_after_a_restart(plant: PlantModel, cal
     lived, restarted = (build_machine(plant, calendar, device, seed=3) for _ in range(2))
     now_ms = MONDAY_MS + 10 * HOUR_MS
     lived.begin(now_ms)
-    lived.interrupt(now_ms, State.HELD, "jam", 600)
+    lived.interrupt(now_ms, MachineState.HELD, "jam", 600)
     lived.move_counters(now_ms, by=None)
     jam = Fault(device=device.id, kind=FaultKind.JAM, seconds=600)
     save_snapshot(path, Snapshot(3, 1.0, {device.id: lived.life}, [(jam, now_ms + 600_000)]))
@@ -155,7 +154,7 @@ def test_a_life_changed_by_faults_goes_on_after_a_restart(plant: PlantModel, cal
     snapshot = load_snapshot(path, 3, 1.0)
     assert snapshot.faults == [(jam, now_ms + 600_000)]
     restarted.resume(snapshot.lives[device.id], now_ms + 1_000)
-    assert restarted.state is State.HELD
+    assert restarted.state is MachineState.HELD
     for machine in (lived, restarted):
         machine.advance(now_ms + 5 * HOUR_MS)
     assert looked_at(lived) == looked_at(restarted)
@@ -163,4 +162,4 @@ def test_a_life_changed_by_faults_goes_on_after_a_restart(plant: PlantModel, cal
 
 
 def test_every_asset_class_of_a_profile_has_a_kind() -> None:
-    assert set(KINDS) == set(get_args(AssetClass))
+    assert set(KINDS) == set(AssetClass)

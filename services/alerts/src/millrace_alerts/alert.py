@@ -1,30 +1,15 @@
 """One alert: what a rule raises for one device, everything that must survive a restart, and what its changes say."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import msgspec
 
 from millrace_contract.language.messages import AlertEvent, AlertState
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import ANNUNCIATED, AlertClass, Evaluation, EventCause, IsaState, Priority
 
 from .conditions import Timer
-from .lifecycle import ANNUNCIATED, Facts, State, state_of
-
-PRIORITIES = ("low", "medium", "high", "critical")
-"""From the least to the most urgent."""
-
-
-class Evaluation(StrEnum):
-    """Whether the rule can be evaluated now, and if not, why: `good` and `uncertain` can."""
-
-    GOOD = "good"
-    UNCERTAIN = "uncertain"
-    STALE = "stale"  # the newest reading is too old
-    BAD = "bad"  # the device was asked and gave no good answer
-    NEVER_SEEN = "never_seen"
-    NOT_A_NUMBER = "not_a_number"  # a limit cannot be compared with text
-    INHIBITED = "inhibited"  # the device is offline, and that alert says so already
+from .lifecycle import Facts, state_of
 
 
 class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,7 +41,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     inhibited: bool = False
 
     @property
-    def state(self) -> State:
+    def state(self) -> IsaState:
         return state_of(self.facts)
 
     @property
@@ -70,8 +55,8 @@ class Transition:
     """One step of an alert's life: `alert` is how it is afterwards. `source_ms` is the event time of what caused it."""
 
     alert: Alert
-    from_state: State
-    cause: str
+    from_state: IsaState
+    cause: EventCause
     source_ms: int
     actor: str | None = None
     comment: str | None = None
@@ -83,8 +68,8 @@ class Description:
     """What a rule says about each of its alerts, beside their state."""
 
     title: str
-    alert_class: str
-    priority: str
+    alert_class: AlertClass
+    priority: Priority
     limit: float | None = None
     unit: str | None = None
     consequence: str | None = None
@@ -126,7 +111,7 @@ def state_message(alert: Alert, description: Description) -> AlertState:
     )
 
 
-def event_message(transition: Transition, event_seq: int, recorded_ms: int, priority: str | None) -> AlertEvent:
+def event_message(transition: Transition, event_seq: int, recorded_ms: int, priority: Priority | None) -> AlertEvent:
     """The immutable event: `timestamp` is when it was recorded, `source_timestamp` when its cause happened."""
     alert = transition.alert
     return AlertEvent(

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from millrace_contract.language.words import EventCause
+
 from .alert import Alert
 from .lifecycle import Action
 
@@ -12,7 +14,7 @@ from .lifecycle import Action
 class Comment:
     """A remark: it becomes an event and changes nothing."""
 
-    cause = "comment"
+    cause = EventCause.COMMENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import msgspec
 from millrace_contract.errors import Unavailable
 from millrace_contract.language.messages import encode, numbered
 from millrace_contract.language.topics import Topics
+from millrace_contract.language.words import Evaluation, EventCause, IsaState
 from millrace_contract.plant import PlantModel
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.health import Heartbeats
@@ -27,9 +28,9 @@ from millrace_contract.store_forward.outbox import Outbox
 from millrace_contract.store_forward.sqlite import DiskRefused
 
 from . import metrics
-from .alert import Alert, Evaluation, Transition, event_message, state_message
+from .alert import Alert, Transition, event_message, state_message
 from .commands import Command, Comment, StaleVersion, UnknownAlert
-from .lifecycle import Facts, IllegalTransition, State
+from .lifecycle import Facts, IllegalTransition
 from .receiver import Receiver, Running
 from .rules import Watched
 from .store import Store, StoredAnswer
@@ -304,12 +305,12 @@ class Engine:
             for alert in self._store.load().alerts.values():
                 if alert.id in self._watched:
                     continue
-                if alert.state is not State.NORM:
+                if alert.state is not IsaState.NORM:
                     facts = Facts(occurrence=alert.facts.occurrence)
                     ended = msgspec.structs.replace(
                         alert, facts=facts, version=alert.version + 1, changed_ms=now.epoch_ms, cleared_ms=now.epoch_ms
                     )
-                    self._record([Transition(ended, alert.state, "rule_removed", now.epoch_ms)], now, outcome)
+                    self._record([Transition(ended, alert.state, EventCause.RULE_REMOVED, now.epoch_ms)], now, outcome)
                 self._store.delete_alert(alert.id)
             self._watch.changed_alerts.update(self._watched)
             self._save(now)

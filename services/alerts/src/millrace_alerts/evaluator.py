@@ -9,8 +9,10 @@ from typing import assert_never
 
 import msgspec
 
+from millrace_contract.language.words import Evaluation
+
 from . import conditions
-from .alert import Alert, Evaluation, Transition
+from .alert import Alert, Transition
 from .conditions import Delays, Flip, Timer, Wish
 from .lifecycle import Acknowledge, Action, Activate, Clear, ExpireShelf, Suppress, Unsuppress, apply
 from .rules import Limit, Silence, Unreachable, Watched

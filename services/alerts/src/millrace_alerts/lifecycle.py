@@ -5,28 +5,11 @@ each action does to the facts and from which states it is legal.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import assert_never
 
 import msgspec
 
-
-class State(StrEnum):
-    """What is shown. The letters are those of ISA-18.2-2016."""
-
-    NORM = "NORM"  # A: nothing to see
-    UNACK = "UNACK"  # B: in alarm, nobody has acknowledged
-    ACKED = "ACKED"  # C: in alarm, acknowledged
-    RTNUN = "RTNUN"  # D: returned to normal, not acknowledged
-    LATCH_UNACK = "LATCH_UNACK"  # E: returned to normal, held until reset, not acknowledged
-    LATCH_ACK = "LATCH_ACK"  # F: returned to normal, held until reset, acknowledged
-    SHLVD = "SHLVD"  # G: hidden by a person until a time
-    DSUPR = "DSUPR"  # H: hidden by a design rule
-    OOSRV = "OOSRV"  # I: out of service
-
-
-SUPPRESSED = frozenset({State.SHLVD, State.DSUPR, State.OOSRV})
-ANNUNCIATED = frozenset(State) - SUPPRESSED - {State.NORM}
+from millrace_contract.language.words import SUPPRESSED, EventCause, IsaState
 
 
 class Shelf(msgspec.Struct, frozen=True):
@@ -61,7 +44,7 @@ class Activate:
     """The condition held for its on-delay."""
 
     latching: bool = False
-    cause = "condition"
+    cause = EventCause.CONDITION
     verb = "activate"
 
 
@@ -70,19 +53,19 @@ class Clear:
     """The condition was gone for its off-delay."""
 
     auto_ack: bool = False
-    cause = "clear"
+    cause = EventCause.CLEAR
     verb = "clear"
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
-    cause = "ack"
+    cause = EventCause.ACK
     verb = "acknowledge"
 
 
 @dataclass(frozen=True, slots=True)
 class Unacknowledge:
-    cause = "unack"
+    cause = EventCause.UNACK
     verb = "unacknowledge"
 
 
@@ -90,26 +73,26 @@ class Unacknowledge:
 class ReAlarm:
     """The re-alarm time passed, or the priority was raised."""
 
-    cause = "re_alarm"
+    cause = EventCause.RE_ALARM
     verb = "annunciate again"
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    cause = "reset"
+    cause = EventCause.RESET
     verb = "reset"
 
 
 @dataclass(frozen=True, slots=True)
 class Shelve:
     shelf: Shelf
-    cause = "shelve"
+    cause = EventCause.SHELVE
     verb = "shelve"
 
 
 @dataclass(frozen=True, slots=True)
 class Unshelve:
-    cause = "unshelve"
+    cause = EventCause.UNSHELVE
     verb = "unshelve"
 
 
@@ -117,7 +100,7 @@ class Unshelve:
 class ExpireShelf:
     """The shelf's time is over."""
 
-    cause = "shelf_expired"
+    cause = EventCause.SHELF_EXPIRED
     verb = "end the shelf of"
 
 
@@ -126,27 +109,27 @@ class Suppress:
     """A design rule became true; `source` names it."""
 
     source: str
-    cause = "suppress"
+    cause = EventCause.SUPPRESS
     verb = "suppress"
 
 
 @dataclass(frozen=True, slots=True)
 class Unsuppress:
     source: str
-    cause = "unsuppress"
+    cause = EventCause.UNSUPPRESS
     verb = "unsuppress"
 
 
 @dataclass(frozen=True, slots=True)
 class TakeOutOfService:
     ticket: str
-    cause = "out_of_service"
+    cause = EventCause.OUT_OF_SERVICE
     verb = "take out of service"
 
 
 @dataclass(frozen=True, slots=True)
 class ReturnToService:
-    cause = "return_to_service"
+    cause = EventCause.RETURN_TO_SERVICE
     verb = "return to service"
 
 
@@ -170,29 +153,29 @@ Action = (
 class IllegalTransition(Exception):
     """The action is not possible in the alert's present state, which `state` names."""
 
-    def __init__(self, verb: str, state: State, allowed: str) -> None:
+    def __init__(self, verb: str, state: IsaState, allowed: str) -> None:
         super().__init__(f"cannot {verb} this alert: it is {state}; possible only in {allowed}")
         self.state = state
 
 
-def state_of(facts: Facts) -> State:
+def state_of(facts: Facts) -> IsaState:
     """The state to show; out of service hides more than a design rule, and that more than a shelf."""
     if facts.out_of_service is not None:
-        return State.OOSRV
+        return IsaState.OOSRV
     if facts.designed:
-        return State.DSUPR
+        return IsaState.DSUPR
     if facts.shelf is not None:
-        return State.SHLVD
+        return IsaState.SHLVD
     return underlying_state_of(facts)
 
 
-def underlying_state_of(facts: Facts) -> State:
+def underlying_state_of(facts: Facts) -> IsaState:
     """The state without its suppressions: A to F."""
     if facts.in_alarm:
-        return State.ACKED if facts.acked else State.UNACK
+        return IsaState.ACKED if facts.acked else IsaState.UNACK
     if facts.latched:
-        return State.LATCH_ACK if facts.acked else State.LATCH_UNACK
-    return State.NORM if facts.acked else State.RTNUN
+        return IsaState.LATCH_ACK if facts.acked else IsaState.LATCH_UNACK
+    return IsaState.NORM if facts.acked else IsaState.RTNUN
 
 
 def apply(facts: Facts, action: Action) -> Facts:
@@ -216,7 +199,7 @@ def apply(facts: Facts, action: Action) -> Facts:
 def _activate(facts: Facts, action: Activate) -> Facts:
     if facts.in_alarm:
         raise IllegalTransition(action.verb, state_of(facts), "a state without alarm")
-    fresh = underlying_state_of(facts) is State.NORM
+    fresh = underlying_state_of(facts) is IsaState.NORM
     return msgspec.structs.replace(
         facts,
         in_alarm=True,
@@ -241,13 +224,13 @@ def _respond(facts: Facts, action: Acknowledge | Unacknowledge | ReAlarm | Reset
     state = state_of(facts)
     match action:
         case Acknowledge():
-            _require(action, state, State.UNACK, State.RTNUN, State.LATCH_UNACK)
+            _require(action, state, IsaState.UNACK, IsaState.RTNUN, IsaState.LATCH_UNACK)
             return msgspec.structs.replace(facts, acked=True)
         case Unacknowledge() | ReAlarm():
-            _require(action, state, State.ACKED)
+            _require(action, state, IsaState.ACKED)
             return msgspec.structs.replace(facts, acked=False)
         case Reset():
-            _require(action, state, State.LATCH_UNACK, State.LATCH_ACK)
+            _require(action, state, IsaState.LATCH_UNACK, IsaState.LATCH_ACK)
             return msgspec.structs.replace(facts, latched=False)
     assert_never(action)
 
@@ -258,7 +241,7 @@ def _shelve(facts: Facts, action: Shelve | Unshelve | ExpireShelf) -> Facts:
         _require(action, state, *_VISIBLE)
         return msgspec.structs.replace(facts, shelf=action.shelf)
     if facts.shelf is None:
-        raise IllegalTransition(action.verb, state, State.SHLVD)
+        raise IllegalTransition(action.verb, state, IsaState.SHLVD)
     return _uncover(msgspec.structs.replace(facts, shelf=None))
 
 
@@ -270,7 +253,7 @@ def _suppress(facts: Facts, action: Suppress | Unsuppress) -> Facts:
             raise IllegalTransition(action.verb, state_of(facts), f"a state not yet suppressed by {action.source}")
         return msgspec.structs.replace(facts, designed=(*facts.designed, action.source))
     if not present:
-        raise IllegalTransition(action.verb, state_of(facts), f"{State.DSUPR} by {action.source}")
+        raise IllegalTransition(action.verb, state_of(facts), f"{IsaState.DSUPR} by {action.source}")
     rest = tuple(source for source in facts.designed if source != action.source)
     return _uncover(msgspec.structs.replace(facts, designed=rest))
 
@@ -280,7 +263,7 @@ def _serve(facts: Facts, action: TakeOutOfService | ReturnToService) -> Facts:
     if isinstance(action, TakeOutOfService):
         _require(action, state, *_VISIBLE)
         return msgspec.structs.replace(facts, out_of_service=action.ticket)
-    _require(action, state, State.OOSRV)
+    _require(action, state, IsaState.OOSRV)
     return _uncover(msgspec.structs.replace(facts, out_of_service=None))
 
 
@@ -298,9 +281,9 @@ def _uncover(facts: Facts) -> Facts:
     return msgspec.structs.replace(facts, acked=True)
 
 
-_VISIBLE = (State.NORM, State.UNACK, State.ACKED, State.RTNUN, State.LATCH_UNACK, State.LATCH_ACK)
+_VISIBLE = (IsaState.NORM, IsaState.UNACK, IsaState.ACKED, IsaState.RTNUN, IsaState.LATCH_UNACK, IsaState.LATCH_ACK)
 
 
-def _require(action: Action, state: State, *allowed: State) -> None:
+def _require(action: Action, state: IsaState, *allowed: IsaState) -> None:
     if state not in allowed:
         raise IllegalTransition(action.verb, state, ", ".join(allowed))

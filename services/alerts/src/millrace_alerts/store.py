@@ -18,7 +18,7 @@ from millrace_contract.store_forward.outbox import OUTBOX_STEPS
 from millrace_contract.store_forward.sqlite import Connection, connect_to_read, transaction
 from millrace_contract.store_forward.store_file import StoreKind, open_store
 
-from .alert import PRIORITIES, Alert, Description
+from .alert import Alert, Description
 from .watch import DeviceRecord, Gateway, Saved
 
 WINDOWS_KEPT_MS = 40 * 86_400_000
@@ -120,7 +120,7 @@ class Store:
                 alert.device_id,
                 description.title,
                 description.alert_class,
-                PRIORITIES.index(description.priority),
+                description.priority.rank,
                 alert.state,
                 alert.activated_ms or 0,
                 _encode(alert),

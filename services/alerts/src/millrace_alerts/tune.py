@@ -9,6 +9,7 @@ from millrace_contract.language.event_file import ArrivalClock, Event
 from millrace_contract.language.messages import Comms
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.topics import Topics
+from millrace_contract.language.words import Quality
 from millrace_contract.plant import PlantModel
 from millrace_contract.runtime.recording import as_received
 from millrace_contract.store_forward.forwarder import Now
@@ -58,7 +59,7 @@ class Listener:
     def telemetry(self, device_id: str, message: Telemetry) -> list[Transition]:
         signal = self._signals.get(device_id)
         if signal is not None and not message.backfill and (signal in message.readings or signal in message.quality):
-            uncertain = message.quality.get(signal) == "uncertain"
+            uncertain = message.quality.get(signal) is Quality.UNCERTAIN
             self.readings[device_id].append(Reading(message.timestamp_ms, message.readings.get(signal), uncertain))
         return []
 

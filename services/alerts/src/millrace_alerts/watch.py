@@ -11,6 +11,7 @@ import msgspec
 
 from millrace_contract.language.messages import Comms
 from millrace_contract.language.telemetry import Telemetry, Value
+from millrace_contract.language.words import CommsState, Quality
 from millrace_contract.plant import PlantModel
 
 from .alert import Alert, Transition
@@ -31,7 +32,7 @@ class Latest(msgspec.Struct, frozen=True, array_like=True):
 
     at_ms: int
     value: Value | None
-    quality: str
+    quality: Quality
 
 
 class DeviceRecord(msgspec.Struct, kw_only=True):
@@ -92,7 +93,7 @@ class Watch:
         transitions: list[Transition] = []
         for signal in fresh:
             latest = self.devices[device_id].readings[signal]
-            reading = Reading(latest.at_ms, latest.value, uncertain=latest.quality == "uncertain")
+            reading = Reading(latest.at_ms, latest.value, uncertain=latest.quality is Quality.UNCERTAIN)
             transitions += self._tell(concerned.limits.get(signal, ()), reading)
             if latest.value is not None:
                 transitions += self._tell(concerned.silences.get(signal, ()), Seen(latest.at_ms))
@@ -147,7 +148,7 @@ class Watch:
         """True when the gateway says so, or is itself not alive."""
         gateway = self.gateways.get(self._plant.devices[device_id].gateway)
         comms = self.devices[device_id].comms
-        return (gateway is not None and not gateway.alive) or (comms is not None and comms.state == "offline")
+        return (gateway is not None and not gateway.alive) or (comms is not None and comms.state is CommsState.OFFLINE)
 
     def _link(self, device_id: str, at_ms: int) -> list[Transition]:
         concerned = self._concerned[device_id]
@@ -169,7 +170,7 @@ class Watch:
             if known is not None and known.at_ms >= at_ms:
                 self.late_readings += 1
                 continue
-            quality = message.quality.get(signal, "good")
+            quality = message.quality.get(signal, Quality.GOOD)
             record.readings[signal] = Latest(at_ms, message.readings.get(signal), quality)
             fresh.append(signal)
         if fresh:

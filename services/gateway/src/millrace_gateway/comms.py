@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Final
 
 from millrace_contract.language.messages import Comms
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import CommsState
 
 from .faults import ReadFault
 from .schedule import Turns
@@ -14,21 +14,12 @@ from .schedule import Turns
 _SMOOTHING: Final = 0.1
 
 
-class CommsState(StrEnum):
-    """UNKNOWN is before the first read; nothing is published of it."""
-
-    UNKNOWN = "unknown"
-    ONLINE = "online"
-    DEGRADED = "degraded"
-    OFFLINE = "offline"
-
-
 class CommsTracker:
-    """The state of one device, since when and why."""
+    """The state of one device, since when and why; None before the first read."""
 
     def __init__(self, device_id: str, gateway: str) -> None:
         self.device_id = device_id
-        self.state = CommsState.UNKNOWN
+        self.state: CommsState | None = None
         self.reason: str | None = None
         self.turns = Turns()
         self._kind: str | None = None
@@ -53,12 +44,12 @@ class CommsTracker:
 
     def document(self, now_ms: int) -> Comms | None:
         """What to publish, or None before the first read."""
-        if self.state is CommsState.UNKNOWN:
+        if self.state is None:
             return None
         is_offline = self.state is CommsState.OFFLINE
         return Comms(
             device_id=self.device_id,
-            state=self.state.value,
+            state=self.state,
             since=format_timestamp(self._since_ms),
             reason=self.reason,
             round_trip_ms=None if is_offline or self._round_trip_ms is None else round(self._round_trip_ms, 2),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from millrace_contract.language.words import Quality
 from millrace_contract.plant import Signal
 
 from .registers import (
@@ -31,7 +32,6 @@ from .registers import (
     swap_bytes,
 )
 
-BAD: Final = "bad"
 LATEST_EPOCH_S: Final = 4_102_444_800
 """The year 2100: a clock that says so is a register that is no clock."""
 LARGEST_EXPONENT: Final = 10
@@ -51,7 +51,7 @@ class Snapshot:
         """These signals could not be read: bad quality, no reading."""
         for name in names:
             self.readings.pop(name, None)
-            self.quality[name] = BAD
+            self.quality[name] = Quality.BAD
             self.reasons[name] = reason
 
 

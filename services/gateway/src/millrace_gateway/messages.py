@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
 
 from millrace_contract.language.streams import Stamp
 from millrace_contract.language.telemetry import encode_telemetry
+from millrace_contract.language.words import Quality
 from millrace_contract.plant import Device
 from millrace_contract.store_forward.numbering import Draft
 
 from .decoder import Snapshot
-
-UNCERTAIN: Final = "uncertain"
 
 
 def telemetry_draft(topic: str, device: Device, snapshot: Snapshot, arrived_ms: int) -> Draft:
@@ -23,7 +21,7 @@ def telemetry_draft(topic: str, device: Device, snapshot: Snapshot, arrived_ms: 
 def _encode(device: Device, snapshot: Snapshot, stamp: Stamp) -> bytes:
     quality = snapshot.quality
     if stamp.is_uncertain:  # The clock stands behind an earlier reading: the values are right, their time is not.
-        quality = {**dict.fromkeys(snapshot.readings, UNCERTAIN), **quality}
+        quality = {**dict.fromkeys(snapshot.readings, Quality.UNCERTAIN), **quality}
     return encode_telemetry(
         device_id=device.id,
         timestamp_ms=stamp.timestamp_ms,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from typing import Final
 
+from millrace_contract.language.words import CommsState
 from millrace_contract.plant import Device, Profile
 
-from .comms import CommsState, CommsTracker
+from .comms import CommsTracker
 from .decoder import Snapshot
 from .endpoint import Endpoint
 from .faults import ReadFault

@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from millrace_contract.language.words import NOT_HEARD, CommsState
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.logs import get_logger
 
-from .comms import CommsState
 from .decoder import Snapshot
 from .endpoint import Endpoint
 from .metrics import COUNTS, CRASHES
@@ -160,9 +160,9 @@ def _due(turn: tuple[Slot, PolledDevice, str]) -> float:
     return turn[0].due_s
 
 
-def _log_transition(device: PolledDevice, before: CommsState) -> None:
+def _log_transition(device: PolledDevice, before: CommsState | None) -> None:
     comms = device.comms
-    facts = {"device": device.device.id, "before": before.value, "state": comms.state.value}
+    facts = {"device": device.device.id, "before": before or NOT_HEARD, "state": comms.state or NOT_HEARD}
     if comms.state is CommsState.ONLINE:
         _log.info("device_comms", **facts)
     else:

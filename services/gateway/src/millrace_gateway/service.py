@@ -12,6 +12,7 @@ import msgspec
 
 from millrace_contract.errors import CannotStart, ConfigurationProblems, Problem
 from millrace_contract.language.messages import Status
+from millrace_contract.language.words import NOT_HEARD, CommsState
 from millrace_contract.plant.accepted import Accepted, load_accepted
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
@@ -21,7 +22,6 @@ from millrace_contract.runtime.status import StatusReporter
 from millrace_contract.store_forward.outbox import WrongSender
 from millrace_contract.store_forward.store_file import InUse
 
-from .comms import CommsState
 from .fleet import Fleet, load_fleet
 from .learned import LearnedDevice, known_of, load_learned, save_learned
 from .metrics import (
@@ -235,8 +235,8 @@ class Gateway:
             for device in poller.devices:
                 device.report_everything()
 
-    def _states(self) -> Counter[CommsState]:
-        return Counter(device.comms.state for poller in self._pollers for device in poller.devices)
+    def _states(self) -> Counter[str]:
+        return Counter(device.comms.state or NOT_HEARD for poller in self._pollers for device in poller.devices)
 
     def _late_devices(self) -> list[str]:
         """Those of which a tenth of the reads begin late, the worst first."""
@@ -251,8 +251,8 @@ class Gateway:
 
     def _show_metrics(self) -> None:
         states = self._states()
-        for state in CommsState:
-            DEVICES.labels(state.value).set(states[state])
+        for state in (*CommsState, NOT_HEARD):
+            DEVICES.labels(state).set(states[state])
         stats = self._uplink.outbox.stats()
         OUTBOX_MESSAGES.set(stats.depth)
         OUTBOX_BYTES.set(stats.bytes)
@@ -277,7 +277,7 @@ class Gateway:
         problems += [f"the broker refuses {topic}" for topic in stats.refused_topics[:5]]
         figures: dict[str, float | None] = {
             "devices": sum(states.values()),
-            **{f"devices_{state.value}": states[state] for state in CommsState},
+            **{f"devices_{state}": states[state] for state in (*CommsState, NOT_HEARD)},
             "cycles": sum(turns.cycles for turns in all_turns),
             "late_cycles": sum(turns.late for turns in all_turns),
             "missed_cycles": sum(turns.missed for turns in all_turns),

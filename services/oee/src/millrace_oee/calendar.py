@@ -15,20 +15,19 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from millrace_contract.language.times import from_datetime
+from millrace_contract.language.words import Leaf, WindowKind
 from millrace_contract.plant import Calendar, Shift
-
-from .states import BREAK, NOT_SCHEDULED
 
 HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class TimeWindow:
-    """A stretch of time that gets figures of its own. `kind`: shift or hour; `id` is unique for a line and kind."""
+    """A stretch of time that gets figures of its own. `id` is unique for a line and kind."""
 
     start_ms: int
     end_ms: int
-    kind: str
+    kind: WindowKind
     id: str
 
 
@@ -53,7 +52,7 @@ class Slot:
 
     start_ms: int
     end_ms: int
-    leaf: str | None
+    leaf: Leaf | None
 
 
 def load_zone(name: str) -> ZoneInfo:
@@ -98,11 +97,11 @@ class LineCalendar:
         """Shifts and hours of shifts that have time in [from, to). The last hour of a shift may be shorter."""
         found: list[TimeWindow] = []
         for shift in self.shifts(from_ms, to_ms):
-            found.append(TimeWindow(shift.start_ms, shift.end_ms, "shift", shift.id))
+            found.append(TimeWindow(shift.start_ms, shift.end_ms, WindowKind.SHIFT, shift.id))
             for number, start_ms in enumerate(range(shift.start_ms, shift.end_ms, HOUR_MS), start=1):
                 end_ms = min(start_ms + HOUR_MS, shift.end_ms)
                 if start_ms < to_ms and end_ms > from_ms:
-                    found.append(TimeWindow(start_ms, end_ms, "hour", f"{shift.id}/{number:02d}"))
+                    found.append(TimeWindow(start_ms, end_ms, WindowKind.HOUR, f"{shift.id}/{number:02d}"))
         return sorted(found)
 
     def slots(self, start_ms: int, end_ms: int) -> list[Slot]:
@@ -116,7 +115,7 @@ class LineCalendar:
         ordered = sorted(edges)
         return [Slot(a, b, _leaf(shifts, a)) for a, b in pairwise(ordered)]
 
-    def leaf_at(self, at_ms: int) -> str | None:
+    def leaf_at(self, at_ms: int) -> Leaf | None:
         """What the calendar says of one instant."""
         slot = self._last_slot
         if not slot.start_ms <= at_ms < slot.end_ms:
@@ -156,10 +155,10 @@ class LineCalendar:
         return ShiftTime(start_ms, end_ms, day, shift.name, tuple(breaks))
 
 
-def _leaf(shifts: list[ShiftTime], at_ms: int) -> str | None:
+def _leaf(shifts: list[ShiftTime], at_ms: int) -> Leaf | None:
     inside = [shift for shift in shifts if shift.start_ms <= at_ms < shift.end_ms]
     if not inside:
-        return NOT_SCHEDULED
+        return Leaf.NOT_SCHEDULED
     if any(start <= at_ms < end for shift in inside for start, end in shift.breaks):
-        return BREAK
+        return Leaf.BREAK
     return None

@@ -15,6 +15,7 @@ from millrace_contract.language.points import (
     text_field,
 )
 from millrace_contract.language.telemetry import Telemetry, Value
+from millrace_contract.language.words import Quality
 from millrace_contract.runtime.influx import Influx, literal, quoted
 
 from .machine import Machine
@@ -68,14 +69,15 @@ def _messages(influx: Influx, machine: Machine, where: str, order: str) -> Itera
 
 def _message(signals: Sequence[str], row: dict[str, Any]) -> Telemetry:
     readings: dict[str, Value] = {}
-    quality: dict[str, str] = {}
+    quality: dict[str, Quality] = {}
     for signal in signals:
         if (number := row[signal]) is not None:
             readings[signal] = float(number)
         if (text := row[text_field(signal)]) is not None:
             readings[signal] = str(text)
         if (word := row[quality_field(signal)]) is not None:
-            quality[signal] = str(word)
+            # What no set has is a newer version's: whatever it means, it is not good.
+            quality[signal] = Quality(word) if word in frozenset(Quality) else Quality.UNCERTAIN
     stream, seq, prev, hold_ms = row[STREAM_FIELD], row[SEQ_FIELD], row[PREV_FIELD], row[HOLD_FIELD]
     return Telemetry(
         timestamp_ms=int(row["time"]),

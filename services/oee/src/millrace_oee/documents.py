@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import msgspec
 
 from millrace_contract.language.messages import OeeDocument, OeeInterval, Parts, Window
-from millrace_contract.language.points import LEAVES
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import ALL_TIME, FigureFlag, IntervalKind, Leaf
 from millrace_contract.plant import Calendar
 
 from .calendar import TimeWindow
@@ -50,7 +50,7 @@ def device_document(
     as_of_ms: int,
     coverage_min: float,
     versions: dict[str, str],
-    flags: Iterable[str] = (),
+    flags: Iterable[FigureFlag] = (),
 ) -> OeeDocument:
     """The document of a machine. It is final when `as_of_ms` is the window's end."""
     document = _document(sums, ratios(sums, coverage_min), window, as_of_ms, line=machine.line, versions=versions, flags=flags)
@@ -64,7 +64,7 @@ def line_document(
     *,
     as_of_ms: int,
     versions: dict[str, str],
-    flags: Iterable[str] = (),
+    flags: Iterable[FigureFlag] = (),
 ) -> OeeDocument:
     """The document of a line."""
     figures = ratios(sums.sums, plan.coverage_min, sums.witnesses)
@@ -79,14 +79,14 @@ def _document(
     *,
     line: str,
     versions: dict[str, str],
-    flags: Iterable[str],
+    flags: Iterable[FigureFlag],
 ) -> OeeDocument:
     final = as_of_ms >= window.end_ms
     return OeeDocument(
         line=line,
         timestamp=format_timestamp(min(as_of_ms, window.end_ms)),
         window=Window(kind=window.kind, id=window.id, start=format_timestamp(window.start_ms), end=format_timestamp(window.end_ms)),
-        ms={"all": sums.all_ms, **{leaf: sums.ms[leaf] for leaf in LEAVES}},
+        ms={ALL_TIME: sums.all_ms, **{leaf.value: sums.ms[leaf] for leaf in Leaf}},
         parts=Parts(total=sums.total, good=sums.good, scrap=sums.scrap),
         availability=figures.availability,
         performance=figures.performance,
@@ -104,12 +104,12 @@ def _document(
     )
 
 
-def _flags(sums: Sums, *, final: bool) -> set[str]:
-    flags = {f"counter_{event}" for event in sums.events if event not in QUIET_EVENTS}
+def _flags(sums: Sums, *, final: bool) -> set[FigureFlag]:
+    flags = {FigureFlag(f"counter_{event}") for event in sums.events if event not in QUIET_EVENTS}
     if ideal_cycle_suspect(sums, ended=final):
-        flags.add("ideal_cycle_suspect")
+        flags.add(FigureFlag.IDEAL_CYCLE_SUSPECT)
     if sums.pending:
-        flags.add("stop_pending")
+        flags.add(FigureFlag.STOP_PENDING)
     return flags
 
 
@@ -120,7 +120,7 @@ def state_interval(machine: Machine, run: Run) -> OeeInterval:
         id=f"{machine.id}/state/{start}",
         device_id=machine.id,
         line=machine.line,
-        kind="state",
+        kind=IntervalKind.STATE,
         state=run.state,
         leaf=machine.leaves[run.state],
         start=start,
@@ -137,7 +137,7 @@ def stop_interval(machine: Machine, stop: Stop) -> OeeInterval:
         id=f"{machine.id}/stop/{start}",
         device_id=machine.id,
         line=machine.line,
-        kind="stop",
+        kind=IntervalKind.STOP,
         state=stop.state,
         leaf=stop.leaf,
         start=start,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from millrace_contract.language.messages import Ledger, OeeDocument
 from millrace_contract.language.telemetry import Telemetry
+from millrace_contract.language.words import FigureFlag, RevisionCause
 
 from .calendar import TimeWindow
 from .documents import MODEL_VERSION, device_document, line_document
@@ -199,16 +200,19 @@ class Engine:
             if gap.before_ms < now_ms - LATENESS_MS:
                 self.close_gap(gap)
 
-    def _cause(self, device: str, track: Track) -> str:
+    def _cause(self, device: str, track: Track) -> RevisionCause:
         """Why a published window would change now. A new configuration makes every window that can still change open again."""
         known = track.known
         if known is None or known.version == self._versions[device]:
-            return "late_data"
+            return RevisionCause.LATE_DATA
         known.settled_ms = min(known.settled_ms, max(known.first_ms, known.last_ms - LATENESS_MS))
         track.forget_history()
-        return "config" if known.version.endswith(f"/{self.plan.calendar_version}") else "calendar"
+        same_calendar = known.version.endswith(f"/{self.plan.calendar_version}")
+        return RevisionCause.CONFIG if same_calendar else RevisionCause.CALENDAR
 
-    def _document(self, machine: Machine, sums: Sums, window: TimeWindow, as_of_ms: int, flags: Iterable[str] = ()) -> OeeDocument:
+    def _document(
+        self, machine: Machine, sums: Sums, window: TimeWindow, as_of_ms: int, flags: Iterable[FigureFlag] = ()
+    ) -> OeeDocument:
         return device_document(
             machine,
             sums,
@@ -219,13 +223,13 @@ class Engine:
             flags=flags,
         )
 
-    def _offer_window(self, machine: Machine, window: TimeWindow, sums: Sums, cause: str) -> None:
+    def _offer_window(self, machine: Machine, window: TimeWindow, sums: Sums, cause: RevisionCause) -> None:
         document = self._document(machine, sums, window, window.end_ms)
         topic = self.plan.topics.oee_window(machine.line, machine.id)
         place = Place(machine.id, window.kind, window.id, window.start_ms, window.end_ms, topic)
         self._results.offer(place, document, sums=sums, cause=cause)
 
-    def _evaluate_line(self, name: str, window: TimeWindow, cause: str) -> None:
+    def _evaluate_line(self, name: str, window: TimeWindow, cause: RevisionCause) -> None:
         """The line's figures of a window that one of its machines has told, once all of them have."""
         line = self.plan.lines.get(name)
         if line is None:
@@ -259,9 +263,9 @@ class Engine:
         flags = {flag for machine in line.machines for flag in self._live_flags(machine.id, offline)}
         return line_document(line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line), flags=flags)
 
-    def _live_flags(self, device: str, offline: set[str]) -> set[str]:
-        flags = {"gap_open"} if self._gaps.get(device) else set()
-        return flags | {"device_offline"} if device in offline else flags
+    def _live_flags(self, device: str, offline: set[str]) -> set[FigureFlag]:
+        flags = {FigureFlag.GAP_OPEN} if self._gaps.get(device) else set()
+        return flags | {FigureFlag.DEVICE_OFFLINE} if device in offline else flags
 
     # Gaps
 

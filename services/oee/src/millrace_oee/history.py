@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from millrace_contract.language.words import Leaf
+
 from .calendar import LineCalendar
 from .counts import Baseline, CountTrack
 from .machine import Machine
 from .samples import Sample
-from .states import PRODUCTION_LEAVES, UNPLANNED_STOP
+from .states import PRODUCTION_LEAVES
 from .timeline import Run, Timeline
 
 
@@ -55,7 +57,7 @@ class History:
         """Free memory of the time before; `from_ms` moves there."""
         if before_ms > self.from_ms:
             self.from_ms = before_ms
-            self.timeline.forget(before_ms, lambda state: self.machine.leaves[state] == UNPLANNED_STOP)
+            self.timeline.forget(before_ms, lambda state: self.machine.leaves[state] is Leaf.UNPLANNED_STOP)
             for track in self.counts.values():
                 track.forget(before_ms)
 

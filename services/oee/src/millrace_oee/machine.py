@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from millrace_contract.language.telemetry import MAX_HOLD_S
+from millrace_contract.language.words import Leaf, MachineState, machine_state
 from millrace_contract.plant import PlantModel
 
-from .states import UNKNOWN, leaves_of
+from .states import leaves_of
 
 STALE_POLLS = 3
 MIN_STALE_MS = 5_000
@@ -39,8 +40,8 @@ class Machine:
     gateway: str
     measurement: str
     state_signal: str
-    states: Mapping[int, str]
-    leaves: Mapping[str, str]
+    states: Mapping[int, MachineState]
+    leaves: Mapping[MachineState, Leaf]
     counters: Mapping[str, CounterSettings]
     ideal_ns: int | None
     micro_ms: int
@@ -61,11 +62,11 @@ class Machine:
         """How long after a window a sample can still matter: until a stop at its end is known to be longer than a micro-stop."""
         return self.micro_ms + self.stale_ms + 1_000
 
-    def state_name(self, raw: float | str) -> str:
+    def state_name(self, raw: float | str) -> MachineState:
         """The PackML name of a reading; `unknown` for the empty text (a bad reading) and for values the profile does not name."""
         if isinstance(raw, str):
-            return raw if raw in self.leaves else UNKNOWN
-        return self.states.get(int(raw), UNKNOWN) if raw.is_integer() else UNKNOWN
+            return machine_state(raw)
+        return self.states.get(int(raw), MachineState.UNKNOWN) if raw.is_integer() else MachineState.UNKNOWN
 
     @property
     def version(self) -> str:
@@ -113,7 +114,7 @@ def _machine(plant: PlantModel, device_id: str) -> Machine | None:
         gateway=device.gateway,
         measurement=profile.name,
         state_signal=state.name,
-        states=dict(state.values),
+        states={number: MachineState(word) for number, word in state.values.items()},
         leaves=leaves_of(profile.oee.leaves),
         counters=counters,
         ideal_ns=round(device.ideal_cycle_s * 1_000_000_000) if device.ideal_cycle_s else None,

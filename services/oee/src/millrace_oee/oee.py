@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .states import UNKNOWN
+from millrace_contract.language.words import Leaf, NoFigure
+
 from .windows import Sums
 
 DIGITS = 1_000_000
 SUSPECT_RUN_MS = 30 * 60_000
-
-NOTHING_PLANNED = "no_planned_production_time"
-INSUFFICIENT_DATA = "insufficient_data"
-NO_IDEAL_CYCLE = "no_ideal_cycle"
-NO_COUNTER = "no_part_counter_read"
-NO_RUN_TIME = "no_run_time"
-NO_QUALITY = "no_quality_counter_read"
-SCRAP_EXCEEDS = "scrap_exceeds_parts"
-NO_PARTS = "no_parts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +23,7 @@ class Ratios:
     oee: float | None
     teep: float | None
     coverage: float | None
-    reason: str | None
+    reason: NoFigure | None
 
 
 def ratio(numerator: int, denominator: int) -> float | None:
@@ -68,7 +60,7 @@ def ratios(sums: Sums, coverage_min: float, witnesses: Sequence[Sums] = ()) -> R
 
 def _coverage(sums: Sums) -> float | None:
     """The part of the time left to the machine of which something is known."""
-    return ratio(sums.production_ms, sums.production_ms + sums.ms[UNKNOWN])
+    return ratio(sums.production_ms, sums.production_ms + sums.ms[Leaf.UNKNOWN])
 
 
 def _quality(sums: Sums, good_ms: int, ideal_ms: int) -> float | None:
@@ -78,23 +70,23 @@ def _quality(sums: Sums, good_ms: int, ideal_ms: int) -> float | None:
     return ratio(good_ms, ideal_ms) if sums.paced else ratio(sums.good, sums.total)
 
 
-def _reason(sums: Sums, *, headline: bool) -> str | None:
+def _reason(sums: Sums, *, headline: bool) -> NoFigure | None:
     """Why something is null, the most telling first."""
     if sums.production_ms == 0:
-        return INSUFFICIENT_DATA if sums.ms[UNKNOWN] else NOTHING_PLANNED
+        return NoFigure.INSUFFICIENT_DATA if sums.ms[Leaf.UNKNOWN] else NoFigure.NOTHING_PLANNED
     if not sums.paced:
-        return NO_IDEAL_CYCLE
+        return NoFigure.NO_IDEAL_CYCLE
     if not sums.counted:
-        return NO_COUNTER
+        return NoFigure.NO_COUNTER
     if not sums.judged:
-        return NO_QUALITY
+        return NoFigure.NO_QUALITY
     if sums.good < 0 or sums.good_ns < 0:
-        return SCRAP_EXCEEDS
+        return NoFigure.SCRAP_EXCEEDS
     if not headline:
-        return INSUFFICIENT_DATA
+        return NoFigure.INSUFFICIENT_DATA
     if sums.run_ms == 0:
-        return NO_RUN_TIME
-    return NO_PARTS if sums.ideal_ms == 0 else None
+        return NoFigure.NO_RUN_TIME
+    return NoFigure.NO_PARTS if sums.ideal_ms == 0 else None
 
 
 def ideal_cycle_suspect(sums: Sums, *, ended: bool) -> bool:

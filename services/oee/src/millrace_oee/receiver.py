@@ -10,6 +10,7 @@ from millrace_contract.errors import Malformed
 from millrace_contract.language.messages import Comms, Ledger, Stored, decode
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.topics import Kind, Topic, Topics
+from millrace_contract.language.words import CommsState
 from millrace_contract.runtime.mqtt.paho_session import PahoSession, Received
 from millrace_contract.runtime.status import Platform
 from millrace_contract.store_forward.forwarder import Forwarder, Now
@@ -129,7 +130,7 @@ class Receiver:
                 pass
 
     def _comms(self, device: str, payload: bytes) -> None:
-        if payload and decode(Comms, payload).state == "offline":
+        if payload and decode(Comms, payload).state is CommsState.OFFLINE:
             self._unreachable.add(device)
         else:
             self._unreachable.discard(device)

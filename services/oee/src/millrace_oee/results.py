@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import msgspec
 
 from millrace_contract.language.messages import Kept, OeeDocument, OeeInterval, decode, encode
+from millrace_contract.language.words import IntervalKind, RevisionCause
 from millrace_contract.store_forward.sqlite import Connection
 
 from .windows import Sums
 
-STATE, STOP = "state", "stop"
-INTERVAL_KINDS = (STATE, STOP)
 FOREVER_MS = 1 << 60
 """End of an interval that lasts."""
 
@@ -49,7 +48,7 @@ class Results:
         self.connection = connection
         self._publish = publish
 
-    def offer(self, place: Place, message: Result, *, sums: Sums | None = None, cause: str | None = None) -> bool:
+    def offer(self, place: Place, message: Result, *, sums: Sums | None = None, cause: RevisionCause | None = None) -> bool:
         """The present state of a result. Published if it says something new; returns whether it did."""
         digest = _digest(message)
         row = self.connection.execute(
@@ -99,7 +98,8 @@ class Results:
             for *place, revision, waiting, cause in freed:
                 if waiting is not None:
                     message = _decode(place[1], waiting)
-                    self._next_revision(Place(*place), _numbered(message, revision + 1, cause), _digest(message))
+                    why = None if cause is None else RevisionCause(cause)
+                    self._next_revision(Place(*place), _numbered(message, revision + 1, why), _digest(message))
 
     def release_missing(self, holds: Callable[[int], bool]) -> None:
         """Give up waiting for messages that are no longer held: their confirmation was processed, or they were dropped."""
@@ -164,10 +164,10 @@ class Results:
 
 
 def _decode(kind: str, payload: bytes) -> Result:
-    return decode(OeeInterval, payload) if kind in INTERVAL_KINDS else decode(OeeDocument, payload)
+    return decode(OeeInterval, payload) if kind in frozenset(IntervalKind) else decode(OeeDocument, payload)
 
 
-def _numbered(message: Result, revision: int, cause: str | None) -> Result:
+def _numbered(message: Result, revision: int, cause: RevisionCause | None) -> Result:
     if isinstance(message, OeeDocument):
         return msgspec.structs.replace(message, revision=revision, cause=cause)
     return msgspec.structs.replace(message, revision=revision)

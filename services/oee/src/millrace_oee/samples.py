@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from millrace_contract.language.telemetry import Telemetry, Value
+from millrace_contract.language.words import Quality
 
 from .machine import Machine
 
@@ -63,7 +64,7 @@ def merged(old: Sample, new: Sample) -> Sample:
 
 def _state(machine: Machine, message: Telemetry) -> Value | None:
     quality = message.quality.get(machine.state_signal)
-    if quality == "bad":
+    if quality is Quality.BAD:
         return BAD_STATE
     return None if quality else message.readings.get(machine.state_signal)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .states import MINOR_STOP, UNPLANNED_STOP
+from millrace_contract.language.words import Leaf, MachineState
+
 from .timeline import Run
 
 
@@ -18,8 +19,8 @@ class Stop:
 
     start_ms: int
     end_ms: int | None
-    state: str
-    leaf: str
+    state: MachineState
+    leaf: Leaf
     pending: bool = False
 
 
@@ -29,33 +30,33 @@ class Stretch:
 
     start_ms: int
     end_ms: int
-    leaf: str
+    leaf: Leaf
     pending: bool = False
 
 
-def find_stops(runs: Iterable[Run], leaves: Mapping[str, str], micro_ms: int) -> list[Stop]:
+def find_stops(runs: Iterable[Run], leaves: Mapping[MachineState, Leaf], micro_ms: int) -> list[Stop]:
     """The stops of these runs, which must be in order and without overlap."""
     stops: list[Stop] = []
     group: list[Run] = []
     for run in runs:
-        if group and (leaves[run.state] != UNPLANNED_STOP or run.start_ms != group[-1].end_ms):
+        if group and (leaves[run.state] != Leaf.UNPLANNED_STOP or run.start_ms != group[-1].end_ms):
             stops.append(_stop(group, micro_ms))
             group = []
-        if leaves[run.state] == UNPLANNED_STOP:
+        if leaves[run.state] == Leaf.UNPLANNED_STOP:
             group.append(run)
     if group:
         stops.append(_stop(group, micro_ms))
     return stops
 
 
-def classify(runs: list[Run], leaves: Mapping[str, str], micro_ms: int) -> list[Stretch]:
+def classify(runs: list[Run], leaves: Mapping[MachineState, Leaf], micro_ms: int) -> list[Stretch]:
     """Each run with its leaf; runs of short stops as micro-stops."""
     stops = iter(find_stops(runs, leaves, micro_ms))
     stop = next(stops, None)
     stretches = []
     for run in runs:
         leaf, pending = leaves[run.state], False
-        if leaf == UNPLANNED_STOP and stop is not None:
+        if leaf == Leaf.UNPLANNED_STOP and stop is not None:
             leaf, pending = stop.leaf, stop.pending
             if run.end_ms == stop.end_ms or run.open:
                 stop = next(stops, None)
@@ -70,6 +71,6 @@ def _stop(group: list[Run], micro_ms: int) -> Stop:
         start_ms=start_ms,
         end_ms=None if last.open else last.end_ms,
         state=group[0].state,
-        leaf=MINOR_STOP if short else UNPLANNED_STOP,
+        leaf=Leaf.MINOR_STOP if short else Leaf.UNPLANNED_STOP,
         pending=last.open and short,
     )

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .states import UNKNOWN
+from millrace_contract.language.words import MachineState
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Run:
 
     start_ms: int
     end_ms: int
-    state: str
+    state: MachineState
     open: bool = False
 
 
@@ -32,7 +32,7 @@ class Timeline:
         self._stale_ms = stale_ms
         self._starts: list[int] = []
         self._closed: list[Run] = []
-        self._state: str | None = None
+        self._state: MachineState | None = None
         self._since_ms = 0
         self._known_until_ms = 0
         self._seed: Run | None = None
@@ -47,15 +47,15 @@ class Timeline:
             self._closed.append(run)
         self._seed = runs[-1] if runs else None
 
-    def add(self, ts_ms: int, state: str, hold_ms: int | None = None) -> None:
+    def add(self, ts_ms: int, state: MachineState, hold_ms: int | None = None) -> None:
         """A sample; `unknown` for a bad one, which ends the state before it. `hold_ms`: in force so long, None for `stale_ms`."""
         known_until_ms, self._known_until_ms = self._known_until_ms, ts_ms + (self._stale_ms if hold_ms is None else hold_ms)
         if self._state is None:
             self._start(ts_ms, state)
             return
-        if self._state != UNKNOWN and ts_ms > known_until_ms:
+        if self._state != MachineState.UNKNOWN and ts_ms > known_until_ms:
             self._close(known_until_ms)
-            self._state, self._since_ms = UNKNOWN, known_until_ms
+            self._state, self._since_ms = MachineState.UNKNOWN, known_until_ms
         if state != self._state:
             self._close(ts_ms)
             self._state, self._since_ms = state, ts_ms
@@ -76,18 +76,18 @@ class Timeline:
         """Was the state known at every instant of [from, to)? To be asked for times up to the last sample."""
         at_ms = from_ms
         for run in self.runs(from_ms, to_ms, to_ms):
-            if run.state == UNKNOWN or run.start_ms > at_ms:
+            if run.state == MachineState.UNKNOWN or run.start_ms > at_ms:
                 return False
             at_ms = run.end_ms
         return at_ms >= to_ms
 
-    def state_at(self, at_ms: int) -> str:
+    def state_at(self, at_ms: int) -> MachineState:
         """The state in force at an instant up to the last sample."""
         for run in self.runs(at_ms, at_ms + 1, at_ms + 1):
             return run.state
-        return UNKNOWN
+        return MachineState.UNKNOWN
 
-    def forget(self, before_ms: int, is_stop: Callable[[str], bool]) -> None:
+    def forget(self, before_ms: int, is_stop: Callable[[MachineState], bool]) -> None:
         """Drop runs that ended before, except those of a stop that still lasted then: it keeps its true start."""
         keep = next((i for i, run in enumerate(self._closed) if run.end_ms > before_ms), len(self._closed))
         while keep and is_stop(self._closed[keep - 1].state) and self._goes_on(keep, is_stop):
@@ -95,14 +95,14 @@ class Timeline:
         del self._closed[:keep]
         del self._starts[:keep]
 
-    def _goes_on(self, index: int, is_stop: Callable[[str], bool]) -> bool:
+    def _goes_on(self, index: int, is_stop: Callable[[MachineState], bool]) -> bool:
         """Does the stop of run `index - 1` go on in run `index`?"""
         end_ms = self._closed[index - 1].end_ms
         if index < len(self._closed):
             return self._closed[index].start_ms == end_ms and is_stop(self._closed[index].state)
         return self._state is not None and self._since_ms == end_ms and is_stop(self._state)
 
-    def _start(self, ts_ms: int, state: str) -> None:
+    def _start(self, ts_ms: int, state: MachineState) -> None:
         seed = self._seed
         self._state, self._since_ms = state, ts_ms
         if seed is None or not seed.start_ms <= ts_ms <= seed.end_ms:
@@ -123,9 +123,9 @@ class Timeline:
         """The run that was open at the last sample, and the unknown time that follows it."""
         if self._state is None or as_of_ms <= self._since_ms:
             return []
-        if self._state == UNKNOWN:
-            return [Run(self._since_ms, as_of_ms, UNKNOWN, open=True)]
+        if self._state == MachineState.UNKNOWN:
+            return [Run(self._since_ms, as_of_ms, MachineState.UNKNOWN, open=True)]
         known_until_ms = self._known_until_ms
         if as_of_ms <= known_until_ms:
             return [Run(self._since_ms, as_of_ms, self._state, open=True)]
-        return [Run(self._since_ms, known_until_ms, self._state), Run(known_until_ms, as_of_ms, UNKNOWN, open=True)]
+        return [Run(self._since_ms, known_until_ms, self._state), Run(known_until_ms, as_of_ms, MachineState.UNKNOWN, open=True)]

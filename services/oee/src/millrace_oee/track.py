@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from millrace_contract.language.messages import OeeInterval
 from millrace_contract.language.times import parse_timestamp
+from millrace_contract.language.words import Leaf, WindowKind
 
 from .calendar import LineCalendar, TimeWindow
 from .documents import state_interval, stop_interval, withdrawn
@@ -13,7 +14,6 @@ from .history import History, Seed
 from .machine import Machine
 from .results import FOREVER_MS, Results
 from .samples import Sample
-from .states import UNPLANNED_STOP
 from .stops import find_stops
 from .store import Known, Store
 from .timeline import Run
@@ -75,7 +75,7 @@ class Track:
     def current(self, as_of_ms: int) -> TimeWindow | None:
         """The shift in progress, or the last one of the past day."""
         shifts = self.calendar.shifts(as_of_ms - 24 * 3_600_000, as_of_ms)
-        return TimeWindow(shifts[-1].start_ms, shifts[-1].end_ms, "shift", shifts[-1].id) if shifts else None
+        return TimeWindow(shifts[-1].start_ms, shifts[-1].end_ms, WindowKind.SHIFT, shifts[-1].id) if shifts else None
 
     def history(self, windows: list[TimeWindow], as_of_ms: int, results: Results) -> History:
         """A history that is exact for these windows, for the shift in progress, and from `settled_ms` on."""
@@ -150,10 +150,10 @@ class Track:
         for interval in results.states_before(self.machine.id, before_ms):
             end_ms = FOREVER_MS if interval.end is None else parse_timestamp(interval.end)
             run = Run(parse_timestamp(interval.start), end_ms, interval.state)
-            if runs and (run.end_ms != runs[0].start_ms or self.machine.leaves.get(run.state) != UNPLANNED_STOP):
+            if runs and (run.end_ms != runs[0].start_ms or self.machine.leaves.get(run.state) != Leaf.UNPLANNED_STOP):
                 break
             runs.insert(0, run)
-            if self.machine.leaves.get(run.state) != UNPLANNED_STOP:
+            if self.machine.leaves.get(run.state) != Leaf.UNPLANNED_STOP:
                 break
         return runs
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import msgspec
 
-from millrace_contract.language.points import LEAVES
+from millrace_contract.language.words import Leaf
 
 from .calendar import Slot
 from .counts import Counted
 from .history import History
 from .machine import Machine
-from .states import PRODUCTION_LEAVES, RUN_LEAVES, UNKNOWN
+from .states import PRODUCTION_LEAVES, RUN_LEAVES
 from .stops import Stretch, classify
 
 NS_A_MS = 1_000_000
@@ -26,7 +26,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     `paced`: ideal time is known. `pending`: a stop in it may still turn out to be longer than a micro-stop.
     """
 
-    ms: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(LEAVES, 0))
+    ms: dict[Leaf, int] = msgspec.field(default_factory=lambda: dict.fromkeys(Leaf, 0))
     total: int = 0
     scrap: int = 0
     ideal_ns: int = 0
@@ -67,7 +67,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
 def add(left: Sums, right: Sums) -> Sums:
     """Sums of two stretches of one machine's time."""
     return Sums(
-        ms={leaf: left.ms[leaf] + right.ms[leaf] for leaf in LEAVES},
+        ms={leaf: left.ms[leaf] + right.ms[leaf] for leaf in Leaf},
         total=left.total + right.total,
         scrap=left.scrap + right.scrap,
         ideal_ns=left.ideal_ns + right.ideal_ns,
@@ -99,9 +99,9 @@ def nothing_known(slots: list[Slot]) -> Sums:
     return Sums(ms=_lay(slots, [])[0])
 
 
-def _lay(slots: list[Slot], stretches: list[Stretch]) -> tuple[dict[str, int], bool]:
+def _lay(slots: list[Slot], stretches: list[Stretch]) -> tuple[dict[Leaf, int], bool]:
     """Time by leaf: the calendar's claim first, then the machine's, and what neither knows is unknown."""
-    ms = dict.fromkeys(LEAVES, 0)
+    ms = dict.fromkeys(Leaf, 0)
     pending = False
     index = 0
     for slot in slots:
@@ -115,15 +115,15 @@ def _lay(slots: list[Slot], stretches: list[Stretch]) -> tuple[dict[str, int], b
             if stretch.start_ms >= slot.end_ms:
                 break
             from_ms, to_ms = max(at_ms, stretch.start_ms), min(slot.end_ms, stretch.end_ms)
-            ms[UNKNOWN] += from_ms - at_ms
+            ms[Leaf.UNKNOWN] += from_ms - at_ms
             ms[stretch.leaf] += to_ms - from_ms
             pending = pending or stretch.pending
             at_ms = to_ms
-        ms[UNKNOWN] += slot.end_ms - at_ms
+        ms[Leaf.UNKNOWN] += slot.end_ms - at_ms
     return ms, pending
 
 
-def _with_parts(machine: Machine, ms: dict[str, int], pending: bool, counted: dict[str, Counted]) -> Sums:
+def _with_parts(machine: Machine, ms: dict[Leaf, int], pending: bool, counted: dict[str, Counted]) -> Sums:
     none = Counted(0, 0, read=False, events=frozenset())
     total, good, reject = (counted.get(role, none) for role in ("total", "good", "reject"))
     if "total" in counted:

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from millrace_contract.language.words import MachineState
 from millrace_contract.plant import Calendar, Device, PlantModel, Profile
 
 from .faults import Fault, FaultBoard, FaultKind
 from .frames import BIT_TABLES, Request, bits_pdu, registers_pdu
 from .image import Image
-from .kinds import KINDS, State
+from .kinds import KINDS
 from .machine import Machine, Transition
 from .memory import ServedCounters, Snapshot, load_snapshot, save_snapshot
 from .registers import modulus_of
@@ -119,11 +120,11 @@ class SimulatedPlant:
         self.faults.begin(fault, now_ms)
         match fault.kind:
             case FaultKind.JAM:
-                self._keep(fault.device, machine.interrupt(now_ms, State.HELD, "jam", fault.seconds))
+                self._keep(fault.device, machine.interrupt(now_ms, MachineState.HELD, "jam", fault.seconds))
             case FaultKind.STOP:
-                self._keep(fault.device, machine.interrupt(now_ms, State.STOPPED, "commanded", fault.seconds))
+                self._keep(fault.device, machine.interrupt(now_ms, MachineState.STOPPED, "commanded", fault.seconds))
             case FaultKind.POWER_OFF:
-                self._keep(fault.device, machine.interrupt(now_ms, State.ABORTED, "power off", fault.seconds))
+                self._keep(fault.device, machine.interrupt(now_ms, MachineState.ABORTED, "power off", fault.seconds))
                 machine.move_counters(now_ms, by=None)
             case FaultKind.OVERHEAT:
                 machine.overheat(now_ms, fault.seconds)

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from millrace_contract.language.words import MachineState
 from millrace_contract.plant import Profile, Signal
 from millrace_contract.plant.profile import BIT_TABLES, READS_SERVED
 
 from .frames import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusError, Request
-from .kinds import State
 from .machine import Machine
 from .quantities import SOURCES, TEXTS, Source, anything
 from .registers import Raw, raw_of, registers_of, scale_register_of
 
-_SIMILAR_STATES: dict[State, tuple[str, ...]] = {
-    State.EXECUTE: ("execute",),
-    State.HELD: ("held", "holding", "stopped", "aborted"),
-    State.SUSPENDED: ("suspended", "suspending", "held", "idle", "stopped"),
-    State.SETUP: ("setup", "starting", "resetting", "stopped", "idle"),
-    State.IDLE: ("idle", "complete", "stopped"),
-    State.STOPPED: ("stopped", "idle", "aborted"),
-    State.ABORTED: ("aborted", "aborting", "held", "stopped"),
+_SIMILAR_STATES: dict[MachineState, tuple[MachineState, ...]] = {
+    MachineState.EXECUTE: (MachineState.EXECUTE,),
+    MachineState.HELD: (MachineState.HELD, MachineState.HOLDING, MachineState.STOPPED, MachineState.ABORTED),
+    MachineState.SUSPENDED: (
+        MachineState.SUSPENDED,
+        MachineState.SUSPENDING,
+        MachineState.HELD,
+        MachineState.IDLE,
+        MachineState.STOPPED,
+    ),
+    MachineState.SETUP: (
+        MachineState.SETUP,
+        MachineState.STARTING,
+        MachineState.RESETTING,
+        MachineState.STOPPED,
+        MachineState.IDLE,
+    ),
+    MachineState.IDLE: (MachineState.IDLE, MachineState.COMPLETE, MachineState.STOPPED),
+    MachineState.STOPPED: (MachineState.STOPPED, MachineState.IDLE, MachineState.ABORTED),
+    MachineState.ABORTED: (MachineState.ABORTED, MachineState.ABORTING, MachineState.HELD, MachineState.STOPPED),
 }
 """What a profile may call each state, the best word first."""
 
@@ -164,7 +176,7 @@ def _bit_source(name: str) -> Source:
     return lambda machine, time_ms: float(float(wanders(machine, time_ms)) > 0.0)
 
 
-def state_words(signal: Signal) -> dict[State, str]:
+def state_words(signal: Signal) -> dict[MachineState, str]:
     """What the signal says in each state of a machine, in the words of its `values`."""
     known = set(signal.values.values())
     otherwise = next(iter(signal.values.values()))

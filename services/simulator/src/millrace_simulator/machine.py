@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from millrace_contract.language.words import MachineState
+
 from .dice import Dice, seed_of
-from .kinds import Interruption, Kind, State
+from .kinds import Interruption, Kind
 from .schedule import Phase, Schedule
 
 _MONDAY_MS = 345_600_000  # 1970-01-05T00:00:00Z
@@ -30,7 +32,7 @@ class Stretch(msgspec.Struct):
     `cycle_ms` is 0 where nothing is made; `then` is the index of the interruption that ends it.
     """
 
-    state: State
+    state: MachineState
     reason: str
     start_ms: int
     end_ms: int
@@ -71,7 +73,7 @@ class Transition:
     """From `time_ms` on the machine is in `state`."""
 
     time_ms: int
-    state: State
+    state: MachineState
     reason: str
 
 
@@ -125,7 +127,7 @@ class Machine:
 
     # What the machine is told to do.
 
-    def interrupt(self, time_ms: int, state: State, reason: str, seconds: float) -> list[Transition]:
+    def interrupt(self, time_ms: int, state: MachineState, reason: str, seconds: float) -> list[Transition]:
         """Stop work now, for `seconds` of real time."""
         transitions = self.advance(time_ms)
         self._close(time_ms)
@@ -156,7 +158,7 @@ class Machine:
     # What can be read from it, at the instant it has reached.
 
     @property
-    def state(self) -> State:
+    def state(self) -> MachineState:
         return self.life.stretch.state
 
     @property
@@ -187,7 +189,7 @@ class Machine:
         life = self.life
         target = lag.targets.get(life.stretch.state, lag.rest)
         tau_ms = lag.tau_s * 1000 / self._speed
-        if life.stretch.state is State.EXECUTE:
+        if life.stretch.state is MachineState.EXECUTE:
             target += lag.wear * self.wear(life.stretch.start_ms) ** 3
         if life.hot_until_ms and name.endswith("temperature"):
             target, tau_ms = target + _HEAT_K, tau_ms / _HEAT_HASTE
@@ -211,7 +213,7 @@ class Machine:
 
     @property
     def run_hours(self) -> float:
-        running = self.life.reached_ms - self.life.stretch.start_ms if self.state is State.EXECUTE else 0
+        running = self.life.reached_ms - self.life.stretch.start_ms if self.state is MachineState.EXECUTE else 0
         return (self.life.run_ms + running) / self._hour_ms
 
     @property
@@ -234,7 +236,7 @@ class Machine:
         self.life = Life(
             dice=dice.state,
             ends_ms=time_ms + self._week_ms,
-            stretch=Stretch(State.STOPPED, "maintenance", time_ms, time_ms),
+            stretch=Stretch(MachineState.STOPPED, "maintenance", time_ms, time_ms),
             levels={name: lag.rest for name, lag in self.kind.lags.items()},
             run_ms=int(age_hours * self._hour_ms),
             energy_kwh=age_hours * most_kw,
@@ -293,13 +295,13 @@ class Machine:
     def _choose(self, time_ms: int, before: Stretch, dice: Dice) -> Stretch:
         phase, phase_end_ms = (Phase.WORK, self.life.ends_ms) if self.kind.never_stops else self._schedule.at(time_ms)
         if phase is Phase.CLOSED:
-            return Stretch(State.STOPPED, "closed", time_ms, phase_end_ms)
+            return Stretch(MachineState.STOPPED, "closed", time_ms, phase_end_ms)
         if phase is Phase.BREAK and not self.kind.works_through_breaks:
-            return Stretch(State.IDLE, "break", time_ms, phase_end_ms)
+            return Stretch(MachineState.IDLE, "break", time_ms, phase_end_ms)
         if before.reason in ("closed", "maintenance") and self.kind.warm_up_s:
-            return self._pause(time_ms, State.SETUP, "warm-up", self.kind.warm_up_s * dice.between(0.9, 1.2))
+            return self._pause(time_ms, MachineState.SETUP, "warm-up", self.kind.warm_up_s * dice.between(0.9, 1.2))
         if before.reason == "break":
-            return self._pause(time_ms, State.STOPPED, "handover", dice.between(*self.kind.handover_s))
+            return self._pause(time_ms, MachineState.STOPPED, "handover", dice.between(*self.kind.handover_s))
         if before.then is not None and before.end_ms == time_ms:
             return self._interruption(time_ms, self.kind.interruptions[before.then], dice)
         return self._work(time_ms, self.life.ends_ms if self.kind.works_through_breaks else phase_end_ms, dice)
@@ -310,16 +312,16 @@ class Machine:
         then = min(range(len(waits)), key=waits.__getitem__)
         end_ms = time_ms + max(1, round(waits[then] * 1000 / self._speed))
         if end_ms < latest_ms:
-            return Stretch(State.EXECUTE, "", time_ms, end_ms, cycle_ms, then)
-        return Stretch(State.EXECUTE, "", time_ms, max(latest_ms, time_ms + 1), cycle_ms)
+            return Stretch(MachineState.EXECUTE, "", time_ms, end_ms, cycle_ms, then)
+        return Stretch(MachineState.EXECUTE, "", time_ms, max(latest_ms, time_ms + 1), cycle_ms)
 
     def _interruption(self, time_ms: int, what: Interruption, dice: Dice) -> Stretch:
-        if what.state is State.SETUP:
+        if what.state is MachineState.SETUP:
             self.life.tool = self.life.tool % 24 + 1
             self.life.tool_since_ms = time_ms
             self.life.product += 1
         # Most interruptions are short: the square of an even chance leans towards the least.
         return self._pause(time_ms, what.state, what.reason, what.least_s + (what.most_s - what.least_s) * dice.uniform() ** 2)
 
-    def _pause(self, time_ms: int, state: State, reason: str, seconds: float) -> Stretch:
+    def _pause(self, time_ms: int, state: MachineState, reason: str, seconds: float) -> Stretch:
         return Stretch(state, reason, time_ms, time_ms + max(1, round(seconds * 1000 / self._speed)))

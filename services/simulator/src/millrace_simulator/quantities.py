@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from millrace_contract.language.words import MachineState
+
 from .dice import seed_of, wave
-from .kinds import State
 from .machine import Machine
 
 Quantity = float | str
@@ -20,7 +21,7 @@ def _noise(machine: Machine, time_ms: int, name: str, period_s: float = 4.0) -> 
 
 
 def _works(machine: Machine) -> bool:
-    return machine.state is State.EXECUTE
+    return machine.state is MachineState.EXECUTE
 
 
 def _lagging(name: str) -> Source:
@@ -98,7 +99,7 @@ def _bit(condition: Callable[[Machine, int], bool]) -> Source:
     return lambda machine, time_ms: float(condition(machine, time_ms))
 
 
-_HANDS_IN = frozenset({State.HELD, State.SETUP, State.ABORTED})
+_HANDS_IN = frozenset({MachineState.HELD, MachineState.SETUP, MachineState.ABORTED})
 
 SOURCES: dict[str, Source] = {
     "energy": lambda machine, _: machine.energy_kwh,
@@ -139,20 +140,20 @@ SOURCES: dict[str, Source] = {
     "injection_pressure": _while_working(920.0, 180.0, 4.0, 2.0),
     "clamp_force": _while_working(1150.0, 20.0, 0.0, 4.0),
     "automatic": _bit(lambda machine, _: _works(machine)),
-    "heaters_on": _bit(lambda machine, _: machine.state is not State.STOPPED),
+    "heaters_on": _bit(lambda machine, _: machine.state is not MachineState.STOPPED),
     "mould_closed": _bit(lambda machine, time_ms: _works(machine) and time_ms // 2000 % 4 < 3),
     "speed": _while_working(0.42, 0.01, 0.0),
     "running": _bit(lambda machine, _: _works(machine)),
-    "jammed": _bit(lambda machine, _: machine.state is State.HELD),
+    "jammed": _bit(lambda machine, _: machine.state is MachineState.HELD),
     "infeed_occupied": _bit(lambda machine, time_ms: _noise(machine, time_ms, "infeed", 2.0) > 0.0),
-    "outfeed_full": _bit(lambda machine, _: machine.state is State.SUSPENDED),
+    "outfeed_full": _bit(lambda machine, _: machine.state is MachineState.SUSPENDED),
     "machine_speed": lambda machine, _: 60.0 / machine.cycle_s if machine.cycle_s else 0.0,
     "air_consumption": _while_working(14.0, 1.5, 0.8),
     "magazine_low": _bit(lambda machine, time_ms: _noise(machine, time_ms, "magazine", 900) > 0.8),
     "motor_power": _active_power,
-    "status_word": lambda machine, _: 1.0 if _works(machine) else 128.0 if machine.state is State.ABORTED else 2.0,
+    "status_word": lambda machine, _: 1.0 if _works(machine) else 128.0 if machine.state is MachineState.ABORTED else 2.0,
     "loaded": _bit(lambda machine, _: _works(machine)),
-    "tripped": _bit(lambda machine, _: machine.state is State.ABORTED),
+    "tripped": _bit(lambda machine, _: machine.state is MachineState.ABORTED),
     "voltage_l1": _mains(1),
     "voltage_l2": _mains(2),
     "voltage_l3": _mains(3),

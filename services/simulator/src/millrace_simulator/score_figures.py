@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from millrace_contract.language.words import MachineState
 from millrace_contract.plant import Profile
 
 from .image import state_words
-from .kinds import State
 from .truth import Change, Made
 
 REQUEST_MS = 250
@@ -88,11 +88,11 @@ def add_parts(score: FigureScore, made: Sequence[Made], windows: Sequence[Stored
         score.parts_counted += window.total
 
 
-def _stretches(changes: Sequence[Change], words: dict[State, str], until_ms: int) -> list[tuple[int, int, str]]:
+def _stretches(changes: Sequence[Change], words: dict[MachineState, str], until_ms: int) -> list[tuple[int, int, str]]:
     """[start, end) of each word that the device's register said; stretches with one word are one."""
     starts: list[tuple[int, str]] = []
     for change in changes:
-        word = words[State(change.state)]
+        word = words[MachineState(change.state)]
         if change.time_ms < until_ms and (not starts or starts[-1][1] != word):
             starts.append((change.time_ms, word))
     ends = [start_ms for start_ms, _ in starts[1:]]

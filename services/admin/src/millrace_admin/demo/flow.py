@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from millrace_contract.errors import Malformed
 from millrace_contract.language.messages import AlertState, Comms, OeeDocument, Status, decode
 from millrace_contract.language.topics import Kind, Topics
+from millrace_contract.language.words import ANNUNCIATED, CommsState
 from millrace_contract.runtime.mqtt.paho_session import Received
-
-OPEN_STATES = frozenset({"UNACK", "ACKED", "RTNUN", "LATCH_UNACK", "LATCH_ACK"})
 
 
 @dataclass
@@ -49,7 +48,7 @@ class Flow:
             device = document.device_id if isinstance(document.device_id, str) else ""
             self.oee[f"{document.line}/{device}"] = document
         elif kind is Kind.ALERT:
-            if received.payload and (state := decode(AlertState, received.payload)).state in OPEN_STATES:
+            if received.payload and (state := decode(AlertState, received.payload)).state in ANNUNCIATED:
                 self.alerts[received.topic] = state
             else:
                 self.alerts.pop(received.topic, None)
@@ -58,7 +57,7 @@ class Flow:
 def in_words(flow: Flow, messages_per_s: float) -> str:
     """One line for where there is no terminal."""
     with flow.lock:
-        online = sum(comms.state == "online" for comms in flow.comms.values())
+        online = sum(comms.state is CommsState.ONLINE for comms in flow.comms.values())
         stored = _figure(flow, "ingest", "stored")
         waiting = _figure(flow, "gateway", "outbox_messages")
         lines = ", ".join(

@@ -11,6 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from millrace_contract.language.words import CommsState
+
 from .flow import Flow, in_words, percent
 
 LINE_EVERY_TURNS = 5
@@ -64,7 +66,7 @@ def _rendered(flow: Flow, states: dict[str, str], addresses: dict[str, str], mes
 
 
 def _services(flow: Flow, states: dict[str, str], messages_per_s: float) -> Table:
-    online = sum(comms.state == "online" for comms in flow.comms.values())
+    online = sum(comms.state is CommsState.ONLINE for comms in flow.comms.values())
     table = Table(title=f"What flows: {messages_per_s:.1f} messages/s from {online} of {len(flow.comms)} devices", expand=True)
     table.add_column("process")
     table.add_column("state")

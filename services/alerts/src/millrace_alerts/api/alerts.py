@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from ..alert import PRIORITIES
-from ..lifecycle import ANNUNCIATED, State
+from millrace_contract.language.words import ANNUNCIATED, AlertClass, IsaState, Priority
+
 from .access import Reads
 from .context import Context, Ctx
-from .models import AlertList, AlertResource, StateName, alert_resource, etag_of
+from .models import AlertList, AlertResource, alert_resource, etag_of
 from .paging import decode_cursor, encode_cursor, next_link, time_parameter
 from .problems import Problem, answers
 
@@ -27,14 +27,14 @@ def list_alerts(
     context: Ctx,
     _client: Reads,
     state: Annotated[
-        list[StateName] | None,
-        Query(description="repeatable; without it the alerts that are shown: UNACK, ACKED, RTNUN, LATCH_UNACK, LATCH_ACK"),
+        list[IsaState] | None,
+        Query(description=f"repeatable; without it the alerts that are shown: {', '.join(sorted(ANNUNCIATED))}"),
     ] = None,
-    priority: Annotated[str | None, Query(pattern="^(low|medium|high|critical)$", description="at least this")] = None,
+    priority: Annotated[Priority | None, Query(description="at least this")] = None,
     line: Filter = None,
     device: Filter = None,
     rule: Filter = None,
-    alert_class: Annotated[str | None, Query(alias="class", pattern="^(alarm|maintenance|system)$")] = None,
+    alert_class: Annotated[AlertClass | None, Query(alias="class")] = None,
     since: Annotated[str | None, Query(description="activated at or after this event time")] = None,
     until: Annotated[str | None, Query(description="activated before this event time")] = None,
     q: Annotated[str | None, Query(max_length=100, description="text in id, title or device")] = None,
@@ -43,10 +43,10 @@ def list_alerts(
 ) -> AlertList:
     """The alerts that match every filter, the newest activation first."""
     where = _Where()
-    states = [State(name) for name in state] if state else sorted(ANNUNCIATED)
+    states = state or sorted(ANNUNCIATED)
     where.add(f"state IN ({','.join('?' * len(states))})", *states)
     if priority is not None:
-        where.add("priority >= ?", PRIORITIES.index(priority))
+        where.add("priority >= ?", priority.rank)
     for column, value in (("line", line), ("device", device), ("rule", rule), ("class", alert_class)):
         if value is not None:
             where.add(f"{column} = ?", value)

@@ -6,6 +6,20 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.words import (
+    AlertClass,
+    CommsState,
+    Evaluation,
+    EventCause,
+    FigureFlag,
+    IsaState,
+    MachineState,
+    NoFigure,
+    Priority,
+    Quality,
+    RevisionCause,
+    WindowKind,
+)
 
 from ..alert import Alert, state_message
 from ..rules import Watched
@@ -13,7 +27,6 @@ from ..store import StoredEvent
 
 OCCURRENCE = "spindle-hot.CNC-01.1760535902123"
 NOW = "2025-10-15T13:45:02.123Z"
-StateName = Literal["NORM", "UNACK", "ACKED", "RTNUN", "LATCH_UNACK", "LATCH_ACK", "SHLVD", "DSUPR", "OOSRV"]
 
 
 class AlertResource(BaseModel):
@@ -24,9 +37,9 @@ class AlertResource(BaseModel):
     line: str = Field(examples=["line1"])
     device_id: str = Field(examples=["CNC-01"])
     title: str = Field(examples=["Spindle too hot"])
-    alert_class: str = Field(description="alarm, maintenance or system", examples=["alarm"])
-    priority: str = Field(description="critical, high, medium or low", examples=["high"])
-    state: str = Field(description="ISA-18.2 state; see StateName in the query parameters", examples=["UNACK"])
+    alert_class: AlertClass = Field(examples=["alarm"])
+    priority: Priority = Field(examples=["high"])
+    state: IsaState = Field(examples=["UNACK"])
     version: int = Field(examples=[7])
     occurrence: str | None = Field(description="this activation; null before the first", examples=[OCCURRENCE])
     condition_since: str | None = Field(description="event time at which the condition became true", examples=[NOW])
@@ -40,10 +53,7 @@ class AlertResource(BaseModel):
     unit: str | None = Field(examples=["Cel"])
     shelved_until: str | None = Field(examples=[None])
     reason: str | None = Field(description="why it is hidden, while it is", examples=[None])
-    evaluation: str = Field(
-        description="good, uncertain, or why the rule cannot be evaluated: stale, bad, never_seen, not_a_number, inhibited",
-        examples=["good"],
-    )
+    evaluation: Evaluation = Field(examples=["good"])
     consequence: str | None = Field(examples=["The spindle bearing is damaged within minutes."])
     cause: str | None = Field(examples=["Coolant lost, blunt tool, or a worn bearing."])
     action: str | None = Field(examples=["Hold the feed, check the coolant flow, then the tool."])
@@ -66,10 +76,10 @@ class EventResource(BaseModel):
     rule: str = Field(examples=["spindle-hot"])
     line: str | None = Field(examples=["line1"])
     device_id: str | None = Field(examples=["CNC-01"])
-    priority: str | None = Field(examples=["high"])
-    from_state: str = Field(examples=["UNACK"])
-    to_state: str = Field(examples=["ACKED"])
-    cause: str = Field(description="such as condition, clear, ack, shelve, shelf_expired, reset, comment", examples=["ack"])
+    priority: Priority | None = Field(examples=["high"])
+    from_state: IsaState = Field(examples=["UNACK"])
+    to_state: IsaState = Field(examples=["ACKED"])
+    cause: EventCause = Field(examples=["ack"])
     actor: str | None = Field(examples=["anna"])
     via: str | None = Field(description="name of the API token", examples=["mes"])
     value: float | str | None = Field(examples=[86.4])
@@ -119,14 +129,14 @@ class ShelveBody(ActionBody):
 
 class LatestReading(BaseModel):
     value: float | str | None = Field(description="null where the quality is bad", examples=[68.7])
-    quality: str = Field(examples=["good"])
+    quality: Quality = Field(examples=["good"])
     timestamp: str = Field(examples=[NOW])
     stale: bool = Field(description="older than three poll intervals", examples=[False])
     unit: str | None = Field(examples=["Cel"])
 
 
 class CommsResource(BaseModel):
-    state: str = Field(description="online, degraded, offline or unknown", examples=["online"])
+    state: CommsState | Literal["unknown"] = Field(description="unknown: nothing was heard of it yet", examples=["online"])
     since: str | None = Field(examples=[NOW])
     reason: str | None = Field(examples=[None])
     round_trip_ms: float | None = Field(examples=[3.2])
@@ -141,7 +151,7 @@ class DeviceResource(BaseModel):
     title: str = Field(examples=["5-axis mill"])
     profile: str = Field(examples=["demo-cnc"])
     comms: CommsResource
-    machine_state: str | None = Field(description="PackML name; null where nothing says it", examples=["execute"])
+    machine_state: MachineState | None = Field(description="null where nothing says it", examples=["execute"])
     open_alerts: int = Field(examples=[0])
     heard_at: str | None = Field(description="event time of the newest reading", examples=[NOW])
     readings: dict[str, LatestReading]
@@ -149,6 +159,15 @@ class DeviceResource(BaseModel):
 
 class DeviceList(BaseModel):
     items: list[DeviceResource]
+
+
+class WindowResource(BaseModel):
+    """A window of figures; `id` is unique for a kind and asset."""
+
+    kind: WindowKind
+    id: str
+    start: str
+    end: str
 
 
 class OeeResource(BaseModel):
@@ -162,21 +181,21 @@ class OeeResource(BaseModel):
     quality: float | None = Field(examples=[0.978])
     oee: float | None = Field(examples=[0.748])
     teep: float | None = Field(examples=[0.249])
-    reason: str | None = Field(description="why a ratio is null", examples=[None])
-    window: dict[str, str] = Field(
+    reason: NoFigure | None = Field(description="why a ratio is null", examples=[None])
+    window: WindowResource = Field(
         examples=[
             {"kind": "shift", "id": "2025-10-15/early", "start": "2025-10-15T04:00:00.000Z", "end": "2025-10-15T12:00:00.000Z"}
         ]
     )
     revision: int = Field(examples=[3])
     final: bool = Field(examples=[False])
-    cause: str | None = Field(examples=["late_data"])
+    cause: RevisionCause | None = Field(examples=["late_data"])
     ms: dict[str, int] = Field(description="the leaves of the time model and `all`, their sum", examples=[{"all": 28_800_000}])
     parts: dict[str, int] = Field(examples=[{"total": 812, "good": 794, "scrap": 18, "rework": 0}])
     ideal_ms: int = Field(examples=[21100000])
     good_ms: int = Field(examples=[20600000])
     coverage: float | None = Field(examples=[0.97])
-    flags: list[str] = Field(examples=[[]])
+    flags: list[FigureFlag] = Field(examples=[[]])
 
 
 class OeeList(BaseModel):
@@ -192,7 +211,7 @@ class Point(BaseModel):
 
     time: str = Field(examples=[NOW])
     value: float | str | None = Field(default=None, examples=[68.7])
-    quality: str | None = Field(default=None, examples=["good"])
+    quality: Quality | None = Field(default=None, examples=["good"])
     mean: float | None = Field(default=None, examples=[68.7])
     min: float | None = Field(default=None, examples=[66.1])
     max: float | None = Field(default=None, examples=[70.2])

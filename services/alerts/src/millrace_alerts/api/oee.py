@@ -1,6 +1,6 @@
 """OEE: the shift in progress, and windows that have ended."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query
@@ -9,6 +9,7 @@ from millrace_contract.errors import Unavailable
 from millrace_contract.language.assets import LINE_ITSELF
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.language.points import PRODUCTION_BUCKET
+from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.influx import QueryFailed, Refused, literal
 from millrace_contract.runtime.logs import get_logger
 
@@ -49,7 +50,7 @@ def oee_windows(
     _client: Reads,
     line: Annotated[str | None, Query(max_length=63, description="the line's own figures; either this or device")] = None,
     device: Annotated[str | None, Query(max_length=63)] = None,
-    kind: Literal["shift", "hour", "day", "order"] = "shift",
+    kind: WindowKind = WindowKind.SHIFT,
     from_: Annotated[str | None, Query(alias="from", description="windows that begin at or after; default: 7 days ago")] = None,
     to: Annotated[str | None, Query(description="windows that begin before; default: now")] = None,
 ) -> OeeWindows:

@@ -2,13 +2,13 @@
 
 import json
 import threading
+from collections.abc import Collection
 from typing import Any
 
 from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.words import ANNUNCIATED, SUPPRESSED
 from millrace_contract.plant import Line
 
-from ..alert import PRIORITIES
-from ..lifecycle import ANNUNCIATED, SUPPRESSED
 from ..watch import DeviceRecord, Gateway
 from .context import Context
 from .models import alert_resource
@@ -48,12 +48,15 @@ def _parts(context: Context) -> dict[str, str]:
     return parts
 
 
+def _marks(words: Collection[str]) -> str:
+    return ",".join("?" * len(words))
+
+
 def _alerts(context: Context) -> dict[str, Any]:
-    marks = ",".join("?" * len(ANNUNCIATED))
-    shown = context.reader.alerts(f"state IN ({marks})", sorted(ANNUNCIATED), MAX_ALERTS)
-    hidden = context.reader.alerts("state IN (?, ?, ?)", sorted(SUPPRESSED), MAX_ALERTS)
+    shown = context.reader.alerts(f"state IN ({_marks(ANNUNCIATED)})", sorted(ANNUNCIATED), MAX_ALERTS)
+    hidden = context.reader.alerts(f"state IN ({_marks(SUPPRESSED)})", sorted(SUPPRESSED), MAX_ALERTS)
     resources = [alert_resource(alert, context.watched[alert.id]) for alert in shown if alert.id in context.watched]
-    resources.sort(key=lambda each: -PRIORITIES.index(each.priority))
+    resources.sort(key=lambda each: -each.priority.rank)
     return {
         "total": context.reader.open_alert_count(),
         "shown": [each.model_dump() for each in resources],

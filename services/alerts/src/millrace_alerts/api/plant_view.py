@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import NOT_HEARD, CommsState, MachineState, machine_state
 from millrace_contract.plant import Device, PlantModel
 
 from ..rules import fresh_for_ms
@@ -16,7 +17,7 @@ def comms_of(device: Device, record: DeviceRecord, gateways: Mapping[str, Gatewa
     comms = record.comms
     if gateway is not None and not gateway.alive:
         return CommsResource(
-            state="offline",
+            state=CommsState.OFFLINE,
             since=format_timestamp(gateway.changed_ms),
             reason=f"gateway {device.gateway} is not alive",
             round_trip_ms=None,
@@ -24,7 +25,7 @@ def comms_of(device: Device, record: DeviceRecord, gateways: Mapping[str, Gatewa
         )
     if comms is None:
         reason = f"gateway {device.gateway} has said nothing yet"
-        return CommsResource(state="unknown", since=None, reason=reason, round_trip_ms=None, gateway=device.gateway)
+        return CommsResource(state=NOT_HEARD, since=None, reason=reason, round_trip_ms=None, gateway=device.gateway)
     return CommsResource(
         state=comms.state,
         since=comms.since,
@@ -34,17 +35,16 @@ def comms_of(device: Device, record: DeviceRecord, gateways: Mapping[str, Gatewa
     )
 
 
-def machine_state_of(plant: PlantModel, device: Device, record: DeviceRecord) -> tuple[str, Latest] | None:
-    """The PackML name of the machine's state and the reading that says so; None where nothing says it."""
+def machine_state_of(plant: PlantModel, device: Device, record: DeviceRecord) -> tuple[MachineState, Latest] | None:
+    """The machine's state and the reading that says so; None where nothing says it, unknown where it says what no state is."""
     oee = plant.profile_of(device.id).oee
     latest = record.readings.get(oee.state) if oee is not None else None
     if oee is None or latest is None or latest.value is None:
         return None
     if isinstance(latest.value, str):
-        return latest.value, latest
+        return machine_state(latest.value), latest
     names = plant.profile_of(device.id).signals[oee.state].values
-    number = latest.value
-    return names.get(round(number), f"{number:g}"), latest
+    return machine_state(names.get(round(latest.value), "")), latest
 
 
 def device_resource(

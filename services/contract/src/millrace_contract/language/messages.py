@@ -6,12 +6,29 @@ Timestamps are text on the wire (times.py). Messages that must be kept carry `st
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from ..errors import Malformed
 from .streams import Stamp
+from .words import (
+    ALL_TIME,
+    AlertClass,
+    CommsState,
+    ConfigurationInUse,
+    ContextKind,
+    EventCause,
+    FigureFlag,
+    IntervalKind,
+    IsaState,
+    Leaf,
+    MachineState,
+    NoFigure,
+    Priority,
+    RevisionCause,
+    WindowKind,
+)
 
 MAX_PAYLOAD_BYTES = 256 * 1024
 
@@ -29,14 +46,14 @@ class Kept(Message, frozen=True, kw_only=True):
 
 
 class Comms(Message, frozen=True, kw_only=True):
-    """Can the device be reached? `state`: online, degraded (some groups fail) or offline.
+    """Can the device be reached?
 
     How well it keeps its intervals, since the gateway's start: reads of a poll group, those that began late by more than a tenth
     of their interval, turns passed over, and by how much the last ones began late on average.
     """
 
     device_id: str
-    state: str
+    state: CommsState
     since: str
     timestamp: str
     gateway: str
@@ -61,7 +78,7 @@ class Status(Message, frozen=True, kw_only=True):
     version: str = ""
     started: str = ""
     taking: bool | None = None
-    configuration: str = "current"
+    configuration: ConfigurationInUse = ConfigurationInUse.CURRENT
     problems: list[str] = []
     notes: list[str] = []
     figures: dict[str, float] = {}
@@ -71,6 +88,7 @@ class Ledger(Kept, frozen=True, kw_only=True):
     """One loss, exact to the message: what of which stream, between which event times, and why.
 
     at_least: more may be gone than `count`, and nobody can say how many: the file that would tell is damaged.
+    cause: a word, but no closed set (words.py): an entry counts whatever its cause is called.
     """
 
     timestamp: str
@@ -94,9 +112,9 @@ class Stored(Message, frozen=True, kw_only=True):
 
 
 class Window(Message, frozen=True, kw_only=True):
-    """`kind`: shift, hour, day or order. `id` is unique for a kind and asset, for example `2025-10-15/early`."""
+    """`id` is unique for a kind and asset, for example `2025-10-15/early`."""
 
-    kind: str
+    kind: WindowKind
     id: str
     start: str
     end: str
@@ -109,6 +127,9 @@ class Parts(Message, frozen=True, kw_only=True, omit_defaults=False):
     rework: int = 0
 
 
+_MS_KEYS = (ALL_TIME, *Leaf)
+
+
 class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     """The figures of one window of a device, or of a line when `device_id` is absent (contracts.md 2.5).
 
@@ -118,7 +139,7 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     line: str
     timestamp: str
     window: Window
-    ms: dict[str, int]
+    ms: Annotated[dict[str, int], msgspec.Meta(extra_json_schema={"propertyNames": {"enum": list(_MS_KEYS)}})]
     parts: Parts
     device_id: str | msgspec.UnsetType = msgspec.UNSET
     availability: float | None = None
@@ -126,15 +147,21 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     quality: float | None = None
     oee: float | None = None
     teep: float | None = None
-    reason: str | None = None
+    reason: NoFigure | None = None
     revision: int = 1
     final: bool = False
-    cause: str | None = None
+    cause: RevisionCause | None = None
     ideal_ms: int = 0
     good_ms: int = 0
     coverage: float | None = None
-    flags: list[str] = []
+    flags: list[FigureFlag] = []
     versions: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        """A decoder makes what this raises its own error."""
+        for key in self.ms:
+            if key not in _MS_KEYS:
+                raise ValueError(f"{key[:40]!r} is no leaf of the time model; allowed in `ms`: {', '.join(_MS_KEYS)}")
 
 
 class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
@@ -143,9 +170,9 @@ class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
     id: str
     device_id: str
     line: str
-    kind: str
-    state: str
-    leaf: str
+    kind: IntervalKind
+    state: MachineState
+    leaf: Leaf
     start: str
     timestamp: str
     end: str | None = None
@@ -161,9 +188,9 @@ class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
     rule: str
     line: str | None
     title: str
-    alert_class: str
-    priority: str
-    state: str
+    alert_class: AlertClass
+    priority: Priority
+    state: IsaState
     version: int
     timestamp: str
     device_id: str | None = None
@@ -187,14 +214,14 @@ class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):
     alert_id: str
     rule: str
     line: str | None
-    from_state: str
-    to_state: str
-    cause: str
+    from_state: IsaState
+    to_state: IsaState
+    cause: EventCause
     timestamp: str
     source_timestamp: str
     occurrence: str | None = None
     device_id: str | None = None
-    priority: str | None = None
+    priority: Priority | None = None
     actor: str | None = None
     value: float | str | None = None
     comment: str | None = None
@@ -213,7 +240,7 @@ class ContextEvent(Kept, frozen=True, kw_only=True):
     """An entry of a person or an MES: an order, a stop's reason, scrap or rework."""
 
     id: str
-    kind: str
+    kind: ContextKind
     timestamp: str
     values: dict[str, float | str | None] = {}
     actor: str | None = None

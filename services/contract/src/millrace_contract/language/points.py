@@ -18,6 +18,7 @@ from .messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeIn
 from .streams import clock_steps
 from .telemetry import Telemetry, Value
 from .times import parse_timestamp
+from .words import ACTIVE, UNACKNOWLEDGED, Leaf, MachineState
 
 TELEMETRY_BUCKET = "telemetry"
 """Raw readings, their lags and the OEE of the shift in progress: with a retention limit."""
@@ -52,12 +53,9 @@ class Measurement:
 
 _encode = msgspec.json.Encoder().encode
 
-LEAVES = (
-    "not_scheduled", "unscheduled", "break", "unknown", "planned_stop", "setup", "unplanned_stop", "minor_stop", "run",
-)  # fmt: skip
 _OEE_FIELDS = (
     "availability", "performance", "quality", "oee", "teep", "coverage", "ideal_ms", "good_ms", "revision", "final",
-    "parts_total", "parts_good", "parts_scrap", "parts_rework", "ms_all", *(f"ms_{leaf}" for leaf in LEAVES),
+    "parts_total", "parts_good", "parts_scrap", "parts_rework", "ms_all", *(f"ms_{leaf}" for leaf in Leaf),
     "window_id_text", "window_kind_text", "window_start_ms", "window_end_ms", "reason_text", "cause_text", "flags_text",
     "document_text", STREAM_FIELD, SEQ_FIELD,
 )  # fmt: skip
@@ -96,11 +94,27 @@ MEASUREMENTS: Mapping[str, Measurement] = {
 }  # fmt: skip
 """`platform` has besides a field for each of a status' figures."""
 
-PACKML_CODES: Mapping[str, int] = {
-    "stopped": 0, "resetting": 1, "idle": 2, "starting": 3, "execute": 4, "completing": 5, "complete": 6, "aborting": 7,
-    "aborted": 8, "stopping": 9, "clearing": 10, "suspending": 11, "suspended": 12, "unsuspending": 13, "holding": 14,
-    "held": 15, "unholding": 16, "setup": 20, "unknown": 30,
-}  # fmt: skip
+PACKML_CODES: Mapping[MachineState, int] = {
+    MachineState.STOPPED: 0,
+    MachineState.RESETTING: 1,
+    MachineState.IDLE: 2,
+    MachineState.STARTING: 3,
+    MachineState.EXECUTE: 4,
+    MachineState.COMPLETING: 5,
+    MachineState.COMPLETE: 6,
+    MachineState.ABORTING: 7,
+    MachineState.ABORTED: 8,
+    MachineState.STOPPING: 9,
+    MachineState.CLEARING: 10,
+    MachineState.SUSPENDING: 11,
+    MachineState.SUSPENDED: 12,
+    MachineState.UNSUSPENDING: 13,
+    MachineState.HOLDING: 14,
+    MachineState.HELD: 15,
+    MachineState.UNHOLDING: 16,
+    MachineState.SETUP: 20,
+    MachineState.UNKNOWN: 30,
+}
 """Numbers of machine states in the database, for boards: OPC 30060's, with setup and unknown of our own."""
 
 
@@ -164,7 +178,7 @@ def oee_interval_line(interval: OeeInterval) -> bytes:
     values: dict[str, Value | None] = {
         "id_text": interval.id,
         "state_text": interval.state,
-        "state_code": float(PACKML_CODES.get(interval.state, PACKML_CODES["unknown"])),
+        "state_code": float(PACKML_CODES[interval.state]),
         "leaf_text": interval.leaf,
         "reason_text": interval.reason or "",
         "end_ms": end_ms,
@@ -186,8 +200,8 @@ def alert_event_line(event: AlertEvent) -> bytes:
         "to_state_text": event.to_state,
         "cause_text": event.cause,
         "priority_text": event.priority or "",
-        "active": float(event.to_state in ("UNACK", "ACKED")),
-        "unacked": float(event.to_state in ("UNACK", "RTNUN", "LATCH_UNACK")),
+        "active": float(event.to_state in ACTIVE),
+        "unacked": float(event.to_state in UNACKNOWLEDGED),
         "occurrence_text": event.occurrence or "",
         "actor_text": event.actor,
         "comment_text": event.comment,

@@ -13,6 +13,7 @@ from ..errors import Malformed
 from .assets import SIGNAL_PATTERN
 from .messages import check_size
 from .times import FORM, FUTURE_LIMIT_MS, OLDEST_MS, format_timestamp, parse_timestamp
+from .words import Quality
 
 Value = float | str
 """A reading as the database returns it: float64 (a boolean is 0.0 or 1.0) or text."""
@@ -22,7 +23,6 @@ MAX_NAME_CHARACTERS = 128
 MAX_TAGS = 16
 MAX_HOLD_S = 600
 """The longest that a sender may promise its readings to hold."""
-QUALITIES = frozenset({"good", "uncertain", "bad"})
 TOPIC_TAGS = frozenset({"line", "device"})
 """Tags that the topic gives; what a message says of them is ignored, because access rules protect topics."""
 
@@ -36,7 +36,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     timestamp_ms: int
     readings: dict[str, Value]
-    quality: dict[str, str]
+    quality: dict[str, Quality]
     tags: dict[str, str]
     device_id: str | None = None
     stream: str | None = None
@@ -65,8 +65,8 @@ class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         Annotated[dict[str, float | bool | Annotated[str, _schema(maxLength=MAX_TEXT_BYTES)]], _schema(propertyNames=_NAME)] | None
     ) = None
     quality: (
-        Annotated[dict[str, Annotated[str, _schema(enum=sorted(QUALITIES))]], _schema(propertyNames=_NAME)]
-        | Annotated[str, _schema(enum=sorted(QUALITIES))]
+        Annotated[dict[str, Annotated[str, _schema(enum=list(Quality))]], _schema(propertyNames=_NAME)]
+        | Annotated[str, _schema(enum=list(Quality))]
         | None
     ) = None
     tags: (
@@ -194,7 +194,7 @@ def _timestamp(text: str, now_ms: int) -> int:
     return timestamp_ms
 
 
-def _readings(wire: TelemetryMessage) -> tuple[dict[str, Value], dict[str, str]]:
+def _readings(wire: TelemetryMessage) -> tuple[dict[str, Value], dict[str, Quality]]:
     raw = wire.readings
     quality = wire.quality
     if wire.signal_name is not None:
@@ -220,12 +220,15 @@ def _value(name: str, value: float | bool | str) -> Value:
     return canonical(value)
 
 
-def _quality(quality: dict[str, str]) -> dict[str, str]:
+_QUALITIES: Final = {quality.value: quality for quality in Quality}
+
+
+def _quality(quality: dict[str, str]) -> dict[str, Quality]:
     _check_names(quality)
     for name, word in quality.items():
-        if word not in QUALITIES:
-            raise Malformed("quality", f"quality of {name!r} is {word[:20]!r}, not good, uncertain or bad")
-    return {name: word for name, word in quality.items() if word != "good"}
+        if word not in _QUALITIES:
+            raise Malformed("quality", f"quality of {name!r} is {word[:20]!r}, not {', '.join(Quality)}")
+    return {name: _QUALITIES[word] for name, word in quality.items() if word != Quality.GOOD}
 
 
 def _check_names(names: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from ..errors import ConfigurationProblems, Problem
+from ..language.words import ConfigurationInUse
 
 T = TypeVar("T")
 
@@ -24,9 +25,9 @@ class Accepted(Generic[T]):
     """Why there is no copy of this configuration for later: a disk that is full is no reason not to start."""
 
     @property
-    def configuration(self) -> str:
-        """As `status` says it: current or last_accepted."""
-        return "last_accepted" if self.problems else "current"
+    def configuration(self) -> ConfigurationInUse:
+        """As `status` says it."""
+        return ConfigurationInUse.LAST_ACCEPTED if self.problems else ConfigurationInUse.CURRENT
 
 
 def load_accepted(config_dir: Path, data_dir: Path, load: Callable[[Path], T]) -> Accepted[T]:

@@ -10,12 +10,10 @@ from pydantic import Field, model_validator
 
 from ..errors import ConfigurationProblems
 from ..language.assets import segment_problem
+from ..language.words import AlertClass, Priority
 from .document import Document, Strict, nearest, read_document
 from .model import Device, PlantModel
 from .profile import Profile
-
-AlertClass = Literal["alarm", "maintenance", "system"]
-Priority = Literal["critical", "high", "medium", "low"]
 
 
 class Threshold(Strict):
@@ -65,8 +63,8 @@ class AlertRule(Strict):
 
     id: str
     title: str
-    alert_class: AlertClass = Field(default="alarm", alias="class")
-    priority: Priority = "medium"
+    alert_class: AlertClass = Field(default=AlertClass.ALARM, alias="class")
+    priority: Priority = Priority.MEDIUM
     where: Where = Where()
     condition: Condition
     on_delay_s: float = Field(default=0, ge=0, le=86_400)
@@ -80,7 +78,7 @@ class AlertRule(Strict):
     @model_validator(mode="after")
     def _rationalised(self) -> AlertRule:
         missing = [key for key in ("consequence", "cause", "action", "response_s") if not getattr(self, key)]
-        if self.alert_class == "alarm" and missing:
+        if self.alert_class is AlertClass.ALARM and missing:
             raise ValueError(
                 f"an alarm is for an operator who must act: add {', '.join(missing)}, or use class maintenance or system"
             )

@@ -74,9 +74,9 @@ class Document:
             return None
 
     def _path(self, loc: Iterable[str | int]) -> Path_:
-        """pydantic's location without the union tags that are no keys of the file."""
+        """pydantic's location without the union tags that are no keys of the file, and without its mark of a key that is wrong."""
         path: Path_ = ()
-        loc = tuple(loc)
+        loc = tuple(part for part in loc if part != "[key]")
         for index, part in enumerate(loc):
             if (*path, part) in self._lines or index == len(loc) - 1:
                 path = (*path, part)
@@ -190,7 +190,9 @@ def _in_words(finding: Any, model: type[BaseModel]) -> str:
         case "value_error" | "assertion_error":
             return str(finding["ctx"]["error"])
         case "literal_error" | "enum":
-            return f"{shown} is not one of {finding['ctx']['expected']}"
+            expected = finding["ctx"]["expected"]
+            known = re.findall(r"'([^']+)'", expected)
+            return f"{shown} is not one of {expected}{nearest(str(value), known)}"
         case "union_tag_invalid":
             return f"{finding['ctx']['tag']!r} is not one of {finding['ctx']['expected_tags']}"
         case "union_tag_not_found":

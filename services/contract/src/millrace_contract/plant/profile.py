@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..language.words import AssetClass, Leaf, MachineState
 from .document import Strict
 
 Table = Literal["coil", "discrete", "input", "holding"]
@@ -15,7 +16,6 @@ ValueType = Literal[
     "string_high", "string_low", "int8_high", "int8_low", "uint8_high", "uint8_low", "bcd16", "bcd32", "epoch32", "epoch64",
 ]  # fmt: skip
 WordOrder = Literal["ABCD", "CDAB", "BADC", "DCBA"]
-AssetClass = Literal["cnc", "press", "moulder", "conveyor", "packer", "compressor", "energy_meter", "other"]
 
 REGISTERS = {
     "bit": 1, "int16": 1, "uint16": 1, "int32": 2, "uint32": 2, "int64": 4, "uint64": 4, "float16": 1, "float32": 2, "float64": 4,
@@ -248,7 +248,7 @@ class OeeSignals(Strict):
     total: str | None = None
     good: str | None = None
     reject: str | None = None
-    leaves: dict[str, str] = {}
+    leaves: dict[MachineState, Leaf] = {}
     stale_s: float | None = Field(default=None, gt=0, le=86_400)
 
 
@@ -257,7 +257,7 @@ class Profile(Strict):
 
     name: str
     title: str
-    asset_class: AssetClass = "other"
+    asset_class: AssetClass = AssetClass.OTHER
     vendor: str = ""
     model: str = ""
     source: str

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from ..language.assets import signal_problem
-from ..language.points import LEAVES, PACKML_CODES
+from ..language.words import MachineState
 from .document import Document, nearest, read_document
 from .profile import BIT_TABLES, EVERY_GROUP, HALVES, OeeSignals, Profile, Signal
 from .references import meant_address
@@ -134,14 +134,11 @@ def _check_oee(profile: Profile, document: Document) -> None:
             document.problem(("oee", key), f"signal {name} needs the key counter (max_rate_per_s, modulus)")
     if state := profile.signals.get(profile.oee.state):
         for number, word in state.values.items():
-            if word not in PACKML_CODES:
+            if word not in frozenset(MachineState):
                 document.problem(
                     ("signals", state.name, "values", number),
-                    f"{word!r} is not a machine state{nearest(word, PACKML_CODES)}; allowed: {', '.join(PACKML_CODES)}",
+                    f"{word!r} is not a machine state{nearest(word, MachineState)}; allowed: {', '.join(MachineState)}",
                 )
-    for word, leaf in profile.oee.leaves.items():
-        if leaf not in LEAVES:
-            document.problem(("oee", "leaves", word), f"{leaf!r} is not one of {', '.join(LEAVES)}")
 
 
 def _check_polled(profile: Profile, oee: OeeSignals, document: Document) -> None:

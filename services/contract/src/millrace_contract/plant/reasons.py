@@ -9,9 +9,11 @@ from pydantic import Field
 
 from ..errors import ConfigurationProblems
 from ..language.assets import segment_problem
+from ..language.words import Leaf
 from .document import Document, Strict, read_document
 
-StopLeaf = Literal["planned_stop", "setup", "unplanned_stop", "minor_stop", "break", "unscheduled"]
+StopLeaf = Literal[Leaf.PLANNED_STOP, Leaf.SETUP, Leaf.UNPLANNED_STOP, Leaf.MINOR_STOP, Leaf.BREAK, Leaf.UNSCHEDULED]
+"""The leaves that a reason can give a stop."""
 
 
 class Reason(Strict):

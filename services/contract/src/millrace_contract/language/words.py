@@ -1,0 +1,243 @@
+"""The closed sets of words that messages, files and the API use: each set once, as a StrEnum, and nowhere else.
+
+The types of messages, the plant's files, the JSON Schemas and OpenAPI take them from here, so that a word no set has is refused
+where it comes in, in words, and a misspelt one here by the type checker. What each word is called and looks like: looks.py.
+
+A set grows only here. To a reader that is older than the sender a new word is a broken message: it keeps nothing of it and
+invents nothing, ingest parks it whole among the dead letters, and `dead-letters replay` stores it once the reader knows the
+word. So readers are upgraded before senders (decision 0010). Causes of losses are no closed set: a loss counts whatever the
+word. A program that reads our API or topics should pass over a word that it does not know.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class MachineState(StrEnum):
+    """What a machine does, by its PackML name (OPC 30060), with `setup` and `unknown` of our own (oee.md A6)."""
+
+    STOPPED = "stopped"
+    RESETTING = "resetting"
+    IDLE = "idle"
+    STARTING = "starting"
+    EXECUTE = "execute"
+    COMPLETING = "completing"
+    COMPLETE = "complete"
+    ABORTING = "aborting"
+    ABORTED = "aborted"
+    STOPPING = "stopping"
+    CLEARING = "clearing"
+    SUSPENDING = "suspending"
+    SUSPENDED = "suspended"
+    UNSUSPENDING = "unsuspending"
+    HOLDING = "holding"
+    HELD = "held"
+    UNHOLDING = "unholding"
+    SETUP = "setup"
+    UNKNOWN = "unknown"
+
+
+_STATES = {state.value: state for state in MachineState}
+
+
+def machine_state(word: str) -> MachineState:
+    """The state of this name; `unknown` for a text that names none."""
+    return _STATES.get(word, MachineState.UNKNOWN)
+
+
+class Leaf(StrEnum):
+    """A leaf of the time model: every millisecond belongs to exactly one (oee.md A2)."""
+
+    NOT_SCHEDULED = "not_scheduled"
+    UNSCHEDULED = "unscheduled"
+    BREAK = "break"
+    UNKNOWN = "unknown"
+    PLANNED_STOP = "planned_stop"
+    SETUP = "setup"
+    UNPLANNED_STOP = "unplanned_stop"
+    MINOR_STOP = "minor_stop"
+    RUN = "run"
+
+
+ALL_TIME = "all"
+"""Beside the leaves in a document's `ms`: their sum."""
+
+
+class WindowKind(StrEnum):
+    """What a window of figures is; an hour is one of its shift, a day a business date."""
+
+    SHIFT = "shift"
+    HOUR = "hour"
+    DAY = "day"
+    ORDER = "order"
+
+
+class IntervalKind(StrEnum):
+    """A stretch of one machine state, or a stop as a whole."""
+
+    STATE = "state"
+    STOP = "stop"
+
+
+class NoFigure(StrEnum):
+    """Why a figure of a window is null: the first thing that is missing."""
+
+    NOTHING_PLANNED = "no_planned_production_time"
+    INSUFFICIENT_DATA = "insufficient_data"
+    NO_IDEAL_CYCLE = "no_ideal_cycle"
+    NO_COUNTER = "no_part_counter_read"
+    NO_RUN_TIME = "no_run_time"
+    NO_QUALITY = "no_quality_counter_read"
+    SCRAP_EXCEEDS = "scrap_exceeds_parts"
+    NO_PARTS = "no_parts"
+
+
+class FigureFlag(StrEnum):
+    """What a reader of a window's figures should know beside them."""
+
+    COUNTER_RESET = "counter_reset"
+    COUNTER_REJECTED = "counter_rejected"
+    COUNTER_JUMP = "counter_jump"
+    COUNTER_AMBIGUOUS = "counter_ambiguous"
+    IDEAL_CYCLE_SUSPECT = "ideal_cycle_suspect"
+    STOP_PENDING = "stop_pending"
+    GAP_OPEN = "gap_open"
+    DEVICE_OFFLINE = "device_offline"
+
+
+class RevisionCause(StrEnum):
+    """Why the figures of a window were told again."""
+
+    LATE_DATA = "late_data"
+    REASON = "reason"
+    SCRAP = "scrap"
+    ORDER = "order"
+    CALENDAR = "calendar"
+    CONFIG = "config"
+
+
+class CommsState(StrEnum):
+    """Can a device be reached? Degraded: some of its poll groups fail."""
+
+    ONLINE = "online"
+    DEGRADED = "degraded"
+    OFFLINE = "offline"
+
+
+NOT_HEARD = "unknown"
+"""Shown in place of a CommsState where nothing was heard of a device yet; never sent."""
+
+
+class Quality(StrEnum):
+    """How far a reading can be trusted. A bad one has no value."""
+
+    GOOD = "good"
+    UNCERTAIN = "uncertain"
+    BAD = "bad"
+
+
+class ConfigurationInUse(StrEnum):
+    """Does a service run on the present configuration, or on the last one that was good?"""
+
+    CURRENT = "current"
+    LAST_ACCEPTED = "last_accepted"
+
+
+class AlertClass(StrEnum):
+    """Who is concerned: an operator who must act, maintenance, or who keeps the platform running."""
+
+    ALARM = "alarm"
+    MAINTENANCE = "maintenance"
+    SYSTEM = "system"
+
+
+class Priority(StrEnum):
+    """How urgent an alert is, from the most to the least."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+    @property
+    def rank(self) -> int:
+        """0 for the least urgent; greater is more urgent."""
+        return len(Priority) - 1 - list(Priority).index(self)
+
+
+class IsaState(StrEnum):
+    """The state of an alert, as ISA-18.2 names it; the letters are those of the 2016 edition (alerts.md B1)."""
+
+    NORM = "NORM"  # A: nothing to see
+    UNACK = "UNACK"  # B: in alarm, nobody has acknowledged
+    ACKED = "ACKED"  # C: in alarm, acknowledged
+    RTNUN = "RTNUN"  # D: returned to normal, not acknowledged
+    LATCH_UNACK = "LATCH_UNACK"  # E: returned to normal, held until reset, not acknowledged
+    LATCH_ACK = "LATCH_ACK"  # F: returned to normal, held until reset, acknowledged
+    SHLVD = "SHLVD"  # G: hidden by a person until a time
+    DSUPR = "DSUPR"  # H: hidden by a design rule
+    OOSRV = "OOSRV"  # I: out of service
+
+
+ACTIVE = frozenset({IsaState.UNACK, IsaState.ACKED})
+"""The condition holds, and it is shown."""
+UNACKNOWLEDGED = frozenset({IsaState.UNACK, IsaState.RTNUN, IsaState.LATCH_UNACK})
+"""Waits for somebody to acknowledge it."""
+SUPPRESSED = frozenset({IsaState.SHLVD, IsaState.DSUPR, IsaState.OOSRV})
+ANNUNCIATED = frozenset(IsaState) - SUPPRESSED - {IsaState.NORM}
+"""An operator is to see it: B to F."""
+
+
+class EventCause(StrEnum):
+    """What made an alert's transition."""
+
+    CONDITION = "condition"
+    CLEAR = "clear"
+    ACK = "ack"
+    UNACK = "unack"
+    RE_ALARM = "re_alarm"
+    RESET = "reset"
+    SHELVE = "shelve"
+    UNSHELVE = "unshelve"
+    SHELF_EXPIRED = "shelf_expired"
+    SUPPRESS = "suppress"
+    UNSUPPRESS = "unsuppress"
+    OUT_OF_SERVICE = "out_of_service"
+    RETURN_TO_SERVICE = "return_to_service"
+    COMMENT = "comment"
+    RULE_REMOVED = "rule_removed"
+
+
+class Evaluation(StrEnum):
+    """Whether an alert's rule can be evaluated now, and if not, why: `good` and `uncertain` can."""
+
+    GOOD = "good"
+    UNCERTAIN = "uncertain"
+    STALE = "stale"  # the newest reading is too old
+    BAD = "bad"  # the device was asked and gave no good answer
+    NEVER_SEEN = "never_seen"
+    NOT_A_NUMBER = "not_a_number"  # a limit cannot be compared with text
+    INHIBITED = "inhibited"  # the device is offline, and that alert says so already
+
+
+class ContextKind(StrEnum):
+    """What a person or an MES enters: an order, a stop's reason, scrap or rework."""
+
+    ORDER = "order"
+    REASON = "reason"
+    SCRAP = "scrap"
+    REWORK = "rework"
+
+
+class AssetClass(StrEnum):
+    """What kind of machine a profile is for."""
+
+    CNC = "cnc"
+    PRESS = "press"
+    MOULDER = "moulder"
+    CONVEYOR = "conveyor"
+    PACKER = "packer"
+    COMPRESSOR = "compressor"
+    ENERGY_METER = "energy_meter"
+    OTHER = "other"
