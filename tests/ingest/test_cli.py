@@ -46,8 +46,8 @@ def test_list_shows_the_newest_first(run: Run, keeping: Keeping, capsys: pytest.
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["id", "last", "came", "times", "device", "code", "reason"]
     assert [line.split()[0] for line in lines[2:5]] == ["3", "2", "1"]
-    assert "no time" in lines[2]
-    assert lines[4].startswith("3 shown of 3")
+    assert "no time" in lines[3]
+    assert lines[5].startswith("3 shown of 3")
 
 
 def test_list_filters_and_prints_json(run: Run, keeping: Keeping, capsys: pytest.CaptureFixture[str]) -> None:
