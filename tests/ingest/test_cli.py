@@ -12,14 +12,14 @@ import pytest
 from millrace_ingest.__main__ import main
 from millrace_ingest.dead_letters import DeadLetter
 from millrace_ingest.disk import FILE_NAME
-from millrace_ingest.keeping import Changes, Keeping, Limits, open_keeping
+from millrace_ingest.local_store import Changes, Limits, LocalStore, open_local_store
 
 Run = Callable[..., int]
 
 
 @pytest.fixture
-def keeping(tmp_path: Path) -> Iterator[Keeping]:
-    made, _ = open_keeping(tmp_path / "data", Limits(10**9, 10**9), 0)
+def local(tmp_path: Path) -> Iterator[LocalStore]:
+    made, _ = open_local_store(tmp_path / "data", Limits(10**9, 10**9), 0)
     letters = [
         DeadLetter("plant/line1/D-0/telemetry", b"hello", "not_json", "not JSON: hello", 1_760_000_000_000, "D-0"),
         DeadLetter("plant/line1/D-1/telemetry", b'{"a": "\xc3\xa9"}', "schema", "no time", 1_760_000_100_000, "D-1", "edge-1.a", 7),
@@ -41,7 +41,7 @@ def run(tmp_path: Path, config_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
     return call
 
 
-def test_list_shows_the_newest_first(run: Run, keeping: Keeping, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_the_newest_first(run: Run, local: LocalStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("dead-letters", "list") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["id", "last", "came", "times", "device", "code", "reason"]
@@ -50,7 +50,7 @@ def test_list_shows_the_newest_first(run: Run, keeping: Keeping, capsys: pytest.
     assert lines[5].startswith("3 shown of 3")
 
 
-def test_list_filters_and_prints_json(run: Run, keeping: Keeping, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_filters_and_prints_json(run: Run, local: LocalStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("dead-letters", "list", "--json", "--device", "D-1", "--reason", "schema") == 0
     [one] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (one["id"], one["stream"], one["seq"], one["last"]) == (2, "edge-1.a", 7, "2025-10-09T08:55:00.000Z")
@@ -58,7 +58,7 @@ def test_list_filters_and_prints_json(run: Run, keeping: Keeping, capsys: pytest
     assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [3]
 
 
-def test_show_prints_any_payload(run: Run, keeping: Keeping, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_any_payload(run: Run, local: LocalStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("dead-letters", "show", "2", "--json") == 0
     assert json.loads(capsys.readouterr().out)["payload"] == '{"a": "é"}'
     assert run("dead-letters", "show", "3", "--json") == 0
@@ -68,19 +68,21 @@ def test_show_prints_any_payload(run: Run, keeping: Keeping, capsys: pytest.Capt
     assert run("dead-letters", "show", "99") == 1
 
 
-def test_replay_without_a_running_service_waits_and_says_so(run: Run, keeping: Keeping, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_without_a_running_service_waits_and_says_so(
+    run: Run, local: LocalStore, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("dead-letters", "replay", "--device", "D-1", "--wait", "0") == 1
     assert "2 selected, 0 stored, 0 parked again, 2 waiting" in capsys.readouterr().out
-    assert [one.id for one in keeping.dead_letters.to_replay(10, 10**9)] == [2, 3]
+    assert [one.id for one in local.dead_letters.to_replay(10, 10**9)] == [2, 3]
 
 
-def test_replay_of_everything_must_be_said(run: Run, keeping: Keeping, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_of_everything_must_be_said(run: Run, local: LocalStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("dead-letters", "replay") == 2
     assert "--all" in capsys.readouterr().out
-    assert keeping.dead_letters.to_replay(10, 10**9) == []
+    assert local.dead_letters.to_replay(10, 10**9) == []
 
 
-def test_a_wrong_age_is_answered_with_the_forms_allowed(run: Run, keeping: Keeping, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_age_is_answered_with_the_forms_allowed(run: Run, local: LocalStore, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run("dead-letters", "list", "--since", "yesterday")
     assert ended.value.code == 2
@@ -105,7 +107,7 @@ def test_a_broken_plant_refuses_the_first_start(run: Run, config_dir: Path, caps
     assert "plant.yaml:2" in capsys.readouterr().err
 
 
-def test_a_second_service_on_one_folder_is_refused(run: Run, keeping: Keeping, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_service_on_one_folder_is_refused(run: Run, local: LocalStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("run") == 2
     assert "in use by another process" in capsys.readouterr().err
 
@@ -130,6 +132,6 @@ def test_the_status_without_a_broker_says_so(run: Run, capsys: pytest.CaptureFix
     assert "no answer from 127.0.0.1:1" in capsys.readouterr().out
 
 
-def test_the_store_has_the_name_that_the_readme_gives(keeping: Keeping, tmp_path: Path) -> None:
+def test_the_store_has_the_name_that_the_readme_gives(local: LocalStore, tmp_path: Path) -> None:
     assert (tmp_path / "data" / "ingest.sqlite").exists()
     assert FILE_NAME == "ingest.sqlite"

@@ -15,13 +15,14 @@ from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import BadLines, Failing, PartialWrite, Refused
 from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.testing import ManualClock
+from millrace_ingest.backoff import Backoff
 from millrace_ingest.confirmations import Confirmation
+from millrace_ingest.database_state import DatabaseState
 from millrace_ingest.dead_letters import Selection
 from millrace_ingest.decoder import Decoder
-from millrace_ingest.keeping import Limits, open_keeping
+from millrace_ingest.local_store import Limits, open_local_store
 from millrace_ingest.outcomes import Arrival
 from millrace_ingest.storage import Storage
-from millrace_ingest.taking import Backoff, Taking
 from millrace_ingest.writer import Writer
 
 Message = Callable[..., bytes]
@@ -67,7 +68,7 @@ class Bench:
         self.clock = ManualClock()
         self.database = ScriptedDatabase()
         self.decoder = Decoder(plant)
-        self.keeping, _ = open_keeping(folder, limits, self.clock.now_ms())
+        self.local, _ = open_local_store(folder, limits, self.clock.now_ms())
         self.confirmed: list[Confirmation] = []
         self.acknowledged: list[int] = []
         self.reports: list[bool] = []
@@ -76,14 +77,14 @@ class Bench:
         storage = Storage(self.database, self.clock, patience_s=3.0, wait=self.clock.advance, beat=lambda: None)
         self.writer = Writer(
             storage,
-            self.keeping,
-            Taking(Backoff(random.Random(1))),
+            self.local,
+            DatabaseState(Backoff(random.Random(1))),
             self.clock,
             service="ingest",
             instance="1",
             confirm=self.confirmed.append,
             acknowledge=lambda messages: self.acknowledged.extend(one.mid for one in messages if one.qos),
-            status_changed=lambda: self.reports.append(self.writer.taking.taking),
+            status_changed=lambda: self.reports.append(self.writer.database.taking),
             decoder=lambda: self.decoder,
             heartbeats=self.heartbeats,
         )
@@ -99,17 +100,17 @@ class Bench:
         return sorted(seq for one in self.confirmed for first, last in one.seqs for seq in range(first, last + 1))
 
     def letters(self) -> list[tuple[str | None, str]]:
-        return sorted((one.device, one.code) for one in self.keeping.dead_letters.select(Selection(), 100_000))
+        return sorted((one.device, one.code) for one in self.local.dead_letters.select(Selection(), 100_000))
 
     def ledger(self) -> list[tuple[str, int]]:
-        return [(loss.cause, loss.count) for _, loss in self.keeping.losses.entries(100)]
+        return [(loss.cause, loss.count) for _, loss in self.local.losses.entries(100)]
 
 
 @pytest.fixture
 def bench(tmp_path: Path, plant: PlantModel) -> Iterator[Bench]:
     made = Bench(tmp_path / "data", plant, Limits(10**8, 10**8))
     yield made
-    made.keeping.close()
+    made.local.close()
 
 
 def test_stored_messages_are_confirmed_and_acknowledged_in_order(bench: Bench, message: Message) -> None:
@@ -167,7 +168,7 @@ def test_while_the_database_is_away_what_an_outbox_holds_is_forgotten_and_the_re
     assert bench.reports == [True, False]
     assert bench.confirmed == []
     assert bench.acknowledged == [0, 1, 2]
-    assert bench.keeping.spool.count == 1
+    assert bench.local.spool.count == 1
     assert bench.letters() == [("D-0", "not_json")]
     assert "no route" in bench.writer.problems[0]
 
@@ -175,7 +176,7 @@ def test_while_the_database_is_away_what_an_outbox_holds_is_forgotten_and_the_re
     bench.clock.advance(10)
     bench.writer.turn([bench.arrive(message(seq=2))])
     assert bench.reports == [True, False, True]
-    assert bench.keeping.spool.count == 0
+    assert bench.local.spool.count == 0
     assert any(b"device=S-1" in line for line in bench.database.lines["telemetry"])
     assert bench.database.seqs() == [2]
     assert bench.writer.problems == []
@@ -187,7 +188,7 @@ def test_ten_minutes_away_need_no_memory_and_no_disk(bench: Bench, message: Mess
     for second in range(600):
         bench.clock.advance(1)
         bench.writer.turn([bench.arrive(message(seq=second, timestamp_ms=bench.clock.now_ms()))])
-    assert bench.keeping.spool.count == 0
+    assert bench.local.spool.count == 0
     assert bench.acknowledged == list(range(600))
     assert bench.database.requests < 350  # small probes, at most about one in three seconds
 
@@ -206,7 +207,7 @@ def test_a_wrong_token_keeps_everything_and_says_so(bench: Bench, message: Messa
     bench.writer.turn([bench.arrive(message(seq=1)), bench.arrive(message("S-1", seq=None), "S-1")])
     assert bench.letters() == []
     assert bench.confirmed == []
-    assert bench.keeping.spool.count == 1
+    assert bench.local.spool.count == 1
     assert bench.writer.problems == ["the database takes no data: InfluxDB answers 401: unauthorized"]
 
 
@@ -245,7 +246,7 @@ def test_a_full_spool_is_told_in_the_ledger_of_the_database(tmp_path: Path, plan
     bench.database.trouble = Unavailable("away")
     for number in range(200):
         bench.writer.turn([bench.arrive(message("S-1", seq=None, timestamp_ms=bench.clock.now_ms() - number), "S-1")])
-    spooled = bench.keeping.spool.count
+    spooled = bench.local.spool.count
     assert 0 < spooled < 200
     assert bench.ledger() == [("spool_full", 200 - spooled)]
     bench.database.trouble = None
@@ -264,7 +265,7 @@ def test_the_fuse_stops_parking_what_an_outbox_holds_and_the_good_goes_on(bench:
         return [*late, *[bench.arrive(message("D-1", seq=10_000 + seq), "D-1") for seq in range(good)]]
 
     bench.writer.turn(batch(300, 100))
-    assert bench.keeping.dead_letters.count == 0
+    assert bench.local.dead_letters.count == 0
     assert bench.confirmed_seqs() == list(range(10_000, 10_100))
     assert len(bench.acknowledged) == 400
     assert "75% of the gateways' messages" in bench.writer.problems[0]
@@ -275,11 +276,11 @@ def test_the_fuse_stops_parking_what_an_outbox_holds_and_the_good_goes_on(bench:
     bench.writer.turn(batch(0, 300))
     assert bench.writer.problems == []
     bench.writer.turn(batch(3, 0))
-    assert bench.keeping.dead_letters.count == 4
+    assert bench.local.dead_letters.count == 4
 
 
 def test_a_full_disk_confirms_nothing_and_the_ledger_tells_what_nobody_held(bench: Bench, message: Message) -> None:
-    disk = bench.keeping._disk
+    disk = bench.local._disk
     [(pages,)] = disk.execute("PRAGMA page_count")
     disk.execute(f"PRAGMA max_page_count = {pages}")
     future = bench.clock.now_ms() + 100_000
@@ -303,11 +304,11 @@ def test_replayed_letters_are_stored_after_the_cause_is_mended(
     assert bench.letters() == [("S-1", "not_json"), ("S-1", "undeclared")]
 
     bench.decoder = Decoder(load_plant(write_plant(tmp_path / "storing", undeclared="store")))
-    bench.keeping.dead_letters.request_replay(Selection(device="S-1"), bench.clock.now_ms())
+    bench.local.dead_letters.request_replay(Selection(device="S-1"), bench.clock.now_ms())
     bench.clock.advance(2)
     bench.writer.turn([])
     assert any(b"device=S-1" in line for line in bench.database.lines["telemetry"])
-    [left] = bench.keeping.dead_letters.select(Selection(), 10)
+    [left] = bench.local.dead_letters.select(Selection(), 10)
     assert (left.code, left.attempts, left.replay_ms) == ("not_json", 1, None)
 
 
@@ -316,13 +317,13 @@ def test_a_replay_waits_for_the_database(bench: Bench, message: Message) -> None
     bench.database.trouble = Unavailable("away")
     bench.clock.advance(200)
     bench.writer.turn([bench.arrive(message(seq=2))])
-    bench.keeping.dead_letters.request_replay(Selection(), bench.clock.now_ms())
+    bench.local.dead_letters.request_replay(Selection(), bench.clock.now_ms())
     bench.writer.turn([])
-    assert bench.keeping.dead_letters.count == 1
+    assert bench.local.dead_letters.count == 1
     bench.database.trouble = None
     bench.clock.advance(10)
     bench.writer.turn([])
-    assert bench.keeping.dead_letters.count == 0
+    assert bench.local.dead_letters.count == 0
     assert bench.database.seqs() == [1]
 
 
@@ -340,7 +341,7 @@ def test_gaps_repeats_and_conflicts_are_counted(bench: Bench, message: Message) 
     bench.writer.turn([bench.arrive(message(seq=seq, prev=prev, temperature=value)) for seq, prev, value in sent])
     steps = bench.writer.figures.steps
     assert (steps["gap"], steps["repeat"], steps["conflict"], steps["late"]) == (1, 1, 1, 1)
-    assert bench.writer.following.sequences.open_gaps == 0
+    assert bench.writer.continuity.sequences.open_gaps == 0
 
 
 def test_status_of_services_is_platform_health(bench: Bench) -> None:
@@ -354,7 +355,7 @@ def test_a_line_at_which_the_database_always_fails_is_isolated(bench: Bench, mes
     arrivals = [bench.arrive(message(seq=seq, device=f"D-{seq % 20}", temperature=temperatures.get(seq, 20.0)), f"D-{seq % 20}")
                 for seq in range(1, 101)]  # fmt: skip
     bench.writer.turn(arrivals)
-    assert bench.writer.taking.taking
+    assert bench.writer.database.taking
     assert bench.database.seqs() == [seq for seq in range(1, 101) if seq not in temperatures]
     assert bench.letters() == [("D-0", "refused_line"), ("D-17", "server_error")]
     assert bench.confirmed_seqs() == list(range(1, 101))
@@ -375,7 +376,7 @@ def test_a_database_that_fails_at_everything_is_no_fault_of_a_line(bench: Bench,
     bench.writer.turn([bench.arrive(message(seq=1))])
     bench.database.trouble = Failing("internal error")
     bench.writer.turn([bench.arrive(message(seq=seq)) for seq in range(2, 50)])
-    assert not bench.writer.taking.taking
+    assert not bench.writer.database.taking
     assert bench.letters() == []
     assert bench.confirmed_seqs() == [1]
 

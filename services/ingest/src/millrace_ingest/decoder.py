@@ -25,7 +25,7 @@ from millrace_contract.language.topics import Kind, Topic, Topics
 from millrace_contract.plant import PlantModel
 
 from .confirmations import Identity, sender_of
-from .former import Known, with_plant
+from .known_devices import KnownDevice, with_plant
 from .signal_limit import SignalLimit
 
 STORED_KINDS = (
@@ -89,7 +89,9 @@ Verdict = Accepted | Rejected | Ignored
 class Decoder:
     """Knows one plant model: a new one is a new decoder. Of what it decoded only `signals` remembers something."""
 
-    def __init__(self, plant: PlantModel, signals: SignalLimit | None = None, known: Mapping[str, Known] | None = None) -> None:
+    def __init__(
+        self, plant: PlantModel, signals: SignalLimit | None = None, known: Mapping[str, KnownDevice] | None = None
+    ) -> None:
         self._plant = plant
         self._known = with_plant(known or {}, plant)
         self._declared = {device: frozenset(plant.profile_of(device).signals) for device in plant.devices}
@@ -176,7 +178,7 @@ def identity_in(payload: bytes) -> Identity | None:
     return Identity(stream, seq)
 
 
-def _believed(known: Known | None, message: Telemetry) -> Identity | None:
+def _believed(known: KnownDevice | None, message: Telemetry) -> Identity | None:
     if known is None or message.stream is None or message.seq is None or sender_of(message.stream) not in known.gateways:
         return None
     return Identity(message.stream, message.seq)

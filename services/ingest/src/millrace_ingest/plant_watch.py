@@ -12,7 +12,7 @@ from millrace_contract.plant.model import PlantModel
 from millrace_contract.runtime.logs import get_logger
 
 from .decoder import SIGNALS_MAX, Decoder
-from .former import load_known, save_known, with_plant
+from .known_devices import load_known, save_known, with_plant
 from .signal_limit import SignalLimit
 
 _log = get_logger(__name__)

@@ -21,14 +21,15 @@ from millrace_contract.runtime.status import StatusReporter, last_will
 
 from . import figures
 from .archive import Archive
+from .backoff import Backoff
 from .confirmations import Confirmation
 from .consumer import Consumer
+from .database_state import DatabaseState
 from .decoder import STORED_KINDS
-from .keeping import Limits, open_keeping
+from .local_store import Limits, open_local_store
 from .plant_watch import PlantWatch
 from .settings import IngestSettings
 from .storage import Storage
-from .taking import Backoff, Taking
 from .writer import Writer
 
 SERVICE = "ingest"
@@ -50,7 +51,7 @@ class IngestService:
         self._stopping = threading.Event()
         self._watch = PlantWatch(settings.config, settings.data, settings.ingest_signals_max)
         self._topics = Topics(self._watch.plant.root)
-        self._keeping, set_aside = open_keeping(
+        self._local, set_aside = open_local_store(
             settings.data, Limits(settings.ingest_dead_letters_max_mb * MB, settings.ingest_spool_max_mb * MB), self._clock.now_ms()
         )
         if set_aside is not None:
@@ -82,7 +83,7 @@ class IngestService:
         self._consumer.start()
         self._session.start()
         self._status.start()
-        _log.info("started", devices=len(self._watch.plant.devices), dead_letters=self._keeping.dead_letters.count)
+        _log.info("started", devices=len(self._watch.plant.devices), dead_letters=self._local.dead_letters.count)
 
     def run(self, stop: threading.Event) -> None:
         """Serves until `stop` is set, then stops. Call after `start`."""
@@ -105,7 +106,7 @@ class IngestService:
         self._health.stop()
         if finished:  # else the writer still waits for the database, and the end of the process ends it
             self._influx.close()
-            self._keeping.close()
+            self._local.close()
             if self._archive is not None:
                 self._archive.close()
         _log.info("stopped", finished=finished)
@@ -121,8 +122,8 @@ class IngestService:
         )
         return Writer(
             storage,
-            self._keeping,
-            Taking(Backoff(random.Random())),  # noqa: S311 - jitter, no secret
+            self._local,
+            DatabaseState(Backoff(random.Random())),  # noqa: S311 - jitter, no secret
             self._clock,
             service=SERVICE,
             instance=self._settings.instance,
@@ -169,20 +170,20 @@ class IngestService:
         self._session.acknowledge_all(messages)
 
     def _figures(self) -> dict[str, float]:
-        keeping, writer = self._keeping, self._writer
+        local, writer = self._local, self._writer
         return {
             **writer.figures.summary(self._clock.monotonic_s()),
             "queue": self._consumer.depth,
             "queue_bytes": self._consumer.bytes,
-            "dead_letters": keeping.dead_letters.count,
-            "dead_letter_bytes": keeping.dead_letters.bytes,
-            "spool": keeping.spool.count,
-            "spool_bytes": keeping.spool.bytes,
-            "lost": keeping.lost,
-            "open_gaps": writer.following.sequences.open_gaps,
+            "dead_letters": local.dead_letters.count,
+            "dead_letter_bytes": local.dead_letters.bytes,
+            "spool": local.spool.count,
+            "spool_bytes": local.spool.bytes,
+            "lost": local.lost,
+            "open_gaps": writer.continuity.sequences.open_gaps,
             "fuse_blown": float(writer.fuse.blown),
             "broker_connected": float(self._session.is_connected),
-            "taking": float(writer.taking.taking),
+            "taking": float(writer.database.taking),
             **({"archived": self._archive.kept, "archive_missed": self._archive.missed} if self._archive else {}),
         }
 
@@ -199,4 +200,4 @@ class IngestService:
         )
 
     def _readiness(self) -> dict[str, bool]:
-        return {"broker": self._session.is_connected, "database": self._writer.taking.taking}
+        return {"broker": self._session.is_connected, "database": self._writer.database.taking}

@@ -14,9 +14,9 @@ from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.influx import Failing
 
 from .archive import Archive
+from .backoff import Backoff
 from .decoder import Accepted
 from .rejects import Reject, Suspects, isolate, write_lines
-from .taking import Backoff
 
 
 class Database(Protocol):

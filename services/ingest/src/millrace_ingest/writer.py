@@ -21,17 +21,17 @@ from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.store_forward.sqlite import DiskRefused
 
 from .confirmations import Confirmation, Identity, confirmations
+from .continuity import Continuity
+from .database_state import DatabaseState
 from .decoder import Accepted, Decoder, Ignored, Rejected
 from .figures import Figures
-from .following import Following
 from .fuse import Fuse
-from .keeping import Changes, Keeping
+from .local_store import Changes, LocalStore
 from .outcomes import Arrival, Sorted, letter_of, loss_of, verdict_of
 from .rejects import Reject
 from .rollup.late import LateMarks
 from .spool import Spooled
 from .storage import Storage
-from .taking import Taking
 
 DRAIN_MESSAGES = 1_000
 DRAIN_BYTES = 8_000_000
@@ -47,8 +47,8 @@ class Writer:
     def __init__(
         self,
         storage: Storage,
-        keeping: Keeping,
-        taking: Taking,
+        local: LocalStore,
+        database: DatabaseState,
         clock: Clock,
         *,
         service: str,
@@ -64,12 +64,12 @@ class Writer:
 
         `is_alone`: no other ingest takes a part of the messages.
         """
-        self.taking = taking
+        self.database = database
         self.fuse = Fuse()
         self.figures = Figures()
-        self.following = Following(self.figures, whole=is_alone)
+        self.continuity = Continuity(self.figures, whole=is_alone)
         self._storage = storage
-        self._keeping = keeping
+        self._local = local
         self._clock = clock
         self._service = service
         self._instance = instance
@@ -88,9 +88,9 @@ class Writer:
     def turn(self, arrivals: Sequence[Arrival]) -> None:
         """Settles the arrivals, then does a little of what waits on disk."""
         self._probe()
-        rejects = self._store(arrivals) if self.taking.taking else None
+        rejects = self._store(arrivals) if self.database.taking else None
         self._settle(arrivals, rejects)
-        if self.taking.taking:
+        if self.database.taking:
             try:
                 self._drain()
             except DiskRefused as problem:
@@ -100,7 +100,7 @@ class Writer:
 
     def _probe(self) -> None:
         """While the database takes no data, a small real write finds out when it does again."""
-        if not self.taking.probe_due(self._clock.monotonic_s()):
+        if not self.database.probe_due(self._clock.monotonic_s()):
             return
         try:
             self._storage.probe(Status(service=self._service, instance=self._instance, alive=True, taking=False))
@@ -140,7 +140,7 @@ class Writer:
             verdict = verdict_of(arrival, rejects.get(place) if rejects else None)
             sorted_out.add(arrival, verdict, is_stored=rejects is not None)
             if isinstance(verdict, Accepted) and verdict.topic.kind is Kind.TELEMETRY:
-                self.following.take(arrival.received_ms, verdict, now_s, is_stored=rejects is not None)
+                self.continuity.take(arrival.received_ms, verdict, now_s, is_stored=rejects is not None)
         safe = self._keep(sorted_out)
         for confirmation in confirmations([*sorted_out.stored, *safe]):
             self._confirm(confirmation)
@@ -154,16 +154,16 @@ class Writer:
         parked = [(arrival, bad) for arrival, bad in found.bad if bad.identity is None or not self.fuse.blown]
         letters = [letter_of(arrival, bad) for arrival, bad in parked]
         spooled = [Spooled(one.message.topic, one.message.payload, one.received_ms, device) for one, device in found.unheld]
-        self._keeping.remember([loss_of("undeclared_refused", one, device) for one, device in found.refused])
-        kept = self._keeping.apply(Changes(letters=letters, spooled=spooled), self._clock.now_ms())
-        self._disk(self._keeping.problem)
+        self._local.remember([loss_of("undeclared_refused", one, device) for one, device in found.refused])
+        kept = self._local.apply(Changes(letters=letters, spooled=spooled), self._clock.now_ms())
+        self._disk(self._local.problem)
         self._count(found, parked if kept else [], len(spooled) if kept else 0)
         if kept:
             return [bad.identity for _, bad in parked if bad.identity is not None]
         # What an outbox holds comes again; the rest is lost here, and the ledger says so when the disk works again.
         lost = [loss_of("disk_refused", arrival, bad.device) for arrival, bad in parked if bad.identity is None]
         lost += [loss_of("disk_refused", one, device) for one, device in found.unheld]
-        self._keeping.remember(lost)
+        self._local.remember(lost)
         self.figures.count("lost", len(lost))
         return []
 
@@ -183,18 +183,18 @@ class Writer:
     def _drain(self) -> None:
         """Live messages first: a bounded part of the spool, of our ledger entries and of the letters to replay."""
         now_s = self._clock.monotonic_s()
-        if self._keeping.spool.count:
+        if self._local.spool.count:
             self._drain_spool()
-        if now_s >= self._ledger_due_s and self.taking.taking:
+        if now_s >= self._ledger_due_s and self.database.taking:
             self._ledger_due_s = now_s + LEDGER_INTERVAL_S
             self._write_ledger()
-        if now_s >= self._replay_due_s and self.taking.taking:
+        if now_s >= self._replay_due_s and self.database.taking:
             self._replay_due_s = now_s + REPLAY_INTERVAL_S
             self._replay()
 
     def _drain_spool(self) -> None:
         now_ms = self._clock.now_ms()
-        rows = self._keeping.spool.peek(DRAIN_MESSAGES, DRAIN_BYTES)
+        rows = self._local.spool.peek(DRAIN_MESSAGES, DRAIN_BYTES)
         arrivals = [self._again(row.topic, row.payload, row.received_ms) for _, row in rows]
         rejects = self._store(arrivals)
         if rejects is None:
@@ -205,13 +205,13 @@ class Writer:
             for arrival, verdict in zip(arrivals, verdicts, strict=True)
             if isinstance(verdict, Rejected)
         ]
-        if self._keeping.apply(Changes(letters=letters, unspool=[row_id for row_id, _ in rows]), now_ms):
+        if self._local.apply(Changes(letters=letters, unspool=[row_id for row_id, _ in rows]), now_ms):
             self.figures.count("stored", sum(isinstance(verdict, Accepted) for verdict in verdicts))
             self.figures.count("parked", len(letters))
-        self._disk(self._keeping.problem)
+        self._disk(self._local.problem)
 
     def _replay(self) -> None:
-        letters = self._keeping.dead_letters.to_replay(DRAIN_MESSAGES, DRAIN_BYTES)
+        letters = self._local.dead_letters.to_replay(DRAIN_MESSAGES, DRAIN_BYTES)
         if not letters:
             return
         arrivals = [self._again(letter.topic, letter.payload, letter.last_ms) for letter in letters]
@@ -229,12 +229,12 @@ class Writer:
                     put_back.append((letter.id, verdict.code, verdict.reason))
                 case Ignored():
                     put_back.append((letter.id, verdict.why, f"not stored: {verdict.why}"))
-        self._keeping.apply(Changes(unpark=stored, put_back=put_back), self._clock.now_ms())
-        self._disk(self._keeping.problem)
+        self._local.apply(Changes(unpark=stored, put_back=put_back), self._clock.now_ms())
+        self._disk(self._local.problem)
         _log.info("dead_letters_replayed", stored=len(stored), parked_again=len(put_back))
 
     def _write_ledger(self) -> None:
-        entries = self._keeping.losses.entries(DRAIN_MESSAGES)
+        entries = self._local.losses.entries(DRAIN_MESSAGES)
         if not entries:
             return
         lines = [ledger_line(loss.ledger(noted_ms, self._service, self._instance)) for noted_ms, loss in entries]
@@ -243,12 +243,12 @@ class Writer:
         except (Unavailable, Refused) as problem:
             self._failed(problem)
             return
-        self._keeping.apply(Changes(settled=[noted_ms for noted_ms, _ in entries]), self._clock.now_ms())
+        self._local.apply(Changes(settled=[noted_ms for noted_ms, _ in entries]), self._clock.now_ms())
 
     def _write_lags(self) -> None:
         """What was measured while the database is away is shown in the status, and not kept."""
         lines = self.figures.lags.lines(self._clock.now_ms())
-        if not lines or not self.taking.taking:
+        if not lines or not self.database.taking:
             return
         try:
             self._storage.store_lines(TELEMETRY_BUCKET, lines)
@@ -266,14 +266,14 @@ class Writer:
             self._storing.failed(str(problem))
         else:
             self._storing.away()
-        if self.taking.failed(str(problem), self._clock.monotonic_s(), retry_after_s):
+        if self.database.failed(str(problem), self._clock.monotonic_s(), retry_after_s):
             log = _log.error if isinstance(problem, Refused) else _log.warning
             log("database_takes_no_data", problem=str(problem))
             self._status_changed()
 
     def _wrote(self, *, is_probe: bool = False) -> None:
         self._storing.done()
-        if self.taking.wrote(is_probe=is_probe):
+        if self.database.wrote(is_probe=is_probe):
             _log.info("database_takes_data")
             self._status_changed()
 
@@ -292,8 +292,8 @@ class Writer:
     def problems(self) -> list[str]:
         """What a person should know, in words. Read by any thread."""
         found = []
-        if not self.taking.taking:
-            found.append(f"the database takes no data: {self.taking.reason}")
+        if not self.database.taking:
+            found.append(f"the database takes no data: {self.database.reason}")
         if self.fuse.blown:
             found.append(f"{self._fuse_text()}: nothing that an outbox holds is parked until that is mended")
         if self._disk_problem is not None:

@@ -18,9 +18,9 @@ from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
 from millrace_contract.runtime.status import StatusReporter, last_will
 
+from ..backoff import Backoff
 from ..plant_watch import PlantWatch
 from ..settings import RollupSettings
-from ..taking import Backoff
 from .engine import RollUp
 
 SERVICE = "rollup"

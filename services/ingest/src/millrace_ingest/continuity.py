@@ -9,7 +9,7 @@ from .lags import PUBLISHER, UNDECLARED
 from .sequences import Sequences, Step
 
 
-class Following:
+class Continuity:
     """Owned by the writer thread."""
 
     def __init__(self, figures: Figures, *, whole: bool) -> None:

@@ -3,12 +3,13 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millrace_ingest.backoff import LONGEST_PAUSE_S, LONGEST_RETRY_AFTER_S, Backoff
+from millrace_ingest.database_state import DatabaseState
 from millrace_ingest.fuse import Fuse
-from millrace_ingest.taking import LONGEST_PAUSE_S, LONGEST_RETRY_AFTER_S, Backoff, Taking
 
 
-def make() -> Taking:
-    return Taking(Backoff(random.Random(1)))
+def make() -> DatabaseState:
+    return DatabaseState(Backoff(random.Random(1)))
 
 
 def test_nothing_is_taken_before_something_was_written() -> None:

@@ -17,31 +17,31 @@ from millrace_contract.runtime.files import replace_file
 FILE = "known-devices.json"
 
 
-class Known(msgspec.Struct, frozen=True):
+class KnownDevice(msgspec.Struct, frozen=True):
     """A device as accepted plant models had it: its latest profile, and every gateway that ever read it."""
 
     profile: str
     gateways: tuple[str, ...]
 
 
-def with_plant(known: Mapping[str, Known], plant: PlantModel) -> dict[str, Known]:
+def with_plant(known: Mapping[str, KnownDevice], plant: PlantModel) -> dict[str, KnownDevice]:
     """What is known once this plant model is accepted. Pure."""
     merged = dict(known)
     for device in plant.devices.values():
         before = merged[device.id].gateways if device.id in merged else ()
         gateways = before if device.gateway in before else (*before, device.gateway)
-        merged[device.id] = Known(device.profile, gateways)
+        merged[device.id] = KnownDevice(device.profile, gateways)
     return merged
 
 
-def load_known(folder: Path) -> dict[str, Known]:
+def load_known(folder: Path) -> dict[str, KnownDevice]:
     """Empty where there is no file, or where it cannot be read: then only the present plant model is believed."""
     try:
-        return msgspec.json.decode((folder / FILE).read_bytes(), type=dict[str, Known])
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=dict[str, KnownDevice])
     except (OSError, msgspec.MsgspecError):
         return {}
 
 
-def save_known(folder: Path, known: Mapping[str, Known]) -> None:
+def save_known(folder: Path, known: Mapping[str, KnownDevice]) -> None:
     """Raises OSError."""
     replace_file(folder / FILE, msgspec.json.encode(known))

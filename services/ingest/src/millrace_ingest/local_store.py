@@ -38,7 +38,7 @@ class Changes:
         return any((self.letters, self.spooled, self.unspool, self.unpark, self.put_back, self.settled))
 
 
-class Keeping:
+class LocalStore:
     """Owned by the writer thread. A disk that fails costs what was to be kept, never the service: the loss is remembered."""
 
     def __init__(self, disk: Disk, limits: Limits) -> None:
@@ -99,15 +99,15 @@ class Keeping:
             self.problem = str(problem)
 
 
-def open_keeping(folder: Path, limits: Limits, now_ms: int) -> tuple[Keeping, SetAside | None]:
+def open_local_store(folder: Path, limits: Limits, now_ms: int) -> tuple[LocalStore, SetAside | None]:
     """The service's store, and the damaged file that was set aside for it, which is noted as a loss.
 
     Raises as `open_disk`.
     """
     disk = open_disk(folder, now_ms)
-    keeping = Keeping(disk, limits)
+    local = LocalStore(disk, limits)
     if disk.untold:
         with disk.transaction():
-            keeping.losses.record([Loss(STORE_SET_ASIDE, None, now_ms, now_ms, count=0)], now_ms)
+            local.losses.record([Loss(STORE_SET_ASIDE, None, now_ms, now_ms, count=0)], now_ms)
             disk.told()
-    return keeping, disk.set_aside
+    return local, disk.set_aside
