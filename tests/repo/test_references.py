@@ -1,7 +1,8 @@
-"""What code cites of the documents exists: `contracts.md 2.4`, `oee.md A9`, `alerts.md B3`."""
+"""What code cites of the documents exists (`contracts.md 2.4`), and what CONTRIBUTING names of the code."""
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from collections.abc import Iterator
@@ -62,3 +63,28 @@ def test_nothing_is_cited_that_the_repository_does_not_ship() -> None:
         for match in CITED_WITHOUT_ITS_PAGE.finditer(text)
     ]
     assert not wrong, f"cite docs/contracts.md, docs/oee.md or docs/alerts.md by name and section: {wrong}"
+
+
+NAMED_IN_CODE = re.compile(r"`(\w+)/([\w/]+)\.py: ([\w.]+)`")
+
+
+def _defined(module: Path) -> set[str]:
+    """Functions, classes, their methods and constants of a module: `read_plan`, `Outbox.append`."""
+    found: set[str] = set()
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+            inside = node.body if isinstance(node, ast.ClassDef) else []
+            found |= {f"{node.name}.{each.name}" for each in inside if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+    return found
+
+
+def test_the_code_has_what_contributing_names() -> None:
+    named = NAMED_IN_CODE.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    for package, path, name in named:
+        module = ROOT / "services" / package / "src" / f"millrace_{package}" / f"{path}.py"
+        assert module.exists(), f"CONTRIBUTING.md: there is no {package}/{path}.py"
+        assert name in _defined(module), f"CONTRIBUTING.md: {package}/{path}.py has no {name}"
