@@ -388,7 +388,8 @@ class TestDevices:
         device = running.get("/v1/devices/CNC-01").json()
         assert device["comms"]["state"] == "online"
         assert device["readings"]["temperature"] == {
-            "value": 20.0, "quality": "good", "timestamp": format_timestamp(running.clock.now_ms()), "stale": False, "unit": "Cel",
+            "value": 20.0, "quality": "good", "timestamp": format_timestamp(running.clock.now_ms()),
+            "good_until": format_timestamp(running.clock.now_ms() + 5_000), "stale": False, "unit": "Cel",
         }  # fmt: skip
         assert device["readings"]["program"]["value"] == "P17"
         running.clock.advance(60)
@@ -481,6 +482,24 @@ class TestOther:
                 changed = changed or next_parts(lines)
             assert set(changed) == {"line/line2"}
             assert changed["line/line2"]["machines"][0]["state"] == "execute"
+
+    def test_page_believes_a_state_for_as_long_as_its_sender_promised(self, running: Running) -> None:
+        at_ms = running.clock.now_ms()
+        promised = {"timestamp": format_timestamp(at_ms), "readings": {"run_status": 1}, "hold_s": 120}
+        running.receive("factory/line2/PACK-01/telemetry", json.dumps(promised).encode())
+        wait_until(lambda: running.get("/v1/devices/PACK-01").json()["readings"], "the reading")
+        running.clock.advance(119)
+        until = {"good_until": format_timestamp(at_ms + 120_000), "stale": False}
+        assert running.get("/v1/devices/PACK-01").json()["readings"]["run_status"].items() >= until.items()
+        assert page_of(running)["line/line2"]["machines"][0].items() >= {"state": "execute", "stale": False}.items()
+        running.clock.advance(2)
+        assert page_of(running)["line/line2"]["machines"][0].items() >= {"state": "execute", "stale": True}.items()
+
+
+def page_of(running: Running) -> dict[str, Any]:
+    """What the page gets when it is opened."""
+    with running.http(None) as client, client.stream("GET", "/page/stream") as stream:
+        return next_parts(stream.iter_lines())
 
 
 def next_parts(lines: Any) -> dict[str, Any]:

@@ -45,8 +45,8 @@ def at(seconds: float) -> int:
     return T0 + round(seconds * 1000)
 
 
-def read(seconds: float, value: float | str | None, **more: bool) -> Reading:
-    return Reading(at(seconds), value, **more)
+def read(seconds: float, value: float | str | None, *, uncertain: bool = False, holds_s: float | None = None) -> Reading:
+    return Reading(at(seconds), value, uncertain, None if holds_s is None else round(holds_s * 1000))
 
 
 HIGH = Limit("temperature", 85.0, 3.0, high=True)
@@ -63,6 +63,20 @@ def test_alarm_by_timer_has_the_value_that_stood_at_its_time() -> None:
     run = Run(HIGH, Delays(on_ms=2_000, fresh_ms=5_000)).feed(read(0, 86.0), read(4, 70.0))
     assert run.story == [("condition", IsaState.UNACK, 2.0), ("clear", IsaState.RTNUN, 4.0)]
     assert [t.alert.value for t in run.transitions] == [86.0, 70.0]
+
+
+def test_delay_goes_on_while_a_reading_holds_that_its_sender_promised() -> None:
+    run = Run(HIGH, Delays(on_ms=90_000, fresh_ms=5_000)).feed(read(0, 86.0, holds_s=120), read(60, 87.0, holds_s=120))
+    assert run.feed(Tick(at(89))).story == []
+    assert run.feed(Tick(at(91))).story == [("condition", IsaState.UNACK, 90.0)]
+    assert run.feed(Tick(at(180))).alert.evaluation is Evaluation.GOOD
+    assert run.feed(Tick(at(181))).alert.evaluation is Evaluation.STALE
+
+
+def test_delay_stands_still_where_a_promise_was_not_kept() -> None:
+    run = Run(HIGH, Delays(on_ms=30_000, fresh_ms=60_000)).feed(read(0, 86.0, holds_s=10), Tick(at(50)), read(50, 86.0))
+    assert run.feed(Tick(at(69))).story == []
+    assert run.feed(Tick(at(71))).story == [("condition", IsaState.UNACK, 70.0)]
 
 
 def test_late_data_never_raise_an_alarm() -> None:

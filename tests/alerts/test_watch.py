@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from millrace_alerts.alert import Alert
 from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import Configuration, load_configuration
-from millrace_alerts.watch import RETURN_GRACE_MS, DeviceRecord, Saved, Watch
+from millrace_alerts.watch import RETURN_GRACE_MS, DeviceRecord, Latest, Saved, Watch
 from millrace_contract.language.messages import Comms, decode
 from millrace_contract.language.telemetry import decode_telemetry
+from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import Evaluation, Quality
 
 from .plantfiles import START_MS, comms, telemetry, write_plant
 
@@ -189,6 +191,21 @@ def test_restarts_in_between_change_no_story(configuration: Configuration, messa
             restarted.restart()
     assert steady.story == restarted.story
     assert steady.watch.alerts.keys() == restarted.watch.alerts.keys()
+
+
+def test_a_promise_survives_a_restart(driver: Driver) -> None:
+    payload = b'{"timestamp": "%s", "readings": {"temperature": 81.0}, "hold_s": 600}' % format_timestamp(START_MS).encode()
+    driver.note(driver.watch.telemetry("CNC-01", decode_telemetry(payload, START_MS, "CNC-01")))
+    driver.restart()
+    driver.tick(599)
+    assert driver.watch.alerts["hot-for-long.CNC-01"].evaluation is Evaluation.GOOD
+    driver.tick(601)
+    assert driver.story[-1] == ("hot-for-long.CNC-01", "UNACK", 600.0)
+
+
+def test_what_was_stored_before_promises_were_heeded_is_read() -> None:
+    record = msgspec.json.decode(b'{"readings":{"temperature":[1760000000000,81.0,"good"]},"heard_ms":1}', type=DeviceRecord)
+    assert record.readings == {"temperature": Latest(1760000000000, 81.0, Quality.GOOD, None)}
 
 
 def test_rules_of_the_plant_know_how_long_a_value_counts(configuration: Configuration, tmp_path: Path) -> None:

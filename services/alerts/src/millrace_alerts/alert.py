@@ -15,7 +15,8 @@ from .lifecycle import Facts, state_of
 class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     """The state of one (rule, device). Event times in ms; `version` grows by one with each change of state.
 
-    `seen_ms` and `seen_value` are the newest observation; `value` is what stood at the last change of the condition.
+    `seen_ms` and `seen_value` are the newest observation, `seen_hold_ms` how long its sender promised it to hold; `value` is what
+    stood at the last change of the condition.
     `quiet_from_ms` is for rules about missing data: the event time from which the silence counts.
     """
 
@@ -37,6 +38,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     value: float | str | None = None
     seen_ms: int = 0
     seen_value: float | str | None = None
+    seen_hold_ms: int | None = None
     quiet_from_ms: int | None = None
     inhibited: bool = False
 

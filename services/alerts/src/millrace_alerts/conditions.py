@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
-FOREVER_MS = 1 << 62  # What stays true until told otherwise: a link is down until somebody says that it is up.
+from millrace_contract.plant.holds import FOREVER_MS
 
 
 class Wish(StrEnum):
@@ -29,7 +29,7 @@ class Wish(StrEnum):
 class Delays:
     on_ms: int = 0
     off_ms: int = 0
-    fresh_ms: int = FOREVER_MS
+    fresh_ms: int = FOREVER_MS  # a link is down until somebody says that it is up
 
 
 @dataclass(frozen=True, slots=True)

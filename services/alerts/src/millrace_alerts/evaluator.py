@@ -4,7 +4,7 @@ Times are event times, except in Tick, whose `now_ms` is the evaluation's clock.
 one of its alert is ignored: late data never raise an alarm of the past as a present one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import msgspec
@@ -23,11 +23,15 @@ OFFLINE = "device_offline"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The rule's signal: `value` None means that the device was asked and gave no good answer."""
+    """The rule's signal: `value` None means that the device was asked and gave no good answer.
+
+    hold_ms: how long it counts if nothing follows; None: as long as a reading of this signal usually does.
+    """
 
     at_ms: int
     value: float | str | None
     uncertain: bool = False
+    hold_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,10 @@ def _evaluate(alert: Alert, watched: Watched, observation: Observation) -> Outco
 
 
 def _limit(alert: Alert, watched: Watched, limit: Limit, observation: Observation) -> Outcome:
+    # What is pending counts for as long as the newest reading holds: the one that came before this observation.
     delays = watched.delays
+    if alert.seen_hold_ms is not None:
+        delays = replace(delays, fresh_ms=alert.seen_hold_ms)
     if isinstance(observation, Tick):
         timer, flips = _advance(alert.timer, observation, delays)
         fresh = observation.now_ms - alert.seen_ms <= delays.fresh_ms
@@ -131,7 +138,8 @@ def _limit(alert: Alert, watched: Watched, limit: Limit, observation: Observatio
     else:
         timer, flips = conditions.interrupt(alert.timer, observation.at_ms, delays)
         evaluation = Evaluation.BAD if value is None else Evaluation.NOT_A_NUMBER
-    return _changed(alert, watched, timer, flips, evaluation=evaluation, seen_ms=observation.at_ms, seen_value=value)
+    alert, transitions = _changed(alert, watched, timer, flips, evaluation=evaluation, seen_ms=observation.at_ms, seen_value=value)
+    return msgspec.structs.replace(alert, seen_hold_ms=observation.hold_ms), transitions
 
 
 def _silence(alert: Alert, watched: Watched, silence: Silence, observation: Observation) -> Outcome:

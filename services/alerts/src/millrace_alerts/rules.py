@@ -2,14 +2,10 @@
 
 from dataclasses import dataclass
 
-from millrace_contract.plant import AlertRule, Device, DeviceOffline, NoData, PlantModel, Profile, Threshold
+from millrace_contract.plant import AlertRule, Device, DeviceOffline, NoData, PlantModel, Profile, Threshold, hold_ms
 
 from .alert import Description, alert_id
 from .conditions import Delays
-
-FRESH_INTERVALS = 3
-FRESH_AT_LEAST_MS = 5_000
-"""A value counts for this many poll intervals, and never for less than this: a late poll is not missing data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +90,11 @@ def _condition(rule: AlertRule, profile: Profile) -> tuple[Condition, int | None
             if limit is None:
                 raise ValueError(f"rule {rule.id}: a threshold without a limit passed the check of the plant model")
             condition = Limit(threshold.signal, limit, threshold.deadband, high)
-            return condition, fresh_for_ms(profile, threshold.signal)
+            return condition, hold_ms(profile, threshold.signal)
         case NoData() as silence:
             return Silence(silence.signal, _ms(silence.after_s)), None
         case DeviceOffline():
             return Unreachable(), None
-
-
-def fresh_for_ms(profile: Profile, signal: str) -> int:
-    """How long a value of `signal` counts without a newer one: three poll intervals of its group, or three heartbeats."""
-    interval_s = profile.signals[signal].reported_every_s(profile)
-    return max(round(FRESH_INTERVALS * 1000 * interval_s), FRESH_AT_LEAST_MS)
 
 
 def _ms(seconds: float) -> int:

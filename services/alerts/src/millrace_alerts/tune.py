@@ -60,7 +60,8 @@ class Listener:
         signal = self._signals.get(device_id)
         if signal is not None and not message.backfill and (signal in message.readings or signal in message.quality):
             uncertain = message.quality.get(signal) is Quality.UNCERTAIN
-            self.readings[device_id].append(Reading(message.timestamp_ms, message.readings.get(signal), uncertain))
+            reading = Reading(message.timestamp_ms, message.readings.get(signal), uncertain, message.hold_ms)
+            self.readings[device_id].append(reading)
         return []
 
     def comms(self, _device_id: str, _comms: Comms, _at_ms: int) -> list[Transition]:

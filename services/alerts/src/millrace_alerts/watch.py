@@ -28,11 +28,12 @@ MAX_SIGNALS = 2_000
 
 
 class Latest(msgspec.Struct, frozen=True, array_like=True):
-    """The newest reading of a signal; `value` None where the quality is bad."""
+    """The newest reading of a signal; `value` None where the quality is bad. `hold_ms`: what its sender promised."""
 
     at_ms: int
     value: Value | None
     quality: Quality
+    hold_ms: int | None = None
 
 
 class DeviceRecord(msgspec.Struct, kw_only=True):
@@ -93,7 +94,7 @@ class Watch:
         transitions: list[Transition] = []
         for signal in fresh:
             latest = self.devices[device_id].readings[signal]
-            reading = Reading(latest.at_ms, latest.value, uncertain=latest.quality is Quality.UNCERTAIN)
+            reading = Reading(latest.at_ms, latest.value, latest.quality is Quality.UNCERTAIN, latest.hold_ms)
             transitions += self._tell(concerned.limits.get(signal, ()), reading)
             if latest.value is not None:
                 transitions += self._tell(concerned.silences.get(signal, ()), Seen(latest.at_ms))
@@ -171,7 +172,7 @@ class Watch:
                 self.late_readings += 1
                 continue
             quality = message.quality.get(signal, Quality.GOOD)
-            record.readings[signal] = Latest(at_ms, message.readings.get(signal), quality)
+            record.readings[signal] = Latest(at_ms, message.readings.get(signal), quality, message.hold_ms)
             fresh.append(signal)
         if fresh:
             record.heard_ms = max(record.heard_ms, at_ms)
@@ -205,7 +206,7 @@ def _restored(watched: Watched, saved: Saved) -> Alert:
         case Limit(signal=signal):
             latest = device.readings.get(signal)
             if latest is not None and latest.at_ms > alert.seen_ms and alert.timer.since_ms is None:
-                return msgspec.structs.replace(alert, seen_ms=latest.at_ms, seen_value=latest.value)
+                return msgspec.structs.replace(alert, seen_ms=latest.at_ms, seen_value=latest.value, seen_hold_ms=latest.hold_ms)
         case Silence(signal=signal):
             latest_ms = _newest_good_ms(device, signal)
             if latest_ms > alert.seen_ms:

@@ -11,12 +11,10 @@ import msgspec
 
 from millrace_contract.language.telemetry import MAX_HOLD_S
 from millrace_contract.language.words import Leaf, MachineState, machine_state
-from millrace_contract.plant import PlantModel
+from millrace_contract.plant import PlantModel, hold_ms
 
 from .states import leaves_of
 
-STALE_POLLS = 3
-MIN_STALE_MS = 5_000
 MIN_SPAN_MS = 600_000
 ROLES = ("total", "good", "reject")
 """Counters a machine may have. Two of the three tell everything; one of them only part."""
@@ -106,8 +104,6 @@ def _machine(plant: PlantModel, device_id: str) -> Machine | None:
         counter = profile.signals[name].counter if name else None
         if counter is not None:
             counters[role] = CounterSettings(name, counter.modulus, counter.max_rate_per_s)
-    interval_s = min(profile.groups[group].interval_s for group in state.groups(profile))
-    stale_s = profile.oee.stale_s or max(MIN_STALE_MS / 1000, STALE_POLLS * interval_s)
     return Machine(
         id=device.id,
         line=device.line,
@@ -119,5 +115,5 @@ def _machine(plant: PlantModel, device_id: str) -> Machine | None:
         counters=counters,
         ideal_ns=round(device.ideal_cycle_s * 1_000_000_000) if device.ideal_cycle_s else None,
         micro_ms=round(device.micro_stop_s * 1000),
-        stale_ms=round(stale_s * 1000),
+        stale_ms=hold_ms(profile, state.name),
     )

@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from millrace_contract.language.telemetry import Value
+from millrace_contract.language.telemetry import MAX_HOLD_S, Value
 from millrace_contract.plant import Calendar, Device, PlantModel
 
 from .devices import build_machine
@@ -31,11 +31,9 @@ class PastMessage:
 
 
 def step_ms_of(plant: PlantModel, device: Device, step_s: float) -> int:
-    """How far apart the device's past readings lie: `step_s`, or less where OEE would not believe a state for so long."""
-    oee = plant.profile_of(device.id).oee
-    if oee is None or oee.stale_s is None:
-        return round(step_s * 1000)
-    return round(min(step_s, oee.stale_s - POLL_MS / 1000) * 1000)
+    """How far apart the device's past readings lie: `step_s`, or less where its state can't be promised to hold for so long."""
+    has_oee = plant.profile_of(device.id).oee is not None
+    return round((min(step_s, float(MAX_HOLD_S)) if has_oee else step_s) * 1000)
 
 
 def past(

@@ -27,6 +27,7 @@ from ..store import StoredEvent
 
 OCCURRENCE = "spindle-hot.CNC-01.1760535902123"
 NOW = "2025-10-15T13:45:02.123Z"
+LATER = "2025-10-15T13:45:07.123Z"
 
 
 class AlertResource(BaseModel):
@@ -131,7 +132,11 @@ class LatestReading(BaseModel):
     value: float | str | None = Field(description="null where the quality is bad", examples=[68.7])
     quality: Quality = Field(examples=["good"])
     timestamp: str = Field(examples=[NOW])
-    stale: bool = Field(description="older than three poll intervals", examples=[False])
+    good_until: str | None = Field(
+        description="it counts until then if nothing follows: three polls, or what its sender promised; null: no next one is due",
+        examples=[LATER],
+    )
+    stale: bool = Field(description="the next reading is overdue: good_until has passed", examples=[False])
     unit: str | None = Field(examples=["Cel"])
 
 

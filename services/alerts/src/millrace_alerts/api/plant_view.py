@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import NOT_HEARD, CommsState, MachineState, machine_state
-from millrace_contract.plant import Device, PlantModel
+from millrace_contract.plant import Device, PlantModel, hold_ms
+from millrace_contract.plant.holds import FOREVER_MS
 
-from ..rules import fresh_for_ms
 from ..watch import DeviceRecord, Gateway, Latest
 from .models import CommsResource, DeviceResource, LatestReading
 
@@ -70,18 +70,26 @@ def device_resource(
     )
 
 
+def good_until_ms(plant: PlantModel, device: Device, signal: str, latest: Latest) -> int | None:
+    """Until when the reading counts if nothing follows; None where no next one is due."""
+    holds_ms = hold_ms(plant.profile_of(device.id), signal, latest.hold_ms)
+    return None if holds_ms == FOREVER_MS else latest.at_ms + holds_ms
+
+
 def is_stale(plant: PlantModel, device: Device, signal: str, latest: Latest, now_ms: int) -> bool:
-    """Older than three poll intervals; a signal that the profile does not know has no interval and never is."""
-    profile = plant.profile_of(device.id)
-    return signal in profile.signals and now_ms - latest.at_ms > fresh_for_ms(profile, signal)
+    """The next reading is overdue."""
+    until_ms = good_until_ms(plant, device, signal, latest)
+    return until_ms is not None and now_ms > until_ms
 
 
 def _reading(plant: PlantModel, device: Device, signal: str, latest: Latest, now_ms: int) -> LatestReading:
     known = plant.profile_of(device.id).signals.get(signal)
+    until_ms = good_until_ms(plant, device, signal, latest)
     return LatestReading(
         value=latest.value,
         quality=latest.quality,
         timestamp=format_timestamp(latest.at_ms),
+        good_until=None if until_ms is None else format_timestamp(until_ms),
         stale=is_stale(plant, device, signal, latest, now_ms),
         unit=None if known is None else known.unit or None,
     )

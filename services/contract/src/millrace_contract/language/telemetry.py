@@ -30,7 +30,7 @@ TOPIC_TAGS = frozenset({"line", "device"})
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A checked message. Event time in ms; readings canonical; `quality` holds only `bad` and `uncertain`.
 
-    hold_ms: how long the readings are in force if nothing follows; None for three poll intervals of the profile.
+    hold_ms: how long the readings are in force if nothing follows; None: as the profile says (`plant.holds`).
     unknown_keys: what the schema does not know and nobody reads.
     """
 

@@ -2,6 +2,7 @@
 
 from .alert_rules import AlertRule, Condition, DeviceOffline, NoData, Threshold, load_alert_rules
 from .calendar import Break, Calendar, CalendarException, Shift, load_calendar
+from .holds import hold_ms
 from .model import Connection, Device, Line, LineOee, PlantModel, load_plant
 from .profile import (
     AddressRange,
@@ -48,6 +49,7 @@ __all__ = [
     "Threshold",
     "ValueType",
     "WordOrder",
+    "hold_ms",
     "load_alert_rules",
     "load_calendar",
     "load_plant",

@@ -170,9 +170,12 @@ class Signal(Strict):
         own = self.address + self.registers
         return own if self.scale_register is None else max(own, self.scale_register + 1)
 
-    def reported_every_s(self, profile: Profile) -> float:
-        """How long after a reading the next one comes at the latest while all is well."""
-        interval_s = min(profile.groups[name].interval_s for name in self.groups(profile))
+    def reported_every_s(self, profile: Profile) -> float | None:
+        """How long after a reading the next one comes at the latest while all is well; None for what is read once."""
+        groups = (profile.groups[name] for name in self.groups(profile))
+        interval_s = min((group.interval_s for group in groups if not group.once), default=None)
+        if interval_s is None:
+            return None
         return interval_s if self.on_change is None else max(interval_s, self.on_change.heartbeat_s)
 
     @property
@@ -241,7 +244,7 @@ class Signal(Strict):
 class OeeSignals(Strict):
     """Which signals tell state and parts. `leaves` overrides what a state means for the time model (oee.md A2, A6).
 
-    `stale_s`: how long a state is believed without a new reading; None: three polls. For devices that report seldom.
+    `stale_s`: how long a state holds without a new reading; None: three polls (`holds`). For devices that report seldom.
     """
 
     state: str

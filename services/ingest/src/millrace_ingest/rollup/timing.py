@@ -17,12 +17,10 @@ SETTLE_MS = 120_000
 
 BASELINE_MS = 7 * 86_400_000
 """How far back the last good reading of a counter is looked for; after a longer silence it starts anew."""
-DEFAULT_STALE_MS = 60_000
-"""How long a reading holds that no profile declares."""
 LONGEST_PROMISE_MS = MAX_HOLD_S * 1000
 """How far back a reading may hold because its sender said so."""
-LEAST_STALE_MS = 5_000
-STALE_POLLS = 3
+READ_ONCE_MS = HOUR_MS
+"""What is read once holds on and on, but is not weighed for longer: its next reading comes after an outage, hours or months on."""
 
 
 def floor_to(time_ms: int, width_ms: int) -> int:
