@@ -11,7 +11,7 @@ import pytest
 from millrace_admin.__main__ import main
 from millrace_admin.database_setup import DatabaseClient, Retention, parse_retention, set_up_database
 from millrace_admin.secret_files import SecretFiles
-from millrace_contract.errors import ConfigurationProblems, Unavailable
+from millrace_contract.errors import ConfigurationProblems, Refusal
 from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.testing import Influxd
@@ -151,7 +151,7 @@ def retention(files: SecretFiles, database: UntouchedInfluxd) -> dict[str, int]:
 
 
 def test_without_bootstrap_the_way_out_is_named(files: SecretFiles) -> None:
-    with pytest.raises(Unavailable, match="run `millrace bootstrap` first"):
+    with pytest.raises(Refusal, match="run `millrace bootstrap` first"):
         set_up_database(files, "http://127.0.0.1:9", "millrace", kept("30d"))
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from millrace_alerts.service import Service, load_configuration
+from millrace_alerts.service import AlertsService, load_configuration
 from millrace_alerts.settings import AlertsSettings
 from millrace_alerts.store import Reader
 from millrace_contract.language.words import ANNUNCIATED
@@ -41,7 +41,7 @@ class Running:
             api_tokens_file=self.tokens_file,
             **settings,
         )
-        self.service: Service | None = None
+        self.service: AlertsService | None = None
 
     def write_tokens(self, scopes: dict[str, list[str]]) -> None:
         tokens = [
@@ -53,7 +53,7 @@ class Running:
     def start(self) -> "Running":
         self.settings.data.mkdir(parents=True, exist_ok=True)
         accepted = load_accepted(self.settings.config, self.settings.data, load_configuration)
-        self.service = Service(self.settings, accepted, self.clock)
+        self.service = AlertsService(self.settings, accepted, self.clock)
         self.service.start()
         self.reader = Reader(self.settings.data / "alerts.db")
         wait_until(self._answers, "the API")

@@ -334,7 +334,7 @@ def test_sigterm_commits_what_was_read_and_ends_in_time(device_server: Make, pla
     began_s = time.monotonic()
     assert gateway.end() == 0
     assert time.monotonic() - began_s < 10
-    assert gateway.lines("gateway_stopped")[-1]["committed"] is True
+    assert gateway.lines("stopped")[-1]["complete"] is True
 
 
 def test_a_broken_edit_runs_on_the_last_accepted_copy_and_says_so(

@@ -104,7 +104,7 @@ def test_a_port_of_health_in_use_is_told(process: Process) -> None:
         taken.listen()
         refused = process.command("run")
     assert refused.returncode == 2
-    assert f"MILLRACE_HTTP_PORT: can't listen on 127.0.0.1:{process.port}" in refused.stderr
+    assert f"MILLRACE_HTTP_PORT: 127.0.0.1:{process.port} cannot be used for health and metrics" in refused.stderr
 
 
 def test_a_broken_edit_refuses_the_first_start_and_no_later_one(process: Process, config: Path) -> None:

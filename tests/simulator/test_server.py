@@ -307,5 +307,5 @@ def test_a_port_in_use_is_named_with_its_devices(start_simulator: Callable[[], R
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", device.connection.port))
         taken.listen()
-        with pytest.raises(Exception, match=rf"can.t listen on 127\.0\.0\.1:{device.connection.port} for PRESS-01"):
+        with pytest.raises(Exception, match=rf"127\.0\.0\.1:{device.connection.port} cannot be used for PRESS-01"):
             start_simulator()

@@ -9,10 +9,9 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from millrace_contract.errors import Unavailable
+from millrace_contract.errors import CannotStart
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import (
-    EXIT_MISTAKE,
     EXIT_NOT_WELL,
     EXIT_WELL,
     add_common_arguments,
@@ -21,7 +20,6 @@ from millrace_contract.runtime.lifecycle import (
 from millrace_contract.runtime.settings import load_settings
 
 from .access import cli as access_cli
-from .access.grants import Refused
 from .bootstrap import Report, bootstrap
 from .check import examine
 from .database_setup import set_up_database
@@ -40,14 +38,11 @@ def main(argv: list[str] | None = None) -> int:
 def _answered(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     try:
         return command(options)
-    except Refused as refused:
-        problem, status = str(refused), EXIT_MISTAKE
-    except Unavailable as unavailable:
-        problem, status = unavailable.reason, EXIT_NOT_WELL
-    except PermissionError as denied:
-        problem, status = f"{denied.filename}: permission denied; who runs this must own the secrets folder", EXIT_MISTAKE
-    print(json.dumps({"error": problem}) if options.json else f"millrace: {problem}", file=sys.stderr)
-    return status
+    except OSError as error:
+        if error.filename is None:  # no file of the plant's
+            raise
+        reason = f"{error.strerror}; who runs this must own the secrets folder and be able to write it"
+        raise CannotStart(str(error.filename), reason) from error
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import urllib3
 
-from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
+from millrace_contract.errors import ConfigurationProblems, Problem, Refusal, Unavailable
 from millrace_contract.language.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
 
 from .bootstrap import DATABASE_TOKEN, Report
@@ -94,10 +94,10 @@ class DatabaseClient:
             return response.status, None
 
     def expect(self, method: str, path: str, body: object = None) -> Any:
-        """The answer to a call that must succeed. Raises Unavailable when the database says no."""
+        """The answer to a call that must succeed. Raises Refusal for a wrong token, Unavailable for any other no."""
         status, answer = self.call(method, path, body)
         if status == 401:
-            raise Unavailable(
+            raise Refusal(
                 "InfluxDB refuses our administrator token: its data and the `admin-secrets` volume are not from the same "
                 "installation. Restore both from one backup, or make a new operator token with `influxd recovery auth "
                 "create-operator` and put it into the file `influx_token` of that volume"
@@ -109,11 +109,11 @@ class DatabaseClient:
 
 
 def set_up_database(files: SecretFiles, url: str, org: str, retention: Retention) -> Report:
-    """Wait for InfluxDB, then make what is missing. Raises Unavailable, or ConfigurationProblems for a wrong retention."""
+    """Wait for InfluxDB, then make what is missing. Raises Unavailable, Refusal, or ConfigurationProblems for a wrong retention."""
     kept_s = retention.seconds()
     token, password = files.read("admin", DATABASE_TOKEN), files.read("admin", "influx_admin_password")
     if token is None or password is None:
-        raise Unavailable("the administrator's token is missing: run `millrace bootstrap` first")
+        raise Refusal("the administrator's token is missing: run `millrace bootstrap` first")
     client = DatabaseClient(url, token)
     _wait_until_up(client)
     report = Report()

@@ -12,23 +12,17 @@ import msgspec
 
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.language.messages import AlertEvent
-from millrace_contract.plant.accepted import load_accepted
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.runtime.lifecycle import EXIT_WELL, add_common_arguments, answer_mistakes, stop_event
-from millrace_contract.runtime.logs import configure_logs, get_logger
+from millrace_contract.runtime.lifecycle import add_common_arguments, answer_mistakes
 from millrace_contract.runtime.recording import Recording
+from millrace_contract.runtime.serving import accept, serve
 from millrace_contract.runtime.settings import load_settings
-from millrace_contract.store_forward.outbox import WrongSender
-from millrace_contract.store_forward.sqlite import DiskRefused
-from millrace_contract.store_forward.store_file import InUse
 
 from .replay import Replay
 from .rules import Limit, watched_rules
-from .service import SERVICE, Service, load_configuration
+from .service import SERVICE, AlertsService, load_configuration
 from .settings import AlertsSettings
 from .tune import Verdict, candidates, judge, recorded_readings, span_ms
-
-_log = get_logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,24 +56,11 @@ def _settings(given: argparse.Namespace) -> AlertsSettings:
 
 def _run(given: argparse.Namespace) -> int:
     settings = _settings(given)
-    configure_logs(settings, SERVICE)
-    accepted = load_accepted(settings.config, settings.data, load_configuration)
-    for problem in accepted.problems:
-        _log.error("configuration_refused", problem=str(problem), running_on="last accepted copy")
-    if accepted.not_kept:
-        _log.error("configuration_not_kept", problem=accepted.not_kept)
-    stop = stop_event()
-    service = Service(settings, accepted)
-    try:
-        service.start()
-    except (OSError, DiskRefused, InUse, WrongSender) as error:
-        where = f"MILLRACE_HTTP_HOST and MILLRACE_HTTP_PORT ({settings.http_host}:{settings.http_port})"
-        place = where if isinstance(error, OSError) else f"MILLRACE_DATA ({settings.data})"
-        raise ConfigurationProblems([Problem("environment", 0, place, str(error))]) from error
-    stop.wait()
-    _log.info("stopping")
-    service.stop()
-    return EXIT_WELL
+
+    def construct() -> AlertsService:
+        return AlertsService(settings, accept(settings.config, settings.data, load_configuration))
+
+    return serve(settings, SERVICE, construct)
 
 
 def _replay(given: argparse.Namespace) -> int:

@@ -16,9 +16,11 @@ from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
+from millrace_contract.runtime.listening import cannot_listen
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Session
+from millrace_contract.runtime.serving import Parts
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.outbox_file import outbox_in
@@ -37,9 +39,10 @@ from .store import Reader, Store
 SERVICE = "alerts"
 GRACEFUL_STOP_S = 3
 MAX_CONNECTIONS = 500
+"""Open connections and streams; beyond it uvicorn answers 503."""
 RECEIVE_MAXIMUM = 1000
 COMMAND_CAPACITY = 100
-"""Open connections and streams; beyond it uvicorn answers 503."""
+"""People's commands that wait for the engine; beyond it the API answers 503."""
 
 _log = get_logger(__name__)
 
@@ -58,8 +61,8 @@ def load_configuration(folder: Path) -> Configuration:
     return Configuration(plant, load_alert_rules(folder, plant))
 
 
-class Service:
-    """Start and stop once. `start` raises OSError for a port in use, DiskRefused, InUse or StoreRefused for the store's file."""
+class AlertsService:
+    """Start and stop once. `start` raises CannotStart (a store in use or of another instance, a port taken) and DiskRefused."""
 
     def __init__(self, settings: AlertsSettings, accepted: Accepted[Configuration], clock: Clock | None = None) -> None:
         self._settings = settings
@@ -72,6 +75,7 @@ class Service:
         self._bell = Bell()
         self._socket = socket.socket()
         self._server: uvicorn.Server | None = None
+        self._parts = Parts()
 
     @property
     def port(self) -> int:
@@ -81,14 +85,16 @@ class Service:
 
     def start(self) -> None:
         settings = self._settings
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind((settings.http_host, settings.http_port))
+        self._parts.at_stop(self._socket.close)
         self._store = Store(settings.data / "alerts.db", self._clock.now_ms())
+        self._parts.at_stop(self._store.close)
         if self._store.set_aside is not None:
             _log.error("store_set_aside", path=str(self._store.set_aside.path), reason=self._store.set_aside.reason)
         self._tokens = ApiTokens(settings.api_tokens_file, self._clock)
         self._engine = self._new_engine()
         self._influx = Influx(settings)
+        self._parts.at_stop(self._influx.close)
+        self._listen()
         self._reporter = StatusReporter(
             self._session,
             self._topics,
@@ -97,26 +103,36 @@ class Service:
             self._clock,
             heartbeats=self._heartbeats,
         )
-        self._engine.start()
-        self._session.start()
-        self._reporter.start()
+        self._parts.start(self._session)  # Before the engine, so that it is there for what the engine's last turn says.
+        self._parts.start(self._reporter)
+        self._parts.start(self._engine)
         self._start_api()
-        self._watchdog.start()
+        self._parts.at_stop(self._stop_api)
+        self._parts.start(self._watchdog)
         _log.info("started", port=self.port, rules=len(self._accepted.model.rules), devices=len(self._plant.devices))
 
-    def stop(self) -> None:
+    def run(self, stop: threading.Event) -> None:
+        stop.wait()
+
+    def stop(self) -> bool:
         """Bounded: streams are closed after a few seconds, what was received and not committed comes again."""
-        self._watchdog.stop()
+        self._parts.stop()
+        return True
+
+    def _listen(self) -> None:
+        address = self._settings.http_host, self._settings.http_port
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind(address)
+            self._socket.listen()
+        except OSError as error:
+            raise cannot_listen(*address, "the API and the page", error) from error
+
+    def _stop_api(self) -> None:
+        self._bell.close()
         if self._server is not None:
-            self._bell.close()
             self._server.should_exit = True
-            self._api_thread.join(GRACEFUL_STOP_S + 5)
-        self._engine.stop()
-        self._reporter.stop()
-        self._session.stop()
-        self._influx.close()
-        self._store.close()
-        self._socket.close()
+        self._api_thread.join(GRACEFUL_STOP_S + 5)
 
     def _new_engine(self) -> Engine:
         settings = self._settings

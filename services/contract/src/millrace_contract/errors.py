@@ -1,6 +1,7 @@
 """Failures sorted by what to do about them.
 
-Later: Unavailable. Never: Malformed. A person's mistake: ConfigurationProblems, and CannotStart where no file is wrong.
+Later: Unavailable. Never: Malformed. After a person has acted: Refusal. A person's mistake: ConfigurationProblems, and CannotStart
+where no file is wrong.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ class Unavailable(Exception):
         super().__init__(reason)
         self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class Refusal(Exception):
+    """What is needed answers, and refuses: a token, a right or a query is wrong. Keep the data; a person must act."""
 
 
 class Malformed(Exception):

@@ -82,6 +82,13 @@ class ConnectionPoller:
         self._task: asyncio.Task[None] | None = None
         self._is_resting = False
         self._is_stopping = False
+        self._crash: tuple[float, str] | None = None
+
+    def crash(self) -> str | None:
+        """The mistake of ours at which polling stopped within the last moments, None where it goes on."""
+        if self._crash is None or self._clock.monotonic_s() - self._crash[0] > 2 * CRASH_PAUSE_S:
+            return None
+        return self._crash[1]
 
     def start(self) -> None:
         """Begin polling on the running event loop."""
@@ -105,9 +112,10 @@ class ConnectionPoller:
         while not self._is_stopping:
             try:
                 await self._take_turns()
-            except Exception:  # noqa: BLE001 - the worker's outer loop
+            except Exception as error:  # noqa: BLE001 - the worker's outer loop
                 # A mistake of ours that one device's data brought to light must not stop the other connections.
                 CRASHES.inc()
+                self._crash = (self._clock.monotonic_s(), f"{self.endpoint}: {type(error).__name__}: {error}")
                 _log.exception("poller_crashed", endpoint=str(self.endpoint), pause_s=CRASH_PAUSE_S)
                 self._close()
                 await self._rest(asyncio.sleep(CRASH_PAUSE_S))

@@ -5,22 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-import signal
 from collections import Counter
 
 import msgspec
 
-from millrace_contract.errors import CannotStart, ConfigurationProblems, Problem
 from millrace_contract.language.messages import Status
 from millrace_contract.language.words import NOT_HEARD, CommsState
-from millrace_contract.plant.accepted import Accepted, load_accepted
+from millrace_contract.plant.accepted import Accepted
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
-from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
-from millrace_contract.runtime.logs import configure_logs, get_logger
+from millrace_contract.runtime.logs import get_logger
+from millrace_contract.runtime.serving import accept, serve_on_loop
 from millrace_contract.runtime.status import StatusReporter
-from millrace_contract.store_forward.outbox import WrongSender
-from millrace_contract.store_forward.store_file import InUse
 
 from .fleet import Fleet, load_fleet
 from .learned import LearnedDevice, known_of, load_learned, save_learned
@@ -57,17 +53,16 @@ _log = get_logger(__name__)
 
 
 def serve(settings: GatewaySettings) -> int:
-    """Run until SIGTERM or SIGINT; return the exit status. Raises ConfigurationProblems for what a person must put right."""
-    configure_logs(settings, SERVICE)
-    accepted = load_accepted(settings.config, settings.data, lambda folder: load_fleet(folder, settings.instance))
-    if accepted.not_kept:
-        _log.error("configuration_not_kept", reason=accepted.not_kept, path=str(settings.data))
-    for problem in accepted.problems:
-        _log.error("configuration_refused", problem=str(problem), running_on="last accepted copy")
-    return asyncio.run(Gateway(settings, accepted, SystemClock()).run())
+    """Run until SIGTERM or SIGINT; return the exit status. Raises ConfigurationProblems and CannotStart."""
+
+    def construct() -> GatewayService:
+        accepted = accept(settings.config, settings.data, lambda folder: load_fleet(folder, settings.instance))
+        return GatewayService(settings, accepted, SystemClock())
+
+    return serve_on_loop(settings, SERVICE, construct)
 
 
-class Gateway:
+class GatewayService:
     """Pollers on the event loop, the outbox on its thread, the broker session on its own; they meet in queues."""
 
     def __init__(self, settings: GatewaySettings, accepted: Accepted[Fleet], clock: Clock) -> None:
@@ -76,7 +71,8 @@ class Gateway:
         self._clock = clock
         self._heartbeats = Heartbeats(clock)
         self._watchdog = Watchdog(self._heartbeats)
-        self._commit_step = self._heartbeats.step("commit")
+        self._committing = self._heartbeats.step("commit")
+        self._polling = self._heartbeats.step("poll")
         self._uplink = Uplink(
             settings, accepted.model, clock, lambda: self._heartbeats.beat("outbox"), on_session=self._report_everything
         )
@@ -92,40 +88,13 @@ class Gateway:
         self._pollers: list[ConnectionPoller] = []
         self._learned: dict[str, LearnedDevice] = {}
 
-    async def run(self) -> int:
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
-        self._start()
-        try:
-            await self._keep_house(stopping)
-        finally:
-            is_complete = await self._stop()
-        return EXIT_WELL if is_complete else EXIT_NOT_WELL
-
-    def _start(self) -> None:
-        try:
-            self._settings.data.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _mistake("MILLRACE_DATA", f"{self._settings.data} cannot be made: {error.strerror}") from error
-        try:
-            self._health.start()
-        except OSError as error:
-            message = (
-                f"{self._settings.http_host}:{self._settings.http_port} cannot be used for health and metrics: {error.strerror}"
-            )
-            raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_HTTP_PORT", message)]) from error
-        try:
-            self._uplink.start()
-        except (WrongSender, InUse) as error:
-            self._health.stop()
-            raise _mistake("MILLRACE_DATA", str(error)) from error
-        except CannotStart:
-            self._health.stop()
-            raise
+    async def start(self) -> None:
+        """Raises CannotStart: an outbox in use or of another instance, a port that is taken."""
+        self._uplink.start_outbox()
+        self._health.start()
         self._heartbeats.beat("poller")
         self._watchdog.start()
+        self._uplink.start_session()
         self._status.start()
         self._pollers = self._build_pollers()
         for poller in self._pollers:
@@ -142,7 +111,7 @@ class Gateway:
             if cost.warning:
                 _log.warning("will_be_late", problem=cost.warning)
 
-    async def _stop(self) -> bool:
+    async def stop(self) -> bool:
         """Stop reading, commit what was read, say good-bye; return whether everything was committed."""
         await asyncio.gather(*(poller.stop() for poller in self._pollers))
         self._keep_learned(self._learned_now())
@@ -151,14 +120,14 @@ class Gateway:
         self._status.stop()
         is_complete = self._uplink.stop(OUTBOX_STOP_S)
         self._health.stop()
-        _log.info("gateway_stopped", committed=is_complete)
         return is_complete
 
-    async def _keep_house(self, stopping: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep house until `stop` is set."""
         refreshed_s = kept_s = self._clock.monotonic_s()
-        while not stopping.is_set():
+        while not stop.is_set():
             self._heartbeats.beat("poller")
-            self._commit_step.take(self._uplink.outbox.stats().disk_problem)
+            self._judge_steps()
             self._show_metrics()
             if self._clock.monotonic_s() - refreshed_s >= COMMS_REFRESH_S:
                 refreshed_s = self._clock.monotonic_s()
@@ -168,9 +137,14 @@ class Gateway:
                 await self._plan_anew()
                 await asyncio.to_thread(self._keep_learned, self._learned_now())
             try:
-                await asyncio.wait_for(stopping.wait(), HOUSEKEEPING_S)
+                await asyncio.wait_for(stop.wait(), HOUSEKEEPING_S)
             except TimeoutError:
                 continue
+
+    def _judge_steps(self) -> None:
+        self._committing.take(self._uplink.outbox.stats().disk_problem)
+        crashes = [problem for poller in self._pollers if (problem := poller.crash())]
+        self._polling.take(crashes[0] if crashes else None)
 
     def _build_pollers(self) -> list[ConnectionPoller]:
         fleet = self._accepted.model
@@ -299,7 +273,3 @@ class Gateway:
             notes=[f"outbox: {stats.in_words}"],
             figures={name: float(value) for name, value in figures.items() if value is not None},
         )
-
-
-def _mistake(variable: str, message: str) -> ConfigurationProblems:
-    return ConfigurationProblems([Problem("environment", 0, variable, message)])

@@ -36,7 +36,7 @@ _log = get_logger(__name__)
 class Uplink:
     """Takes snapshots and comms news from the event loop; gives telemetry to the outbox and comms to the broker.
 
-    start() raises WrongSender and InUse of the outbox. Neither broker nor disk need be there.
+    The outbox is started first, and raises WrongSender and InUse. Neither broker nor disk need be there.
     """
 
     def __init__(
@@ -88,10 +88,13 @@ class Uplink:
             heartbeat=heartbeat,
         )
 
-    def start(self) -> None:
-        """Begin to take messages and to look for the broker. Call on the event loop."""
-        self._loop = asyncio.get_running_loop()
+    def start_outbox(self) -> None:
+        """Begin to take messages. Raises CannotStart."""
         self.outbox.start()
+
+    def start_session(self) -> None:
+        """Begin to look for the broker. Call on the event loop."""
+        self._loop = asyncio.get_running_loop()
         self.session.start()
 
     def stop(self, timeout_s: float) -> bool:

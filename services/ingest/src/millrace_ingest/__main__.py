@@ -5,20 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 from collections.abc import Callable
 
-from millrace_contract.errors import ConfigurationProblems, Problem
-from millrace_contract.runtime.lifecycle import (
-    EXIT_WELL,
-    add_common_arguments,
-    answer_mistakes,
-    stop_event,
-)
-from millrace_contract.runtime.logs import configure_logs, get_logger
-from millrace_contract.runtime.settings import ServiceSettings, load_settings
-from millrace_contract.store_forward.sqlite import DiskRefused
-from millrace_contract.store_forward.store_file import InUse
+from millrace_contract.runtime.lifecycle import add_common_arguments, answer_mistakes
+from millrace_contract.runtime.serving import serve
+from millrace_contract.runtime.settings import load_settings
 
 from . import archive_cli, cli, status_cli
 from .rollup import service as rollup
@@ -41,47 +32,19 @@ def main() -> int:
 
 def run(settings: IngestSettings, _arguments: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT."""
-    configure_logs(settings, SERVICE)
-    threading.excepthook = _end_process
-    stop = stop_event()
-    try:
-        service = IngestService(settings)
-    except (DiskRefused, InUse) as problem:
-        raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_DATA", str(problem))]) from problem
-    return _serve(service, settings, stop)
+    return serve(settings, SERVICE, lambda: IngestService(settings))
 
 
 def roll_up(settings: RollupSettings, arguments: argparse.Namespace) -> int:
     """Rolls up until SIGTERM or SIGINT."""
-    configure_logs(settings, rollup.SERVICE)
-    threading.excepthook = _end_process
-    stop = stop_event()
-    return _serve(rollup.RollupService(settings, arguments.begin), settings, stop)
-
-
-def _serve(service: IngestService | rollup.RollupService, settings: ServiceSettings, stop: threading.Event) -> int:
-    try:
-        service.start()
-    except OSError as error:
-        place = f"{settings.http_host}:{settings.http_port}"
-        raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_HTTP_PORT", f"{place}: {error}")]) from error
-    service.run(stop)
-    return EXIT_WELL
-
-
-def _end_process(failure: threading.ExceptHookArgs) -> None:
-    # A loop that died of a mistake of ours must not leave a process that looks alive; the restart policy acts.
-    get_logger(__name__).critical(
-        "thread_failed", thread=failure.thread.name if failure.thread else None, exc_info=failure.exc_value
-    )
-    os._exit(70)
+    return serve(settings, rollup.SERVICE, lambda: rollup.RollupService(settings, arguments.begin))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="millrace-ingest", description="MQTT messages into InfluxDB, each once.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    serve = commands.add_parser("run", help="serve until stopped")
-    serve.set_defaults(run=run)
+    running = commands.add_parser("run", help="serve until stopped")
+    running.set_defaults(run=run)
     windows = commands.add_parser("rollup", help="make minutes and hours of the readings until stopped")
     windows.add_argument(
         "--from",
@@ -100,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         action.set_defaults(run=archive_cli.archive)
     state = commands.add_parser("status", help="the data path in words: ingest, roll-ups, gateways, and what was lost")
     state.set_defaults(run=status_cli.status)
-    for command in [serve, windows, state, *actions, *archives]:
+    for command in [running, windows, state, *actions, *archives]:
         add_common_arguments(command)
     return parser
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.plant import load_plant
-from millrace_contract.plant.accepted import Accepted, load_accepted
+from millrace_contract.plant.accepted import Accepted
 from millrace_contract.plant.model import PlantModel
 from millrace_contract.runtime.logs import get_logger
+from millrace_contract.runtime.serving import accept
 
 from .decoder import SIGNALS_MAX, Decoder
 from .known_devices import load_known, save_known, with_plant
@@ -27,14 +28,10 @@ class PlantWatch:
         self._data_dir = data_dir
         self._signals = SignalLimit(signals_max)
         self._seen = self._stamp()
-        self._accepted: Accepted[PlantModel] = load_accepted(config_dir, data_dir, load_plant)
+        self._accepted: Accepted[PlantModel] = accept(config_dir, data_dir, load_plant)
         self._root_problem: str | None = None
-        if self._accepted.not_kept:
-            _log.error("configuration_not_kept", problem=self._accepted.not_kept)
         self._known = load_known(data_dir)
         self.decoder = self._make_decoder()
-        if self._accepted.problems:
-            _log.error("configuration_refused", problems=[str(problem) for problem in self._accepted.problems])
 
     @property
     def plant(self) -> PlantModel:
@@ -56,13 +53,11 @@ class PlantWatch:
             return False
         self._seen = stamp
         try:
-            accepted = load_accepted(self._config_dir, self._data_dir, load_plant)
+            accepted = accept(self._config_dir, self._data_dir, load_plant)
         except ConfigurationProblems as refused:
             self._accepted = Accepted(self.plant, refused.problems)
             _log.error("configuration_refused", problems=[str(problem) for problem in refused.problems])
             return True
-        if accepted.not_kept:
-            _log.error("configuration_not_kept", problem=accepted.not_kept)
         if accepted.model.root != self.plant.root:
             self._root_problem = f"plant.yaml: root: is now {accepted.model.root}; restart ingest to follow it"
             _log.error("configuration_refused", problems=[self._root_problem])
@@ -70,9 +65,7 @@ class PlantWatch:
         self._root_problem = None
         self._accepted = accepted
         self.decoder = self._make_decoder()
-        if accepted.problems:
-            _log.error("configuration_refused", problems=[str(problem) for problem in accepted.problems])
-        else:
+        if not accepted.problems:
             _log.info("configuration_taken_over", devices=len(accepted.model.devices))
         return True
 

@@ -43,7 +43,7 @@ _log = get_logger(__name__)
 
 
 class IngestService:
-    """Construct, `start`, `stop`. Construction starts nothing; raises ConfigurationProblems, DiskRefused, InUse, StoreRefused."""
+    """Construction starts nothing; it raises ConfigurationProblems, CannotStart (in use, of another version) and DiskRefused."""
 
     def __init__(self, settings: IngestSettings, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -77,7 +77,7 @@ class IngestService:
         self._watchdog = Watchdog(self._heartbeats)
 
     def start(self) -> None:
-        """Raises OSError when the port of health and metrics is in use."""
+        """Raises CannotStart when the port of health and metrics cannot be used."""
         self._health.start()
         self._watchdog.start()
         self._consumer.start()
@@ -86,17 +86,14 @@ class IngestService:
         _log.info("started", devices=len(self._watch.plant.devices), dead_letters=self._local.dead_letters.count)
 
     def run(self, stop: threading.Event) -> None:
-        """Serves until `stop` is set, then stops. Call after `start`."""
-        try:
-            while not stop.wait(LOOK_INTERVAL_S):
-                self._heartbeats.beat("main")
-                figures.publish(self._figures())
-                if self._watch.look():
-                    self._status.now()
-        finally:
-            self.stop()
+        """Looks after the rest until `stop` is set."""
+        while not stop.wait(LOOK_INTERVAL_S):
+            self._heartbeats.beat("main")
+            figures.publish(self._figures())
+            if self._watch.look():
+                self._status.now()
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         """What is unfinished stays unacknowledged and comes again. Takes at most about STOP_LIMIT_S and a few seconds."""
         self._stopping.set()
         finished = self._consumer.stop(STOP_LIMIT_S)
@@ -109,7 +106,7 @@ class IngestService:
             self._local.close()
             if self._archive is not None:
                 self._archive.close()
-        _log.info("stopped", finished=finished)
+        return True  # What was not finished comes again.
 
     def _make_writer(self) -> Writer:
         storage = Storage(

@@ -12,11 +12,11 @@ from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
 from millrace_contract.language.messages import OeeDocument, encode
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
+from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_WELL, add_common_arguments, answer_mistakes
 from millrace_contract.runtime.recording import Recording
 from millrace_contract.runtime.settings import load_settings
 from millrace_contract.store_forward.sqlite import Connection, Damaged
-from millrace_contract.store_forward.store_file import InUse, open_store
+from millrace_contract.store_forward.store_file import open_store
 
 from .plan import load_plan
 from .recompute import recompute
@@ -89,12 +89,8 @@ def _recompute(options: argparse.Namespace) -> int:
         return _mistake("--device", f"no device {options.device!r} with OEE in the plant model; there are: {known}")
     if options.from_ms >= options.to_ms:
         return _mistake("--from", "is not before --to")
-    try:
-        for document in recompute(plan, settings, options.device, options.from_ms, options.to_ms):
-            _print(document)
-    except Unavailable as error:
-        sys.stderr.write(f"{error.reason}\n")
-        return EXIT_NOT_WELL
+    for document in recompute(plan, settings, options.device, options.from_ms, options.to_ms):
+        _print(document)
     return EXIT_WELL
 
 
@@ -103,7 +99,7 @@ def _connection(path: Path | None, now_ms: int) -> Connection:
         return connect_in_memory()
     try:
         store = open_store(OEE_STORE, path, now_ms)
-    except (InUse, Unavailable, Damaged) as error:
+    except (Unavailable, Damaged) as error:
         raise ConfigurationProblems([Problem(str(path), 0, "--store", str(error))]) from error
     if store.set_aside is not None:
         sys.stderr.write(f"{path} could not be used ({store.set_aside.reason}) and is kept as {store.set_aside.path.name}\n")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+
 import msgspec
 
-from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
 from millrace_contract.language.messages import Status
-from millrace_contract.plant.accepted import Accepted, load_accepted
+from millrace_contract.plant.accepted import Accepted
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
-from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_WELL, stop_event
-from millrace_contract.runtime.logs import configure_logs, get_logger
+from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
+from millrace_contract.runtime.serving import Parts, accept
+from millrace_contract.runtime.serving import serve as serve_service
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.outbox_file import outbox_in
@@ -33,15 +35,17 @@ RECEIVE_MAXIMUM = 2_000
 _log = get_logger(__name__)
 
 
-class Service:
-    """Start and stop once. The constructor opens the store and raises DiskRefused, InUse, StoreRefused or WrongSender."""
+class OeeService:
+    """Start and stop once. The constructor opens the store and raises CannotStart (in use, of another instance or version) and
+    DiskRefused.
+    """
 
     def __init__(self, settings: OeeSettings, accepted: Accepted[Plan], clock: Clock | None = None) -> None:
         self._accepted = accepted
         clock = clock or SystemClock()
         plan = accepted.model
         sender = f"{SERVICE}-{settings.instance}"
-        settings.data.mkdir(parents=True, exist_ok=True)
+        self._parts = Parts()
         self._database = open_store(OEE_STORE, settings.data / STORE, clock.now_ms())
         if self._database.set_aside is not None:
             _log.error("store_set_aside", path=str(self._database.set_aside.path), reason=self._database.set_aside.reason)
@@ -87,24 +91,24 @@ class Service:
         self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
 
     def start(self) -> None:
-        """Raises OSError when the health port is in use."""
-        self._health.start()
-        self._worker.start()
-        self._session.start()
-        self._reporter.start()
-        self._watchdog.start()
+        """Raises CannotStart when the health port cannot be used."""
+        self._parts.at_stop(self._database.close)
+        self._parts.at_stop(self._influx.close)
+        self._parts.start(self._health)
+        self._parts.start(self._session)  # Before the worker, so that it is there for what the worker's last turn says.
+        self._parts.start(self._reporter)
+        self._parts.start(self._worker)
+        self._parts.start(self._watchdog)
         plan = self._accepted.model
         _log.info("started", machines=len(plan.machines), lines=len(plan.lines))
 
-    def stop(self) -> None:
+    def run(self, stop: threading.Event) -> None:
+        stop.wait()
+
+    def stop(self) -> bool:
         """Bounded in time; what was received and not committed comes again."""
-        self._watchdog.stop()
-        self._worker.stop()
-        self._reporter.stop()
-        self._session.stop()
-        self._health.stop()
-        self._influx.close()
-        self._database.close()
+        self._parts.stop()
+        return True
 
     def _connected(self) -> None:
         self._inbox.connection(connected=True)
@@ -135,26 +139,5 @@ class Service:
 
 
 def serve(settings: OeeSettings) -> int:
-    """Run until a signal. Raises ConfigurationProblems; returns the exit status."""
-    configure_logs(settings, SERVICE)
-    accepted = load_accepted(settings.config, settings.data, load_plan)
-    for problem in accepted.problems:
-        _log.error("configuration_refused", problem=str(problem), running_on="the last accepted copy")
-    if accepted.not_kept:
-        _log.error("configuration_not_kept", problem=accepted.not_kept)
-    stopping = stop_event()
-    try:
-        service = Service(settings, accepted)
-    except (Unavailable, OSError) as error:
-        raise ConfigurationProblems([Problem(str(settings.data), 0, "MILLRACE_DATA", f"cannot be used: {error}")]) from error
-    try:
-        service.start()
-    except OSError as error:
-        place = f"{settings.http_host}:{settings.http_port}"
-        _log.error("port_in_use", address=place, problem=str(error))
-        service.stop()
-        return EXIT_MISTAKE
-    stopping.wait()
-    service.stop()
-    _log.info("stopped")
-    return EXIT_WELL
+    """Run until a signal; returns the exit status. Raises ConfigurationProblems and CannotStart."""
+    return serve_service(settings, SERVICE, lambda: OeeService(settings, accept(settings.config, settings.data, load_plan)))

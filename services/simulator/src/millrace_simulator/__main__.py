@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
+from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.plant import load_plant
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
+from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
 from millrace_contract.runtime.logs import configure_logs
+from millrace_contract.runtime.serving import serve_on_loop
 from millrace_contract.runtime.settings import load_settings
 
 from .control import NotControlled, send
@@ -97,17 +96,7 @@ def _settings(parsed: argparse.Namespace, **given: Any) -> SimulatorSettings:
 
 def _run(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed, sim_seed=parsed.seed, sim_speed=parsed.speed, sim_script=parsed.script)
-    configure_logs(settings, SERVICE)
-    asyncio.run(_serve(settings))
-    return EXIT_WELL
-
-
-async def _serve(settings: SimulatorSettings) -> None:
-    simulator = Simulator(settings)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, simulator.stop)
-    await simulator.run()
+    return serve_on_loop(settings, SERVICE, lambda: Simulator(settings))
 
 
 def _fault(parsed: argparse.Namespace) -> int:
@@ -159,9 +148,6 @@ def _score(parsed: argparse.Namespace) -> int:
     except (ValueError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_MISTAKE
-    except (Unavailable, Refused, QueryFailed) as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_NOT_WELL
     if parsed.json:
         print(json.dumps(as_json(score)))
     else:
@@ -181,11 +167,7 @@ def _history(parsed: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_MISTAKE
     span = (until_ms - round(parsed.days * 86_400_000), until_ms)
-    try:
-        send_history(settings, span, parsed.step, print if parsed.json else None)
-    except Unavailable as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_NOT_WELL
+    send_history(settings, span, parsed.step, print if parsed.json else None)
     return EXIT_WELL
 
 

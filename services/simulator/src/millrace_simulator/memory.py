@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from millrace_contract.errors import CannotStart
 from millrace_contract.runtime.files import replace_file
 
 from .faults import Fault
@@ -18,19 +19,19 @@ BLOCK = 100_000
 COUNTER_MODULUS = 1 << 32
 
 
-class InUse(Exception):
-    """Another simulator remembers in this folder: two would use the same counter values."""
-
-
 def lock(folder: Path) -> int:
-    """Keep others out of the folder until the descriptor is closed or the process ends. Raises InUse or OSError."""
+    """Keep others out of the folder until the descriptor is closed or the process ends.
+
+    Raises CannotStart where another has it (two would use the same counter values), or OSError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / "lock", os.O_WRONLY | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise InUse(f"{folder} is in use by another millrace-sim; give this one a folder of its own") from error
+        reason = f"{folder} is in use by another millrace-sim; give this one a folder of its own"
+        raise CannotStart("MILLRACE_DATA", reason) from error
     return descriptor
 
 

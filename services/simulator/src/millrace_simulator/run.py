@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 
-from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.errors import CannotStart, ConfigurationProblems, Problem
 from millrace_contract.plant import Calendar, PlantModel, load_calendar, load_plant
-from millrace_contract.plant.accepted import load_accepted
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
+from millrace_contract.runtime.listening import port_problem
 from millrace_contract.runtime.logs import get_logger
+from millrace_contract.runtime.serving import accept
 
 from .control import PATH, FaultControl
 from .devices import SimulatedPlant, simulated_devices
-from .memory import InUse, lock
-from .script import Script, load_script
+from .memory import lock
+from .script import load_script
 from .server import Listener, listeners, start_all
 from .settings import SimulatorSettings
 from .truth import Boot, TruthWriter
@@ -31,14 +31,11 @@ _log = get_logger(__name__)
 
 
 class Simulator:
-    """Everything that runs. Call `run` once, on a loop of its own."""
+    """Everything that runs. Start, run and stop it once, on one loop."""
 
     def __init__(self, settings: SimulatorSettings, clock: Clock | None = None) -> None:
         """Raises ConfigurationProblems."""
-        accepted = load_accepted(settings.config, settings.data, _load)
-        plant, calendar = accepted.model
-        for problem in accepted.problems:
-            _log.error("configuration_refused", problem=str(problem), running_on="the last accepted copy")
+        plant, calendar = accept(settings.config, settings.data, _load).model
         devices = simulated_devices(plant, settings.sim_only_host, with_tls=settings.sim_certificate is not None)
         if not devices:
             raise ConfigurationProblems([_nothing_to_do(settings)])
@@ -62,62 +59,55 @@ class Simulator:
         self._truth_step = self._heartbeats.step("write the truth")
         self._listen_step = self._heartbeats.step("listen")
         self._wanted = asyncio.Event()
-        self._stopping = False
         self._truth_fails = False
+        self._locked: int | None = None
+        self._watchdog = Watchdog(self._heartbeats)
+        self._control = FaultControl(self.plant, asyncio.get_running_loop(), self._clock.now_ms, self._wanted.set)
+        self._health = HealthServer(
+            settings.http_host, settings.http_port, self._heartbeats, self._readiness, {PATH: self._control.answer}
+        )
 
-    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until `stop`. Raises ConfigurationProblems when a port or the data folder can't be used."""
-        loop = asyncio.get_running_loop()
+    async def start(self) -> None:
+        """Raises CannotStart and ConfigurationProblems when a port or the data folder can't be used."""
         now_ms = self._clock.now_ms()
         try:
-            locked = lock(self._settings.data)
+            self._locked = lock(self._settings.data)
             self._truth.begin(Boot(now_ms, self._settings.sim_seed, self._settings.sim_speed))
             self.plant.begin(now_ms)
-        except (OSError, InUse) as error:
-            words = str(error) if isinstance(error, InUse) else f"can't be written: {error}"
-            raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_DATA", words)]) from error
+        except OSError as error:
+            raise CannotStart("MILLRACE_DATA", f"{self._settings.data} can't be written: {error}") from error
         problems: list[Problem] = []
         if not await start_all(self.listeners, lambda server, error: problems.append(_port_problem(self._settings, server, error))):
-            self._truth.close()
-            os.close(locked)
             raise ConfigurationProblems(problems)
-        control = FaultControl(self.plant, loop, self._clock.now_ms, self._wanted.set)
-        health = HealthServer(
-            self._settings.http_host, self._settings.http_port, self._heartbeats, self._readiness, {PATH: control.answer}
-        )
-        watchdog = Watchdog(self._heartbeats)
+        self._health.start()
         self._heartbeats.beat("tick")
-        try:
-            _start(health, self._settings)
-            watchdog.start()
-            _log.info("plant_started", devices=len(self.plant.devices), ports=[listener.port for listener in self.listeners])
-            ready()
-            await self._tick(control, self._script)
-        finally:
-            watchdog.stop()
-            health.stop()
-            for listener in self.listeners:
-                await listener.stop()
+        self._watchdog.start()
+        _log.info("plant_started", devices=len(self.plant.devices), ports=[listener.port for listener in self.listeners])
+
+    async def stop(self) -> bool:
+        """Nobody is served any more; the truth is whole when this returns True."""
+        self._watchdog.stop()
+        self._health.stop()
+        for listener in self.listeners:
+            await listener.stop()
+        if self._locked is not None:
             self._flush()
             self._truth.close()
-            os.close(locked)
-            _log.info("plant_stopped")
-
-    def stop(self) -> None:
-        """End `run`; may be called more than once, on its loop."""
-        self._stopping = True
-        self._wanted.set()
+            os.close(self._locked)
+        return not self._truth_fails
 
     def _readiness(self) -> dict[str, bool]:
         return {f"port_{listener.port}": listener.is_listening for listener in self.listeners} | {"truth": not self._truth_fails}
 
-    async def _tick(self, control: FaultControl, script: Script | None) -> None:
+    async def run(self, stop: asyncio.Event) -> None:
+        """The machines live until `stop` is set."""
+        script, wake = self._script, asyncio.create_task(self._wake_for(stop))
         started_s = self._clock.monotonic_s()
         tidied_s = started_s
-        while not self._stopping:
+        while not stop.is_set():
             now_s = self._clock.monotonic_s()
             for fault in script.due(now_s - started_s) if script else ():
-                control.begin(fault)
+                self._control.begin(fault)
             self.plant.advance(self._clock.now_ms())
             self._flush()
             refused = [problem for listener in self.listeners if (problem := await self._follow(listener))]
@@ -131,6 +121,11 @@ class Simulator:
                 await asyncio.wait_for(self._wanted.wait(), TICK_S - self._clock.now_ms() % 1000 / 1000 + 0.001)
             except TimeoutError:
                 continue
+        wake.cancel()
+
+    async def _wake_for(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._wanted.set()
 
     def _flush(self) -> None:
         try:
@@ -164,15 +159,6 @@ def _load(folder: Path) -> tuple[PlantModel, Calendar]:
     return plant, load_calendar(folder, plant)
 
 
-def _start(health: HealthServer, settings: SimulatorSettings) -> None:
-    try:
-        health.start()
-    except OSError as error:
-        place = f"{settings.http_host}:{settings.http_port}"
-        problem = Problem("environment", 0, "MILLRACE_HTTP_PORT", f"can't listen on {place}: {error.strerror}")
-        raise ConfigurationProblems([problem]) from error
-
-
 def _tls(settings: SimulatorSettings) -> ssl.SSLContext | None:
     if settings.sim_certificate is None:
         return None
@@ -181,7 +167,7 @@ def _tls(settings: SimulatorSettings) -> ssl.SSLContext | None:
         context.load_cert_chain(settings.sim_certificate)
     except OSError as error:  # an SSLError is one
         words = f"{settings.sim_certificate} can't be used: {error.strerror or error}"
-        raise ConfigurationProblems([Problem("environment", 0, "MILLRACE_SIM_CERTIFICATE", words)]) from error
+        raise CannotStart("MILLRACE_SIM_CERTIFICATE", words) from error
     return context
 
 
@@ -193,6 +179,4 @@ def _nothing_to_do(settings: SimulatorSettings) -> Problem:
 
 def _port_problem(settings: SimulatorSettings, server: Listener, error: OSError) -> Problem:
     devices = ", ".join(device.id for device in server.devices.values())
-    return Problem(
-        "plant.yaml", 0, f"port {server.port}", f"can't listen on {settings.sim_bind}:{server.port} for {devices}: {error.strerror}"
-    )
+    return Problem("plant.yaml", 0, f"port {server.port}", port_problem(settings.sim_bind, server.port, devices, error))

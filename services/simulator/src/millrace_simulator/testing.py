@@ -21,7 +21,7 @@ class RunningSimulator:
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._simulator: Simulator | None = None
+        self._stopping: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="simulator")
 
     def start(self) -> None:
@@ -32,8 +32,8 @@ class RunningSimulator:
             raise self._failure
 
     def stop(self) -> None:
-        if self._loop is not None and self._simulator is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._simulator.stop)
+        if self._loop is not None and self._stopping is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(20)
         if self._thread.is_alive():
             raise TimeoutError("the simulator did not stop within 20 s")
@@ -41,8 +41,14 @@ class RunningSimulator:
     def _run(self) -> None:
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
-            self._simulator = Simulator(self.settings)
-            await self._simulator.run(self._ready.set)
+            self._stopping = asyncio.Event()
+            simulator = Simulator(self.settings)
+            try:
+                await simulator.start()
+                self._ready.set()
+                await simulator.run(self._stopping)
+            finally:
+                await simulator.stop()
 
         try:
             asyncio.run(serve())

@@ -148,13 +148,13 @@ def _kit_file(name: str) -> Iterator[BinaryIO]:
     """A new file that only its maker can read, or standard output; opened before anything changes."""
     if name == "-":
         if sys.stdout.isatty():
-            raise grants.Refused("a kit is a tar file with a password in it, nothing for a terminal: add > FILE.tar")
+            raise grants.GrantRefused("a kit is a tar file with a password in it, nothing for a terminal: add > FILE.tar")
         yield sys.stdout.buffer
         return
     try:
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise grants.Refused(f"{name} exists already; choose another name") from error
+        raise grants.GrantRefused(f"{name} exists already; choose another name") from error
     with os.fdopen(descriptor, "wb") as out:
         try:
             yield out

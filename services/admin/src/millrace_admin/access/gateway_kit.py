@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..certificates import ALWAYS_NAMED, names_of
 from ..secret_files import SecretFiles
-from .grants import Refused, authority
+from .grants import GrantRefused, authority
 
 _NAME_IT = "in .env, start the platform again (docker compose up -d), and repeat this command"
 
@@ -41,7 +41,7 @@ class GatewayAccess:
 def broker_name(files: SecretFiles, hostnames: str, asked: str | None) -> str:
     """The name by which a gateway elsewhere reaches the broker: `asked`, else the first of `hostnames` (MILLRACE_HOSTNAME).
 
-    Raises Refused where there is none, or where the broker's certificate lacks it, so that TLS would fail.
+    Raises GrantRefused where there is none, or where the broker's certificate lacks it, so that TLS would fail.
     """
     authority(files)
     held = names_of(files.read("mosquitto", "server.crt") or "")
@@ -49,12 +49,12 @@ def broker_name(files: SecretFiles, hostnames: str, asked: str | None) -> str:
     if wanted is None:
         wanted = next(iter(_outside(held)), None)
     if wanted is None:
-        raise Refused(
+        raise GrantRefused(
             "this server has no name yet by which another computer reaches it: set MILLRACE_HOSTNAME to its name or address "
             f"{_NAME_IT}. For a gateway on this very server: --host localhost"
         )
     if wanted not in held:
-        raise Refused(
+        raise GrantRefused(
             f"the broker's certificate does not hold {wanted!r}, only {', '.join(held)}: the gateway would not trust it. "
             f"Name it in MILLRACE_HOSTNAME {_NAME_IT}"
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
+from millrace_contract.errors import Refusal
 from millrace_contract.language.api_tokens import SCOPES, ApiToken, decode_tokens, encode_tokens, token_hash
 from millrace_contract.language.assets import segment_problem
 
@@ -16,23 +17,23 @@ from ..secret_files import SecretFiles, new_password
 TOKEN_LENGTH = 40
 
 
-class Refused(Exception):
+class GrantRefused(Refusal):
     """The request cannot be carried out; the text tells a person why and what to do instead."""
 
 
 def add_publisher(files: SecretFiles, name: str, device: str, now: datetime) -> str:
     """A broker account that may publish one device's telemetry and nothing else; returns its password."""
     if problem := segment_problem(device):
-        raise Refused(f"device {device!r} {problem}")
+        raise GrantRefused(f"device {device!r} {problem}")
     if device in gateway_devices(files):
-        raise Refused(f"device {device} is in plant.yaml, so a gateway reads it; a publisher needs a device id of its own")
+        raise GrantRefused(f"device {device} is in plant.yaml, so a gateway reads it; a publisher needs a device id of its own")
     return _add_account(files, name, now, role=Role.PUBLISHER, device=device)
 
 
 def add_gateway(files: SecretFiles, instance: str, now: datetime) -> tuple[str, str]:
     """A broker account for one more gateway; returns its user name and password."""
     if problem := segment_problem(instance):
-        raise Refused(f"instance {instance!r} {problem}")
+        raise GrantRefused(f"instance {instance!r} {problem}")
     name = f"gateway-{instance}"
     return name, _add_account(files, name, now, role=Role.GATEWAY, instance=instance)
 
@@ -40,9 +41,9 @@ def add_gateway(files: SecretFiles, instance: str, now: datetime) -> tuple[str, 
 def add_token(files: SecretFiles, name: str, scopes: Sequence[str], now: datetime) -> str:
     """A token for the REST interface; returns it."""
     if unknown := sorted(set(scopes) - set(SCOPES)):
-        raise Refused(f"scope {', '.join(unknown)} does not exist; there are: {', '.join(SCOPES)}")
+        raise GrantRefused(f"scope {', '.join(unknown)} does not exist; there are: {', '.join(SCOPES)}")
     if not scopes:
-        raise Refused(f"a token needs at least one scope of: {', '.join(SCOPES)}")
+        raise GrantRefused(f"a token needs at least one scope of: {', '.join(SCOPES)}")
     with _changing(files):
         _check_free(files, name)
         token = f"mr_{new_password(TOKEN_LENGTH)}"
@@ -60,9 +61,9 @@ def revoke(files: SecretFiles, name: str) -> str:
             return "API token"
         accounts = load_accounts(files)
         if name in SERVICE_ROLES:
-            raise Refused(f"{name} is a service's own account; the platform does not work without it")
+            raise GrantRefused(f"{name} is a service's own account; the platform does not work without it")
         if name not in accounts:
-            raise Refused(f"there is nothing called {name!r}; `millrace access list` shows what there is")
+            raise GrantRefused(f"there is nothing called {name!r}; `millrace access list` shows what there is")
         gone = accounts.pop(name)
         save_accounts(files, accounts.values())
         render_broker_files(files, _root(files), accounts.values())
@@ -79,7 +80,7 @@ def first_password(files: SecretFiles) -> str:
     """The password with which `admin` first logs in to Grafana."""
     password = files.read("grafana", "admin_password")
     if password is None:
-        raise Refused("nothing is set up yet; start the platform first")
+        raise GrantRefused("nothing is set up yet; start the platform first")
     return password
 
 
@@ -87,7 +88,7 @@ def authority(files: SecretFiles) -> str:
     """The certificate that publishers outside must trust, PEM."""
     certificate = files.read("admin", "ca.crt")
     if certificate is None:
-        raise Refused("nothing is set up yet; start the platform first")
+        raise GrantRefused("nothing is set up yet; start the platform first")
     return certificate
 
 
@@ -107,16 +108,16 @@ def _add_account(
 @contextmanager
 def _changing(files: SecretFiles) -> Iterator[None]:
     if files.read("admin", "root") is None:
-        raise Refused("nothing is set up yet; start the platform first")
+        raise GrantRefused("nothing is set up yet; start the platform first")
     with files.locked():
         yield
 
 
 def _check_free(files: SecretFiles, name: str) -> None:
     if problem := segment_problem(name):
-        raise Refused(f"name {name!r} {problem}")
+        raise GrantRefused(f"name {name!r} {problem}")
     if name in load_accounts(files) or any(token.name == name for token in load_tokens(files)):
-        raise Refused(f"{name!r} exists already; choose another name, or `millrace access revoke {name}` first")
+        raise GrantRefused(f"{name!r} exists already; choose another name, or `millrace access revoke {name}` first")
 
 
 def _save_tokens(files: SecretFiles, tokens: list[ApiToken]) -> None:
@@ -126,7 +127,7 @@ def _save_tokens(files: SecretFiles, tokens: list[ApiToken]) -> None:
 def _root(files: SecretFiles) -> str:
     root = files.read("admin", "root")
     if root is None:
-        raise Refused("nothing is set up yet; start the platform first")
+        raise GrantRefused("nothing is set up yet; start the platform first")
     return root
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ..language.times import format_timestamp
 from .clock import Clock, SystemClock
+from .listening import cannot_listen
 from .logs import get_logger
 from .metrics import CONTENT_TYPE, exposition
 from .supervisor import tell_supervisor
@@ -173,10 +174,13 @@ class HealthServer:
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
-        """Raises OSError when the port is in use."""
+        """Raises CannotStart when the port cannot be used."""
         if not self._address[1]:
             return
-        self._server = ThreadingHTTPServer(self._address, self._handler())
+        try:
+            self._server = ThreadingHTTPServer(self._address, self._handler())
+        except OSError as error:
+            raise cannot_listen(*self._address, "health and metrics", error) from error
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
 

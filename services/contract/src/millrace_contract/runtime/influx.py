@@ -15,7 +15,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 
-from ..errors import Unavailable
+from ..errors import Refusal, Unavailable
 from .settings import DatabaseSettings
 
 
@@ -38,12 +38,12 @@ class Failing(Unavailable):
     """500, 502 or 504: the database answers, but could not do it. Usually for now; when small writes work, for this body."""
 
 
-class Refused(Exception):
+class Refused(Refusal):
     """401, 403 or 404: token, rights or bucket are wrong. Keep the data; a person must act."""
 
 
-class QueryFailed(Exception):
-    """The database answered that the query itself is wrong."""
+class QueryFailed(Refusal):
+    """The database answered that the query itself is wrong, or what answered is no InfluxDB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Influx:
         try:
             self._write_api.write(bucket=bucket, record=body, write_precision=cast("WritePrecision", WritePrecision.NS))
         except ApiException as error:
-            raise _classified(error) from error
+            raise self._classified(error, bucket) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unavailable(f"InfluxDB at {self._url} does not answer: {_short(error)}") from error
 
@@ -128,12 +128,32 @@ class Influx:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unavailable(f"InfluxDB at {self._url} does not answer: {_short(error)}") from error
         if response.status in (401, 403, 404):
-            raise Refused(f"InfluxDB refuses the query ({response.status}): {_body(response.data)}")
+            raise self._refused(response.status, bucket, response.data)
         if response.status >= 500:
             raise Unavailable(f"InfluxDB answers {response.status}: {_body(response.data)}", _retry_after(response.headers))
         if response.status != 200:
             raise QueryFailed(f"InfluxDB answers {response.status}: {_body(response.data)}")
-        return list(_series(_decoder.decode(response.data)))
+        try:
+            answer = _decoder.decode(response.data)
+        except msgspec.DecodeError as error:
+            raise QueryFailed(f"what answers at {self._url} is no InfluxDB; see MILLRACE_INFLUX_URL") from error
+        return list(_series(answer))
+
+    def _classified(self, error: ApiException, bucket: str) -> Exception:
+        reason = f"InfluxDB answers {error.status}: {_body(error.body)}"
+        if error.status in (400, 413):
+            return BadLines(reason)
+        if error.status == 422:
+            return PartialWrite(reason, _dropped(error.body))
+        if error.status in (401, 403, 404):
+            return self._refused(error.status, bucket, error.body)
+        kind = Failing if error.status in (500, 502, 504) else Unavailable
+        return kind(reason, _retry_after(error.headers or {}))
+
+    def _refused(self, status: int, bucket: str, body: Any) -> Refused:
+        """For who may not see a bucket, it does not exist: token and bucket are one cause."""
+        way_out = f"MILLRACE_INFLUX_TOKEN must be a token for bucket {bucket}; `millrace bootstrap-influxdb` makes both"
+        return Refused(f"InfluxDB at {self._url} answers {status}: {_body(body)}; {way_out}")
 
 
 def quoted(name: str) -> str:
@@ -154,18 +174,6 @@ def _series(answer: _Answer) -> Iterator[Series]:
             raise QueryFailed(result.error)
         for series in result.series:
             yield Series(series.name, series.tags, tuple(series.columns), series.values)
-
-
-def _classified(error: ApiException) -> Exception:
-    reason = f"InfluxDB answers {error.status}: {_body(error.body)}"
-    if error.status in (400, 413):
-        return BadLines(reason)
-    if error.status == 422:
-        return PartialWrite(reason, _dropped(error.body))
-    if error.status in (401, 403, 404):
-        return Refused(reason)
-    kind = Failing if error.status in (500, 502, 504) else Unavailable
-    return kind(reason, _retry_after(error.headers or {}))
 
 
 def _retry_after(headers: Any) -> float | None:

@@ -12,21 +12,22 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from ..errors import CannotStart, ConfigurationProblems
+from ..errors import CannotStart, ConfigurationProblems, Refusal, Unavailable
 
 EXIT_WELL = 0
 EXIT_NOT_WELL = 1
 EXIT_MISTAKE = 2
 
 
-def stop_event() -> threading.Event:
-    """Set on SIGTERM or SIGINT. A second signal ends the process at once. Call on the main thread."""
+def stop_event(when_set: Callable[[], object] = lambda: None) -> threading.Event:
+    """Set on SIGTERM or SIGINT, and `when_set` is called. A second signal ends the process at once. Call on the main thread."""
     event = threading.Event()
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if event.is_set():
             os._exit(128 + number)
         event.set()
+        when_set()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -40,7 +41,10 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def answer_mistakes(command: Callable[[], int], *, as_json: bool = False) -> int:
-    """Run a command; a configuration's problems become text (or JSON lines) on standard error and exit status 2."""
+    """Run a command; what a person must know becomes text (or JSON lines) on standard error, and never a traceback.
+
+    A mistake and a refusal give exit status 2, what is away now gives 1.
+    """
     try:
         return command()
     except ConfigurationProblems as error:
@@ -58,8 +62,18 @@ def answer_mistakes(command: Callable[[], int], *, as_json: bool = False) -> int
         line = json.dumps({"place": error.place, "message": error.reason}) if as_json else f"{error}\nnothing started"
         sys.stderr.write(f"{line}\n")
         return EXIT_MISTAKE
+    except Refusal as error:
+        _say(str(error), as_json=as_json)
+        return EXIT_MISTAKE
+    except Unavailable as error:
+        _say(error.reason, as_json=as_json)
+        return EXIT_NOT_WELL
     except BrokenPipeError:  # the reader, head or less, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_WELL
     except KeyboardInterrupt:
         return 130
+
+
+def _say(problem: str, *, as_json: bool) -> None:
+    sys.stderr.write(f"{json.dumps({'error': problem}) if as_json else problem}\n")

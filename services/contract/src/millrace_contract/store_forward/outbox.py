@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ..errors import CannotStart
 from ..language.messages import MAX_PAYLOAD_BYTES
 from ..language.streams import Stamp, clock_steps, stream_name
 from .losses import EncodeLoss, Loss
@@ -46,7 +47,7 @@ RawRow = tuple[int, str, str | None, int, int, int, bytes]
 """A row of outbox_message as it stands in the table."""
 
 
-class WrongSender(Exception):
+class WrongSender(CannotStart):
     """The outbox was filled under another sender's name; confirmations for its messages would never be asked for."""
 
 
@@ -243,8 +244,9 @@ class Outbox:
             self._save()
         elif found[0] != self.sender:
             raise WrongSender(
-                f"the outbox holds messages of sender {found[0]!r}, this is {self.sender!r}: give the service its former "
-                "name and instance back, or move the file away"
+                "MILLRACE_INSTANCE",
+                f"the outbox in the data folder holds messages of sender {found[0]!r}, this is {self.sender!r}: give the service "
+                "its former instance back, or a folder of its own (MILLRACE_DATA)",
             )
 
     def _load(self) -> None:

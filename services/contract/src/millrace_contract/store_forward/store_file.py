@@ -59,7 +59,7 @@ class StoreKind:
         return len(self.steps)
 
 
-class InUse(Exception):
+class InUse(CannotStart):
     """Another process works with the file."""
 
 
@@ -173,7 +173,8 @@ def _lock(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
-        raise InUse(f"{path} is in use by another process; one data folder serves one instance") from error
+        reason = "is in use by another process; one data folder serves one instance: give each its own MILLRACE_DATA"
+        raise InUse(str(path), reason) from error
     return lock
 
 

@@ -32,7 +32,7 @@ _log = get_logger(__name__)
 
 
 class RollupService:
-    """Construct, `start`, `run`. Raises ConfigurationProblems on construction; nothing runs then."""
+    """Raises ConfigurationProblems on construction; nothing runs then."""
 
     def __init__(self, settings: RollupSettings, begin_ms: int | None = None, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -57,7 +57,7 @@ class RollupService:
         self._watchdog = Watchdog(self._heartbeats)
 
     def start(self) -> None:
-        """Raises OSError when the port of health and metrics is in use."""
+        """Raises CannotStart when the port of health and metrics cannot be used."""
         self._health.start()
         self._watchdog.start()
         self._session.start()
@@ -65,21 +65,22 @@ class RollupService:
         _log.info("started", devices=len(self._watch.plant.devices))
 
     def run(self, stop: threading.Event) -> None:
-        """Works until `stop` is set; ends at most about STOP_LIMIT_S later. Call after `start`."""
+        """Works until `stop` is set; ends at most about STOP_LIMIT_S later."""
         # A thread of its own, because a database that hangs holds it for QUERY_TIMEOUT_S. It may end with the process at any
         # instant: a window made twice is the same window.
         worker = threading.Thread(target=self._work, args=(stop,), name="rollup", daemon=True)
         worker.start()
         stop.wait()
         worker.join(STOP_LIMIT_S)
-        finished = not worker.is_alive()
+        if not worker.is_alive():
+            self._influx.close()
+
+    def stop(self) -> bool:
         self._status.stop()
         self._session.stop()
         self._watchdog.stop()
         self._health.stop()
-        if finished:
-            self._influx.close()
-        _log.info("stopped", finished=finished)
+        return True
 
     def _work(self, stop: threading.Event) -> None:
         while not stop.is_set():

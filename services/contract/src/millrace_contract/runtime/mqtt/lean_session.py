@@ -66,7 +66,7 @@ class LeanSession(Session):
         self._manual_ack = manual_ack
         self._in_flight_maximum = in_flight_maximum
         self._keepalive_s = keepalive_s
-        self._tls = ssl.create_default_context(cafile=str(settings.mqtt_ca)) if settings.mqtt_ca is not None else None
+        self._tls = self._tls_context(settings)
         self._connect = encode_connect(
             client_id,
             username=settings.mqtt_username,

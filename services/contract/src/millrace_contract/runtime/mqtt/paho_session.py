@@ -7,7 +7,6 @@ disconnected are sent again by paho although the outbox sends them too.
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -63,8 +62,8 @@ class PahoSession(Session):
         self._client.on_socket_register_write = _ignore
         if settings.mqtt_username:
             self._client.username_pw_set(settings.mqtt_username, settings.mqtt_password.get_secret_value())
-        if settings.mqtt_ca is not None:
-            self._client.tls_set_context(ssl.create_default_context(cafile=str(settings.mqtt_ca)))
+        if (tls := self._tls_context(settings)) is not None:
+            self._client.tls_set_context(tls)
         if will is not None:
             self._client.will_set(will[0], will[1], qos=1, retain=True)
         self._client.on_connect = self._guard(self._on_connect)

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import os
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from ...errors import CannotStart
 from ..logs import get_logger
-from ..settings import BrokerSettings
+from ..settings import BrokerSettings, variable
 
 SESSION_EXPIRY_S = 7 * 86_400
 KEEPALIVE_S = 30
@@ -122,6 +124,17 @@ class Session:
 
     def _run(self) -> None:
         raise NotImplementedError
+
+    @staticmethod
+    def _tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
+        """None: without TLS. Raises CannotStart."""
+        if settings.mqtt_ca is None:
+            return None
+        try:
+            return ssl.create_default_context(cafile=str(settings.mqtt_ca))
+        except OSError as error:  # an SSLError is one
+            reason = f"{settings.mqtt_ca} cannot be read as certificates: {error.strerror or error}"
+            raise CannotStart(variable("mqtt_ca"), reason) from error
 
     def _deliver(self, messages: list[Received]) -> None:
         if self._callbacks.messages is not None:
