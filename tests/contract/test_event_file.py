@@ -150,6 +150,16 @@ def test_many_broken_lines_are_counted_and_the_first_of_them_told(
         ]
 
 
+def test_a_dash_is_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "plant.jsonl.gz"
+    path.write_bytes(gzip.compress(encode_event("a", b"{}", NOON_MS) + b"no\n"))
+    with path.open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        recording = Recording(Path("-"))
+        assert [event.topic for event in recording.events()] == ["a"]
+        assert recording.broken == 1
+
+
 def test_a_file_that_is_not_there_is_told_in_words(tmp_path: Path) -> None:
     for path in (tmp_path / "none.jsonl", tmp_path):
         with pytest.raises(CannotStart, match="cannot be read"):

@@ -119,8 +119,8 @@ class System:
         shutil.copytree(REPOSITORY / "config", self.config)
         plant = self.config / "plant.yaml"
         text = plant.read_text()
-        for port in sorted(set(re.findall(r"port: (\d+)", text))):
-            text = text.replace(f"port: {port}", f"port: {free_port()}")
+        free = {port: free_port() for port in sorted(set(re.findall(r"port: (\d+)", text)))}
+        text = re.sub(r"port: (\d+)", lambda found: f"port: {free[found[1]]}", text)
         plant.write_text(text)
         # A rule that surely fires: what the simulated machines do depends on the time of day.
         with (self.config / "alerts.yaml").open("a") as rules:
@@ -137,14 +137,18 @@ def _script(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def started_system(system: System) -> Iterator[System]:
+    """For fixtures: the system running, and stopped in good order."""
     for name, binary in (("mosquitto", Mosquitto.binary()), ("influxd", Influxd.binary())):
         if binary is None:
             message = f"{name} is not on this machine"
             pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
-    system = System(tmp_path_factory.mktemp("system") / "state")
     system.state.mkdir()
     system.start()
     yield system
     assert system.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    yield from started_system(System(tmp_path_factory.mktemp("system") / "state"))

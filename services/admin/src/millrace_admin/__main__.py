@@ -24,6 +24,7 @@ from .bootstrap import Report, bootstrap
 from .check import examine
 from .database_setup import set_up_database
 from .demo import cli as demo_cli
+from .record import cli as record_cli
 from .secret_files import SecretFiles
 from .settings import AdminSettings
 
@@ -60,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     database.set_defaults(command=_bootstrap_influxdb)
     access_parsers = access_cli.add_parsers(commands)
     demo = demo_cli.add_parser(commands)
-    for each in (check, first, database, demo, *access_parsers):
+    record = record_cli.add_parser(commands)
+    for each in (check, first, database, demo, record, *access_parsers):
         add_common_arguments(each)
     return parser
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from millrace_contract.runtime.settings import Settings
+from millrace_contract.runtime.settings import BrokerSettings
 
 from .database_setup import Retention
 
 
-class AdminSettings(Settings):
+class AdminSettings(BrokerSettings):
     """Environment variables MILLRACE_<NAME>; docker-compose.yml sets them."""
 
     config: Path = Field(default=Path("config"), description="folder with plant.yaml and its companions")

@@ -39,10 +39,12 @@ def _parser() -> argparse.ArgumentParser:
     add_common_arguments(run)
     replay = commands.add_parser("replay", help="say what the rules would have raised on an event file")
     add_common_arguments(replay)
-    replay.add_argument("file", type=Path, metavar="FILE", help="JSON Lines of topic and payload, in order of arrival")
+    replay.add_argument(
+        "file", type=Path, metavar="FILE", help="an event file, as `millrace record` writes it; - for standard input"
+    )
     tune = commands.add_parser("tune", help="compare deadbands and delays of a threshold rule on an event file")
     add_common_arguments(tune)
-    tune.add_argument("file", type=Path, metavar="FILE", help="JSON Lines of topic and payload, in order of arrival")
+    tune.add_argument("file", type=Path, metavar="FILE", help="an event file, as `millrace record` writes it; - for standard input")
     tune.add_argument("--rule", required=True, metavar="ID", help="a rule of alerts.yaml with a threshold")
     tune.add_argument("--device", metavar="ID", help="only this device; default: every device of the rule")
     for name, help_text in (("deadband", "unit of the signal"), ("on-delay", "seconds"), ("off-delay", "seconds")):

@@ -38,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="serve: telemetry in, OEE out")
     replay = commands.add_parser("replay", help="compute the windows of a recorded event file")
-    replay.add_argument("file", type=Path, metavar="FILE", help='JSON Lines of {"topic": ..., "payload": ...} as they arrived')
+    replay.add_argument(
+        "file", type=Path, metavar="FILE", help="an event file, as `millrace record` writes it; - for standard input"
+    )
     replay.add_argument("--revisions", action="store_true", help="print every revision, as messages arrive")
     replay.add_argument("--store", type=Path, metavar="PATH", help="keep state here, go on where the last run stopped")
     replay.add_argument("--now", type=_timestamp, metavar="TIME", help="what is later is refused (default: the present)")

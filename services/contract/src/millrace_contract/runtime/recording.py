@@ -7,7 +7,8 @@ import json
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -16,13 +17,14 @@ from ..language.event_file import MAX_LINE_BYTES, Event, read_line
 from .lifecycle import EXIT_NOT_WELL, EXIT_WELL
 from .mqtt.session import Received
 
+STANDARD_INPUT = Path("-")
 BROKEN_LINES_SAID = 20
 _GZIP = b"\x1f\x8b"
 _PIECE_BYTES = 1 << 16
 
 
 class Recording:
-    """One event file, plain or packed by gzip, for one pass. Lines that are no event are left out and counted in `broken`."""
+    """One pass over an event file, perhaps packed; `-` is standard input. Lines that are no event are counted in `broken`."""
 
     def __init__(self, path: Path) -> None:
         self.broken = 0
@@ -78,8 +80,10 @@ class Recording:
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
         try:
-            with self._path.open("rb") as plain:
-                packed = plain.peek(2).startswith(_GZIP)
+            # A container's own user may not open /dev/stdin, so that the pipe has a name of its own.
+            file = nullcontext(sys.stdin.buffer) if self._path == STANDARD_INPUT else self._path.open("rb")
+            with file as plain:
+                packed = cast("BufferedReader", plain).peek(2).startswith(_GZIP)
                 yield cast("BinaryIO", gzip.GzipFile(fileobj=plain)) if packed else plain
         except OSError as error:
             raise CannotStart(str(self._path), f"cannot be read: {error.strerror or error}") from error

@@ -1,0 +1,1 @@
+"""`millrace record`: an event file of what goes through the broker."""
