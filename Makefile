@@ -17,9 +17,8 @@ up: ## start the whole platform and wait until it is healthy
 down: ## stop it; all data stay
 	$(COMPOSE) down
 
-demo: $(BIN)/.ready ## run everything here without Docker, with a live picture; Ctrl-C stops it (ARGS="--seconds 60")
-	@scripts/influxd >/dev/null || true
-	@$(BIN)/millrace demo $(ARGS)
+demo: ## run everything here without Docker, with a live picture; Ctrl-C stops it (ARGS="--seconds 60")
+	@scripts/demo $(PYTHON) $(ARGS)
 
 ##@ Look after a plant
 doctor: ## say in plain words what is wrong with the running platform
@@ -35,7 +34,7 @@ restore: ## bring a backup back (ARGS=FILE)
 setup: $(BIN)/.ready ## install every service and command into .venv
 
 $(BIN)/.ready: requirements-dev.txt requirements-build.txt $(wildcard services/*/pyproject.toml)
-	scripts/setup $(PYTHON)
+	@scripts/setup $(PYTHON)
 
 test-unit: $(BIN)/.ready ## tests that need no server: seconds
 	$(BIN)/python -m pytest -q -m "not broker and not influx and not browser and not stack" $(ARGS)
@@ -53,7 +52,7 @@ bench: $(BIN)/.ready ## measure (benchmarks/README.md says what and how)
 	scripts/bench $(ARGS)
 
 chaos: $(BIN)/.ready ## half an hour of seeded faults and kills, then the score (ARGS="--seed 1 --minutes 30")
-	@scripts/influxd >/dev/null
+	@scripts/mosquitto >/dev/null && scripts/influxd >/dev/null
 	@$(BIN)/python -m chaos $(ARGS)
 
 lock: ## write the hashed requirements anew (ARGS=--upgrade)

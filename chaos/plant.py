@@ -19,16 +19,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from millrace_admin.demo.figures import figure
 from millrace_admin.demo.layout import (
     CannotRun,
     Places,
     Ports,
-    find_influxd,
-    find_mosquitto,
     service_programs,
 )
 from millrace_admin.demo.processes import Processes
 from millrace_admin.demo.run import start_everything
+from millrace_admin.servers.places import find_influxd, find_mosquitto
 from millrace_simulator.control import NotControlled, send
 from millrace_simulator.faults import Fault
 
@@ -60,14 +60,15 @@ class Plant:
 
     def start(self) -> None:
         """Raises CannotRun where a server is missing or does not start."""
-        influxd = find_influxd(os.environ)
-        if influxd is None:
-            raise CannotRun("influxd is not on this machine; run: scripts/influxd")
+        mosquitto, influxd = find_mosquitto(os.environ), find_influxd(os.environ)
+        for name, found in (("mosquitto", mosquitto), ("influxd", influxd)):
+            if found is None:
+                raise CannotRun(f"{name} is not on this machine; run: scripts/{name}")
         write_config(self.places.config)
         if not all(_mount(self.places.data(name)) for name in OUTBOXES):
             self.unable[TroubleKind.FULL_DISK] = "this user may not mount a small file system"
         self._give_clock()
-        start_everything(self.places, self.ports, self.processes, mosquitto=find_mosquitto(), influxd=influxd)
+        start_everything(self.places, self.ports, self.processes, mosquitto=mosquitto or "", influxd=influxd)
         deadline_s = time.monotonic() + START_LIMIT_S
         while unwell := self.unwell():
             for name, _ in self.tend():
@@ -143,13 +144,7 @@ class Plant:
 
     def figure(self, port: int, name: str) -> float | None:
         """One figure of a process's /metrics; None while it does not answer."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=ANSWERS_WITHIN_S) as answer:
-                text = answer.read().decode()
-        except (OSError, urllib.error.URLError):
-            return None
-        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-        return float(found.group(1)) if found else None
+        return figure(port, name)
 
     def unwell(self) -> list[str]:
         """What is not ready, each with what it lacks."""

@@ -23,7 +23,7 @@ def _need(binary: str | None, name: str, way_out: str) -> None:
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     """A broker of the test's own, anonymous, on a free port."""
-    _need(Mosquitto.binary(), "mosquitto", "install it from the system's packages")
+    _need(Mosquitto.binary(), "mosquitto", "run scripts/mosquitto")
     server = Mosquitto(tmp_path / "mosquitto")
     server.start()
     yield server

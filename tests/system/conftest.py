@@ -36,25 +36,39 @@ SURE_RULE = """
 class System:
     """A running demo. Commands are run as a user of the demo would run them."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, environ: Mapping[str, str] = os.environ) -> None:
         self.state = state
+        self._environ = environ
         self.config = state.parent / "config"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        self.launch()
+        wait_until(lambda: (self.state / "ports.json").exists() or self._ended(), "the demo to start everything", 90)
+
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
         self._configure()
         command = [_script("millrace"), "demo", "--state", str(self.state), "--config", str(self.config), "--days", "0"]
         with (self.state.parent / "demo.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--repository", str(REPOSITORY)], stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                [*command, "--repository", str(REPOSITORY)],
+                env=dict(self._environ),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
-        wait_until(lambda: (self.state / "ports.json").exists() or self._ended(), "the demo to start everything", 90)
 
-    def stop(self) -> int:
-        """Ctrl-C. Returns the exit status."""
+    def interrupt(self) -> None:
+        """Ctrl-C."""
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
+
+    def stop(self) -> int:
+        """Ctrl-C, and the end. Returns the exit status."""
+        assert self._process is not None
+        self.interrupt()
         return self._process.wait(120)
 
     @property

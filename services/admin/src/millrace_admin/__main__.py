@@ -20,7 +20,7 @@ from millrace_contract.runtime.lifecycle import (
 from millrace_contract.runtime.settings import load_settings
 
 from .access import cli as access_cli
-from .bootstrap import Report, bootstrap
+from .bootstrap import BootstrapReport, bootstrap
 from .check import examine
 from .database_setup import set_up_database
 from .demo import cli as demo_cli
@@ -101,7 +101,7 @@ def _bootstrap_influxdb(options: argparse.Namespace) -> int:
     return EXIT_WELL
 
 
-def _print_report(report: Report, *, as_json: bool) -> None:
+def _print_report(report: BootstrapReport, *, as_json: bool) -> None:
     lines = [("done", text) for text in report.done] + [("warning", text) for text in report.warnings]
     for kind, text in lines or [("done", "nothing was missing")]:
         print(json.dumps({kind: text}) if as_json else (text if kind == "done" else f"WARNING: {text}"))

@@ -31,7 +31,7 @@ BROKER_PASSWORD = "mqtt_password"  # noqa: S105 - the name of a file
 DATABASE_TOKEN = "influx_token"  # noqa: S105 - the name of a file
 
 
-class Report:
+class BootstrapReport:
     """What was done, in words for the log; never a secret."""
 
     def __init__(self) -> None:
@@ -39,9 +39,9 @@ class Report:
         self.warnings: list[str] = []
 
 
-def bootstrap(files: SecretFiles, config: Path, hostnames: str, now: datetime) -> Report:
+def bootstrap(files: SecretFiles, config: Path, hostnames: str, now: datetime) -> BootstrapReport:
     """Bring all secrets up to date. Raises ConfigurationProblems when there is no usable plant model, not even an older one."""
-    report = Report()
+    report = BootstrapReport()
     files.prepare()
     with files.locked():
         plant = _plant(files, config, report)
@@ -78,7 +78,7 @@ def gateway_devices(files: SecretFiles) -> frozenset[str]:
     return frozenset((files.read("admin", DEVICES_FILE) or "").split())
 
 
-def render_broker_files(files: SecretFiles, root: str, accounts: Iterable[Account], report: Report | None = None) -> None:
+def render_broker_files(files: SecretFiles, root: str, accounts: Iterable[Account], report: BootstrapReport | None = None) -> None:
     """The broker's password and access rule files, as the accounts say. A running broker reads them within seconds."""
     accounts = list(accounts)
     # First the rules: a new account must never be seen by the broker without them.
@@ -89,7 +89,7 @@ def render_broker_files(files: SecretFiles, root: str, accounts: Iterable[Accoun
         report.done.append("broker accounts and access rules rendered")
 
 
-def _plant(files: SecretFiles, config: Path, report: Report) -> PlantModel:
+def _plant(files: SecretFiles, config: Path, report: BootstrapReport) -> PlantModel:
     accepted = load_accepted(config, files.root / "admin", load_plant)
     if accepted.problems:
         report.warnings.append(
@@ -98,7 +98,7 @@ def _plant(files: SecretFiles, config: Path, report: Report) -> PlantModel:
     return accepted.model
 
 
-def _certificates(files: SecretFiles, hostnames: str, now: datetime, report: Report) -> None:
+def _certificates(files: SecretFiles, hostnames: str, now: datetime, report: BootstrapReport) -> None:
     certificate, key = files.read("admin", "ca.crt"), files.read("admin", "ca.key")
     if certificate is None or key is None:
         authority = make_authority(now)
@@ -124,7 +124,7 @@ def _certificates(files: SecretFiles, hostnames: str, now: datetime, report: Rep
         report.done.append(f"broker certificate made for {', '.join(names)} ({reason})")
 
 
-def _service_accounts(files: SecretFiles, now: datetime, report: Report) -> list[Account]:
+def _service_accounts(files: SecretFiles, now: datetime, report: BootstrapReport) -> list[Account]:
     accounts = load_accounts(files)
     for role in SERVICE_ROLES:
         password = _service_password(files, role)
@@ -144,7 +144,7 @@ def _service_password(files: SecretFiles, role: Role) -> str:
     return options.rpartition("-P ")[2]
 
 
-def _screens(files: SecretFiles, plant: PlantModel, report: Report) -> None:
+def _screens(files: SecretFiles, plant: PlantModel, report: BootstrapReport) -> None:
     files.ensure("grafana", "admin_password")
     files.ensure("grafana", "secret_key")
     if files.write("grafana", "time_zone", plant.time_zone + "\n"):

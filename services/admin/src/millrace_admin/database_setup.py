@@ -14,7 +14,7 @@ import urllib3
 from millrace_contract.errors import ConfigurationProblems, Problem, Refusal, Unavailable
 from millrace_contract.language.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
 
-from .bootstrap import DATABASE_TOKEN, Report
+from .bootstrap import DATABASE_TOKEN, BootstrapReport
 from .secret_files import SecretFiles
 
 ADMIN_USER = "admin"
@@ -108,7 +108,7 @@ class DatabaseClient:
         return answer
 
 
-def set_up_database(files: SecretFiles, url: str, org: str, retention: Retention) -> Report:
+def set_up_database(files: SecretFiles, url: str, org: str, retention: Retention) -> BootstrapReport:
     """Wait for InfluxDB, then make what is missing. Raises Unavailable, Refusal, or ConfigurationProblems for a wrong retention."""
     kept_s = retention.seconds()
     token, password = files.read("admin", DATABASE_TOKEN), files.read("admin", "influx_admin_password")
@@ -116,7 +116,7 @@ def set_up_database(files: SecretFiles, url: str, org: str, retention: Retention
         raise Refusal("the administrator's token is missing: run `millrace bootstrap` first")
     client = DatabaseClient(url, token)
     _wait_until_up(client)
-    report = Report()
+    report = BootstrapReport()
     with files.locked():
         account = {"username": ADMIN_USER, "password": password, "token": token}
         place = {"org": org, "bucket": TELEMETRY_BUCKET, "retentionPeriodSeconds": kept_s[TELEMETRY_BUCKET]}
@@ -148,6 +148,14 @@ def _retention_text(seconds: int) -> str:
     return "forever"
 
 
+def answers(url: str) -> bool:
+    """Is InfluxDB up? Returns at once."""
+    try:
+        return DatabaseClient(url, "").call("GET", "/health")[0] == 200
+    except Unavailable:
+        return False
+
+
 def _wait_until_up(client: DatabaseClient) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
@@ -163,7 +171,7 @@ def _wait_until_up(client: DatabaseClient) -> None:
         time.sleep(RETRY_S)
 
 
-def _first_set_up(client: DatabaseClient, request: dict[str, object], report: Report) -> None:
+def _first_set_up(client: DatabaseClient, request: dict[str, object], report: BootstrapReport) -> None:
     if client.expect("GET", "/api/v2/setup")["allowed"]:
         client.expect("POST", "/api/v2/setup", request)
         report.done.append(f"database set up, organisation {request['org']}")
@@ -179,7 +187,7 @@ def _org_id(client: DatabaseClient, org: str) -> str:
     return str(orgs[org])
 
 
-def _bucket(client: DatabaseClient, org_id: str, name: str, retention_s: int, report: Report) -> str:
+def _bucket(client: DatabaseClient, org_id: str, name: str, retention_s: int, report: BootstrapReport) -> str:
     # 0: for good; an empty list would leave what is there. Without the shards a shorter retention is refused (422).
     shard_s = _shard_s(name, retention_s)
     rules = [{"type": "expire", "everySeconds": retention_s, "shardGroupDurationSeconds": shard_s}]

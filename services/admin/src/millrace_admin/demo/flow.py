@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
 
@@ -54,18 +55,17 @@ class Flow:
                 self.alerts.pop(received.topic, None)
 
 
-def in_words(flow: Flow, messages_per_s: float) -> str:
-    """One line for where there is no terminal."""
+def in_words(flow: Flow, messages_per_s: float, database: str) -> str:
+    """One line for where there is no terminal; `database` says where that is."""
     with flow.lock:
         online = sum(comms.state is CommsState.ONLINE for comms in flow.comms.values())
         stored = _figure(flow, "ingest", "stored")
-        waiting = _figure(flow, "gateway", "outbox_messages")
         lines = ", ".join(
-            f"{key.rstrip('/')} {percent(document.oee)}" for key, document in sorted(flow.oee.items()) if key.endswith("/")
+            f"{key.rstrip('/')} {oee_in_words(document)}" for key, document in sorted(flow.oee.items()) if key.endswith("/")
         )
         return (
-            f"{messages_per_s:.1f} messages/s, {online} of {len(flow.comms)} devices online, stored {stored}, "
-            f"waiting in the outbox {waiting}, OEE {lines or 'not yet'}, open alerts {len(flow.alerts)}"
+            f"{messages_per_s:.1f} messages/s, {online} of {len(flow.comms)} devices online, OEE {lines or 'not yet'}, "
+            f"open alerts {len(flow.alerts)}, stored {stored}; {database}"
         )
 
 
@@ -73,6 +73,14 @@ def _figure(flow: Flow, service: str, name: str) -> str:
     status = flow.statuses.get(service)
     value = status.figures.get(name) if status else None
     return f"{value:,.0f}" if value is not None else "?"
+
+
+def oee_in_words(document: OeeDocument) -> str:
+    """The figure; where it is withheld because little of the window was observed, that of what was."""
+    parts = (document.availability, document.performance, document.quality)
+    if document.oee is not None or None in parts or document.coverage is None:
+        return percent(document.oee)
+    return f"{percent(math.prod(each or 0.0 for each in parts))} ({document.coverage:.1%} of the shift seen)"
 
 
 def percent(ratio: float | None) -> str:

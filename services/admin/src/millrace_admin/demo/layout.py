@@ -1,4 +1,4 @@
-"""What the demo runs: each process with its command, environment and folder. Pure, but for looking at the disk for programs."""
+"""What the demo runs: each process with its command, environment and folder. Pure, but for looks at the disk."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ..bootstrap import DATABASE_TOKEN
 
 GATEWAY_INSTANCE = "edge-1"
 
@@ -74,21 +76,6 @@ def choose_ports(api: int) -> Ports:
     return Ports(free[0], free[1], free[2], _first_free(api), *free[3:])
 
 
-def find_mosquitto() -> str:
-    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-    if found is None:
-        raise CannotRun(
-            "mosquitto is not on this machine; install it from your system's packages (for example: apt install mosquitto)"
-        )
-    return found
-
-
-def find_influxd(environ: Mapping[str, str]) -> str | None:
-    """MILLRACE_INFLUXD, PATH, or the cache that scripts/influxd fills; None where there is none."""
-    cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace" / "bin" / "influxd"
-    return environ.get("MILLRACE_INFLUXD") or shutil.which("influxd") or (str(cache) if cache.is_file() else None)
-
-
 def broker_program(mosquitto: str, places: Places) -> Program:
     secrets = places.secrets / "mosquitto"  # `millrace access` changes them while the broker runs
     return Program(
@@ -110,6 +97,12 @@ def database_program(influxd: str, places: Places, ports: Ports) -> Program:
     )  # fmt: skip
 
 
+def database_getter(places: Places) -> Program:
+    """`scripts/influxd` beside the running platform: it may take what the platform leaves of the machine."""
+    command = ("nice", "-n", "10", sys.executable, "-m", "millrace_admin.servers", "influxd")
+    return Program("get-influxd", (*command, "--repository", str(places.repository)))
+
+
 def service_programs(places: Places, ports: Ports, *, with_database: bool) -> list[Program]:
     """Our services in the order in which they start; without a database there are neither ingest nor roll-ups."""
     wanted = [
@@ -121,7 +114,7 @@ def service_programs(places: Places, ports: Ports, *, with_database: bool) -> li
         ("alerts", "millrace-alerts", "run", ports.api),
     ]
     return [
-        Program(name, (_script(command), verb), _environment(name, port, places, ports, with_database=with_database))
+        Program(name, (_script(command), verb), _environment(name, port, places, ports))
         for name, command, verb, port in wanted
         if with_database or name not in ("ingest", "rollup")
     ]
@@ -129,11 +122,11 @@ def service_programs(places: Places, ports: Ports, *, with_database: bool) -> li
 
 def history_program(places: Places, ports: Ports, days: float) -> Program:
     """A past for the boards and for the OEE of the shift in progress."""
-    environment = _environment("simulator", ports.simulator, places, ports, with_database=True)
+    environment = _environment("simulator", ports.simulator, places, ports)
     return Program("history", (_script("millrace-sim"), "history", "--days", str(days)), environment)
 
 
-def _environment(name: str, port: int, places: Places, ports: Ports, *, with_database: bool) -> dict[str, str]:
+def _environment(name: str, port: int, places: Places, ports: Ports) -> dict[str, str]:
     secrets = places.secrets / name
     environment = {
         "MILLRACE_CONFIG": str(places.config),
@@ -150,8 +143,8 @@ def _environment(name: str, port: int, places: Places, ports: Ports, *, with_dat
     }
     if name in ("ingest", "rollup", "oee", "alerts", "simulator"):
         environment["MILLRACE_INFLUX_URL"] = f"http://127.0.0.1:{ports.influxd}"
-        if with_database:
-            environment["MILLRACE_INFLUX_TOKEN_FILE"] = str(secrets / "influx_token")
+        if (token := secrets / DATABASE_TOKEN).exists():  # the database makes it at its first start
+            environment["MILLRACE_INFLUX_TOKEN_FILE"] = str(token)
     if name == "alerts":
         environment["MILLRACE_API_TOKENS_FILE"] = str(secrets / "api-tokens.json")
     return environment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -55,9 +57,22 @@ class Processes:
         seen = [path.read_bytes() for path in program.rereads]
         self.children[program.name] = Child(program, self._spawn(program), seen=seen)
 
-    def run_once(self, program: Program) -> None:
+    def run_once(self, program: Program) -> subprocess.Popen[bytes]:
         """Start a program that ends by itself; it is not started again."""
-        self._once.append(self._spawn(program))
+        self._logs.mkdir(parents=True, exist_ok=True)
+        process = self._spawn(program)
+        self._once.append(process)
+        return process
+
+    def begin_anew(self, program: Program) -> None:
+        """Start it, or if it runs let it end in good order, after which `watch` starts it with its new environment."""
+        child = self.children.get(program.name)
+        if child is None:
+            self.start(program)
+            return
+        child.program = program
+        child.process.terminate()
+        child.due_s = time.monotonic()
 
     def states(self) -> dict[str, str]:
         return {name: child.state for name, child in self.children.items()}
@@ -98,9 +113,7 @@ class Processes:
         """Stop all, last started first, each within a time limit. Returns the names of those that had to be killed."""
         killed = []
         for process in self._once:
-            if process.poll() is None:
-                process.kill()  # nothing of it is lost: a past can be sent again
-                process.wait()
+            end(process)  # nothing of it is lost: a past can be sent again, a database be got again
         for name, child in reversed(self.children.items()):
             if child.process.poll() is None:
                 child.process.send_signal(signal.SIGINT if name == "influxd" else signal.SIGTERM)
@@ -112,6 +125,12 @@ class Processes:
                     killed.append(name)
         self.children.clear()
         return killed
+
+    def kill_all(self) -> None:
+        """kill -9 of everything, for who does not want to wait."""
+        for process in (*self._once, *(child.process for child in self.children.values())):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
         # A session of its own keeps Ctrl-C to us: the children are stopped in order instead of all at once.
@@ -126,3 +145,14 @@ class Processes:
             )
         (self._logs / f"{program.name}.pid").write_text(f"{process.pid}\n")
         return process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a program that ends by itself before it does; kill it when it does not listen."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

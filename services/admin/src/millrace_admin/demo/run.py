@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import json
+import os
+import signal
 import socket
 import sys
 import threading
@@ -12,13 +14,14 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 from pydantic import SecretStr
 
 from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.plant import load_plant
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, stop_event
+from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
 from millrace_contract.runtime.settings import BrokerSettings
 
@@ -26,7 +29,10 @@ from ..bootstrap import bootstrap
 from ..broker_config import LocalBroker, localised
 from ..database_setup import set_up_database
 from ..secret_files import SecretFiles
+from ..servers.influxd import flaw_of
+from ..servers.places import find_influxd, find_mosquitto
 from ..settings import AdminSettings
+from .arrival import ORGANISATION, Arrival
 from .flow import Flow
 from .layout import (
     CannotRun,
@@ -35,18 +41,11 @@ from .layout import (
     broker_program,
     choose_ports,
     database_program,
-    find_influxd,
-    find_mosquitto,
-    history_program,
     service_programs,
 )
 from .processes import Processes
-from .screen import Screen
+from .screen import LivePicture
 
-NO_DATABASE = (
-    "There is no influxd on this machine, so nothing is stored in a database: ingest is not started and the gateway's outbox "
-    "holds every reading until there is one. `make demo` runs scripts/influxd, which says how to get it."
-)
 BROKER_LIMIT_S = 10.0
 WATCHED = (Kind.TELEMETRY, Kind.STATUS, Kind.COMMS, Kind.OEE, Kind.ALERT)
 
@@ -64,18 +63,20 @@ def run_demo(
     """Run until Ctrl-C (or for `seconds`). Returns the exit status. Raises CannotRun when something is missing."""
     plant = load_plant(config, {"MILLRACE_SIM_HOST": "127.0.0.1"})
     places = Places(state.resolve(), config.resolve(), repository.resolve())
-    mosquitto, influxd = find_mosquitto(), find_influxd(environ)
-    stop = stop_event()
+    mosquitto, influxd = find_mosquitto(environ), find_influxd(environ)
+    if mosquitto is None:
+        raise CannotRun("mosquitto is not on this machine; get it with scripts/mosquitto, or from your system's packages")
+    if influxd is not None and flaw_of(influxd):
+        influxd = None  # half copied, or for another machine: the picture says so, and looks at it again
     ports = choose_ports(port)
     processes = Processes(places.logs, environ)
-    is_first = not places.secrets.exists()
+    stop = _stop_event(processes)
+    arrival = Arrival(places, ports, processes, environ, days=days)
     try:
         start_everything(places, ports, processes, mosquitto=mosquitto, influxd=influxd)
-        if influxd is not None and is_first and days:
-            processes.run_once(history_program(places, ports, days))
-        notice = "" if influxd is not None else NO_DATABASE
+        arrival.begin(influxd)
         (places.state / "ports.json").write_text(json.dumps(dataclasses.asdict(ports)) + "\n")
-        _show(Topics(plant.root), places, ports, processes, stop, notice=notice, seconds=seconds)
+        _show(Topics(plant.root), places, ports, processes, arrival=arrival, stop=stop, seconds=seconds)
     finally:
         _say("stopping ...")
         killed = processes.stop()
@@ -84,8 +85,23 @@ def run_demo(
     return EXIT_NOT_WELL if killed else EXIT_WELL
 
 
+def _stop_event(processes: Processes) -> threading.Event:
+    """Set by Ctrl-C, SIGTERM, and when the terminal is closed. A second Ctrl-C waits for nobody, and leaves nobody behind."""
+    event = threading.Event()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if event.is_set() and number != signal.SIGHUP:
+            processes.kill_all()
+            os._exit(128 + number)
+        event.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    return event
+
+
 def start_everything(places: Places, ports: Ports, processes: Processes, *, mosquitto: str, influxd: str | None) -> None:
-    """Secrets, broker, database and our services, in this order. Raises CannotRun when a server does not come up."""
+    """Secrets, broker, database if there is one, and our services. Raises CannotRun when a server does not come up."""
     files = SecretFiles(places.secrets, give_away=False)
     _say("making passwords, certificates and access rules that are missing ...")
     bootstrap(files, places.config, "localhost", datetime.fromtimestamp(SystemClock().now_ms() / 1000, UTC))
@@ -95,7 +111,7 @@ def start_everything(places: Places, ports: Ports, processes: Processes, *, mosq
         places.data("influxdb").mkdir(parents=True, exist_ok=True)
         processes.start(database_program(influxd, places, ports))
         processes.run_to_end_of_patience("influxd", 1.0)
-        set_up_database(files, f"http://127.0.0.1:{ports.influxd}", "millrace", AdminSettings().retention)
+        set_up_database(files, f"http://127.0.0.1:{ports.influxd}", ORGANISATION, AdminSettings().retention)
     for program in service_programs(places, ports, with_database=influxd is not None):
         Path(program.environment["MILLRACE_DATA"]).mkdir(parents=True, exist_ok=True)
         processes.start(program)
@@ -125,7 +141,14 @@ def _start_broker(mosquitto: str, places: Places, ports: Ports, processes: Proce
 
 
 def _show(
-    topics: Topics, places: Places, ports: Ports, processes: Processes, stop: threading.Event, *, notice: str, seconds: float | None
+    topics: Topics,
+    places: Places,
+    ports: Ports,
+    processes: Processes,
+    *,
+    arrival: Arrival,
+    stop: threading.Event,
+    seconds: float | None,
 ) -> None:
     flow = Flow(topics)
     account = BrokerSettings(
@@ -144,24 +167,26 @@ def _show(
         "broker": f"127.0.0.1:{ports.broker}, with TLS {ports.broker_tls} (accounts: {places.secrets})",
         "logs": str(places.logs),
     }
-    if "influxd" in processes.children:
-        addresses["InfluxDB"] = f"http://127.0.0.1:{ports.influxd} (organisation millrace)"
+    addresses["InfluxDB"] = f"http://127.0.0.1:{ports.influxd} (organisation {ORGANISATION})"
     try:
-        _loop(flow, Screen(addresses, notice), processes, stop, seconds)
+        _loop(flow, LivePicture(addresses), processes, arrival=arrival, stop=stop, seconds=seconds)
     finally:
         session.stop()
 
 
-def _loop(flow: Flow, screen: Screen, processes: Processes, stop: threading.Event, seconds: float | None) -> None:
+def _loop(
+    flow: Flow, picture: LivePicture, processes: Processes, *, arrival: Arrival, stop: threading.Event, seconds: float | None
+) -> None:
     clock = SystemClock()
     started_s = last_s = clock.monotonic_s()
     last_count, rate = 0, 0.0
-    with screen.open():
+    with picture.open():
         while not stop.wait(1.0):
             processes.watch()
+            arrival.look()
             now_s = clock.monotonic_s()
             if now_s - last_s >= 2.0:
                 rate, last_count, last_s = (flow.messages - last_count) / (now_s - last_s), flow.messages, now_s
-            screen.show(flow, processes.states(), rate)
+            picture.show(flow, processes.states(), rate, stage=arrival.stage, database=arrival.line)
             if seconds is not None and now_s - started_s >= seconds:
                 return

@@ -13,54 +13,59 @@ from rich.text import Text
 
 from millrace_contract.language.words import CommsState
 
-from .flow import Flow, in_words, percent
+from .backlog import Stage
+from .flow import Flow, in_words, oee_in_words, percent
 
 LINE_EVERY_TURNS = 5
 
 
-class Screen:
+class LivePicture:
     """Shows the flow once a second."""
 
-    def __init__(self, addresses: dict[str, str], notice: str) -> None:
+    def __init__(self, addresses: dict[str, str]) -> None:
         self._addresses = addresses
-        self._notice = notice
         self._console = Console()
         self._live: Live | None = None
         self._turns = 0
+        self._stage: Stage | None = None
 
     @contextmanager
     def open(self) -> Iterator[None]:
         if not self._console.is_terminal:
-            for line in [self._notice, *(f"{what}: {where}" for what, where in self._addresses.items())]:
-                self._say(line)
+            for what, where in self._addresses.items():
+                self._say(f"{what}: {where}")
             yield
             return
         with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as self._live:
             yield
 
-    def show(self, flow: Flow, states: dict[str, str], messages_per_s: float) -> None:
+    def show(self, flow: Flow, states: dict[str, str], messages_per_s: float, *, stage: Stage, database: str) -> None:
+        """`database` says in words where the database is. Without a terminal a new stage is told at once."""
         if self._live is not None:
-            self._live.update(_rendered(flow, states, self._addresses, messages_per_s, self._notice), refresh=True)
-        elif self._turns % LINE_EVERY_TURNS == 0:
-            self._say(in_words(flow, messages_per_s))
+            self._live.update(
+                _rendered(flow, states, self._addresses, messages_per_s, stage=stage, database=database), refresh=True
+            )
+        elif stage is not self._stage or self._turns % LINE_EVERY_TURNS == 0:
+            self._say(in_words(flow, messages_per_s, database))
+        self._stage = stage
         self._turns += 1
 
     def _say(self, line: str) -> None:
-        if line:
-            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _rendered(flow: Flow, states: dict[str, str], addresses: dict[str, str], messages_per_s: float, notice: str) -> RenderableType:
-    """The whole picture: processes and figures, OEE, open alerts, addresses."""
+def _rendered(
+    flow: Flow, states: dict[str, str], addresses: dict[str, str], messages_per_s: float, *, stage: Stage, database: str
+) -> RenderableType:
+    """The whole picture: the database, processes and figures, OEE, open alerts, addresses."""
     with flow.lock:
         parts: list[RenderableType] = [
+            Panel(Text(database), border_style="green" if stage is Stage.STORED else "yellow"),
             _services(flow, states, messages_per_s),
             _oee(flow),
             _alerts(flow),
             _addresses(addresses),
         ]
-    if notice:
-        parts.insert(0, Panel(Text(notice), border_style="yellow"))
     parts.append(Text("Ctrl-C stops everything; the data stay for the next time.", style="dim"))
     return Group(*parts)
 
@@ -85,10 +90,9 @@ def _oee(flow: Flow) -> Table:
         table.add_column(column, justify="left" if column in ("line", "machine") else "right")
     for key, document in sorted(flow.oee.items()):
         line, _, device = key.partition("/")
-        ratios = (document.availability, document.performance, document.quality, document.oee)
-        table.add_row(
-            line, device or "(line)", *map(percent, ratios), f"{document.parts.total:,}", style="bold" if not device else ""
-        )
+        ratios = map(percent, (document.availability, document.performance, document.quality))
+        style = "bold" if not device else ""
+        table.add_row(line, device or "(line)", *ratios, oee_in_words(document), f"{document.parts.total:,}", style=style)
     return table
 
 

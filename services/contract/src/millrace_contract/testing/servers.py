@@ -150,7 +150,8 @@ class Mosquitto(Broker):
 
     @staticmethod
     def binary() -> str | None:
-        return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+        system = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+        return system or cached("mosquitto")
 
     def command(self) -> Sequence[str]:
         path = self.folder / "mosquitto.conf"
@@ -166,7 +167,8 @@ class Mosquitto(Broker):
         if setup.passwords:
             passwords = self.folder / "passwords"
             passwords.write_text("".join(f"{name}:{password}\n" for name, password in setup.passwords.items()))
-            subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True)
+            hashes = shutil.which("mosquitto_passwd") or cached("mosquitto_passwd") or "mosquitto_passwd"
+            subprocess.run([hashes, "-U", str(passwords)], check=True)
             lines += ["allow_anonymous false", f"password_file {passwords}"]
         elif "allow_anonymous" not in self.configuration:
             lines.append("allow_anonymous true")
