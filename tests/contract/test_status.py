@@ -78,11 +78,12 @@ def test_status_is_retained_said_at_once_and_withdrawn_by_the_will(
     reporter = StatusReporter(
         session,
         TOPICS,
-        Status(service="oee", instance="1", alive=True),
+        Status(service="oee", instance="1", alive=True, version="7.8.9"),
         lambda status: msgspec.structs.replace(status, figures=dict(figures)),
     )
     reporter.start()
-    assert _hear(heard, lambda status: status.figures == {"queued": 1.0}, 5).alive is True
+    said = _hear(heard, lambda status: status.figures == {"queued": 1.0}, 5)
+    assert (said.alive, said.version) == (True, "7.8.9")
     figures["queued"] = 2.0
     reporter.now()
     _hear(heard, lambda status: status.figures == {"queued": 2.0}, 2)

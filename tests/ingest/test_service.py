@@ -233,9 +233,10 @@ def test_the_status_shows_outboxes_roll_ups_and_what_was_lost_by_whom(ingest: An
     ):
         stranger.publish(topics.status(status.service, status.instance), encode(status), retain=True)
     assert "ledger: nothing was ever lost" in ingest.command("status")[1]
-    for count, cause in [(3, "outbox_full"), (4, "outbox_full"), (1, "outbox_age")]:
+    for count, cause in [(3, "outbox_full"), (4, "outbox_full"), (0, "store_set_aside"), (1, "outbox_age")]:
         loss = Ledger(
-            timestamp=now, service="gateway", instance="edge-1", count=count, cause=cause, stream="edge-1.a", seq=count,
+            timestamp=now, service="gateway", instance="edge-1", count=count, cause=cause, stream="edge-1.a", seq=count + 1,
+            at_least=not count,
             first="2026-01-02T03:04:05.000Z", last="2026-01-02T04:00:00.000Z",
         )  # fmt: skip
         stranger.publish(topics.ledger("gateway", "edge-1"), encode(loss))
@@ -247,13 +248,18 @@ def test_the_status_shows_outboxes_roll_ups_and_what_was_lost_by_whom(ingest: An
     assert "rollup 1 is 95 s behind (up to 200 are usual), 4 hours to make again" in out
     assert "  ! nothing is rolled up" in out
     span = "of 2026-01-02T03:04:05.000Z to 2026-01-02T04:00:00.000Z"
-    assert out.splitlines()[-2:] == [
+    assert out.splitlines()[-3:] == [
         f"  gateway edge-1: 7 messages, outbox_full, {span}",
         f"  gateway edge-1: 1 messages, outbox_age, {span}",
+        f"  gateway edge-1: nobody knows how many messages, store_set_aside, {span}",
     ]
     *services, ledger = [json.loads(line) for line in ingest.command("status", "--json")[1].splitlines()]
     assert [one["service"] for one in services] == ["ingest", "rollup", "gateway"]
-    assert [(one["count"], one["cause"]) for one in ledger["ledger"]] == [(7, "outbox_full"), (1, "outbox_age")]
+    assert [(one["count"], one["cause"]) for one in ledger["ledger"]] == [
+        (7, "outbox_full"),
+        (1, "outbox_age"),
+        (0, "store_set_aside"),
+    ]
 
 
 def test_dead_letters_are_replayed_after_the_plant_file_is_mended(

@@ -15,6 +15,7 @@ from millrace_contract.runtime.lifecycle import (
     EXIT_NOT_WELL,
     EXIT_WELL,
     add_common_arguments,
+    add_version,
     answer_mistakes,
 )
 from millrace_contract.runtime.settings import load_settings
@@ -48,6 +49,7 @@ def _answered(command: Callable[[argparse.Namespace], int], options: argparse.Na
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="millrace", description="Set up, check and look after a Millrace platform.")
+    add_version(parser, "millrace-admin")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     check = commands.add_parser("check", help="read the plant model and list every problem with file, line and key")
     check.set_defaults(command=_check)

@@ -13,7 +13,7 @@ import msgspec
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.language.messages import AlertEvent
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.runtime.lifecycle import add_common_arguments, answer_mistakes
+from millrace_contract.runtime.lifecycle import add_common_arguments, add_version, answer_mistakes
 from millrace_contract.runtime.recording import Recording
 from millrace_contract.runtime.serving import accept, serve
 from millrace_contract.runtime.settings import load_settings
@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="millrace-alerts", description=__doc__)
+    add_version(parser, "millrace-alerts")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="serve: evaluate the rules, answer the API and the page")
     add_common_arguments(run)

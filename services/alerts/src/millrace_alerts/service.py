@@ -3,6 +3,7 @@
 import socket
 import threading
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -98,7 +99,7 @@ class AlertsService:
         self._reporter = StatusReporter(
             self._session,
             self._topics,
-            Status(service=SERVICE, instance=settings.instance, alive=True),
+            Status(service=SERVICE, instance=settings.instance, alive=True, version=version("millrace-alerts")),
             self._collect,
             self._clock,
             heartbeats=self._heartbeats,

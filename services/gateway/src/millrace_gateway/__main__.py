@@ -14,7 +14,7 @@ from typing import Any
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.plant.document import nearest
-from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
+from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, add_version, answer_mistakes
 from millrace_contract.runtime.settings import load_settings
 from millrace_contract.runtime.tables import aligned
 
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="millrace-gateway", description="Reads Modbus devices; never writes to one.")
+    add_version(parser, "millrace-gateway")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="serve: read the devices that name this gateway, keep and send what they say")

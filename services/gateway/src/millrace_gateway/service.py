@@ -6,6 +6,7 @@ import asyncio
 import gc
 import math
 from collections import Counter
+from importlib.metadata import version
 
 import msgspec
 
@@ -80,7 +81,7 @@ class GatewayService:
         self._status = StatusReporter(
             self._uplink.session,
             self._uplink.topics,
-            Status(service=SERVICE, instance=settings.instance, alive=True),
+            Status(service=SERVICE, instance=settings.instance, alive=True, version=version("millrace-gateway")),
             self._collect,
             clock,
             heartbeats=self._heartbeats,

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from millrace_contract.runtime.lifecycle import add_common_arguments, answer_mistakes
+from millrace_contract.runtime.lifecycle import add_common_arguments, add_version, answer_mistakes
 from millrace_contract.runtime.serving import serve
 from millrace_contract.runtime.settings import load_settings
 
@@ -42,6 +42,7 @@ def roll_up(settings: RollupSettings, arguments: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="millrace-ingest", description="MQTT messages into InfluxDB, each once.")
+    add_version(parser, "millrace-ingest")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     running = commands.add_parser("run", help="serve until stopped")
     running.set_defaults(run=run)

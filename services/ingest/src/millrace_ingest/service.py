@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -71,7 +72,7 @@ class IngestService:
             batch_linger_s=settings.ingest_batch_linger_s,
             buffer_bytes=settings.ingest_buffer_mb * MB,
         )
-        base = Status(service=SERVICE, instance=settings.instance, alive=True, taking=False)
+        base = Status(service=SERVICE, instance=settings.instance, alive=True, version=version("millrace-ingest"), taking=False)
         self._status = StatusReporter(self._session, self._topics, base, self._collect, self._clock, heartbeats=self._heartbeats)
         self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
         self._watchdog = Watchdog(self._heartbeats)

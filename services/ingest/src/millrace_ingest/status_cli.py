@@ -28,12 +28,17 @@ SHOWN = ("ingest", "rollup", "gateway")
 CONNECT_S = 5.0
 FIRST_S = 2.0
 OTHERS_S = 0.3
-_LOST = 'SELECT sum("count"), min("first_ms"), max("last_ms") FROM "ledger" GROUP BY "service", "instance", "cause"'
+_LOST = (
+    'SELECT sum("count"), min("first_ms"), max("last_ms"), max("at_least") FROM "ledger" GROUP BY "service", "instance", "cause"'
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """All ledger entries of one cause from one service: how many messages, between which event times (ms; None: unknown)."""
+    """All ledger entries of one cause from one service: how many messages, between which event times (ms; None: unknown).
+
+    at_least: more are gone, and nobody can say how many.
+    """
 
     service: str
     instance: str
@@ -41,6 +46,7 @@ class Lost:
     count: int
     first_ms: int | None
     last_ms: int | None
+    at_least: bool = False
 
 
 def status(settings: IngestSettings, arguments: argparse.Namespace) -> int:
@@ -91,9 +97,11 @@ def _ledger(settings: IngestSettings) -> tuple[list[Lost], str | None]:
         return [], f"this token may not read bucket {PRODUCTION_BUCKET}; `millrace bootstrap-influxdb` mends that ({problem})"
     lost = []
     for one in found:
-        [[_, count, *times_ms]] = one.rows
+        [[_, count, *times_ms, at_least]] = one.rows
         first_ms, last_ms = (None if each is None else int(each) for each in times_ms)
-        lost.append(Lost(one.tags["service"], one.tags["instance"], one.tags["cause"], int(count), first_ms, last_ms))
+        lost.append(
+            Lost(one.tags["service"], one.tags["instance"], one.tags["cause"], int(count), first_ms, last_ms, bool(at_least))
+        )
     return sorted(lost, key=lambda one: -one.count), None
 
 
@@ -135,7 +143,13 @@ def _say_words(statuses: Sequence[Status], lost: Sequence[Lost], ledger_problem:
         return
     _say("ledger: what was ever lost" if lost else "ledger: nothing was ever lost")
     for entry in lost:
-        _say(f"  {entry.service} {entry.instance}: {entry.count:,} messages, {entry.cause}{_span(entry)}")
+        _say(f"  {entry.service} {entry.instance}: {_how_many(entry)}, {entry.cause}{_span(entry)}")
+
+
+def _how_many(entry: Lost) -> str:
+    if entry.at_least and not entry.count:
+        return "nobody knows how many messages"
+    return f"{'at least ' if entry.at_least else ''}{entry.count:,} messages"
 
 
 def _state(one: Status) -> str:

@@ -12,7 +12,7 @@ from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
 from millrace_contract.language.messages import OeeDocument, encode
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_WELL, add_common_arguments, answer_mistakes
+from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_WELL, add_common_arguments, add_version, answer_mistakes
 from millrace_contract.runtime.recording import Recording
 from millrace_contract.runtime.settings import load_settings
 from millrace_contract.store_forward.sqlite import Connection, Damaged
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="millrace-oee", description=__doc__)
+    add_version(parser, "millrace-oee")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="serve: telemetry in, OEE out")
     replay = commands.add_parser("replay", help="compute the windows of a recorded event file")

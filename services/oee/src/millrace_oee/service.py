@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib.metadata import version
 
 import msgspec
 
@@ -86,7 +87,7 @@ class OeeService:
             clock=clock,
             heartbeats=self._heartbeats,
         )
-        status = Status(service=SERVICE, instance=settings.instance, alive=True)
+        status = Status(service=SERVICE, instance=settings.instance, alive=True, version=version("millrace-oee"))
         self._reporter = StatusReporter(self._session, plan.topics, status, self._collect, clock, heartbeats=self._heartbeats)
         self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
 

@@ -15,7 +15,14 @@ from millrace_contract.language.times import parse_timestamp
 from millrace_contract.plant import load_plant
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
-from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, answer_mistakes
+from millrace_contract.runtime.lifecycle import (
+    EXIT_MISTAKE,
+    EXIT_NOT_WELL,
+    EXIT_WELL,
+    add_common_arguments,
+    add_version,
+    answer_mistakes,
+)
 from millrace_contract.runtime.logs import configure_logs
 from millrace_contract.runtime.serving import serve_on_loop
 from millrace_contract.runtime.settings import load_settings
@@ -39,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="millrace-sim", description=__doc__)
+    add_version(parser, "millrace-simulator")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="serve the simulated plant over Modbus TCP")

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from importlib.metadata import version as package_version
 from pathlib import Path
 from types import FrameType
 
@@ -32,6 +33,11 @@ def stop_event(when_set: Callable[[], object] = lambda: None) -> threading.Event
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     return event
+
+
+def add_version(parser: argparse.ArgumentParser, package: str) -> None:
+    """`--version`: that of the package which holds the command."""
+    parser.add_argument("--version", action="version", version=f"%(prog)s {package_version(package)}")
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from importlib.metadata import version as package_version
 
 import msgspec
 
@@ -48,7 +47,6 @@ class StatusReporter:
         self._base = msgspec.structs.replace(
             status,
             alive=True,
-            version=package_version("millrace-contract"),
             started=format_timestamp(self._clock.now_ms()),
         )
         self._collect = collect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from importlib.metadata import version
 
 import msgspec
 
@@ -51,7 +52,7 @@ class RollupService:
             Callbacks(connected=self._report),
             will=last_will(topics, SERVICE, settings.instance),
         )
-        base = Status(service=SERVICE, instance=settings.instance, alive=True)
+        base = Status(service=SERVICE, instance=settings.instance, alive=True, version=version("millrace-ingest"))
         self._status = StatusReporter(self._session, topics, base, self._collect, self._clock, heartbeats=self._heartbeats)
         self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
         self._watchdog = Watchdog(self._heartbeats)
