@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .looks import NONE_IS_GOOD, Look, Step
+from .looks import GREEN, NONE_IS_GOOD, RED, TEXT, YELLOW, ColorStep, Painted
 from .overview import services
 from .panels import AnyPanel, Board, Column, Place, bars, graph, stat, table
 from .queries import RECENT, Query, Source
 
-TAKES = {"1": Look("takes data", "green"), "0": Look("takes NO data", "red")}
-ENOUGH_HOURS = (Step(None, "red"), Step(8, "yellow"), Step(24, "green"))
+TAKES = {"1": Painted("takes data", GREEN), "0": Painted("takes NO data", RED)}
+ENOUGH_HOURS = (ColorStep(None, RED), ColorStep(8, YELLOW), ColorStep(24, GREEN))
 """An outbox should hold a weekend; what ends within a shift is an alarm."""
 INGEST, GATEWAY, ROLLUP = (f"\"service\" = '{name}'" for name in ("ingest", "gateway", "rollup"))
 
@@ -41,7 +41,7 @@ def _now() -> list[AnyPanel]:
             _newest('last("taking")', INGEST, '"instance"', "ingest $tag_instance"),
             about="Whether each ingest could write to the database last. While it cannot, the outboxes hold the readings.",
             values=TAKES,
-            steps=(Step(None, "red"), Step(1, "green")),
+            steps=(ColorStep(None, RED), ColorStep(1, GREEN)),
         ),
         stat(
             "Dead letters",
@@ -155,7 +155,7 @@ def _losses() -> list[AnyPanel]:
                 Column("service", "By", width=90),
                 Column("instance", "Instance", width=90),
                 Column("cause", "Cause", width=200),
-                Column("device", "Machine", looks={"_line": Look("(none)", "text")}, width=120),
+                Column("device", "Machine", looks={"_line": Painted("(none)", TEXT)}, width=120),
                 Column("count", "Messages", width=90),
                 Column("first_ms", "From", unit="dateTimeAsIso", width=190),
                 Column("last_ms", "To", unit="dateTimeAsIso"),

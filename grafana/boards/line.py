@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .looks import LOSSES, PARTS, PLAIN, RATIO_STEPS, STATES, Look
+from .looks import GREY, LEAVES, LOSSES, PARTS, PLAIN, RATIO_STEPS, STATES, Painted
 from .panels import AnyPanel, Board, Column, Place, Variable, bars, gauge, graph, stat, table, timeline
 from .queries import OF_LINE, THE_LINE, Query, Source, latest, states, stops
 
@@ -73,9 +73,9 @@ def stop_table(where: str, place: Place, *, may_be_empty: bool = True) -> AnyPan
         columns=[
             Column("Time", "Began", width=170),
             Column("device", "Machine", width=130),
-            Column("leaf_text", "Kind", looks={name.removeprefix("ms_"): look for name, look in LOSSES.items()}, width=140),
+            Column("leaf_text", "Kind", looks=LEAVES, width=140),
             Column("duration_ms", "Duration", unit="ms", width=110),
-            Column("reason_text", "Reason", looks={"": Look("not given", "#7b8087")}),
+            Column("reason_text", "Reason", looks={"": Painted("not given", GREY)}),
             Column("pending", ""),
         ],
         may_be_empty=may_be_empty,

@@ -1,74 +1,66 @@
-"""Colours and words that mean the same on every board."""
+"""The contract's words and colours as the boards take them, and the few that only boards need."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
+from millrace_contract.language.looks import ALERT_LOOKS, LEAF_LOOKS, MACHINE_LOOKS, PRIORITY_LOOKS, Look, Tone
 from millrace_contract.language.points import PACKML_CODES
+from millrace_contract.language.words import MachineState
+
+K = TypeVar("K", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Painted:
+    """A text in its colour. `shape` stands before it where a value is shown as the text."""
+
     text: str
     color: str
+    shape: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ColorStep:
     """From `value` on (None: from the beginning) this colour holds."""
 
     value: float | None
     color: str
 
 
-GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE = "green", "yellow", "orange", "red", "blue", "purple"
-GREY = "#7b8087"
-DARK = "#3a3f47"
+def _painted(looks: Mapping[K, Look]) -> dict[str, Painted]:
+    """Grafana's boards are dark unless somebody chooses otherwise, and have one colour for both."""
+    return {str(key): Painted(look.word, look.tone.on_dark, look.shape) for key, look in looks.items()}
 
-_STATE_COLORS = {
-    "execute": GREEN,
-    "setup": BLUE,
-    # Held is the machine's own trouble, suspended comes from outside: starved or blocked.
-    "held": ORANGE, "holding": ORANGE, "unholding": ORANGE,
-    "suspended": YELLOW, "suspending": YELLOW, "unsuspending": YELLOW,
-    "aborted": RED, "aborting": RED, "clearing": RED,
-    # Not knowing must not look like standing still.
-    "unknown": PURPLE,
-}  # fmt: skip
 
-STATES = {str(code): Look(name, _STATE_COLORS.get(name, GREY)) for name, code in PACKML_CODES.items()}
+GREEN, YELLOW, ORANGE, RED = Tone.RUN.on_dark, Tone.WAIT.on_dark, Tone.HIGH.on_dark, Tone.STOP.on_dark
+GREY = Tone.IDLE.on_dark
+TEXT = "text"
+"""Grafana's own name for the colour of its text."""
+
+STATES = _painted({str(code): MACHINE_LOOKS[state] for state, code in PACKML_CODES.items()})
 """Machine states by their number in the database."""
+RUNNING = STATES[str(PACKML_CODES[MachineState.EXECUTE])]
 
-RATIO_STEPS = (Step(None, RED), Step(0.6, YELLOW), Step(0.85, GREEN))
+RATIO_STEPS = (ColorStep(None, RED), ColorStep(0.6, YELLOW), ColorStep(0.85, GREEN))
 """OEE and its factors: 85 % is the usual mark of a well-run line, below 60 % something is wrong."""
 
-NONE_IS_GOOD = (Step(None, GREEN), Step(1, RED))
-PLAIN = (Step(None, "text"),)
+NONE_IS_GOOD = (ColorStep(None, GREEN), ColorStep(1, RED))
+PLAIN = (ColorStep(None, TEXT),)
 
-LOSSES = {
-    "ms_run": Look("running", GREEN),
-    "ms_minor_stop": Look("minor stops", YELLOW),
-    "ms_unplanned_stop": Look("unplanned stops", RED),
-    "ms_planned_stop": Look("planned stops", BLUE),
-    "ms_setup": Look("setup", "light-blue"),
-    "ms_break": Look("breaks", GREY),
-    "ms_unscheduled": Look("not ordered", GREY),
-    "ms_unknown": Look("unknown", PURPLE),
-}
-"""Leaves of the time model (oee.md A2) as people call them. Time outside every shift is no part of a shift's figures."""
+LEAVES = _painted(LEAF_LOOKS)
+"""Leaves of the time model, as stops have them."""
 
-PARTS = {"parts_good": Look("good", GREEN), "parts_scrap": Look("scrap", ORANGE), "parts_total": Look("all", "text")}
+LOSSES = {f"ms_{leaf}": painted for leaf, painted in LEAVES.items() if leaf != "not_scheduled"}
+"""The leaves' fields. Time outside every shift is no part of a shift's figures."""
 
-PRIORITIES = {
-    "critical": Look("critical", RED),
-    "high": Look("high", ORANGE),
-    "medium": Look("medium", YELLOW),
-    "low": Look("low", BLUE),
+PARTS = {
+    "parts_good": Painted("good", GREEN),
+    "parts_scrap": Painted("scrap", ORANGE),
+    "parts_total": Painted("all", TEXT),
 }
 
-ALERT_STATES = {
-    "UNACK": Look("active, not acknowledged", RED),
-    "ACKED": Look("active, acknowledged", YELLOW),
-    "RTNUN": Look("over, not acknowledged", BLUE),
-    "LATCH_UNACK": Look("over, latched", BLUE),
-}
+PRIORITIES = _painted(PRIORITY_LOOKS)
+ALERT_STATES = _painted(ALERT_LOOKS)

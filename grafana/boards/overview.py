@@ -5,11 +5,11 @@ from __future__ import annotations
 from millrace_contract.language.points import PACKML_CODES
 from millrace_contract.language.words import MachineState
 
-from .looks import ALERT_STATES, NONE_IS_GOOD, PRIORITIES, STATES, Look, Step
+from .looks import ALERT_STATES, GREEN, GREY, NONE_IS_GOOD, PRIORITIES, RED, RUNNING, STATES, TEXT, ColorStep, Painted
 from .panels import AnyPanel, Board, Column, Place, graph, stat, table, timeline
 from .queries import LAST_DAY, THE_LINE, Query, Source, alert_counts, latest, newest_state, open_alerts, states
 
-ALIVE = {"1": Look("up", "green"), "0": Look("down", "red")}
+ALIVE = {"1": Painted("up", GREEN), "0": Painted("down", RED)}
 
 
 def board() -> Board:
@@ -35,10 +35,10 @@ def _top() -> list[AnyPanel]:
         stat(
             "Machines",
             Place(10, 0, 5, 7),
-            _machines("running", "="),
+            _machines(RUNNING.text, "="),
             _machines("not running", "!="),
             about="How many machines run, and how many are in any other state.",
-            looks={"1": Look("running", "green"), "2": Look("not running", "#7b8087")},
+            looks={"1": RUNNING, "2": Painted("not running", GREY)},
             no_value="0",
         ),
         stat(
@@ -65,7 +65,7 @@ def services(place: Place) -> AnyPanel:
             "$tag_service $tag_instance",
         ),
         about="Green: the service is connected to the broker. Red: the broker has announced its end.",
-        steps=(Step(None, "red"), Step(1, "green")),
+        steps=(ColorStep(None, RED), ColorStep(1, GREEN)),
         only_names=True,
         sideways=False,
     )
@@ -99,8 +99,8 @@ def _bottom() -> list[AnyPanel]:
             columns=[
                 Column("Time", "Last change", width=170),
                 Column("priority", "Priority", looks=PRIORITIES, width=90),
-                Column("line", "Line", looks={"_line": Look("(platform)", "text")}, width=110),
-                Column("device", "Machine", looks={"_line": Look("(line)", "text")}, width=140),
+                Column("line", "Line", looks={"_line": Painted("(platform)", TEXT)}, width=110),
+                Column("device", "Machine", looks={"_line": Painted("(line)", TEXT)}, width=140),
                 Column("rule", "Rule"),
                 Column("state", "State", looks=ALERT_STATES),
                 Column("active", ""),

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from .looks import RATIO_STEPS, Look, Step
+from .looks import RATIO_STEPS, ColorStep, Painted
 from .queries import Query, Source
 
 with warnings.catch_warnings():
@@ -46,7 +46,7 @@ P = TypeVar(
     sdk_timeline.Panel,
     sdk_table.Panel,
 )
-Looks = Mapping[str, Look]
+Looks = Mapping[str, Painted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def stat(
     about: str,
     unit: str = "none",
     decimals: int | None = None,
-    steps: Sequence[Step] = RATIO_STEPS,
+    steps: Sequence[ColorStep] = RATIO_STEPS,
     looks: Looks | None = None,
     values: Looks | None = None,
     filled: bool = True,
@@ -168,7 +168,7 @@ def bars(
     unit: str,
     decimals: int | None = None,
     maximum: float | None = None,
-    steps: Sequence[Step] = RATIO_STEPS,
+    steps: Sequence[ColorStep] = RATIO_STEPS,
     looks: Looks | None = None,
     may_be_empty: bool = False,
 ) -> sdk_bargauge.Panel:
@@ -224,7 +224,7 @@ def graph(
     stacked: bool = False,
     minimum: float | None = None,
     maximum: float | None = None,
-    steps: Sequence[Step] | None = None,
+    steps: Sequence[ColorStep] | None = None,
     interval: str = "",
     rename: tuple[str, str] | None = None,
     legend: bool = True,
@@ -351,7 +351,7 @@ def _colored(panel: P, looks: Looks | None) -> P:
     return panel
 
 
-def _thresholds(steps: Sequence[Step]) -> sdk.ThresholdsConfig:
+def _thresholds(steps: Sequence[ColorStep]) -> sdk.ThresholdsConfig:
     marks = [dashboard.Threshold(value=step.value, color=step.color) for step in steps]
     return sdk.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(marks)
 
@@ -362,7 +362,7 @@ def _by_threshold() -> sdk.FieldColor:
 
 def _mapping(looks: Looks) -> dashboard.ValueMap:
     results = {
-        value: dashboard.ValueMappingResult(text=look.text, color=look.color, index=index)
+        value: dashboard.ValueMappingResult(text=f"{look.shape} {look.text}".lstrip(), color=look.color, index=index)
         for index, (value, look) in enumerate(looks.items())
     }
     return dashboard.ValueMap(options=results)

@@ -71,7 +71,7 @@ class TestAccess:
         page = shared.get("/", token=None)
         assert page.status_code == 200
         assert "Content-Security-Policy" in page.headers
-        for name in ("page.js", "page.css", "icon.svg"):
+        for name in ("page.js", "page.css", "words.js", "words.css", "icon.svg"):
             assert shared.get(f"/{name}", token=None).status_code == 200
         problem(shared.get("/v1/alerts", token=None), 401, "unauthorized")
 

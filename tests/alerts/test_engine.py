@@ -77,5 +77,5 @@ def test_page_draws_alerts_and_machines_in_a_browser(running: Running) -> None:
         ],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    for text in ("Too hot", "in alarm", "90 °C, limit 85 °C", "Acknowledge", "Machining", "execute"):
+    for text in ("Too hot", "active, not acknowledged", "90 °C, limit 85 °C", "Acknowledge", "Machining", "running"):
         assert text in found.stdout

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from millrace_contract.language.looks import ALERT_LOOKS, PRIORITY_LOOKS, Look, Tone
 from millrace_contract.language.words import CommsState
 
 from .backlog import Stage
@@ -80,7 +81,8 @@ def _services(flow: Flow, states: dict[str, str], messages_per_s: float) -> Tabl
         status = flow.statuses.get(name)
         figures = ", ".join(f"{key} {value:,.6g}" for key, value in (status.figures.items() if status else ()) if value)
         problems = "; ".join(status.problems) if status else ""
-        table.add_row(name, Text(state, style="green" if state == "running" else "red"), Text(problems or figures))
+        tone = Tone.RUN if state == "running" else Tone.STOP
+        table.add_row(name, Text(state, style=tone.on_dark), Text(problems or figures))
     return table
 
 
@@ -101,10 +103,15 @@ def _alerts(flow: Flow) -> Table:
     for column in ("priority", "where", "what", "state", "since"):
         table.add_column(column)
     for state in sorted(flow.alerts.values(), key=lambda each: each.activated_at or "")[-8:]:
-        table.add_row(
-            state.priority, state.device_id or state.line or "platform", state.title, state.state, state.activated_at or ""
-        )
+        where = state.device_id or state.line or "platform"
+        priority, shown = PRIORITY_LOOKS[state.priority], ALERT_LOOKS[state.state]
+        table.add_row(_text(priority), where, state.title, _text(shown), state.activated_at or "")
     return table
+
+
+def _text(look: Look) -> Text:
+    """A word in its shape and colour, as on the page and the boards; most terminals are dark."""
+    return Text(f"{look.shape} {look.word}", style=look.tone.on_dark)
 
 
 def _addresses(addresses: dict[str, str]) -> Table:

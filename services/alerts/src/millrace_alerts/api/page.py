@@ -15,6 +15,7 @@ from millrace_contract.language.times import format_timestamp
 from .access import Credentials, authenticate
 from .context import Ctx
 from .overview import FRESH_S, Overview
+from .page_words import words_script, words_style
 
 router = APIRouter(include_in_schema=False)
 
@@ -28,7 +29,10 @@ _FILES = {
     "page.css": ("page.css", "text/css; charset=utf-8"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
 }
+_MADE = {"words.js": (words_script, "text/javascript; charset=utf-8"), "words.css": (words_style, "text/css; charset=utf-8")}
 _CONTENTS = {name: (files("millrace_alerts") / "web" / file).read_bytes() for name, (file, _) in _FILES.items()}
+_CONTENTS |= {name: make().encode() for name, (make, _) in _MADE.items()}
+_TYPES = {name: kind for name, (_, kind) in (*_FILES.items(), *_MADE.items())}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -38,7 +42,7 @@ _HEADERS = {
 
 
 def _file(name: str) -> Response:
-    return Response(_CONTENTS[name], headers={**_HEADERS, "Content-Type": _FILES[name][1]})
+    return Response(_CONTENTS[name], headers={**_HEADERS, "Content-Type": _TYPES[name]})
 
 
 @router.get("/")
@@ -54,6 +58,16 @@ def script() -> Response:
 @router.get("/page.css")
 def style() -> Response:
     return _file("page.css")
+
+
+@router.get("/words.js")
+def words() -> Response:
+    return _file("words.js")
+
+
+@router.get("/words.css")
+def looks() -> Response:
+    return _file("words.css")
 
 
 @router.get("/icon.svg")

@@ -1,6 +1,9 @@
 // The operator page: open alerts, machine states and OEE, live. It shows what the stream says and says plainly when
 // there is no stream. Reading needs no token where the plant allows that; acting on an alert does.
 
+// Words, shapes and colours of states are the contract's, as the boards have them.
+import { EVALUABLE, HIDDEN, LOOKS, RESPONSES, UNACKNOWLEDGED } from "./words.js";
+
 const SILENT_MS = 12_000;   // The stream has a pulse every 5 s.
 const RETRY_MS = 2_000;
 
@@ -93,16 +96,6 @@ function showConnection() {
 
 // ---- alerts
 
-const STATES = {
-  UNACK: "in alarm", ACKED: "in alarm, acknowledged", RTNUN: "gone, not acknowledged",
-  LATCH_UNACK: "gone, held until reset", LATCH_ACK: "gone, held until reset, acknowledged",
-  SHLVD: "shelved", DSUPR: "hidden by a rule", OOSRV: "out of service",
-};
-const RESPONSES = {
-  UNACK: ["ack", "Acknowledge"], RTNUN: ["ack", "Acknowledge"], LATCH_UNACK: ["ack", "Acknowledge"],
-  LATCH_ACK: ["reset", "Reset"], SHLVD: ["unshelve", "Show again"],
-};
-
 function showAlerts() {
   const { shown, hidden, total } = parts.alerts;
   byId("alerts").replaceChildren(...(shown.length ? shown.map(alertItem) : [noAlerts()]));
@@ -112,7 +105,7 @@ function showAlerts() {
   box.hidden = hidden.length === 0;
   box.querySelector("summary").textContent = `Shelved or suppressed: ${hidden.length}`;
   box.querySelector("ol").replaceChildren(...hidden.map(alertItem));
-  const unacked = shown.filter((alert) => ["UNACK", "RTNUN", "LATCH_UNACK"].includes(alert.state)).length;
+  const unacked = shown.filter((alert) => UNACKNOWLEDGED.includes(alert.state)).length;
   byId("summary").textContent = total === 0 ? "No open alerts" : `${total} open, ${unacked} to acknowledge`;
   document.title = unacked ? `(${unacked}) Millrace` : "Millrace";
 }
@@ -126,17 +119,18 @@ function noAlerts() {
 
 function alertItem(alert) {
   const item = byId("alert-template").content.firstElementChild.cloneNode(true);
-  item.classList.add(`p-${alert.priority}`);
-  item.classList.toggle("unacked", ["UNACK", "RTNUN", "LATCH_UNACK"].includes(alert.state));
+  item.classList.add(`look-priority-${alert.priority}`);
+  item.classList.toggle("unacked", UNACKNOWLEDGED.includes(alert.state));
   const set = (name, text) => { item.querySelector(`.${name}`).textContent = text; };
-  set("priority", alert.priority);
-  set("state", STATES[alert.state] ?? alert.state);
+  item.querySelector(".priority").append(...shapeAndWord(LOOKS.priority[alert.priority]));
+  item.querySelector(".state").classList.add(`look-alert-${alert.state}`);
+  item.querySelector(".state").append(...shapeAndWord(LOOKS.alert[alert.state]));
   const since = item.querySelector(".since");
   since.dataset.since = alert.activated_at ?? alert.timestamp;
   set("title", alert.title);
   set("about", [`${alert.device_id} · ${lineTitle(alert)}`, measured(alert), evaluation(alert)].filter(Boolean).join(" · "));
   set("action", hiddenText(alert) || alert.action || "");
-  if (alert.state === "ACKED" || alert.state === "LATCH_ACK") set("action", `Acknowledged by ${alert.acked_by}, ${clockTime(new Date(alert.acked_at))}`);
+  if (alert.acked_by && !UNACKNOWLEDGED.includes(alert.state) && !HIDDEN.includes(alert.state)) set("action", `Acknowledged by ${alert.acked_by}, ${clockTime(new Date(alert.acked_at))}`);
   const button = item.querySelector(".respond");
   const response = RESPONSES[alert.state];
   button.hidden = !response;
@@ -154,13 +148,12 @@ function measured(alert) {
 }
 
 function evaluation(alert) {
-  const words = { stale: "no fresh data", bad: "bad readings", never_seen: "no data yet", not_a_number: "reading is no number" };
-  return words[alert.evaluation] ?? "";
+  return EVALUABLE.includes(alert.evaluation) ? "" : LOOKS.evaluation[alert.evaluation].word;
 }
 
 function hiddenText(alert) {
-  if (alert.state === "SHLVD") return `${alert.reason} - until ${clockTime(new Date(alert.shelved_until))}`;
-  return ["DSUPR", "OOSRV"].includes(alert.state) ? alert.reason : "";
+  if (!HIDDEN.includes(alert.state)) return "";
+  return alert.state === "SHLVD" ? `${alert.reason} - until ${clockTime(new Date(alert.shelved_until))}` : alert.reason;
 }
 
 // Units are stored as UCUM spells them; people read them as on the machine.
@@ -171,11 +164,6 @@ const lineTitle = (alert) => parts[`line/${alert.line}`]?.title ?? alert.line;
 const number = (value) => (typeof value === "number" ? Number(value.toPrecision(4)).toString() : value);
 
 // ---- machines
-
-const LOOKS = {
-  execute: "run", completing: "run", starting: "run", setup: "wait", held: "stop", aborted: "stop", stopped: "stop",
-  aborting: "stop", stopping: "stop", clearing: "stop", suspended: "wait", holding: "stop", idle: "idle", complete: "idle",
-};
 
 function showLines() {
   const names = Object.keys(parts).filter((name) => name.startsWith("line/"));
@@ -198,22 +186,31 @@ function lineCard(line) {
 }
 
 function machineTile(machine) {
-  const [word, look] = machineWord(machine);
+  const [set, word, more = ""] = machineWord(machine);
   const tile = document.createElement("li");
-  tile.className = `machine m-${look}`;
+  tile.className = `machine look-${set}-${word}`;
+  tile.classList.toggle("in-doubt", set === "reading" || (set === "comms" && machine.has_state));
   tile.title = machine.reason ?? "";
   const what = element("p", "what");
-  what.append(element("span", "word", word), element("span", "quiet", machine.oee === null ? "" : percent(machine.oee)));
+  const shown = element("span", "word");
+  shown.append(...shapeAndWord(LOOKS[set][word], more));
+  what.append(shown, element("span", "quiet", machine.oee === null ? "" : percent(machine.oee)));
   tile.append(element("p", "name", machine.id), what, element("p", "title", machine.title));
   return tile;
 }
 
 function machineWord(machine) {
-  if (machine.comms === "offline") return ["offline", "unknown"];
-  if (!machine.has_state) return machine.comms === "unknown" ? ["not heard yet", "unknown"] : [machine.comms, machine.comms === "online" ? "idle" : "wait"];
-  if (machine.state === null) return ["not heard yet", "unknown"];
-  if (machine.stale) return [`${machine.state}?`, "unknown"];
-  return [machine.state, LOOKS[machine.state] ?? "idle"];
+  if (machine.comms === "offline" || !machine.has_state) return ["comms", machine.comms];
+  if (machine.state === null) return ["reading", "never_read"];
+  if (machine.stale) return ["reading", "stale", ` (${LOOKS.machine[machine.state].word})`];
+  return ["machine", machine.state];
+}
+
+// The shape is for eyes only: a screen reader has the word.
+function shapeAndWord(look, more = "") {
+  const shape = element("span", "shape", look.shape);
+  shape.setAttribute("aria-hidden", "true");
+  return [shape, document.createTextNode(look.word + more)];
 }
 
 function element(name, className, text = "") {
