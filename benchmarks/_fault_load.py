@@ -27,8 +27,8 @@ from millrace_contract.runtime.settings import DatabaseSettings
 from millrace_contract.runtime.status import Platform
 from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.numbering import Draft
-from millrace_contract.store_forward.outbox_figures import SenderStats
-from millrace_contract.store_forward.sender import OutboxSender
+from millrace_contract.store_forward.outbox_figures import OutboxFigures
+from millrace_contract.store_forward.outbox_thread import OutboxThread
 from millrace_contract.testing import Broker
 
 DEVICES = 100
@@ -60,7 +60,7 @@ class Sender:
             ),
             filters=[TOPICS.stored(GATEWAY), *TOPICS.filters(Kind.STATUS)] if confirm == "stored" else [],
         )
-        self._outbox = OutboxSender(
+        self._outbox = OutboxThread(
             folder / "outbox.sqlite",
             GATEWAY,
             self._session.publish,
@@ -76,7 +76,7 @@ class Sender:
     def total(self) -> int:
         return sum(self.sent)
 
-    def stats(self) -> SenderStats:
+    def stats(self) -> OutboxFigures:
         return self._outbox.stats()
 
     def is_drained(self) -> bool:

@@ -80,7 +80,7 @@ class Running:
 
     def receive(self, topic: str, payload: bytes) -> None:
         assert self.service is not None
-        self.service._inbox.put(Received(topic, payload, retained=False, qos=1, mid=1, generation=0))
+        self.service._intake.put(Received(topic, payload, retained=False, qos=1, mid=1, generation=0))
 
     def measure(self, device: str = "CNC-01", line: str = "line1", **readings: float | str) -> None:
         """A reading of now, a second after the one before."""
@@ -99,6 +99,11 @@ class Running:
         self.measure(device, temperature=90.0)
         self.wait_state(f"hot.{device}", "UNACK")
         return str(self.get(f"/v1/alerts/hot.{device}").headers["ETag"])
+
+    def is_ready(self, need: str, *, after_s: float) -> bool:
+        """What readiness says of one need, when some seconds have passed."""
+        self.clock.advance(after_s)
+        return bool(self.get("/health/ready", token=None).json()["needs"][need])
 
     def open_ids(self) -> list[str]:
         states = sorted(ANNUNCIATED)

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from millrace_contract.store_forward.forwarder import Forwarder, Now
+from millrace_contract.runtime.clock import Now
+from millrace_contract.store_forward.forwarder import Forwarder
 from millrace_contract.store_forward.numbering import Row
 from millrace_contract.store_forward.outbox import Outbox
 from millrace_contract.store_forward.outbox_file import OutboxFile
@@ -76,8 +77,14 @@ class Plant:
     def store(self, *seqs: int) -> None:
         """ingest confirms these, and the rows go."""
         self.forwarder.confirmed(self.outbox.stream, merge_ranges((seq, seq) for seq in seqs), self.now)
+        self.delete_safe()
+
+    def delete_safe(self) -> None:
+        """What the thread of an outbox does with its next commit."""
+        ids = self.forwarder.safe_ids(10**6)
         with transaction(self.outbox.connection):
-            self.forwarder.settle()
+            count = self.outbox.delete(ids)
+        self.forwarder.deleted(ids, count)
 
     def sent(self) -> list[int]:
         return [seq for _, seq, _ in self.wire]

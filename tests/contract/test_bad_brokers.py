@@ -10,8 +10,8 @@ import pytest
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.store_forward import forwarder
 from millrace_contract.store_forward.losses import ledger_encoder
+from millrace_contract.store_forward.outbox_thread import OutboxThread
 from millrace_contract.store_forward.ranges import merge_ranges
-from millrace_contract.store_forward.sender import OutboxSender
 from millrace_contract.testing import Mosquitto, wait_until
 from millrace_contract.testing.outboxes import LEDGER, SENDER, telemetry
 from millrace_contract.testing.uplinks import CountingIngest, Uplink
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.broker
 
 
 class Line:
-    """A sender, a broker and an ingest that counts."""
+    """An outbox, a broker and an ingest that counts."""
 
     def __init__(self, broker: Mosquitto, folder: Path) -> None:
         self.broker = broker
         self.ingest = CountingIngest(broker.settings())
         self.uplink = Uplink(broker.settings(), keepalive_s=2)
-        self.sender = self.uplink.sender = OutboxSender(
+        self.outbox = self.uplink.outbox = OutboxThread(
             folder / "outbox.db",
             SENDER,
             self.uplink.session.publish,
@@ -37,29 +37,29 @@ class Line:
         self.appended = 0
 
     def start(self) -> None:
-        self.sender.start()
+        self.outbox.start()
         self.ingest.start()
         self.uplink.session.start()
         assert self.uplink.session.wait_connected(10)
 
     def stop(self) -> None:
-        self.sender.stop()
+        self.outbox.stop()
         self.uplink.session.stop()
         self.ingest.stop()
 
     def append(self, count: int) -> None:
-        self.sender.append([telemetry(f"D{n % 5}", SystemClock().now_ms()) for n in range(count)])
+        self.outbox.append([telemetry(f"D{n % 5}", SystemClock().now_ms()) for n in range(count)])
         self.appended += count
 
     def wait_published(self) -> None:
-        wait_until(lambda: self.sender.stats().published >= self.appended, "all on their way")
+        wait_until(lambda: self.outbox.stats().published >= self.appended, "all on their way")
 
     def wait_stored(self) -> None:
         """Every message reached the ingest, and none is held any more; nothing was told as lost."""
-        wait_until(lambda: self.sender.stats().committed == self.appended and self.sender.stats().depth == 0, "an empty outbox", 40)
+        wait_until(lambda: self.outbox.stats().committed == self.appended and self.outbox.stats().depth == 0, "an empty outbox", 40)
         [seqs] = self.ingest.seen.values()
         assert merge_ranges((seq, seq) for seq in seqs) == [(1, self.appended)]
-        assert self.sender.stats().dropped == 0
+        assert self.outbox.stats().dropped == 0
 
 
 @pytest.fixture
@@ -85,10 +85,10 @@ def test_a_broker_that_drops_what_comes_while_ingest_is_away(line: Line) -> None
     line.append(300)
     line.wait_published()
     line.ingest = CountingIngest(line.broker.settings())
-    line.ingest.seen = {line.sender.stats().stream: list(range(1, 11))}
+    line.ingest.seen = {line.outbox.stats().stream: list(range(1, 11))}
     line.ingest.start()
     line.wait_stored()
-    assert line.sender.stats().resent >= 250  # The broker had room for 20 of the 300.
+    assert line.outbox.stats().resent >= 250  # The broker had room for 20 of the 300.
 
 
 def test_a_broker_that_drops_while_ingest_is_slow(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_a_broker_that_drops_while_ingest_is_slow(line: Line, monkeypatch: pytes
 
     def is_caught_up() -> bool:
         line.append(1)  # What is confirmed later shows what was dropped.
-        return line.sender.stats().resent >= 200 and line.sender.stats().depth <= 20
+        return line.outbox.stats().resent >= 200 and line.outbox.stats().depth <= 20
 
     wait_until(is_caught_up, "what was dropped, sent again", 40)
     line.wait_stored()
@@ -118,7 +118,7 @@ def test_a_broker_that_hangs(line: Line) -> None:
         line.append(200)
         wait_until(lambda: not line.uplink.session.is_connected, "the session to notice")
         line.append(200)
-        wait_until(lambda: line.sender.stats().committed == line.appended, "all committed meanwhile")
+        wait_until(lambda: line.outbox.stats().committed == line.appended, "all committed meanwhile")
     finally:
         line.broker.resume()
     line.wait_stored()

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from millrace_contract.store_forward.forwarder import Forwarder
+from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.sqlite import transaction
+from millrace_contract.testing.outboxes import long_after_start
 
 from .forwarder_plant import LIVE_LIMIT, Plant
 
@@ -43,8 +45,7 @@ def test_nothing_is_published_while_disconnected(plant: Plant) -> None:
 def test_row_stays_when_only_the_broker_has_it(online: Plant) -> None:
     online.append()
     online.acknowledge(1)
-    with transaction(online.outbox.connection):
-        online.forwarder.settle()
+    online.delete_safe()
     assert online.outbox.depth == 1
 
 
@@ -220,8 +221,7 @@ def test_broker_mode_is_content_with_the_acknowledgement(tmp_path: Path) -> None
     assert plant.pump() == [1, 2, 3]
     plant.acknowledge(1, 2)
     assert plant.pump() == [4, 5]
-    with transaction(plant.outbox.connection):
-        plant.forwarder.settle()
+    plant.delete_safe()
     assert [row.seq for row in plant.outbox.peek(0, 10)] == [3, 4, 5]
     plant.file.close()
 
@@ -330,7 +330,7 @@ def test_attempt_whose_messages_were_dropped_meanwhile_blocks_its_topic_no_longe
     retrying.pass_time(100)
     retrying.append(2)
     with transaction(retrying.outbox.connection):
-        retrying.outbox.prune(max_bytes=10**9, max_age_ms=50_000, now_ms=retrying.now.epoch_ms)
+        retrying.outbox.prune(Limits(max_age_ms=50_000), long_after_start(retrying.outbox, retrying.now.epoch_ms))
     retrying.forwarder.look_again()
     retrying.forwarder.connected()
     assert retrying.pump() == [14, 15, 16]
@@ -349,7 +349,7 @@ def test_refused_message_that_was_dropped_is_forgotten(online: Plant) -> None:
     online.append()
     online.acknowledge(1, ok=False)
     with transaction(online.outbox.connection):
-        online.outbox.prune(max_bytes=10**9, max_age_ms=0, now_ms=online.now.epoch_ms + 1)
+        online.outbox.prune(Limits(max_age_ms=0), long_after_start(online.outbox, online.now.epoch_ms + 1))
     online.forwarder.look_again()
     online.pass_time(5)
     assert online.pump() == [2]
@@ -360,12 +360,12 @@ def test_ledger_entry_is_forwarded_and_not_changed_after_that(online: Plant) -> 
     online.append(3)
     for _ in range(2):
         with transaction(online.outbox.connection):
-            online.outbox.prune(max_bytes=10**9, max_age_ms=0, now_ms=online.now.epoch_ms + 2)
+            online.outbox.prune(Limits(max_age_ms=0), long_after_start(online.outbox, online.now.epoch_ms + 2))
         online.forwarder.look_again()
         online.pump()
     assert [json.loads(p)["lost_seqs"] for _, seq, p in online.wire if seq > 3] == [[[1, 2]]]
     with transaction(online.outbox.connection):
-        online.outbox.prune(max_bytes=10**9, max_age_ms=0, now_ms=online.now.epoch_ms + 9)
+        online.outbox.prune(Limits(max_age_ms=0), long_after_start(online.outbox, online.now.epoch_ms + 9))
     online.forwarder.look_again()
     online.pump()
     assert [json.loads(p)["lost_seqs"] for _, seq, p in online.wire if seq > 3] == [[[1, 2]], [[3, 3]]]

@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from millrace_contract.store_forward.forwarder import Now
+from millrace_contract.runtime.clock import Now
+from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.losses import Loss
 from millrace_contract.store_forward.numbering import Row
 from millrace_contract.store_forward.ranges import merge_ranges
@@ -121,9 +122,8 @@ class LossyPlant(RuleBasedStateMachine):
         self.plant.forwarder.published(10**9, False, self.plant.now)
 
     @rule()
-    def settle(self) -> None:
-        with transaction(self.plant.outbox.connection):
-            self.plant.forwarder.settle()
+    def delete_safe(self) -> None:
+        self.plant.delete_safe()
 
     @rule(is_connected=st.booleans(), is_broker_amnesic=st.booleans())
     def connection(self, *, is_connected: bool, is_broker_amnesic: bool) -> None:
@@ -153,7 +153,7 @@ class LossyPlant(RuleBasedStateMachine):
     def prune(self, share: float) -> None:
         outbox = self.plant.outbox
         with transaction(outbox.connection):
-            self.told += outbox.prune(max_bytes=int(outbox.bytes * share), max_age_ms=10**9, now_ms=self.plant.now.epoch_ms)
+            self.told += outbox.prune(Limits(max_bytes=int(outbox.bytes * share)), self.plant.now)
         self.last[outbox.stream] = self._last_seq(outbox.stream)
         self.plant.forwarder.look_again()
 
@@ -205,8 +205,7 @@ class LossyPlant(RuleBasedStateMachine):
                 self.stored.setdefault(stream, set()).add(seq)
                 self.plant.forwarder.confirmed(stream, [(seq, seq)], self.plant.now)
             self.published.clear()
-            with transaction(self.plant.outbox.connection):
-                self.plant.forwarder.settle()
+            self.plant.delete_safe()
             if not self.plant.outbox.depth:
                 break
         assert self.plant.outbox.depth == 0

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from millrace_contract.language.messages import ContextEvent, Ledger, decode, numbered
 from millrace_contract.language.streams import Stamp, clock_steps
 from millrace_contract.language.words import ContextKind
+from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.losses import Loss, ledger_encoder
 from millrace_contract.store_forward.numbering import Chain, Draft, Row, SteppedBack, next_timestamp
 from millrace_contract.store_forward.outbox import OUTBOX_STEPS, EncodingFailed, Outbox, WrongSender
 from millrace_contract.store_forward.outbox_file import OUTBOX_STORE, OutboxFile
 from millrace_contract.store_forward.sqlite import Damaged, DiskRefused, transaction
 from millrace_contract.store_forward.store_file import InUse, StoreKind, open_in_memory, open_store
-from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, lost_numbers, numbers, open_at, telemetry
+from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, long_after_start, lost_numbers, numbers, open_at, telemetry
 
 DAY_MS = 86_400_000
 
@@ -54,7 +55,7 @@ def stamps(rows: list[Row]) -> list[dict[str, Any]]:
 
 def prune(outbox: Outbox, *, max_bytes: int = 10**9, max_age_ms: int = DAY_MS, now_ms: int = EPOCH_MS) -> list[Loss]:
     with transaction(outbox.connection):
-        return outbox.prune(max_bytes=max_bytes, max_age_ms=max_age_ms, now_ms=now_ms)
+        return outbox.prune(Limits(max_bytes, max_age_ms), long_after_start(outbox, now_ms))
 
 
 def ledger(outbox: Outbox) -> list[Ledger]:
@@ -359,7 +360,7 @@ def test_widened_entry_survives_a_rollback_unchanged(outbox: Outbox) -> None:
     append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(4)))
     prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 2)
     with suppress(_Undo), transaction(outbox.connection):
-        outbox.prune(max_bytes=10**9, max_age_ms=0, now_ms=EPOCH_MS + 4)
+        outbox.prune(Limits(max_age_ms=0), long_after_start(outbox, EPOCH_MS + 4))
         raise _Undo
     assert [entry.lost_seqs for entry in ledger(outbox)] == [[(1, 2)]]
     prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 4)

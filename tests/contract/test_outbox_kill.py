@@ -16,7 +16,7 @@ import itertools, json, random, sys, time
 from pathlib import Path
 from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.store_forward.sender import OutboxSender
+from millrace_contract.store_forward.outbox_thread import OutboxThread
 from millrace_contract.testing.outboxes import LEDGER, SENDER, telemetry
 
 token = itertools.count(1)
@@ -26,18 +26,18 @@ def publish(topic, payload):
     is_stored = random.random() < 0.5
     print(message["stream"], message["seq"], int(is_stored), flush=True)
     number = next(token)
-    sender.published(number, True)
+    outbox.published(number, True)
     if is_stored:
-        sender.confirmed(message["stream"], [(message["seq"], message["seq"])])
+        outbox.confirmed(message["stream"], [(message["seq"], message["seq"])])
     return number
 
 clock = SystemClock()
-sender = OutboxSender(Path(sys.argv[1]), SENDER, publish, ledger_topic=LEDGER, encode_loss=ledger_encoder("gateway", "1"),
+outbox = OutboxThread(Path(sys.argv[1]), SENDER, publish, ledger_topic=LEDGER, encode_loss=ledger_encoder("gateway", "1"),
                       clock=clock, window=50, live_limit=100)
-sender.connected()
-sender.start()
+outbox.connected()
+outbox.start()
 while True:
-    sender.append([telemetry(random.choice("ABCDE"), clock.now_ms(), "x" * random.randrange(3000)) for _ in range(20)])
+    outbox.append([telemetry(random.choice("ABCDE"), clock.now_ms(), "x" * random.randrange(3000)) for _ in range(20)])
     time.sleep(0.002)
 """
 

@@ -25,7 +25,7 @@ from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, 
 from millrace_contract.runtime.status import Platform
 from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.numbering import Draft
-from millrace_contract.store_forward.sender import OutboxSender
+from millrace_contract.store_forward.outbox_thread import OutboxThread
 from millrace_contract.testing import Broker, Influxd, Mosquitto, free_port
 
 PLANT = """\
@@ -217,7 +217,7 @@ class Gateway:
             Callbacks(self._received, self._connected, self._disconnected, self._published),
             filters=[topics.stored(instance), *topics.filters(Kind.STATUS)],
         )
-        self.outbox = OutboxSender(
+        self.outbox = OutboxThread(
             folder / "outbox.sqlite",
             instance,
             self.session.publish,

@@ -20,7 +20,7 @@ from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.numbering import Row
 from millrace_contract.store_forward.outbox import Outbox
 from millrace_contract.store_forward.outbox_file import OUTBOX_STORE, outbox_in
-from millrace_contract.store_forward.sender import OutboxSender
+from millrace_contract.store_forward.outbox_thread import OutboxThread
 from millrace_contract.store_forward.sqlite import transaction
 from millrace_contract.store_forward.store_file import APPLICATION_ID, open_beside_owner, open_store
 from millrace_contract.testing import wait_until
@@ -104,16 +104,16 @@ def test_what_a_gateway_had_not_sent_is_delivered(landed: Path) -> None:
             published.add((message["stream"], message["seq"]))
         return len(published)
 
-    sender = OutboxSender(path, "edge-1", publish, ledger_topic="l", encode_loss=ledger_encoder("g", "1"), clock=SystemClock())
-    sender.start()
+    thread = OutboxThread(path, "edge-1", publish, ledger_topic="l", encode_loss=ledger_encoder("g", "1"), clock=SystemClock())
+    thread.start()
     numbered = {(row.stream, row.seq) for row in waiting_in(path) if b'"stream"' in row.payload}
     assert len(numbered) == 286
-    sender.connected()
+    thread.connected()
     wait_until(lambda: numbered <= published, "every message")
     for stream in {row.stream for row in waiting_in(path)}:
-        sender.confirmed(stream, [(1, 1_000)])
-    wait_until(lambda: sender.stats().depth == 0, "an empty outbox")
-    assert sender.stop()
+        thread.confirmed(stream, [(1, 1_000)])
+    wait_until(lambda: thread.stats().depth == 0, "an empty outbox")
+    assert thread.stop()
     assert waiting_in(path) == []
 
 

@@ -1,4 +1,4 @@
-"""What a person or an MES asks of an alert, handed from the API to the engine's thread, and how it is answered."""
+"""What a person or an MES asks of an alert, handed from the API to the worker's thread, and how it is answered."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -33,7 +33,7 @@ class Command:
     """An action on the alert that the person saw: `version` is what the screen showed, so nobody acts on a newer one.
 
     `via` names the API token. `answer` gets the alert as it is afterwards, or UnknownAlert, StaleVersion or
-    IllegalTransition; a command that was cancelled before the engine took it is never carried out.
+    IllegalTransition; a command that was cancelled before the worker took it is never carried out.
     """
 
     alert_id: str

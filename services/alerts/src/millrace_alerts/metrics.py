@@ -1,6 +1,7 @@
 """The figures of the service for Prometheus."""
 
 from millrace_contract.runtime.metrics import Counter, Gauge, Histogram
+from millrace_contract.store_forward.outbox_metrics import OutboxGauges
 
 MESSAGES = Counter("millrace_alerts_messages_total", "Messages received, by kind", ["kind"])
 IGNORED = Counter("millrace_alerts_ignored_total", "Messages that changed nothing, by reason", ["reason"])
@@ -9,5 +10,5 @@ EVENTS = Counter("millrace_alerts_events_total", "Alert events recorded, by caus
 OPEN_ALERTS = Gauge("millrace_alerts_open", "Alerts that are shown to the operator")
 UNEVALUABLE = Gauge("millrace_alerts_unevaluable", "Alerts whose rule cannot be evaluated now")
 COMMITS = Histogram("millrace_alerts_commit_seconds", "Time of one transaction, with its messages")
-OUTBOX_DEPTH = Gauge("millrace_alerts_outbox_messages", "Messages that the database does not have yet")
+OUTBOX = OutboxGauges("alerts")
 QUEUE_DEPTH = Gauge("millrace_alerts_queue_messages", "Messages received and not yet processed")

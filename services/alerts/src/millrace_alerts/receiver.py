@@ -1,4 +1,7 @@
-"""Routes a message from the broker: to the alerts, the store, or the forwarder. What breaks the contract is counted."""
+"""Routes a message from the broker, to the alerts or the store. What breaks the contract is counted.
+
+What ingest confirms was heard before it comes here (`from_ingest` of the contract).
+"""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -6,14 +9,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from millrace_contract.errors import Malformed
-from millrace_contract.language.messages import Comms, OeeDocument, Stored, decode
+from millrace_contract.language.messages import Comms, OeeDocument, decode
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.topics import Kind, Topic, Topics
 from millrace_contract.plant import PlantModel
+from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.runtime.status import Platform
-from millrace_contract.store_forward.forwarder import Forwarder, Now
 
 from . import metrics
 from .alert import Alert, Transition, alert_id
@@ -42,11 +45,7 @@ class Hears(Protocol):
 
 
 class Surroundings(Protocol):
-    """What a running service has besides its alerts: an outbox, documents for the page, retained states at the broker."""
-
-    def stored(self, stored: Stored, now: Now) -> None: ...
-
-    def taking(self, *, taking: bool) -> None: ...
+    """What a running service has besides its alerts: documents for the page, retained states at the broker."""
 
     def clear(self, topic: str) -> None: ...
 
@@ -60,14 +59,7 @@ class Running:
     """The surroundings of the running service."""
 
     store: Store
-    forwarder: Forwarder
     publish: RetainedPublish
-
-    def stored(self, stored: Stored, now: Now) -> None:
-        self.forwarder.confirmed(stored.stream, stored.seqs, now)
-
-    def taking(self, *, taking: bool) -> None:
-        self.forwarder.taking(taking)
 
     def clear(self, topic: str) -> None:
         self.publish(topic, b"", retain=True)
@@ -82,12 +74,6 @@ class Running:
 class NoSurroundings:
     """A replay sends nothing, shows nothing and has nothing at the broker."""
 
-    def stored(self, _stored: Stored, _now: Now) -> None:
-        pass
-
-    def taking(self, *, taking: bool) -> None:
-        pass
-
     def clear(self, _topic: str) -> None:
         pass
 
@@ -99,7 +85,7 @@ class NoSurroundings:
 
 
 class Receiver:
-    """Used by the engine's thread, inside its transaction, and by a replay."""
+    """Used by the worker's thread, inside its transaction, and by a replay."""
 
     def __init__(self, plant: PlantModel, topics: Topics, surroundings: Surroundings) -> None:
         self.ignored: Counter[str] = Counter()
@@ -125,8 +111,6 @@ class Receiver:
                 return self._of_device(topic, received.payload, watch, now)
             case Kind.STATUS:
                 return self._status(topic, received.payload, watch, now)
-            case Kind.STORED:
-                self._surroundings.stored(decode(Stored, received.payload), now)
             case Kind.OEE | Kind.OEE_WINDOW:
                 self._oee(topic, received.payload)
             case Kind.ALERT:
@@ -151,8 +135,6 @@ class Receiver:
 
     def _status(self, topic: Topic, payload: bytes, watch: Hears, now: Now) -> list[Transition]:
         status = self._platform.apply(topic, payload)
-        if topic.service == "ingest":
-            self._surroundings.taking(taking=self._platform.is_taking())
         if status is None or topic.service != "gateway" or topic.instance is None:
             return []
         return watch.gateway(topic.instance, status.alive, now.epoch_ms)

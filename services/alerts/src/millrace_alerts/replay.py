@@ -8,14 +8,15 @@ from millrace_contract.language.event_file import ArrivalClock, Event
 from millrace_contract.language.messages import AlertEvent
 from millrace_contract.language.topics import Topics
 from millrace_contract.plant import PlantModel
+from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.recording import as_received
-from millrace_contract.store_forward.forwarder import Now
+from millrace_contract.store_forward.turns import TICK_S
 
 from .alert import Transition, event_message
-from .engine import TICK_LAG_MS, TICK_S
 from .receiver import NoSurroundings, Receiver
 from .rules import Watched
 from .watch import Saved, Watch
+from .worker import TICK_LAG_MS
 
 
 @dataclass

@@ -23,6 +23,8 @@ from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Session
 from millrace_contract.runtime.serving import Parts
 from millrace_contract.runtime.status import StatusReporter, last_will
+from millrace_contract.store_forward.from_ingest import FromIngest
+from millrace_contract.store_forward.limits import limits_of
 from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.outbox_file import outbox_in
 
@@ -31,11 +33,11 @@ from .api.bell import Bell
 from .api.context import Context
 from .api.tokens import ApiTokens
 from .commands import Command
-from .engine import Engine, OutboxLimits
 from .receiver import subscriptions
 from .rules import watched_rules
 from .settings import AlertsSettings
 from .store import Reader, Store
+from .worker import Worker
 
 SERVICE = "alerts"
 GRACEFUL_STOP_S = 3
@@ -43,7 +45,7 @@ MAX_CONNECTIONS = 500
 """Open connections and streams; beyond it uvicorn answers 503."""
 RECEIVE_MAXIMUM = 1000
 COMMAND_CAPACITY = 100
-"""People's commands that wait for the engine; beyond it the API answers 503."""
+"""Commands of people that wait for the worker; beyond it the API answers 503."""
 
 _log = get_logger(__name__)
 
@@ -92,7 +94,7 @@ class AlertsService:
         if self._store.set_aside is not None:
             _log.error("store_set_aside", path=str(self._store.set_aside.path), reason=self._store.set_aside.reason)
         self._tokens = ApiTokens(settings.api_tokens_file, self._clock)
-        self._engine = self._new_engine()
+        self._worker = self._new_worker()
         self._influx = Influx(settings)
         self._parts.at_stop(self._influx.close)
         self._listen()
@@ -104,9 +106,9 @@ class AlertsService:
             self._clock,
             heartbeats=self._heartbeats,
         )
-        self._parts.start(self._session)  # Before the engine, so that it is there for what the engine's last turn says.
+        self._parts.start(self._session)  # Before the worker, so that it is there for what the worker's last turn says.
         self._parts.start(self._reporter)
-        self._parts.start(self._engine)
+        self._parts.start(self._worker)
         self._start_api()
         self._parts.at_stop(self._stop_api)
         self._parts.start(self._watchdog)
@@ -135,18 +137,19 @@ class AlertsService:
             self._server.should_exit = True
         self._api_thread.join(GRACEFUL_STOP_S + 5)
 
-    def _new_engine(self) -> Engine:
+    def _new_worker(self) -> Worker:
         settings = self._settings
         sender = f"{SERVICE}-{settings.instance}"
-        inbox = Intake[Command](receive_maximum=RECEIVE_MAXIMUM, item_capacity=COMMAND_CAPACITY)
+        intake = Intake[Command](receive_maximum=RECEIVE_MAXIMUM, item_capacity=COMMAND_CAPACITY)
+        from_ingest = FromIngest(self._topics, sender)
         self._session: Session = LeanSession(
             settings,
             sender,
             Callbacks(
-                message=inbox.put,
-                connected=lambda: inbox.connection(connected=True),
-                disconnected=lambda: inbox.connection(connected=False),
-                published=inbox.published,
+                messages=intake.put_all,
+                connected=lambda: intake.connection(connected=True),
+                disconnected=lambda: intake.connection(connected=False),
+                published=intake.published,
             ),
             filters=subscriptions(self._topics, sender),
             will=last_will(self._topics, SERVICE, settings.instance),
@@ -154,7 +157,7 @@ class AlertsService:
             manual_ack=True,
             receive_maximum=RECEIVE_MAXIMUM,
         )
-        self._inbox = inbox
+        self._intake = intake
         self._watched = watched_rules(self._plant, self._accepted.model.rules)
         outbox, _ = outbox_in(
             self._store.database,
@@ -163,14 +166,15 @@ class AlertsService:
             encode_loss=ledger_encoder(SERVICE, settings.instance),
             now_ms=self._clock.now_ms(),
         )
-        return Engine(
+        return Worker(
             plant=self._plant,
             watched=self._watched,
             store=self._store,
             outbox=outbox,
-            limits=OutboxLimits(settings.outbox_max_mb * 1024 * 1024, round(settings.outbox_max_days * 86_400_000)),
+            limits=limits_of(settings.outbox_max_mb, settings.outbox_max_days),
             session=self._session,
-            inbox=inbox,
+            intake=intake,
+            from_ingest=from_ingest,
             clock=self._clock,
             heartbeats=self._heartbeats,
             changed=self._bell.ring,
@@ -182,7 +186,7 @@ class AlertsService:
             plant=self._plant,
             watched=self._watched,
             reader=Reader(self._store.path),
-            submit=self._inbox.hand_over,
+            submit=self._intake.hand_over,
             bell=self._bell,
             tokens=self._tokens,
             influx=self._influx,
@@ -204,13 +208,17 @@ class AlertsService:
         self._api_thread.start()
 
     def _readiness(self) -> dict[str, bool]:
-        figures = self._engine.figures
-        return {"broker": self._session.is_connected, "store": figures.disk_problem is None, "watching": figures.observing}
+        return {
+            "broker": self._session.is_connected,
+            "store": self._worker.disk_problem is None,
+            "watching": self._worker.figures.observing,
+        }
 
     def _collect(self, base: Status) -> Status:
-        figures = self._engine.figures
+        figures, outbox = self._worker.figures, self._worker.outbox_figures
         problems = [str(problem) for problem in self._accepted.problems]
-        others = (self._session.problem, figures.disk_problem, self._tokens.problem)
+        problems += outbox.problems
+        others = (self._session.problem, self._tokens.problem)
         problems += [problem for problem in others if problem is not None]
         if self._store.set_aside is not None:
             problems.append(f"the store was damaged and is kept as {self._store.set_aside.path.name}")
@@ -218,13 +226,14 @@ class AlertsService:
             base,
             configuration=self._accepted.configuration,
             problems=problems,
+            notes=[f"outbox: {outbox.in_words}"],
             figures={
                 "alerts_open": figures.open_alerts,
                 "alerts_unevaluable": figures.unevaluable,
                 "late_readings": figures.late_readings,
-                "outbox_messages": figures.outbox_messages,
                 "queue_messages": figures.queue_messages,
-                "dropped": self._inbox.dropped,
+                "dropped": self._intake.dropped,
                 "store_set_aside": float(self._store.set_aside is not None),
+                **outbox.for_status,
             },
         )

@@ -4,13 +4,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings, ServiceSettings
+from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings, OutboxSettings, ServiceSettings
 
 
-class AlertsSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
+class AlertsSettings(ServiceSettings, BrokerSettings, DatabaseSettings, OutboxSettings):
     http_port: int = Field(default=8080, ge=1, le=65_535, description="port of the page, the API, health and metrics")
     api_tokens_file: Path | None = Field(default=None, description="JSON file with the API tokens; unset: nobody has one")
     page_anonymous: bool = Field(default=True, description="1: the operator page is readable without a token; 0: it asks for one")
     shelve_max_h: float = Field(default=12, gt=0, le=168, description="longest time for which an alert can be shelved, hours")
-    outbox_max_mb: int = Field(default=256, ge=1, description="size at which the outbox drops its oldest messages, MB")
-    outbox_max_days: float = Field(default=30, gt=0, description="age at which the outbox drops a message, days")

@@ -1,6 +1,6 @@
 """The store: one SQLite file with the alerts, their events, what was last heard, and the outbox.
 
-The engine's thread writes through `Store`; the API reads through `Reader`, with connections of its own. An event, the
+The worker's thread writes through `Store`; the API reads through `Reader`, with connections of its own. An event, the
 state that it led to and the message that tells of it are committed together, or not at all.
 """
 

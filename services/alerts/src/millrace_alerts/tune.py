@@ -11,8 +11,8 @@ from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import Quality
 from millrace_contract.plant import PlantModel
+from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.recording import as_received
-from millrace_contract.store_forward.forwarder import Now
 
 from .alert import Alert, Transition
 from .evaluator import Reading, evaluate

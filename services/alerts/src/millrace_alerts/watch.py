@@ -1,6 +1,6 @@
 """What is known of the plant, and its alerts: routes each observation to the alerts that it concerns.
 
-No clock, no I/O: the engine and a replay drive the same object, so that what a replay prints is what the live service
+No clock, no I/O: the worker and a replay drive the same object, so that what a replay prints is what the live service
 would have stored. Owned by one thread.
 """
 

@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Final
 
 from millrace_contract.runtime.metrics import Counter, CounterMetricFamily, Gauge, HistogramMetricFamily, Metric, register
+from millrace_contract.store_forward.outbox_metrics import OutboxGauges
 
 LATENESS_BOUNDS_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -56,12 +57,6 @@ register(COUNTS)
 FAULTS = Counter("millrace_gateway_faults_total", "Modbus requests that brought no data", ["kind"])
 DEVICES = Gauge("millrace_gateway_devices", "Devices by state of comms", ["state"])
 CRASHES = Counter("millrace_gateway_poller_crashes_total", "Unexpected errors in the polling of one connection")
-OUTBOX_MESSAGES = Gauge("millrace_gateway_outbox_messages", "Messages that the outbox holds, those on their way included")
-OUTBOX_BYTES = Gauge("millrace_gateway_outbox_bytes", "What they take")
-OUTBOX_OLDEST = Gauge("millrace_gateway_outbox_oldest_seconds", "Age of the oldest of them")
-OUTBOX_DROPPED = Gauge("millrace_gateway_outbox_dropped", "Messages dropped since the start, each told in the ledger")
-OUTBOX_HOLDS = Gauge("millrace_gateway_outbox_holds_hours", "How long an outage may last at the present rate, NaN while unknown")
-OUTBOX_QUEUED = Gauge("millrace_gateway_outbox_queued_hours", "How far behind what is confirmed lies")
-OUTBOX_DRAIN = Gauge("millrace_gateway_outbox_drain_seconds", "When the outbox will be caught up, NaN while it does not get less")
+OUTBOX = OutboxGauges("gateway")
 OUTBOX_SET_ASIDE = Gauge("millrace_gateway_outbox_set_aside", "Damaged or foreign outbox files set aside since the start")
 BROKER_CONNECTED = Gauge("millrace_gateway_broker_connected", "1 while the session with the broker is up")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import math
 from collections import Counter
 from importlib.metadata import version
 
@@ -21,18 +20,7 @@ from millrace_contract.runtime.status import StatusReporter
 
 from .fleet import Fleet, load_fleet
 from .learned import LearnedDevice, known_of, load_learned, save_learned
-from .metrics import (
-    BROKER_CONNECTED,
-    DEVICES,
-    OUTBOX_BYTES,
-    OUTBOX_DRAIN,
-    OUTBOX_DROPPED,
-    OUTBOX_HOLDS,
-    OUTBOX_MESSAGES,
-    OUTBOX_OLDEST,
-    OUTBOX_QUEUED,
-    OUTBOX_SET_ASIDE,
-)
+from .metrics import BROKER_CONNECTED, DEVICES, OUTBOX, OUTBOX_SET_ASIDE
 from .polled_device import PolledDevice
 from .poller import ConnectionPoller, Moments
 from .polling_cost import fleet_costs
@@ -229,14 +217,8 @@ class GatewayService:
         for state in (*CommsState, NOT_HEARD):
             DEVICES.labels(state).set(states[state])
         stats = self._uplink.outbox.stats()
-        OUTBOX_MESSAGES.set(stats.depth)
-        OUTBOX_BYTES.set(stats.bytes)
-        OUTBOX_OLDEST.set(stats.oldest_age_s)
-        OUTBOX_HOLDS.set(math.nan if stats.holds_h is None else stats.holds_h)
-        OUTBOX_QUEUED.set(stats.queued_h)
-        OUTBOX_DRAIN.set(math.nan if stats.drain_s is None else stats.drain_s)
+        OUTBOX.show(stats)
         OUTBOX_SET_ASIDE.set(stats.set_aside)
-        OUTBOX_DROPPED.set(stats.dropped)
         BROKER_CONNECTED.set(self._uplink.session.is_connected)
 
     def _collect(self, base: Status) -> Status:
@@ -246,31 +228,23 @@ class GatewayService:
         fleet_problem = self._accepted.model.problem()
         problems = [str(problem) for problem in self._accepted.problems]
         problems += [fleet_problem] if fleet_problem else []
-        problems += [f"the disk refuses the outbox: {stats.disk_problem}"] if stats.disk_problem else []
         problems += [f"the outbox was damaged: {stats.set_aside} file(s) set aside beside it"] if stats.set_aside else []
         problems += self._late_devices()
-        problems += [f"the broker refuses {topic}" for topic in stats.refused_topics[:5]]
-        figures: dict[str, float | None] = {
+        problems += stats.problems
+        figures: dict[str, float] = {
             "devices": sum(states.values()),
             **{f"devices_{state}": states[state] for state in (*CommsState, NOT_HEARD)},
             "cycles": sum(turns.cycles for turns in all_turns),
             "late_cycles": sum(turns.late for turns in all_turns),
             "missed_cycles": sum(turns.missed for turns in all_turns),
-            "messages_per_s": round(stats.messages_per_s, 3),
-            "outbox_messages": stats.depth,
-            "outbox_bytes": stats.bytes,
-            "outbox_oldest_s": round(stats.oldest_age_s, 1),
-            "outbox_holds_h": stats.holds_h,
-            "outbox_queued_h": round(stats.queued_h, 4),
-            "outbox_drain_s": stats.drain_s,
-            "outbox_dropped": stats.dropped,
-            "outbox_set_aside": stats.set_aside,
             "held_in_memory": stats.held,
+            "outbox_set_aside": stats.set_aside,
+            **stats.for_status,
         }
         return msgspec.structs.replace(
             base,
             configuration=self._accepted.configuration,
             problems=problems,
             notes=[f"outbox: {stats.in_words}"],
-            figures={name: float(value) for name, value in figures.items() if value is not None},
+            figures={name: float(value) for name, value in figures.items()},
         )

@@ -13,10 +13,11 @@ from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Received
-from millrace_contract.runtime.status import Platform, last_will
+from millrace_contract.runtime.status import last_will
+from millrace_contract.store_forward.from_ingest import FromIngest
+from millrace_contract.store_forward.limits import limits_of
 from millrace_contract.store_forward.losses import ledger_encoder
-from millrace_contract.store_forward.outbox_figures import Limits
-from millrace_contract.store_forward.sender import OutboxSender
+from millrace_contract.store_forward.outbox_thread import OutboxThread
 
 from .comms import CommsTracker
 from .decoder import Snapshot
@@ -27,8 +28,6 @@ from .polled_device import PolledDevice
 from .settings import GatewaySettings
 
 SERVICE = "gateway"
-_MB = 1_000_000
-_DAY_MS = 86_400_000
 
 _log = get_logger(__name__)
 
@@ -53,17 +52,16 @@ class Uplink:
         self.topics = Topics(fleet.plant.root)
         self._instance = settings.instance
         self._clock = clock
-        self._platform = Platform()
         self._telemetry_topics = {device.id: self.topics.telemetry(device.line, device.id) for device in fleet.devices}
         self._comms_topics = {device.id: self.topics.comms(device.line, device.id) for device in fleet.devices}
         self._trackers: dict[str, CommsTracker] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         # The sender is what plant.yaml names for a device: ingest believes a stream only from that gateway (contracts.md 2.2).
         sender = settings.instance
-        waits_for_ingest = settings.confirm == "stored"
+        self._from_ingest = FromIngest(self.topics, sender)
         filters = [*self.topics.filters(Kind.COMMS)]
-        if waits_for_ingest:
-            filters += [self.topics.stored(sender), self.topics.status("ingest", "+")]
+        if settings.confirm == "stored":
+            filters += self._from_ingest.filters
         self.session = LeanSession(
             settings,
             f"{SERVICE}-{settings.instance}",
@@ -76,14 +74,14 @@ class Uplink:
             filters=filters,
             will=last_will(self.topics, SERVICE, settings.instance),
         )
-        self.outbox = OutboxSender(
+        self.outbox = OutboxThread(
             settings.data / "outbox.sqlite",
             sender,
             self.session.publish,
             ledger_topic=self.topics.ledger(SERVICE, settings.instance),
             encode_loss=ledger_encoder(SERVICE, settings.instance),
             clock=clock,
-            limits=Limits(max_bytes=settings.outbox_max_mb * _MB, max_age_ms=int(settings.outbox_max_days * _DAY_MS)),
+            limits=limits_of(settings.outbox_max_mb, settings.outbox_max_days),
             confirm=settings.confirm,
             heartbeat=heartbeat,
         )
@@ -136,20 +134,21 @@ class Uplink:
         self.outbox.published(token, is_taken)
 
     def _on_message(self, received: Received) -> None:
-        topic = self.topics.parse(received.topic)
-        if topic is None:
-            return
         try:
-            if topic.kind is Kind.STORED:
-                stored = decode(Stored, received.payload)
-                self.outbox.confirmed(stored.stream, stored.seqs)
-            elif topic.kind is Kind.STATUS:
-                self._platform.apply(topic, received.payload)
-                self.outbox.taking(self._platform.is_taking())
-            elif topic.kind is Kind.COMMS and received.retained and received.payload:
-                self._clear_if_gone(topic, received.topic, decode(Comms, received.payload))
+            heard = self._from_ingest.read(received.topic, received.payload)
+            if isinstance(heard, Stored):
+                self.outbox.confirmed(heard.stream, heard.seqs)
+            elif heard is not None:
+                self.outbox.taking(heard)
+            else:
+                self._take_comms_of_broker(received)
         except Malformed as error:
             _log.warning("message_malformed", topic=received.topic, reason=error.reason)
+
+    def _take_comms_of_broker(self, received: Received) -> None:
+        topic = self.topics.parse(received.topic)
+        if topic is not None and topic.kind is Kind.COMMS and received.retained and received.payload:
+            self._clear_if_gone(topic, received.topic, decode(Comms, received.payload))
 
     def _clear_if_gone(self, topic: Topic, name: str, comms: Comms) -> None:
         """A comms topic that this gateway once published for a device that it reads no more."""

@@ -1,4 +1,7 @@
-"""Routes a message from the broker to the engine or the forwarder. What breaks the contract is only counted: ingest keeps it."""
+"""Routes a message from the broker to the engine. What breaks the contract is only counted: ingest keeps it.
+
+What ingest confirms was heard by the forwarder before it comes here (`from_ingest` of the contract).
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from millrace_contract.language.messages import Comms, Ledger, Stored, decode
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.topics import Kind, Topic, Topics
 from millrace_contract.language.words import CommsState
-from millrace_contract.runtime.mqtt.paho_session import PahoSession, Received
+from millrace_contract.runtime.clock import Now
+from millrace_contract.runtime.mqtt.session import Received, Session
 from millrace_contract.runtime.status import Platform
-from millrace_contract.store_forward.forwarder import Forwarder, Now
 from millrace_contract.store_forward.outbox import Outbox
 
 from . import metrics
@@ -38,9 +41,7 @@ class Accepts(Protocol):
 class Surroundings(Protocol):
     """What a running service has besides its figures: an outbox, and documents of its own at the broker."""
 
-    def stored(self, stored: Stored, now: Now) -> None: ...
-
-    def taking(self, *, taking: bool) -> None: ...
+    def stored(self, stored: Stored) -> None: ...
 
     def clear(self, topic: str) -> None: ...
 
@@ -51,15 +52,10 @@ class Running:
 
     results: Results
     outbox: Outbox
-    forwarder: Forwarder
-    session: PahoSession
+    session: Session
 
-    def stored(self, stored: Stored, now: Now) -> None:
-        self.forwarder.confirmed(stored.stream, stored.seqs, now)
+    def stored(self, stored: Stored) -> None:
         self.results.confirmed(self.outbox.ids(stored.stream, stored.seqs))
-
-    def taking(self, *, taking: bool) -> None:
-        self.forwarder.taking(taking)
 
     def clear(self, topic: str) -> None:
         self.session.publish(topic, b"", retain=True)
@@ -68,10 +64,7 @@ class Running:
 class NoSurroundings:
     """A replay sends nothing and has nothing at the broker."""
 
-    def stored(self, _stored: Stored, _now: Now) -> None:
-        pass
-
-    def taking(self, *, taking: bool) -> None:
+    def stored(self, _stored: Stored) -> None:
         pass
 
     def clear(self, _topic: str) -> None:
@@ -79,7 +72,7 @@ class NoSurroundings:
 
 
 class Receiver:
-    """Used by the engine's thread, inside its transaction, and by a replay."""
+    """Used by the worker's thread, inside its transaction, and by a replay."""
 
     def __init__(self, plan: Plan, engine: Accepts, surroundings: Surroundings) -> None:
         self.ignored: Counter[str] = Counter()
@@ -123,7 +116,7 @@ class Receiver:
             case Kind.LEDGER:
                 self._engine.accept_ledger(decode(Ledger, received.payload))
             case Kind.STORED:
-                self._surroundings.stored(decode(Stored, received.payload), now)
+                self._surroundings.stored(decode(Stored, received.payload))
             case Kind.OEE:
                 self._own_document(topic, received)
             case _:
@@ -137,8 +130,6 @@ class Receiver:
 
     def _status(self, topic: Topic, payload: bytes) -> None:
         status = self._platform.apply(topic, payload)
-        if topic.service == "ingest":
-            self._surroundings.taking(taking=self._platform.is_taking())
         if topic.service == "gateway" and topic.instance is not None:
             if status is None:
                 self._gateways.pop(topic.instance, None)

@@ -14,8 +14,8 @@ from millrace_contract.language.event_file import ArrivalClock, Event
 from millrace_contract.language.messages import Kept, Ledger, OeeDocument
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.recording import Recording, as_received
-from millrace_contract.store_forward.forwarder import Now
 from millrace_contract.store_forward.sqlite import Connection, transaction
 
 from .engine import Engine

@@ -14,10 +14,13 @@ from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.session import Callbacks
 from millrace_contract.runtime.serving import Parts, accept
 from millrace_contract.runtime.serving import serve as serve_service
 from millrace_contract.runtime.status import StatusReporter, last_will
+from millrace_contract.store_forward.from_ingest import FromIngest
+from millrace_contract.store_forward.limits import limits_of
 from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.outbox_file import outbox_in
 from millrace_contract.store_forward.store_file import open_store
@@ -27,7 +30,7 @@ from .plan import Plan, load_plan
 from .receiver import subscriptions
 from .settings import OeeSettings
 from .store import OEE_STORE
-from .worker import OutboxLimits, Worker
+from .worker import Worker
 
 SERVICE = "oee"
 STORE = "oee.db"
@@ -60,15 +63,15 @@ class OeeService:
         self._heartbeats = Heartbeats(clock)
         self._watchdog = Watchdog(self._heartbeats)
         self._influx = Influx(settings)
-        self._inbox = inbox = Intake[Answer](receive_maximum=RECEIVE_MAXIMUM, items_a_batch=1)
-        self._session = PahoSession(
+        self._intake = intake = Intake[Answer](receive_maximum=RECEIVE_MAXIMUM, items_a_batch=1)
+        self._session = LeanSession(
             settings,
             sender,
             Callbacks(
-                message=inbox.put,
+                messages=intake.put_all,
                 connected=self._connected,
-                disconnected=lambda: inbox.connection(connected=False),
-                published=inbox.published,
+                disconnected=lambda: intake.connection(connected=False),
+                published=intake.published,
             ),
             filters=subscriptions(plan.topics, sender),
             will=last_will(plan.topics, SERVICE, settings.instance),
@@ -80,10 +83,12 @@ class OeeService:
             plan=plan,
             connection=self._database.connection,
             outbox=outbox,
-            limits=OutboxLimits(settings.outbox_max_mb * 1024 * 1024, round(settings.outbox_max_days * 86_400_000)),
+            path=settings.data / STORE,
+            limits=limits_of(settings.outbox_max_mb, settings.outbox_max_days),
             session=self._session,
             influx=self._influx,
-            inbox=inbox,
+            intake=intake,
+            from_ingest=FromIngest(plan.topics, sender),
             clock=clock,
             heartbeats=self._heartbeats,
         )
@@ -112,29 +117,31 @@ class OeeService:
         return True
 
     def _connected(self) -> None:
-        self._inbox.connection(connected=True)
+        self._intake.connection(connected=True)
         self._reporter.now()
 
     def _readiness(self) -> dict[str, bool]:
-        return {"broker": self._session.is_connected, "store": self._worker.figures.disk_problem is None}
+        return {"broker": self._session.is_connected, "store": self._worker.disk_problem is None}
 
     def _collect(self, base: Status) -> Status:
-        figures = self._worker.figures
+        figures, outbox = self._worker.figures, self._worker.outbox_figures
         problems = [str(problem) for problem in self._accepted.problems]
-        problems += [problem for problem in (self._session.problem, figures.disk_problem) if problem is not None]
+        problems += [self._session.problem] if self._session.problem is not None else []
+        problems += outbox.problems
         if self._database.set_aside is not None:
             problems.append(f"the store was damaged and is kept as {self._database.set_aside.path.name}")
         return msgspec.structs.replace(
             base,
             configuration=self._accepted.configuration,
             problems=problems,
+            notes=[f"outbox: {outbox.in_words}"],
             figures={
                 "machines": figures.devices,
                 "gaps_open": figures.gaps_open,
                 "refused_late": figures.refused_late,
-                "outbox_messages": figures.outbox_messages,
                 "queue_messages": figures.queue_messages,
                 "store_set_aside": float(self._database.set_aside is not None),
+                **outbox.for_status,
             },
         )
 

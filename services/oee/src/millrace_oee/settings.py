@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings, ServiceSettings
+from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings, OutboxSettings, ServiceSettings
 
 
-class OeeSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
-    outbox_max_mb: int = Field(default=256, ge=1, description="size at which the outbox drops its oldest messages, MB")
-    outbox_max_days: float = Field(default=30, gt=0, description="age at which the outbox drops a message, days")
+class OeeSettings(ServiceSettings, BrokerSettings, DatabaseSettings, OutboxSettings):
+    """Everything that `millrace-oee` takes from its environment."""

@@ -1,26 +1,28 @@
-"""The engine's thread: it owns the store, the outbox and every figure.
+"""The worker: its thread owns the store, the outbox and every figure.
 
-Each turn takes a batch, applies it, and commits samples, results and outgoing messages in one transaction. Only then are
-messages acknowledged to the broker: a kill at any instant repeats work, and changes no result.
+Each turn (`turns` of the contract) commits samples, results and outgoing messages in one transaction. Only then are messages
+acknowledged to the broker: a kill at any instant repeats work, and changes no result.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from millrace_contract.language.messages import Kept, encode, numbered
-from millrace_contract.runtime.clock import Clock
+from millrace_contract.runtime.clock import Clock, Now
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Batch, Intake
-from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.mqtt.paho_session import PahoSession
-from millrace_contract.store_forward.forwarder import Forwarder, Now
+from millrace_contract.runtime.mqtt.session import Session
+from millrace_contract.store_forward.from_ingest import FromIngest
+from millrace_contract.store_forward.limits import Limits
+from millrace_contract.store_forward.losses import Loss
 from millrace_contract.store_forward.numbering import Draft, Row
 from millrace_contract.store_forward.outbox import Outbox
-from millrace_contract.store_forward.sqlite import Connection, DiskRefused, transaction
+from millrace_contract.store_forward.outbox_figures import OutboxFigures
+from millrace_contract.store_forward.sqlite import Connection, transaction
+from millrace_contract.store_forward.turns import Turns
 
 from . import metrics
 from .engine import Engine
@@ -31,7 +33,6 @@ from .results import Results
 from .store import Store
 from .track import Track
 
-TICK_S = 0.25
 EVALUATE_S = 1.0
 EVALUATE_BUDGET_S = 0.3
 """Evaluations of one turn; what is left is for the next, so that messages never wait long."""
@@ -45,25 +46,15 @@ LOOK_BACK_MS = 26 * 3_600_000
 BACKLOG_WINDOW = 500
 LIVE_LIMIT = 2_000
 
-_log = get_logger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
-class OutboxLimits:
-    max_bytes: int
-    max_age_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
+class OeeFigures:
     """How the worker is, for status and readiness; replaced as a whole, so any thread may read it."""
 
     devices: int = 0
     gaps_open: int = 0
     refused_late: int = 0
-    outbox_messages: int = 0
     queue_messages: int = 0
-    disk_problem: str | None = None
 
 
 @dataclass(slots=True)
@@ -77,7 +68,10 @@ class _Due:
 
 
 class Worker:
-    """Constructed and stopped by the main thread; everything else happens on its own."""
+    """Constructed and stopped by the main thread; everything else happens on its own.
+
+    `outbox_figures`: how the outbox is, replaced as a whole once a second.
+    """
 
     def __init__(
         self,
@@ -85,32 +79,30 @@ class Worker:
         plan: Plan,
         connection: Connection,
         outbox: Outbox,
-        limits: OutboxLimits,
-        session: PahoSession,
+        path: Path,
+        limits: Limits,
+        session: Session,
         influx: Influx,
-        inbox: Intake[Answer],
+        intake: Intake[Answer],
+        from_ingest: FromIngest,
         clock: Clock,
         heartbeats: Heartbeats,
     ) -> None:
-        self.figures = Figures()
+        self.figures = OeeFigures()
+        self.outbox_figures = OutboxFigures()
         self._plan = plan
-        self._connection = connection
         self._outbox = outbox
-        self._limits = limits
         self._session = session
-        self._inbox = inbox
+        self._intake = intake
         self._clock = clock
-        self._heartbeats = heartbeats
-        self._committing = heartbeats.step("commit")
         self._rows: list[Row] = []
         with transaction(connection):
             self._store = Store(connection)
             self._results = Results(connection, self._publish_kept)
             self._engine = Engine(plan, self._store, self._results)
             self._results.release_missing(outbox.holds)
-        self._forwarder = Forwarder(outbox, session.publish, window=BACKLOG_WINDOW, live_limit=LIVE_LIMIT)
-        self._receiver = Receiver(plan, self._engine, Running(self._results, outbox, self._forwarder, session))
-        self._reader = GapReader(influx, inbox.hand_over, heartbeats)
+        self._receiver = Receiver(plan, self._engine, Running(self._results, outbox, session))
+        self._reader = GapReader(influx, intake.hand_over, heartbeats)
         self._schedule = GapSchedule()
         self._look_backs = [machine for machine in plan.machines.values() if self._engine.tracks[machine.id].known is None]
         self._look_back_due_s = 0.0
@@ -119,84 +111,45 @@ class Worker:
         self._shown_offline: set[str] = set()
         self._live_due_s = 0.0
         self._house_due_s = 0.0
-        self._disk_problem: str | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._turns = Turns(
+            self,
+            outbox,
+            path=path,
+            limits=limits,
+            session=session,
+            intake=intake,
+            from_ingest=from_ingest,
+            clock=clock,
+            heartbeats=heartbeats,
+            window=BACKLOG_WINDOW,
+            live_limit=LIVE_LIMIT,
+            commits=metrics.COMMITS,
+        )
+
+    @property
+    def disk_problem(self) -> str | None:
+        """Why the disk takes nothing at present."""
+        return self._turns.disk_problem
 
     def start(self) -> None:
         self._reader.start()
-        self._thread.start()
+        self._turns.start()
 
-    def stop(self, timeout_s: float = 5.0) -> None:
+    def stop(self) -> None:
         """What was received and not committed comes again."""
-        self._stopping.set()
-        self._inbox.wake()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+        self._turns.stop()
         self._reader.stop()
 
-    def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self._heartbeats.beat("engine")
-                self._turn(self._inbox.take(TICK_S))
-        except BaseException:  # noqa: BLE001 - a dead engine in a living process would look healthy for ever
-            _log.critical("engine_failed", exc_info=True)
-            os._exit(70)
-        self._heartbeats.retire("engine")
+    # A turn, on the worker's thread
 
-    def _turn(self, batch: Batch[Answer]) -> None:
-        now = self._now()
-        if batch.connected is not None:
-            if batch.reconnected:
-                self._forwarder.disconnected()
-                self._shown.clear()  # Every retained document is published anew.
-            if batch.connected:
-                self._forwarder.connected()
-            else:
-                self._forwarder.disconnected()
-        for token, taken in batch.published:
-            self._forwarder.published(token, taken, now)
-        if not self._commit(batch):
-            return
-        # The order is the guarantee: nothing is acknowledged before it is on disk.
-        for received in batch.messages:
-            self._session.acknowledge(received)
-        self._forwarder.committed(self._rows, now)
+    def hear(self, batch: Batch[Answer], _now: Now) -> None:
+        """News of the connection."""
+        if batch.reconnected:
+            self._shown.clear()  # Every retained document is published anew.
+
+    def apply(self, batch: Batch[Answer], now: Now) -> list[Row]:
+        """Everything of the batch, and the time that passed, in the store; returns the results to be sent."""
         self._rows = []
-        self._show_live(now)
-        self._ask_for_gaps(now)
-        self._forwarder.pump(now)
-
-    def _commit(self, batch: Batch[Answer]) -> bool:
-        """Apply and commit, again and again while the disk refuses; False when told to stop meanwhile."""
-        while True:
-            try:
-                with metrics.COMMITS.time(), transaction(self._connection):
-                    self._apply(batch, self._now())
-            except DiskRefused as error:
-                self._start_over(error)
-                if self._stopping.wait(1.0):
-                    return False
-                self._heartbeats.beat("engine")
-                continue
-            self._committing.done()
-            if self._disk_problem is not None:
-                _log.info("store_writable_again")
-                self._disk_problem = None
-            return True
-
-    def _start_over(self, error: DiskRefused) -> None:
-        """Nothing of the turn was written: forget what it did in memory and do it again."""
-        if self._disk_problem is None:
-            _log.error("store_refuses", problem=str(error))
-        self._disk_problem = str(error)
-        self._committing.failed(str(error))
-        self._rows = []
-        self._engine.reload()
-        self._show_figures()
-
-    def _apply(self, batch: Batch[Answer], now: Now) -> None:
         for received in batch.messages:
             self._receiver.receive(received, now)
         for answer in batch.items:
@@ -206,8 +159,28 @@ class Worker:
             self._house_due_s = now.monotonic_s + HOUSEKEEPING_S
             self._keep_house(now)
         self._engine.save()
-        self._forwarder.settle()
         self._show_figures()
+        return self._rows
+
+    def committed(self, now: Now) -> None:
+        """Show the figures of now, ask for what is missing."""
+        self._show_live(now)
+        self._ask_for_gaps(now)
+
+    def start_over(self, _batch: Batch[Answer], _problem: str) -> None:
+        """Forget in memory what was not written; the whole batch is applied again."""
+        self._engine.reload()
+        self._show_figures()
+
+    def dropped(self, losses: list[Loss]) -> None:
+        """Results whose last revision the outbox gave up wait for it no longer: their next one goes out."""
+        for loss in losses:
+            self._results.confirmed(self._outbox.ids(loss.stream, loss.seqs))
+
+    def show(self, figures: OutboxFigures) -> None:
+        """How the outbox is."""
+        self.outbox_figures = figures
+        metrics.OUTBOX.show(figures)
 
     def _evaluate(self, now: Now) -> None:
         """Devices that are due, the longest waiting first, as long as the turn's budget lasts."""
@@ -237,15 +210,12 @@ class Worker:
         return now.monotonic_s < min(due.late_changed_s + LATE_QUIET_S, due.late_since_s + LATE_LIMIT_S)
 
     def _keep_house(self, now: Now) -> None:
+        """Nothing is forgotten for its age while the clock cannot be believed."""
+        if not self._outbox.are_ages_known(now):
+            return
         for device in self._plan.machines:
             self._engine.tidy(device, now.epoch_ms)
         self._engine.tidy_all(now.epoch_ms)
-        limits = self._limits
-        losses = self._outbox.prune(max_bytes=limits.max_bytes, max_age_ms=limits.max_age_ms, now_ms=now.epoch_ms)
-        for loss in losses:
-            self._results.confirmed(self._outbox.ids(loss.stream, loss.seqs))
-        if losses:
-            self._forwarder.look_again()
 
     def _publish_kept(self, topic: str, message: Kept) -> int:
         """Into the outbox; published after the commit."""
@@ -289,19 +259,13 @@ class Worker:
 
     def _show_figures(self) -> None:
         counts = self._engine.counts
-        self.figures = Figures(
+        self.figures = OeeFigures(
             devices=sum(track.known is not None for track in self._engine.tracks.values()),
             gaps_open=len(self._engine.gaps()),
             refused_late=counts["refused_late"],
-            outbox_messages=self._outbox.depth,
-            queue_messages=len(self._inbox),
-            disk_problem=self._disk_problem,
+            queue_messages=len(self._intake),
         )
         for fate in ("messages", "repeated", "refused_late"):
             metrics.SAMPLES.labels(fate).set(counts[fate])
-        metrics.OUTBOX_DEPTH.set(self.figures.outbox_messages)
         metrics.QUEUE_DEPTH.set(self.figures.queue_messages)
         metrics.GAPS_OPEN.set(self.figures.gaps_open)
-
-    def _now(self) -> Now:
-        return Now(self._clock.monotonic_s(), self._clock.now_ms())

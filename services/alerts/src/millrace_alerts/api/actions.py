@@ -21,7 +21,7 @@ from .problems import Problem, answers, invalid, unavailable
 from .tokens import Client
 
 COMMAND_LIMIT_S = 5.0
-"""The engine answers in milliseconds; longer means that the disk hangs."""
+"""The worker answers in milliseconds; longer means that the disk hangs."""
 
 router = APIRouter(
     prefix="/v1/alerts/{alert_id}",

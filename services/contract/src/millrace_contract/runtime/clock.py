@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Clock(Protocol):
@@ -22,3 +22,15 @@ class SystemClock:
 
     def monotonic_s(self) -> float:
         return time.monotonic()
+
+
+class Now(NamedTuple):
+    """Both clocks at one moment: one for durations, one for age."""
+
+    monotonic_s: float
+    epoch_ms: int
+
+
+def moment(clock: Clock) -> Now:
+    """What both clocks say."""
+    return Now(clock.monotonic_s(), clock.now_ms())

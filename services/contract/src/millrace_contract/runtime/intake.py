@@ -1,4 +1,4 @@
-"""Everything that an engine's thread waits for, in one bounded place: messages, items of its own kind, news of the connection.
+"""Everything that a worker's thread waits for, in one bounded place: messages, items of its own kind, news of the connection.
 
 Messages of QoS 1 are bounded by the broker, which sends no more than the receive maximum before it is told that they are
 done. Messages of QoS 0 have no such brake: beyond four times as many they are dropped and counted.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -59,6 +60,27 @@ class Intake(Generic[T]):
             self._messages.append(received)
             self._changed.notify()
 
+    def put_all(self, messages: Iterable[Received]) -> None:
+        """All that came with one read."""
+        with self._changed:
+            for received in messages:
+                if len(self._messages) >= self.capacity and not received.qos:
+                    self.dropped += 1
+                else:
+                    self._messages.append(received)
+            self._changed.notify()
+
+    def put_back(self, batch: Batch[T]) -> None:
+        """Messages and items that were taken and could not be committed go to the front again."""
+        with self._changed:
+            self._messages.extendleft(reversed(batch.messages))
+            self._items.extendleft(reversed(batch.items))
+
+    def waiting(self) -> list[Received]:
+        """The messages that wait, without taking them."""
+        with self._changed:
+            return list(self._messages)
+
     def hand_over(self, item: T) -> bool:
         """False when too many are waiting already."""
         with self._changed:
@@ -88,21 +110,26 @@ class Intake(Generic[T]):
         with self._changed:
             return self._some_items()
 
-    def take(self, timeout_s: float) -> Batch[T]:
-        """Wait until there is something, at most `timeout_s`."""
+    def take(self, timeout_s: float, limit: int = BATCH) -> Batch[T]:
+        """Wait until there is something, at most `timeout_s`; so many messages at most."""
         with self._changed:
             if not (self._messages or self._items or self._published or self._connected is not None):
                 self._changed.wait(timeout_s)
-            batch = Batch(
-                messages=[self._messages.popleft() for _ in range(min(BATCH, len(self._messages)))],
-                items=self._some_items(),
-                published=self._published,
-                connected=self._connected,
-                reconnected=self._reconnected,
-            )
-            self._published = []
-            self._connected = None
-            self._reconnected = False
+            batch = self._news()
+            batch.messages = [self._messages.popleft() for _ in range(min(BATCH, limit, len(self._messages)))]
+            batch.items = self._some_items()
+        return batch
+
+    def take_news(self) -> Batch[T]:
+        """Only news of the connection and answers to publishes, at once: for when everything else has to wait."""
+        with self._changed:
+            return self._news()
+
+    def _news(self) -> Batch[T]:
+        batch: Batch[T] = Batch(published=self._published, connected=self._connected, reconnected=self._reconnected)
+        self._published = []
+        self._connected = None
+        self._reconnected = False
         return batch
 
     def _some_items(self) -> list[T]:

@@ -42,6 +42,13 @@ class BrokerSettings(Settings):
     mqtt_ca: Path | None = Field(default=None, description="certificate authority of the broker; set: TLS is used")
 
 
+class OutboxSettings(Settings):
+    outbox_max_mb: int = Field(
+        default=256, ge=1, description="size at which the outbox drops its oldest messages, MB of 1,000,000 bytes"
+    )
+    outbox_max_days: float = Field(default=30, gt=0, description="age at which the outbox drops a message, days")
+
+
 class DatabaseSettings(Settings):
     influx_url: str = Field(default="http://127.0.0.1:8086", pattern=r"^https?://", description="address of InfluxDB")
     influx_org: str = Field(default="millrace", description="organisation in InfluxDB")

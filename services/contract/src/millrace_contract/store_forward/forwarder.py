@@ -8,8 +8,9 @@ that is known only here is needed after a crash.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from ..runtime.clock import Now
 from .numbering import Row
 from .outbox import Outbox
 from .ranges import Range, RangeSet
@@ -26,13 +27,6 @@ _REFUSED_S = 5.0  # A refused message waits this long, then twice as long, and s
 _REFUSED_LIMIT_S = 300.0
 _REFUSED_ROWS = 8  # So many refused messages of a topic mean that the topic itself is refused.
 _TIMELY_RANGES = 10_000
-
-
-class Now(NamedTuple):
-    """Both clocks: one for durations, one for age."""
-
-    monotonic_s: float
-    epoch_ms: int
 
 
 Publish = Callable[[str, bytes], int | None]
@@ -200,7 +194,7 @@ class Forwarder:
     def confirmed(self, stream: str, seqs: Iterable[Range], now: Now) -> None:
         """Take ingest's confirmation. Unknown streams and numbers, overlaps and repeats do no harm.
 
-        Rows are deleted by `settle`. What was published 10 s or more before something confirmed here goes back to waiting.
+        Their rows may be deleted now: `safe_ids`. What was published 10 s or more before something confirmed here waits again.
         """
         latest_s = None
         ids = self._outbox.ids(stream, seqs)
@@ -232,11 +226,6 @@ class Forwarder:
         self.counts.confirmed += count
         for first, last in ids:
             self._safe.remove(first, last)
-
-    def settle(self) -> None:
-        """Delete in the caller's transaction what is safe. Rolled back, the rows are sent once more after a reconnect."""
-        ids = list(self._safe)
-        self.deleted(ids, self._outbox.delete(ids))
 
     def look_again(self) -> None:
         """Rows were appended that did not come through `committed`: ledger entries."""

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from .forwarder import Now
+from ..runtime.clock import Now
 from .numbering import Draft
 
 Event = Callable[[Now], None]

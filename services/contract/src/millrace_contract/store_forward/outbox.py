@@ -15,6 +15,9 @@ from typing import NamedTuple
 from ..errors import CannotStart
 from ..language.messages import MAX_PAYLOAD_BYTES
 from ..language.streams import Stamp, clock_steps, stream_name
+from ..runtime.clock import Now
+from .age_guard import AgeGuard
+from .limits import Limits
 from .losses import EncodeLoss, Loss
 from .numbering import Chain, Draft, Row, SteppedBack, next_timestamp
 from .ranges import Range, merge_ranges
@@ -71,6 +74,7 @@ class Outbox:
         self.sender = sender
         self._ledger_topic = ledger_topic
         self._encode_loss = encode_loss
+        self._ages = AgeGuard()
         self._version = -1
         self._next_id = 1
         self._depth = 0
@@ -219,21 +223,27 @@ class Outbox:
         """Whether the row is still there."""
         return self.connection.execute("SELECT 1 FROM outbox_message WHERE id = ?", (row_id,)).fetchone() is not None
 
-    def prune(self, *, max_bytes: int, max_age_ms: int, now_ms: int) -> list[Loss]:
+    def prune(self, limits: Limits, now: Now) -> list[Loss]:
         """Drop the oldest beyond either limit and append their ledger entries; return what was lost.
 
-        Ledger entries go last, and never for their age. One call drops a bounded number; call again while it returns losses.
+        Nothing goes for its age before ages are known. Ledger entries go last, and never for their age. One call drops a
+        bounded number; call again while it returns losses.
         """
         self._load()
-        losses = self._drop("limit_age", "NOT is_ledger", now_ms - max_age_ms, 0)
-        if self._bytes > max_bytes:
-            excess = self._bytes - int(max_bytes * _PRUNE_TO)
+        are_ages_known = self.are_ages_known(now)
+        losses = self._drop("limit_age", "NOT is_ledger", now.epoch_ms - limits.max_age_ms, 0) if are_ages_known else []
+        if self._bytes > limits.max_bytes:
+            excess = self._bytes - int(limits.max_bytes * _PRUNE_TO)
             losses += self._drop("limit_bytes", "NOT is_ledger", None, excess)
-        if self._bytes > max_bytes and not losses:
-            losses += self._drop("limit_bytes_ledger", "is_ledger", None, self._bytes - max_bytes)
+        if self._bytes > limits.max_bytes and not losses:
+            losses += self._drop("limit_bytes_ledger", "is_ledger", None, self._bytes - limits.max_bytes)
         if losses:
-            self.append_losses(losses, now_ms)
+            self.append_losses(losses, now.epoch_ms)
         return losses
+
+    def are_ages_known(self, now: Now) -> bool:
+        """Whether what is old by the clock is old: not in the hour after a start, or after the clock leapt ahead."""
+        return self._ages.are_ages_known(now)
 
     def _create(self) -> None:
         found = self.connection.execute("SELECT sender FROM outbox_state").fetchone()

@@ -4,18 +4,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..runtime.clock import Now
 from ..runtime.logs import get_logger
-from .forwarder import Counts, Forwarder, Now
-from .inbox import Inbox
+from .forwarder import Counts, Forwarder
+from .limits import Limits
 from .losses import Loss
 from .numbering import Row
-from .outbox import ROW_OVERHEAD_BYTES
-from .outbox_file import OutboxFile
+from .outbox import ROW_OVERHEAD_BYTES, Outbox
 
 _TICK_S = 1.0
 _RATE_S = 60.0  # Rates are means that forget with this time constant.
-_LEAP_MS = 60_000
-_AGE_HOLD_S = 3600.0  # After a start, or a clock that leapt ahead, nothing is dropped for its age for this long.
 _LIVE_S = 10.0  # What is younger is on its way.
 _CALM_S = 60.0  # Dropping has ended when nothing was dropped for this long.
 
@@ -23,17 +21,8 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much is kept: on disk by size and age, in memory by number while the disk takes nothing."""
-
-    max_bytes: int = 4 * 1024**3
-    max_age_ms: int = 30 * 86_400_000
-    held_messages: int = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class SenderStats:
-    """The outbox at one moment. Counts are since the start of the process.
+class OutboxFigures:
+    """An outbox at one moment, whoever owns it. Counts are since the start of the process.
 
     depth, bytes: what the outbox holds, messages on their way included. held: messages in memory that are not committed.
     holds_h: how long an outage may last from an empty outbox at the present rate, by the limits and by the disk's free room.
@@ -65,6 +54,27 @@ class SenderStats:
     def queued_h(self) -> float:
         """How far what is confirmed lies behind: the age of the oldest message held."""
         return self.oldest_age_s / 3600
+
+    @property
+    def for_status(self) -> dict[str, float]:
+        """The figures that every owner's status carries, by name; what is not known yet is left out."""
+        figures: dict[str, float | None] = {
+            "messages_per_s": round(self.messages_per_s, 3),
+            "outbox_messages": self.depth,
+            "outbox_bytes": self.bytes,
+            "outbox_oldest_s": round(self.oldest_age_s, 1),
+            "outbox_holds_h": self.holds_h,
+            "outbox_queued_h": round(self.queued_h, 4),
+            "outbox_drain_s": self.drain_s,
+            "outbox_dropped": self.dropped,
+        }
+        return {name: float(value) for name, value in figures.items() if value is not None}
+
+    @property
+    def problems(self) -> list[str]:
+        """What a person must look after, in words."""
+        problems = [f"the disk refuses the outbox: {self.disk_problem}"] if self.disk_problem else []
+        return problems + [f"the broker refuses {topic}" for topic in self.refused_topics[:5]]
 
     @property
     def in_words(self) -> str:
@@ -102,7 +112,7 @@ class _Rate:
 
 
 class Tally:
-    """Counts and rates of one sender over all the files it opened. Used by the outbox's thread alone."""
+    """Counts and rates of one sender over all the files it opened. Used by the thread that owns the outbox alone."""
 
     def __init__(self) -> None:
         self.set_aside = 0
@@ -117,24 +127,10 @@ class Tally:
         self._departures = _Rate()
         self._tick: Now | None = None
         self._dropped_at_s: float | None = None
-        self._age_known_s = 0.0
 
     def is_due(self, now: Now) -> bool:
         """Whether a second has passed."""
         return self._tick is None or now.monotonic_s - self._tick.monotonic_s >= _TICK_S
-
-    def is_age_known(self, now: Now) -> bool:
-        """Whether ages can be believed: a wrong clock at boot, or a leap of it, must not empty the outbox."""
-        if self._tick is not None:
-            leap_ms = now.epoch_ms - self._tick.epoch_ms - (now.monotonic_s - self._tick.monotonic_s) * 1000
-            if leap_ms > _LEAP_MS:
-                _log.warning("clock_leapt_ahead", seconds=round(leap_ms / 1000), age_limit_waits_s=_AGE_HOLD_S)
-                self.hold_age(now)
-        return now.monotonic_s >= self._age_known_s
-
-    def hold_age(self, now: Now) -> None:
-        """Let the age limit wait."""
-        self._age_known_s = now.monotonic_s + _AGE_HOLD_S
 
     def commit(self, rows: Sequence[Row]) -> None:
         """Rows were committed."""
@@ -158,27 +154,27 @@ class Tally:
         """Keep the counts of a forwarder that is given up with its file."""
         self._past = _sum(self._past, forwarder.counts)
 
-    def stats(
+    def figures(
         self,
-        file: OutboxFile | None,
+        outbox: Outbox | None,
         forwarder: Forwarder | None,
-        inbox: Inbox,
         limits: Limits,
         now: Now,
         *,
         free_bytes: int,
         disk_problem: str | None,
-    ) -> SenderStats:
+        held: int = 0,
+        dropped_in_memory: int = 0,
+    ) -> OutboxFigures:
         """Figures of this moment; the rates move on. `free_bytes`: of the disk."""
         counts = self._past if forwarder is None else _sum(self._past, forwarder.counts)
         self._move_rates(counts.confirmed, now)
-        outbox = None if file is None else file.outbox
         oldest_ms = None if outbox is None else outbox.oldest_created_ms()
         depth = 0 if outbox is None else outbox.depth
         gain = self._departures.per_s - self._arrivals.per_s
         bytes_per_s = self._arriving_bytes.per_s
         room_bytes = min(limits.max_bytes, free_bytes + (0 if outbox is None else outbox.bytes))
-        return SenderStats(
+        return OutboxFigures(
             stream="" if outbox is None else outbox.stream,
             depth=depth,
             bytes=0 if outbox is None else outbox.bytes,
@@ -186,13 +182,13 @@ class Tally:
             holds_h=min(room_bytes / bytes_per_s, limits.max_age_ms / 1000) / 3600 if bytes_per_s else None,
             drain_s=depth / gain if gain > 0 else None,
             messages_per_s=self._arrivals.per_s,
-            held=len(inbox),
+            held=held,
             committed=self._committed,
             published=counts.published,
             confirmed=counts.confirmed,
             resent=counts.resent,
             refused=counts.refused,
-            dropped=self._dropped + inbox.dropped_count,
+            dropped=self._dropped + dropped_in_memory,
             set_aside=self.set_aside,
             live_in_flight=0 if forwarder is None else forwarder.live_in_flight,
             backlog_in_flight=0 if forwarder is None else forwarder.backlog_in_flight,

@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..language.streams import Stamp
+from ..runtime.clock import Now
+from ..store_forward.age_guard import HOLD_S
 from ..store_forward.losses import Loss, ledger_encoder
 from ..store_forward.numbering import Draft
+from ..store_forward.outbox import Outbox
 from ..store_forward.outbox_file import OutboxFile, open_outbox
 
 SENDER = "gateway-1"
@@ -33,6 +36,13 @@ def open_at(path: Path, now_ms: int = EPOCH_MS, sender: str = SENDER, distrust: 
         now_ms=now_ms,
         distrust=distrust,
     )
+
+
+def long_after_start(outbox: Outbox, now_ms: int) -> Now:
+    """A moment at which the outbox believes its clock."""
+    hour_s = int(HOLD_S)
+    outbox.are_ages_known(Now(0.0, now_ms - hour_s * 1000))
+    return Now(float(hour_s), now_ms)
 
 
 def numbers(ranges: Iterable[tuple[int, int]]) -> set[int]:

@@ -1,4 +1,4 @@
-"""Both ends of the way over a broker, for tests: a session that feeds a sender, and an ingest that only counts and confirms."""
+"""Both ends of the way over a broker, for tests: a session that feeds an outbox, and an ingest that only counts and confirms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..runtime.mqtt.lean_session import LeanSession
 from ..runtime.mqtt.paho_session import PahoSession
 from ..runtime.mqtt.session import Callbacks, Received
 from ..runtime.settings import BrokerSettings
-from ..store_forward.sender import OutboxSender
+from ..store_forward.outbox_thread import OutboxThread
 from .outboxes import LEDGER, SENDER
 
 STORED = f"factory/_platform/stored/{SENDER}"
@@ -78,18 +78,18 @@ class CountingIngest:
 
 
 class Uplink:
-    """The gateway's side: a session whose callbacks reach `sender`."""
+    """The gateway's side: a session whose callbacks reach `outbox`."""
 
     def __init__(self, settings: BrokerSettings, session_type: SessionType = LeanSession, **options: Any) -> None:
-        self.sender: OutboxSender
+        self.outbox: OutboxThread
         self.session = session_type(
             settings,
             SENDER,
             Callbacks(
                 message=self._take,
-                connected=lambda: self.sender.connected(),  # noqa: PLW0108 - the sender comes later
-                disconnected=lambda: self.sender.disconnected(),  # noqa: PLW0108
-                published=lambda token, ok: self.sender.published(token, ok),  # noqa: PLW0108
+                connected=lambda: self.outbox.connected(),  # noqa: PLW0108 - the outbox comes later
+                disconnected=lambda: self.outbox.disconnected(),  # noqa: PLW0108
+                published=lambda token, ok: self.outbox.published(token, ok),  # noqa: PLW0108
             ),
             filters=[STORED, TAKING],
             persistent=True,
@@ -98,7 +98,7 @@ class Uplink:
 
     def _take(self, received: Received) -> None:
         if received.topic == TAKING:
-            self.sender.taking(received.payload == b"yes")
+            self.outbox.taking(received.payload == b"yes")
         else:
             message = decode(Stored, received.payload)
-            self.sender.confirmed(message.stream, message.seqs)
+            self.outbox.confirmed(message.stream, message.seqs)

@@ -1,4 +1,4 @@
-"""The engine under trouble: a disk that refuses, more messages than it can hold, a browser that looks."""
+"""The worker under trouble: a disk that refuses, more messages than it can hold, a browser that looks."""
 
 import os
 import shutil
@@ -25,11 +25,11 @@ def test_full_disk_answers_503_loses_nothing_and_goes_on_when_there_is_room(runn
     running.measure("CNC-02", program="x" * 1000, temperature=90.0)
     for number in range(200):
         running.measure("PACK-01", "line2", **{f"filler_{number}": "y" * 1000})
-    wait_until(lambda: not running.get("/health/ready", token=None).json()["needs"]["store"], "the store to be full")
+    wait_until(lambda: not running.is_ready("store", after_s=0), "the store to be full")
     problem(running.post(f"{HOT}/ack", ANNA, etag), 503, "unavailable")
     assert running.get(HOT).json()["state"] == "UNACK"
     connection.execute("PRAGMA max_page_count = 1000000")
-    wait_until(lambda: running.get("/health/ready", token=None).json()["needs"]["store"], "the store to be writable")
+    wait_until(lambda: running.is_ready("store", after_s=1), "the store to be writable")
     running.wait_state("hot.CNC-02", "UNACK")
     wait_until(lambda: len(running.get("/v1/devices/PACK-01").json()["readings"]) == 200, "every reading")
     assert running.post(f"{HOT}/ack", ANNA, etag).status_code == 200

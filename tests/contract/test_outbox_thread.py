@@ -1,4 +1,4 @@
-"""The sender's thread: group commits, disks that refuse or break, what is dropped and told, and a real broker that dies."""
+"""The outbox's thread: group commits, disks that refuse or break, what is dropped and told, and a real broker that dies."""
 
 import json
 import shutil
@@ -18,13 +18,14 @@ from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.store_forward.disk_trouble import DiskTrouble
 from millrace_contract.store_forward.forwarder import Publish
 from millrace_contract.store_forward.inbox import Inbox
+from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.numbering import Draft
 from millrace_contract.store_forward.outbox import WrongSender
-from millrace_contract.store_forward.outbox_figures import Limits, SenderStats
+from millrace_contract.store_forward.outbox_figures import OutboxFigures
+from millrace_contract.store_forward.outbox_thread import OutboxThread
 from millrace_contract.store_forward.ranges import merge_ranges
 from millrace_contract.store_forward.reserve import Reserve
-from millrace_contract.store_forward.sender import OutboxSender
 from millrace_contract.store_forward.sqlite import DiskRefused, transaction
 from millrace_contract.store_forward.store_file import InUse
 from millrace_contract.testing import Broker, ManualClock, wait_until
@@ -36,7 +37,7 @@ class Wire:
     """Takes what is published; by default a broker and an ingest that confirm it at once."""
 
     def __init__(self) -> None:
-        self.sender: OutboxSender | None = None
+        self.outbox: OutboxThread | None = None
         self.messages: list[tuple[str, dict[str, Any]]] = []
         self.payloads: list[bytes] = []
         self.is_confirming = True
@@ -47,9 +48,9 @@ class Wire:
         message = json.loads(payload)
         self.messages.append((topic, message))
         self.payloads.append(payload)
-        if self.sender is not None and self.is_confirming:
-            self.sender.published(self._token, True)
-            self.sender.confirmed(message["stream"], [(message["seq"], message["seq"])])
+        if self.outbox is not None and self.is_confirming:
+            self.outbox.published(self._token, True)
+            self.outbox.confirmed(message["stream"], [(message["seq"], message["seq"])])
         return self._token
 
     def seqs(self) -> list[int]:
@@ -61,7 +62,7 @@ class Wire:
         ]
 
 
-Start = Callable[..., OutboxSender]
+Start = Callable[..., OutboxThread]
 
 
 @pytest.fixture
@@ -71,13 +72,13 @@ def wire() -> Wire:
 
 @pytest.fixture
 def start(tmp_path: Path, wire: Wire) -> Iterator[Start]:
-    """Start a sender at tmp_path / outbox.db, connected; it is stopped at the end."""
-    started: list[OutboxSender] = []
+    """Start an outbox thread at tmp_path / outbox.db, connected; it is stopped at the end."""
+    started: list[OutboxThread] = []
 
     def _start(
         *, clock: Clock | None = None, limits: Limits | None = None, publish: Publish | None = None, path: Path | None = None
-    ) -> OutboxSender:
-        sender = OutboxSender(
+    ) -> OutboxThread:
+        outbox = OutboxThread(
             path or tmp_path / "outbox.db",
             SENDER,
             publish or wire.publish,
@@ -86,38 +87,38 @@ def start(tmp_path: Path, wire: Wire) -> Iterator[Start]:
             clock=clock or SystemClock(),
             limits=limits,
         )
-        wire.sender = sender
-        sender.start()
-        started.append(sender)
-        sender.connected()
-        return sender
+        wire.outbox = outbox
+        outbox.start()
+        started.append(outbox)
+        outbox.connected()
+        return outbox
 
     yield _start
-    for sender in started:
-        sender.stop()
+    for outbox in started:
+        outbox.stop()
 
 
 def drafts(count: int, first: int = 0, device: str = "A", filler: str = "") -> list[Draft]:
     return [telemetry(device, EPOCH_MS + first + n, filler) for n in range(count)]
 
 
-def has_published(sender: OutboxSender, count: int) -> bool:
-    return sender.stats().published > count
+def has_published(outbox: OutboxThread, count: int) -> bool:
+    return outbox.stats().published > count
 
 
-def disk(sender: OutboxSender) -> sqlite3.Connection:
+def disk(outbox: OutboxThread) -> sqlite3.Connection:
     """The sender's own connection, to make its disk refuse."""
-    assert sender._file is not None
-    return sender._file.outbox.connection
+    assert outbox._file is not None
+    return outbox._file.outbox.connection
 
 
 def test_message_is_committed_published_confirmed_and_deleted(start: Start, wire: Wire, tmp_path: Path) -> None:
-    sender = start()
-    sender.append(drafts(100))
-    wait_until(lambda: sender.stats().confirmed == 100, "all confirmed")
+    outbox = start()
+    outbox.append(drafts(100))
+    wait_until(lambda: outbox.stats().confirmed == 100, "all confirmed")
     assert wire.seqs() == list(range(1, 101))
-    wait_until(lambda: sender.stats().depth == 0, "an empty outbox")
-    assert sender.stop()
+    wait_until(lambda: outbox.stats().depth == 0, "an empty outbox")
+    assert outbox.stop()
     file = open_at(tmp_path / "outbox.db")
     assert file.outbox.depth == 0
     file.close()
@@ -134,18 +135,18 @@ def test_nothing_is_published_before_it_is_committed(start: Start, tmp_path: Pat
         reader.close()
         return int(seq)
 
-    sender = start(publish=publish)
-    sender.append(drafts(50))
-    wait_until(lambda: sender.stats().published == 50, "all published")
+    outbox = start(publish=publish)
+    outbox.append(drafts(50))
+    wait_until(lambda: outbox.stats().published == 50, "all published")
     assert missing == []
 
 
 def test_messages_left_one_by_one_share_commits(start: Start, tmp_path: Path) -> None:
-    sender = start(publish=lambda _topic, _payload: None)
+    outbox = start(publish=lambda _topic, _payload: None)
     for draft in drafts(2_000):
-        sender.append([draft])
-    wait_until(lambda: sender.stats().committed == 2_000, "all committed")
-    sender.stop()
+        outbox.append([draft])
+    wait_until(lambda: outbox.stats().committed == 2_000, "all committed")
+    outbox.stop()
     reader = sqlite3.connect(tmp_path / "outbox.db")
     (changes,) = reader.execute("SELECT version FROM outbox_state").fetchone()
     reader.close()
@@ -153,10 +154,10 @@ def test_messages_left_one_by_one_share_commits(start: Start, tmp_path: Path) ->
 
 
 def test_stop_commits_what_waits_and_may_be_repeated(start: Start, tmp_path: Path) -> None:
-    sender = start(publish=lambda _topic, _payload: None)
-    sender.append(drafts(5_000))
-    assert sender.stop()
-    assert sender.stop()
+    outbox = start(publish=lambda _topic, _payload: None)
+    outbox.append(drafts(5_000))
+    assert outbox.stop()
+    assert outbox.stop()
     file = open_at(tmp_path / "outbox.db")
     assert file.outbox.depth == 5_000
     file.close()
@@ -164,7 +165,7 @@ def test_stop_commits_what_waits_and_may_be_repeated(start: Start, tmp_path: Pat
 
 def test_heartbeat_beats_while_nothing_happens(tmp_path: Path) -> None:
     beats = threading.Semaphore(0)
-    sender = OutboxSender(
+    outbox = OutboxThread(
         tmp_path / "outbox.db",
         SENDER,
         lambda _topic, _payload: None,
@@ -173,26 +174,26 @@ def test_heartbeat_beats_while_nothing_happens(tmp_path: Path) -> None:
         clock=SystemClock(),
         heartbeat=beats.release,
     )
-    sender.start()
+    outbox.start()
     assert all(beats.acquire(timeout=2.0) for _ in range(4))
-    sender.stop()
+    outbox.stop()
 
 
 def test_full_disk_holds_messages_in_memory_and_loses_none(start: Start, wire: Wire) -> None:
-    sender = start()
-    sender.append(drafts(10))
-    wait_until(lambda: sender.stats().confirmed == 10, "the first ten")
+    outbox = start()
+    outbox.append(drafts(10))
+    wait_until(lambda: outbox.stats().confirmed == 10, "the first ten")
     wire.is_confirming = False
-    (pages,) = disk(sender).execute("PRAGMA page_count").fetchone()
-    disk(sender).execute(f"PRAGMA max_page_count = {pages}")
-    sender.append(drafts(200, 10, filler="x" * 4_000))
-    wait_until(lambda: sender.stats().disk_problem, "the full disk noticed")
-    assert "full" in (sender.stats().disk_problem or "")
-    wait_until(lambda: sender.stats().held == 200, "messages in memory")
-    disk(sender).execute("PRAGMA max_page_count = 1000000")
-    wait_until(lambda: sender.stats().committed == 210, "all committed")
+    (pages,) = disk(outbox).execute("PRAGMA page_count").fetchone()
+    disk(outbox).execute(f"PRAGMA max_page_count = {pages}")
+    outbox.append(drafts(200, 10, filler="x" * 4_000))
+    wait_until(lambda: outbox.stats().disk_problem, "the full disk noticed")
+    assert "full" in (outbox.stats().disk_problem or "")
+    wait_until(lambda: outbox.stats().held == 200, "messages in memory")
+    disk(outbox).execute("PRAGMA max_page_count = 1000000")
+    wait_until(lambda: outbox.stats().committed == 210, "all committed")
     assert wire.seqs() == list(range(1, 211))
-    assert sender.stats().dropped == 0
+    assert outbox.stats().dropped == 0
 
 
 @pytest.fixture
@@ -211,20 +212,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_disk_that_stays_full_goes_on_with_what_was_confirmed(start: Start, wire: Wire, small_disk: Path) -> None:
     wire.is_confirming = False
     limits = Limits(max_bytes=3_000_000, held_messages=200)  # the reserve takes 3 MB, too
-    sender = start(path=small_disk / "outbox.db", limits=limits)
+    outbox = start(path=small_disk / "outbox.db", limits=limits)
     total = 0
-    while not sender.stats().disk_problem and total < 5_000:
-        sender.append(drafts(50, total, filler="x" * 2_000))
+    while not outbox.stats().disk_problem and total < 5_000:
+        outbox.append(drafts(50, total, filler="x" * 2_000))
         total += 50
-        wait_until(lambda: len(sender._inbox) < 200 or sender.stats().disk_problem, "the disk to take some")
-    sender.append(drafts(500, total, filler="x" * 2_000))
+        wait_until(lambda: len(outbox._inbox) < 200 or outbox.stats().disk_problem, "the disk to take some")
+    outbox.append(drafts(500, total, filler="x" * 2_000))
     total += 500
-    assert "full" in (sender.stats().disk_problem or "")
+    assert "full" in (outbox.stats().disk_problem or "")
     wire.is_confirming = True
-    sender.disconnected()
-    sender.connected()
-    wait_until(lambda: sender.stats().depth == 0 and not sender.stats().held, "all confirmed on a full disk", 60)
-    sender.stop()
+    outbox.disconnected()
+    outbox.connected()
+    wait_until(lambda: outbox.stats().depth == 0 and not outbox.stats().held, "all confirmed on a full disk", 60)
+    outbox.stop()
     told = sum({entry.seq: entry.count for entry in wire.ledger()}.values())
     assert told >= 200
     assert len(set(wire.seqs())) + told == total
@@ -234,8 +235,8 @@ def test_message_that_cannot_be_encoded_stops_no_other(start: Start, wire: Wire)
     def broken(_stamp: Stamp) -> bytes:
         raise UnicodeEncodeError("utf-8", "\udc80", 0, 1, "surrogates not allowed")
 
-    sender = start()
-    sender.append([*drafts(3), Draft("factory/line1/B/telemetry", "B", EPOCH_MS, broken), *drafts(3, 3)])
+    outbox = start()
+    outbox.append([*drafts(3), Draft("factory/line1/B/telemetry", "B", EPOCH_MS, broken), *drafts(3, 3)])
     wait_until(lambda: len(wire.seqs()) == 6 and wire.ledger(), "the others and the ledger")
     [entry] = wire.ledger()
     assert (entry.cause, entry.device_id, entry.count) == ("encoding_failed", "B", 1)
@@ -243,26 +244,26 @@ def test_message_that_cannot_be_encoded_stops_no_other(start: Start, wire: Wire)
 
 
 def test_read_only_disk_drops_the_oldest_beyond_memory_and_tells_exactly(start: Start, wire: Wire) -> None:
-    sender = start(limits=Limits(held_messages=10))
-    sender.append(drafts(2))
-    wait_until(lambda: sender.stats().confirmed == 2, "the first two")
-    disk(sender).execute("PRAGMA query_only = 1")  # a real SQLITE_READONLY
-    sender.append(drafts(1, 2))
-    wait_until(lambda: sender.stats().disk_problem, "the read-only disk noticed")
-    sender.append(drafts(14, 3))
-    sender.append(drafts(6, 100, device="B"))
-    assert sender.stats().held <= 10
-    disk(sender).execute("PRAGMA query_only = 0")
+    outbox = start(limits=Limits(held_messages=10))
+    outbox.append(drafts(2))
+    wait_until(lambda: outbox.stats().confirmed == 2, "the first two")
+    disk(outbox).execute("PRAGMA query_only = 1")  # a real SQLITE_READONLY
+    outbox.append(drafts(1, 2))
+    wait_until(lambda: outbox.stats().disk_problem, "the read-only disk noticed")
+    outbox.append(drafts(14, 3))
+    outbox.append(drafts(6, 100, device="B"))
+    assert outbox.stats().held <= 10
+    disk(outbox).execute("PRAGMA query_only = 0")
     wait_until(lambda: len(wire.ledger()) == 1, "the ledger entry")
     [entry] = wire.ledger()
     assert (entry.cause, entry.device_id, entry.count, entry.lost_seqs) == ("memory_full", "A", 11, [])
     assert (entry.first, entry.last) == ("2025-10-09T08:53:20.002Z", "2025-10-09T08:53:20.012Z")
-    wait_until(lambda: sender.stats().confirmed == 2 + 1 + 10, "the rest")
+    wait_until(lambda: outbox.stats().confirmed == 2 + 1 + 10, "the rest")
     assert [message["timestamp_ms"] for topic, message in wire.messages[2:] if topic != LEDGER] == [
         *(EPOCH_MS + n for n in range(13, 17)),
         *(EPOCH_MS + n for n in range(100, 106)),
     ]
-    assert sender.stats().dropped == 11
+    assert outbox.stats().dropped == 11
 
 
 def test_file_system_that_is_read_only_at_the_start_is_used_when_it_can_be_written(
@@ -273,14 +274,14 @@ def test_file_system_that_is_read_only_at_the_start_is_used_when_it_can_be_writt
         file.outbox.append(drafts(20))
     file.close()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    sender = start(path=small_disk / "outbox.db", limits=Limits(max_bytes=1_000_000))
-    sender.append(drafts(10, 20))
-    wait_until(lambda: "read-only" in (sender.stats().disk_problem or "").lower(), "the read-only file system noticed")
-    wait_until(lambda: sender.stats().held == 10, "messages in memory")
+    outbox = start(path=small_disk / "outbox.db", limits=Limits(max_bytes=1_000_000))
+    outbox.append(drafts(10, 20))
+    wait_until(lambda: "read-only" in (outbox.stats().disk_problem or "").lower(), "the read-only file system noticed")
+    wait_until(lambda: outbox.stats().held == 10, "messages in memory")
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-    wait_until(lambda: sender.stats().confirmed == 30, "all confirmed")
+    wait_until(lambda: outbox.stats().confirmed == 30, "all confirmed")
     assert sorted(wire.seqs()) == list(range(1, 31))
-    assert sender.stats().dropped == 0
+    assert outbox.stats().dropped == 0
 
 
 def test_inbox_that_cannot_be_emptied_keeps_the_newest() -> None:
@@ -293,35 +294,35 @@ def test_inbox_that_cannot_be_emptied_keeps_the_newest() -> None:
 
 
 def test_disk_that_comes_late_is_used_when_it_is_there(start: Start, wire: Wire, tmp_path: Path) -> None:
-    sender = start(path=tmp_path / "volume" / "outbox.db")
-    sender.append(drafts(5))
-    wait_until(lambda: sender.stats().disk_problem, "the missing disk noticed")
+    outbox = start(path=tmp_path / "volume" / "outbox.db")
+    outbox.append(drafts(5))
+    wait_until(lambda: outbox.stats().disk_problem, "the missing disk noticed")
     (tmp_path / "volume").mkdir()
-    wait_until(lambda: sender.stats().confirmed == 5, "all confirmed")
+    wait_until(lambda: outbox.stats().confirmed == 5, "all confirmed")
     assert wire.seqs() == [1, 2, 3, 4, 5]
 
 
 def test_file_damaged_while_working_is_set_aside_and_nothing_readable_is_lost(start: Start, wire: Wire, tmp_path: Path) -> None:
     wire.is_confirming = False
-    sender = start()
-    sender.append(drafts(200, filler="x" * 3_000))
-    wait_until(lambda: sender.stats().committed == 200, "all committed")
+    outbox = start()
+    outbox.append(drafts(200, filler="x" * 3_000))
+    wait_until(lambda: outbox.stats().committed == 200, "all committed")
     path = tmp_path / "outbox.db"
     other = sqlite3.connect(path)
     other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with path.open("r+b") as raw:
         raw.seek(8192 * 10)
         raw.write(b"\xff" * 8192 * 10)
-    other.execute("PRAGMA user_version = 1")  # so that the sender's connection forgets its pages
+    other.execute("PRAGMA user_version = 1")  # so that the outbox's connection forgets its pages
     other.commit()
     other.close()
     first_stream = wire.messages[0][1]["stream"]
     wire.is_confirming = True
-    sender.disconnected()
-    sender.connected()
-    wait_until(lambda: sender.stats().set_aside == 1, "the file set aside")
-    sender.append(drafts(5, 1_000))
-    wait_until(lambda: len(wire.ledger()) == 1 and sender.stats().depth == 0, "all confirmed")
+    outbox.disconnected()
+    outbox.connected()
+    wait_until(lambda: outbox.stats().set_aside == 1, "the file set aside")
+    outbox.append(drafts(5, 1_000))
+    wait_until(lambda: len(wire.ledger()) == 1 and outbox.stats().depth == 0, "all confirmed")
     [entry] = wire.ledger()
     assert (entry.cause, entry.lost_stream) == ("outbox_set_aside", first_stream)
     again = {m["seq"] for _, m in wire.messages[200:] if m["stream"] == first_stream}
@@ -332,15 +333,15 @@ def test_file_damaged_while_working_is_set_aside_and_nothing_readable_is_lost(st
 
 def test_file_removed_while_working_is_written_anew(start: Start, wire: Wire, tmp_path: Path) -> None:
     wire.is_confirming = False
-    sender = start()
-    sender.append(drafts(20))
-    wait_until(lambda: sender.stats().committed == 20, "all committed")
+    outbox = start()
+    outbox.append(drafts(20))
+    wait_until(lambda: outbox.stats().committed == 20, "all committed")
     for part in list(tmp_path.glob("outbox.db*")):
         part.unlink()
     wait_until((tmp_path / "outbox.db").exists, "the file written anew")
-    sender.append(drafts(1, 100))
-    wait_until(lambda: sender.stats().committed == 21, "the next message")
-    sender.stop()
+    outbox.append(drafts(1, 100))
+    wait_until(lambda: outbox.stats().committed == 21, "the next message")
+    outbox.stop()
     file = open_at(tmp_path / "outbox.db")
     assert [row.seq for row in file.outbox.peek(0, 100)] == list(range(1, 22))
     file.close()
@@ -360,13 +361,13 @@ def test_outbox_of_another_sender_is_refused(start: Start, tmp_path: Path) -> No
 
 def test_limit_drops_the_oldest_and_tells(start: Start, wire: Wire) -> None:
     wire.is_confirming = False
-    sender = start(limits=Limits(max_bytes=100_000), publish=lambda _topic, _payload: None)
-    sender.append(drafts(100, filler="x" * 2_000))
-    wait_until(lambda: sender.stats().dropped, "the oldest dropped")
-    dropped = sender.stats().dropped
-    assert sender.stats().bytes <= 100_000
-    sender.stop()
-    sender = start()
+    outbox = start(limits=Limits(max_bytes=100_000), publish=lambda _topic, _payload: None)
+    outbox.append(drafts(100, filler="x" * 2_000))
+    wait_until(lambda: outbox.stats().dropped, "the oldest dropped")
+    dropped = outbox.stats().dropped
+    assert outbox.stats().bytes <= 100_000
+    outbox.stop()
+    outbox = start()
     wait_until(wire.ledger, "the ledger entry")
     [entry] = wire.ledger()
     assert (entry.count, entry.lost_seqs, entry.cause) == (dropped, [(1, dropped)], "limit_bytes")
@@ -375,57 +376,57 @@ def test_limit_drops_the_oldest_and_tells(start: Start, wire: Wire) -> None:
 def test_clock_that_leaps_ahead_does_not_empty_the_outbox(start: Start, wire: Wire) -> None:
     wire.is_confirming = False
     clock = ManualClock(EPOCH_MS)
-    sender = start(clock=clock, limits=Limits(max_age_ms=86_400_000))
+    outbox = start(clock=clock, limits=Limits(max_age_ms=86_400_000))
 
-    def next_tick() -> SenderStats:
+    def next_tick() -> OutboxFigures:
         clock.advance(2)
-        return sender.stats()
+        return outbox.stats()
 
-    sender.append(drafts(10))
+    outbox.append(drafts(10))
     wait_until(lambda: next_tick().committed == 10, "all committed")
     clock.advance(3_700)  # past the time after the start
     clock.step(10 * 365 * 86_400)
-    sender.append(drafts(1, 10 * 365 * 86_400_000))
+    outbox.append(drafts(1, 10 * 365 * 86_400_000))
     wait_until(lambda: next_tick().depth == 11 and next_tick().oldest_age_s > 10**8, "the new time seen")
-    assert sender.stats().dropped == 0
+    assert outbox.stats().dropped == 0
     clock.advance(3_700)
     wait_until(lambda: next_tick().dropped == 10, "believed after an hour")
 
 
 def test_a_clock_set_ahead_between_two_runs_does_not_empty_the_outbox(start: Start, wire: Wire) -> None:
     wire.is_confirming = False
-    sender = start(limits=Limits(max_age_ms=86_400_000))
-    sender.append(drafts(10))
-    wait_until(lambda: sender.stats().committed == 10, "all committed")
-    sender.stop()
+    outbox = start(limits=Limits(max_age_ms=86_400_000))
+    outbox.append(drafts(10))
+    wait_until(lambda: outbox.stats().committed == 10, "all committed")
+    outbox.stop()
     clock = ManualClock(EPOCH_MS + 10 * 365 * 86_400_000)
-    sender = start(clock=clock, limits=Limits(max_age_ms=86_400_000))
+    outbox = start(clock=clock, limits=Limits(max_age_ms=86_400_000))
     clock.advance(2)
-    wait_until(lambda: sender.stats().oldest_age_s > 10**8, "the new time seen")
-    assert sender.stats().dropped == 0
+    wait_until(lambda: outbox.stats().oldest_age_s > 10**8, "the new time seen")
+    assert outbox.stats().dropped == 0
     clock.advance(3_700)
-    wait_until(lambda: sender.stats().dropped == 10, "believed after an hour")
+    wait_until(lambda: outbox.stats().dropped == 10, "believed after an hour")
 
 
 @pytest.mark.parametrize("is_restarted", [False, True], ids=["running", "over a restart"])
 @pytest.mark.parametrize("steps_s", [[86_400], [-30], [-3_600], [86_400, -86_400]], ids=str)
 def test_a_clock_that_steps_loses_and_repeats_nothing(start: Start, wire: Wire, steps_s: list[int], *, is_restarted: bool) -> None:
     clock = ManualClock(EPOCH_MS)
-    sender = start(clock=clock)
+    outbox = start(clock=clock)
 
     def append() -> None:
         before = len(wire.seqs())
         for _ in range(10):
             clock.advance(0.1)
-            sender.append([telemetry("A", clock.now_ms()), telemetry("B", clock.now_ms())])
+            outbox.append([telemetry("A", clock.now_ms()), telemetry("B", clock.now_ms())])
         wait_until(lambda: len(wire.seqs()) == before + 20, "all published")
 
     append()
     for step_s in steps_s:
         clock.step(step_s)
         if is_restarted:
-            sender.stop()
-            sender = start(clock=clock)
+            outbox.stop()
+            outbox = start(clock=clock)
         append()
     steps_back = sum(step_s < -60 for step_s in steps_s)
     assert [entry.cause for entry in wire.ledger()] == ["clock_step"] * steps_back
@@ -443,78 +444,78 @@ def test_a_clock_that_steps_loses_and_repeats_nothing(start: Start, wire: Wire, 
 def test_figures_say_how_long_the_outbox_lasts(start: Start, wire: Wire) -> None:
     wire.is_confirming = False
     clock = ManualClock(EPOCH_MS)
-    sender = start(clock=clock, limits=Limits(max_bytes=360_000_000, max_age_ms=10**12))
-    wait_until(lambda: sender._tally._tick is not None, "the first tick")
-    sender.append(drafts(100, filler="x" * 789))
-    wait_until(lambda: sender.stats().live_in_flight or len(wire.messages) == 100, "all published")
+    outbox = start(clock=clock, limits=Limits(max_bytes=360_000_000, max_age_ms=10**12))
+    wait_until(lambda: outbox._tally._tick is not None, "the first tick")
+    outbox.append(drafts(100, filler="x" * 789))
+    wait_until(lambda: outbox.stats().live_in_flight or len(wire.messages) == 100, "all published")
     clock.advance(10)
-    wait_until(lambda: sender.stats().depth == 100, "a tick")
-    stats = sender.stats()
+    wait_until(lambda: outbox.stats().depth == 100, "a tick")
+    stats = outbox.stats()
     assert stats.messages_per_s == pytest.approx(10)
     assert stats.holds_h == pytest.approx(10, rel=0.05)  # 1,000 bytes a message, 10 KB/s, 360 MB
     assert stats.drain_s is None
     assert stats.oldest_age_s == pytest.approx(10, abs=0.2)
     assert stats.in_words == "holds 10 h at the present rate, 10 s queued, not getting less"
     clock.advance(600)
-    wait_until(lambda: sender.stats().oldest_age_s > 600, "ten minutes later")
-    sender.confirmed(wire.messages[0][1]["stream"], [(1, 50)])
-    wait_until(lambda: disk(sender).execute("SELECT count(*) FROM outbox_message").fetchone() == (50,), "half of them confirmed")
+    wait_until(lambda: outbox.stats().oldest_age_s > 600, "ten minutes later")
+    outbox.confirmed(wire.messages[0][1]["stream"], [(1, 50)])
+    wait_until(lambda: disk(outbox).execute("SELECT count(*) FROM outbox_message").fetchone() == (50,), "half of them confirmed")
     clock.advance(10)
-    wait_until(lambda: sender.stats().depth == 50 and sender.stats().drain_s, "a tick")
-    assert sender.stats().drain_s == pytest.approx(65, rel=0.05)  # 5 a second for 10 s weigh 0.77 a second; 50 are left
-    assert sender.stats().queued_h == pytest.approx(620 / 3600, rel=0.01)
-    assert sender.stats().in_words.endswith(" queued, caught up in 65 s")
+    wait_until(lambda: outbox.stats().depth == 50 and outbox.stats().drain_s, "a tick")
+    assert outbox.stats().drain_s == pytest.approx(65, rel=0.05)  # 5 a second for 10 s weigh 0.77 a second; 50 are left
+    assert outbox.stats().queued_h == pytest.approx(620 / 3600, rel=0.01)
+    assert outbox.stats().in_words.endswith(" queued, caught up in 65 s")
 
 
 @pytest.mark.parametrize(
     ("stats", "words"),
     [
-        (SenderStats(), "empty so far, nothing queued"),
-        (SenderStats(holds_h=61.2, oldest_age_s=1.0), "holds 61 h at the present rate, nothing queued"),
+        (OutboxFigures(), "empty so far, nothing queued"),
+        (OutboxFigures(holds_h=61.2, oldest_age_s=1.0), "holds 61 h at the present rate, nothing queued"),
         (
-            SenderStats(holds_h=61.2, oldest_age_s=3.2 * 3600, drain_s=14 * 60.0),
+            OutboxFigures(holds_h=61.2, oldest_age_s=3.2 * 3600, drain_s=14 * 60.0),
             "holds 61 h at the present rate, 3.2 h queued, caught up in 14 min",
         ),
-        (SenderStats(holds_h=720.0, oldest_age_s=42.0), "holds 30 days at the present rate, 42 s queued, not getting less"),
+        (OutboxFigures(holds_h=720.0, oldest_age_s=42.0), "holds 30 days at the present rate, 42 s queued, not getting less"),
     ],
 )
-def test_figures_in_words(stats: SenderStats, words: str) -> None:
+def test_figures_in_words(stats: OutboxFigures, words: str) -> None:
     assert stats.in_words == words
 
 
 def test_a_small_disk_holds_less_than_the_limit_says(start: Start, wire: Wire, small_disk: Path) -> None:
     wire.is_confirming = False
     clock = ManualClock(EPOCH_MS)
-    sender = start(clock=clock, path=small_disk / "outbox.db", limits=Limits(max_bytes=2_000_000, max_age_ms=10**12))
+    outbox = start(clock=clock, path=small_disk / "outbox.db", limits=Limits(max_bytes=2_000_000, max_age_ms=10**12))
     (small_disk / "another").write_bytes(b"x" * 1_500_000)
-    wait_until(lambda: sender._tally._tick is not None, "the first tick")
-    sender.append(drafts(100, filler="x" * 789))
-    wait_until(lambda: sender.stats().live_in_flight or len(wire.messages) == 100, "all published")
+    wait_until(lambda: outbox._tally._tick is not None, "the first tick")
+    outbox.append(drafts(100, filler="x" * 789))
+    wait_until(lambda: outbox.stats().live_in_flight or len(wire.messages) == 100, "all published")
     clock.advance(10)
-    wait_until(lambda: sender.stats().depth == 100, "a tick")
-    free = shutil.disk_usage(small_disk).free + sender.stats().bytes
+    wait_until(lambda: outbox.stats().depth == 100, "a tick")
+    free = shutil.disk_usage(small_disk).free + outbox.stats().bytes
     assert free < 2_000_000
-    assert sender.stats().holds_h == pytest.approx(free / 10_000 / 3600, rel=0.05)
+    assert outbox.stats().holds_h == pytest.approx(free / 10_000 / 3600, rel=0.05)
 
 
 @pytest.mark.broker
 def test_every_message_arrives_although_the_broker_is_killed(fresh_broker: Broker, start: Start, session_type: SessionType) -> None:
     uplink = Uplink(fresh_broker.settings(), session_type)
-    sender = uplink.sender = start(publish=uplink.session.publish)
-    sender.disconnected()
+    outbox = uplink.outbox = start(publish=uplink.session.publish)
+    outbox.disconnected()
     ingest = CountingIngest(fresh_broker.settings(), session_type)
     ingest.start()
     uplink.session.start()
     clock = SystemClock()
     for round_number in range(1, 4):
         for _ in range(100):
-            sender.append([telemetry(f"D{n}", clock.now_ms()) for n in range(5)])
+            outbox.append([telemetry(f"D{n}", clock.now_ms()) for n in range(5)])
         sent = 550 * round_number - 300
-        wait_until(partial(has_published, sender, sent), "some on their way", 60)
+        wait_until(partial(has_published, outbox, sent), "some on their way", 60)
         fresh_broker.kill()
-        sender.append([telemetry("D9", clock.now_ms()) for _ in range(50)])
+        outbox.append([telemetry("D9", clock.now_ms()) for _ in range(50)])
         fresh_broker.start()
-    wait_until(lambda: sender.stats().committed == 1_650 and sender.stats().depth == 0, "an empty outbox", 120)
+    wait_until(lambda: outbox.stats().committed == 1_650 and outbox.stats().depth == 0, "an empty outbox", 120)
     [seqs] = ingest.seen.values()
     assert merge_ranges((seq, seq) for seq in seqs) == [(1, 1_650)]
     uplink.session.stop()

@@ -1,12 +1,9 @@
-"""The engine: one thread that owns the alerts, the store and the outbox.
+"""The worker: its thread owns the alerts, the store and the outbox.
 
-Each turn takes a batch, applies it, and commits state, events and outgoing messages in one transaction. Only then are the
-messages acknowledged to the broker, the commands answered, and the changes published: a kill at any instant repeats work,
-and loses none.
+Each turn (`turns` of the contract) commits state, events and outgoing messages in one transaction. Only then are the messages
+acknowledged to the broker, the commands answered, and the changes published: a kill at any instant repeats work, and loses none.
 """
 
-import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,15 +14,18 @@ from millrace_contract.language.messages import encode, numbered
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import Evaluation, EventCause, IsaState
 from millrace_contract.plant import PlantModel
-from millrace_contract.runtime.clock import Clock
+from millrace_contract.runtime.clock import Clock, Now, moment
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.intake import Batch, Intake
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.session import Session
-from millrace_contract.store_forward.forwarder import Forwarder, Now
+from millrace_contract.store_forward.from_ingest import FromIngest
+from millrace_contract.store_forward.limits import Limits
+from millrace_contract.store_forward.losses import Loss
 from millrace_contract.store_forward.numbering import Draft, Row
 from millrace_contract.store_forward.outbox import Outbox
-from millrace_contract.store_forward.sqlite import DiskRefused
+from millrace_contract.store_forward.outbox_figures import OutboxFigures
+from millrace_contract.store_forward.turns import TICK_S, Turns
 
 from . import metrics
 from .alert import Alert, Transition, event_message, state_message
@@ -36,10 +36,9 @@ from .rules import Watched
 from .store import Store, StoredAnswer
 from .watch import Watch
 
-TICK_S = 0.25
 TICK_LAG_MS = 1_000
 """Timers look this far back, so that a reading that is on its way is seen before its delay runs out."""
-SETTLE_S = 3.0
+RETAINED_S = 3.0
 """After a connect, time for what the broker kept for us."""
 OBSERVED_EVERY_S = 5.0
 HOUSEKEEPING_S = 60.0
@@ -49,12 +48,6 @@ LIVE_LIMIT = 1_000
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxLimits:
-    max_bytes: int
-    max_age_ms: int
-
-
 @dataclass
 class _Outcome:
     """What is to be done after the commit."""
@@ -62,23 +55,25 @@ class _Outcome:
     rows: list[Row] = field(default_factory=list)
     changed: set[str] = field(default_factory=set)
     done: list[tuple[Command, Alert]] = field(default_factory=list)
+    has_messages: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """How the engine is, for status and readiness; replaced as a whole, so any thread may read it."""
+class AlertFigures:
+    """How the worker is, for status and readiness; replaced as a whole, so any thread may read it."""
 
     observing: bool = False
     open_alerts: int = 0
     unevaluable: int = 0
     late_readings: int = 0
-    outbox_messages: int = 0
     queue_messages: int = 0
-    disk_problem: str | None = None
 
 
-class Engine:
-    """Constructed and stopped by the main thread; everything else happens on its own. `changed` is called after a commit."""
+class Worker:
+    """Constructed and stopped by the main thread; everything else happens on its own. `changed` is called after a commit.
+
+    `outbox_figures`: how the outbox is, replaced as a whole once a second.
+    """
 
     def __init__(
         self,
@@ -87,108 +82,79 @@ class Engine:
         watched: dict[str, Watched],
         store: Store,
         outbox: Outbox,
-        limits: OutboxLimits,
+        limits: Limits,
         session: Session,
-        inbox: Intake[Command],
+        intake: Intake[Command],
+        from_ingest: FromIngest,
         clock: Clock,
         heartbeats: Heartbeats,
         changed: Callable[[], None],
     ) -> None:
-        self.figures = Figures()
+        self.figures = AlertFigures()
+        self.outbox_figures = OutboxFigures()
         self._plant = plant
         self._watched = watched
         self._store = store
         self._outbox = outbox
-        self._limits = limits
         self._session = session
-        self._inbox = inbox
+        self._intake = intake
         self._clock = clock
-        self._heartbeats = heartbeats
-        self._committing = heartbeats.step("commit")
         self._changed = changed
         self._topics = Topics(plant.root)
-        self._forwarder = Forwarder(outbox, session.publish, window=BACKLOG_WINDOW, live_limit=LIVE_LIMIT)
         self._watch = Watch(plant, watched, store.load())
-        self._receiver = Receiver(plant, self._topics, Running(store, self._forwarder, session.publish))
+        self._receiver = Receiver(plant, self._topics, Running(store, session.publish))
         self._event_seq = store.last_event_seq()
         self._observed_ms = store.observed_ms()
         self._observing = False
-        self._settled_s: float | None = None
+        self._watching_from_s: float | None = None
         self._ticked_s = 0.0
         self._saved_observed_s = 0.0
         self._kept_house_s = 0.0
-        self._disk_problem: str | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._outcome = _Outcome()
+        self._turns = Turns(
+            self,
+            outbox,
+            path=store.path,
+            limits=limits,
+            session=session,
+            intake=intake,
+            from_ingest=from_ingest,
+            clock=clock,
+            heartbeats=heartbeats,
+            window=BACKLOG_WINDOW,
+            live_limit=LIVE_LIMIT,
+            commits=metrics.COMMITS,
+        )
+
+    @property
+    def disk_problem(self) -> str | None:
+        """Why the disk takes nothing at present."""
+        return self._turns.disk_problem
 
     def start(self) -> None:
         """Brings the store in line with the rules, then runs. Raises DiskRefused."""
         self._adopt_rules()
-        self._thread.start()
+        self._turns.start()
 
-    def stop(self, timeout_s: float = 5.0) -> None:
-        self._stopping.set()
-        self._inbox.wake()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+    def stop(self) -> None:
+        """What was received and not committed comes again."""
+        self._turns.stop()
 
-    def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self._heartbeats.beat("engine")
-                self._turn(self._inbox.take(TICK_S))
-        except BaseException:  # noqa: BLE001 - a dead engine behind a living API would hide every alarm
-            _log.critical("engine_failed", exc_info=True)
-            os._exit(70)
-        self._heartbeats.retire("engine")
+    # A turn, on the worker's thread
 
-    def _turn(self, batch: Batch[Command]) -> None:
-        now = self._now()
-        self._hear_of_connection(batch, now)
-        for token, taken in batch.published:
-            self._forwarder.published(token, taken, now)
-        outcome = self._commit(batch, now)
-        if outcome is None:
-            return
-        # The order of these is the guarantee: nothing is acknowledged or answered before it is on disk.
-        for received in batch.messages:
-            self._session.acknowledge(received)
-        for command, alert in outcome.done:
-            command.answer.set_result(alert)
-        self._forwarder.committed(outcome.rows, now)
-        for alert_id in outcome.changed:
-            self._publish_state(alert_id)
-        if outcome.changed or batch.messages or outcome.rows:
-            self._changed()
-        self._forwarder.pump(now)
+    def hear(self, batch: Batch[Command], now: Now) -> None:
+        """News of the connection."""
+        if batch.connected is False or batch.reconnected:
+            self._observing = False
+            self._watching_from_s = None
+        if batch.connected:
+            self._watching_from_s = now.monotonic_s + RETAINED_S
 
-    def _commit(self, batch: Batch[Command], now: Now) -> _Outcome | None:
-        """Apply and commit, again and again while the disk refuses; None when told to stop meanwhile."""
-        commands = batch.items
-        while True:
-            running = [command for command in commands if command.answer.set_running_or_notify_cancel()]
-            outcome = _Outcome()
-            try:
-                with metrics.COMMITS.time(), self._store.transaction():
-                    self._apply(batch, running, now, outcome)
-            except DiskRefused as error:
-                for command in running:
-                    if not command.answer.done():
-                        command.answer.set_exception(Unavailable(f"the store cannot be written: {error}", 5.0))
-                self._start_over(error)
-                if self._stopping.wait(1.0):
-                    return None
-                now = self._now()
-                commands = self._inbox.take_items()
-                continue
-            self._committing.done()
-            if self._disk_problem is not None:
-                _log.info("store_writable_again")
-                self._disk_problem = None
-                self._show_figures()
-            return outcome
-
-    def _apply(self, batch: Batch[Command], commands: list[Command], now: Now, outcome: _Outcome) -> None:
+    def apply(self, batch: Batch[Command], now: Now) -> list[Row]:
+        """Everything of the batch, and the time that passed, in the store; returns the events to be sent."""
+        outcome = self._outcome = _Outcome(has_messages=bool(batch.messages))
+        batch.items += self._intake.take_items()  # While the disk refuses, people do not wait longer than they must.
+        commands = [command for command in batch.items if command.answer.set_running_or_notify_cancel()]
         transitions: list[Transition] = []
         for received in batch.messages:
             transitions += self._receiver.receive(received, self._watch, now)
@@ -197,14 +163,46 @@ class Engine:
         for command in commands:
             self._carry_out(command, now, outcome)
         self._save(now)
-        self._forwarder.settle()
+        return outcome.rows
+
+    def committed(self, _now: Now) -> None:
+        """Answer commands, publish the states that changed."""
+        outcome, self._outcome = self._outcome, _Outcome()
+        for command, alert in outcome.done:
+            command.answer.set_result(alert)
+        for alert_id in outcome.changed:
+            self._publish_state(alert_id)
+        if outcome.changed or outcome.has_messages or outcome.rows:
+            self._changed()
+
+    def start_over(self, batch: Batch[Command], problem: str) -> None:
+        """What is in memory goes back to what is stored. Commands are refused; who sent them tries again."""
+        for command in batch.items:
+            if not command.answer.done() and (command.answer.running() or command.answer.set_running_or_notify_cancel()):
+                command.answer.set_exception(Unavailable(f"the store cannot be written: {problem}", 5.0))
+        batch.items.clear()
+        self._outcome = _Outcome()
+        self._watch = Watch(self._plant, self._watched, self._store.load())
+        self._event_seq = self._store.last_event_seq()
+        if self._observing:
+            self._observing = False
+            self._watching_from_s = self._clock.monotonic_s() + RETAINED_S
+        self._show_figures()
+
+    def dropped(self, _losses: list[Loss]) -> None:
+        """An event that its outbox gave up stays in the store: nothing waits for it."""
+
+    def show(self, figures: OutboxFigures) -> None:
+        """How the outbox is."""
+        self.outbox_figures = figures
+        metrics.OUTBOX.show(figures)
 
     def _watch_time(self, now: Now, outcome: _Outcome) -> list[Transition]:
         transitions: list[Transition] = []
-        if self._settled_s is not None and now.monotonic_s >= self._settled_s and not len(self._inbox):
+        if self._watching_from_s is not None and now.monotonic_s >= self._watching_from_s and not len(self._intake):
             gap_ms = 0 if self._observed_ms is None else max(now.epoch_ms - self._observed_ms, 0)
             transitions += self._watch.resume(gap_ms, now.epoch_ms)
-            self._settled_s = None
+            self._watching_from_s = None
             self._observing = True
             outcome.changed.update(self._watch.alerts)  # Every retained state is published anew.
             _log.info("watching", gap_s=gap_ms / 1000, alerts=len(self._watch.alerts))
@@ -222,10 +220,8 @@ class Engine:
                 self._store.save_observed(now.epoch_ms)
         if now.monotonic_s - self._kept_house_s >= HOUSEKEEPING_S:
             self._kept_house_s = now.monotonic_s
-            self._store.forget_old(now.epoch_ms)
-            limits = self._limits
-            if self._outbox.prune(max_bytes=limits.max_bytes, max_age_ms=limits.max_age_ms, now_ms=now.epoch_ms):
-                self._forwarder.look_again()
+            if self._outbox.are_ages_known(now):
+                self._store.forget_old(now.epoch_ms)
         self._show_figures()
 
     def _record(self, transitions: list[Transition], now: Now, outcome: _Outcome) -> None:
@@ -283,23 +279,9 @@ class Engine:
         watch.changed_alerts.clear()
         watch.changed_devices.clear()
 
-    def _start_over(self, error: DiskRefused) -> None:
-        """The transaction was rolled back: what is in memory goes back to what is stored."""
-        if self._disk_problem is None:
-            _log.error("store_not_writable", reason=str(error))
-        self._disk_problem = str(error)
-        self._committing.failed(str(error))
-        self._show_figures()
-        self._watch = Watch(self._plant, self._watched, self._store.load())
-        self._event_seq = self._store.last_event_seq()
-        if self._observing:
-            self._observing = False
-            self._settled_s = self._clock.monotonic_s() + SETTLE_S
-        self._heartbeats.beat("engine")
-
     def _adopt_rules(self) -> None:
         """Alerts of rules that are gone end, with an event; new ones get their row."""
-        now = self._now()
+        now = moment(self._clock)
         outcome = _Outcome()
         with self._store.transaction():
             for alert in self._store.load().alerts.values():
@@ -314,17 +296,6 @@ class Engine:
                 self._store.delete_alert(alert.id)
             self._watch.changed_alerts.update(self._watched)
             self._save(now)
-        if outcome.rows:
-            self._forwarder.look_again()
-
-    def _hear_of_connection(self, batch: Batch[Command], now: Now) -> None:
-        if batch.connected is False or batch.reconnected:
-            self._observing = False
-            self._settled_s = None
-            self._forwarder.disconnected()
-        if batch.connected:
-            self._forwarder.connected()
-            self._settled_s = now.monotonic_s + SETTLE_S
 
     def _publish_state(self, alert_id: str) -> None:
         """The retained state; one that never happened needs none. While disconnected, the next connect publishes it."""
@@ -338,20 +309,14 @@ class Engine:
     def _show_figures(self) -> None:
         alerts = self._watch.alerts.values()
         unable = {Evaluation.STALE, Evaluation.BAD, Evaluation.NEVER_SEEN, Evaluation.NOT_A_NUMBER}
-        self.figures = Figures(
+        self.figures = AlertFigures(
             observing=self._observing,
             open_alerts=sum(alert.is_shown for alert in alerts),
             unevaluable=sum(alert.evaluation in unable for alert in alerts),
             late_readings=self._watch.late_readings,
-            outbox_messages=self._outbox.depth,
-            queue_messages=len(self._inbox),
-            disk_problem=self._disk_problem,
+            queue_messages=len(self._intake),
         )
         metrics.OPEN_ALERTS.set(self.figures.open_alerts)
         metrics.UNEVALUABLE.set(self.figures.unevaluable)
         metrics.LATE_READINGS.set(self.figures.late_readings)
-        metrics.OUTBOX_DEPTH.set(self.figures.outbox_messages)
         metrics.QUEUE_DEPTH.set(self.figures.queue_messages)
-
-    def _now(self) -> Now:
-        return Now(self._clock.monotonic_s(), self._clock.now_ms())

@@ -5,7 +5,6 @@ and the ledger entry follows as soon as the disk takes it. Nothing is published 
 """
 
 import math
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,36 +12,33 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ..runtime.clock import Clock
+from ..runtime.clock import Clock, Now, moment
 from ..runtime.logs import get_logger
 from .disk_trouble import DiskTrouble
-from .forwarder import Forwarder, Now, Publish
+from .forwarder import Publish
 from .inbox import Dropped, DroppedKey, Inbox
+from .limits import Limits
 from .losses import EncodeLoss, Loss
 from .numbering import Draft, Row
 from .outbox import EncodingFailed, Outbox, WrongSender
-from .outbox_figures import Limits, SenderStats, Tally
+from .outbox_figures import OutboxFigures, Tally
 from .outbox_file import OutboxFile, open_outbox
+from .outbox_keeper import OutboxKeeper, free_bytes
 from .ranges import Range
-from .reserve import Reserve
-from .sqlite import Damaged, DiskRefused, checkpoint, shrink, transaction, translated
+from .sqlite import Damaged, DiskRefused
 from .store_file import InUse, StoreRefused
 
 _ROUND_S = 0.1  # At most one commit in this time: what comes meanwhile shares it.
 _ROUND_ROWS = 50  # So many do not wait any longer: a larger group holds the interpreter so long that reads begin late.
 _LINGER_S = 0.01  # Messages come in bursts, because the reads of many devices share a wake-up.
 _DRAIN_ROUND_S = 0.03  # While there is a backlog to publish.
-_DELETE_ROWS = 2_000
-_SHRINK_PAGES = 512
-_PRUNES = 10  # At most so many calls a second, each of a bounded number of rows.
-_SETTLE_S = 0.5  # Deletions alone wait this long; with new messages they share the commit.
+_DELETE_S = 0.5  # Deletions alone wait this long; with new messages they share the commit.
 _IDLE_S = 0.5
-_RESERVE_BYTES = 16 * 1024**2  # More than the write-ahead log and the deletions of one moment take.
 
 _log = get_logger(__name__)
 
 
-class OutboxSender:
+class OutboxThread:
     """Takes drafts from any thread, keeps them in the outbox at `path`, and forwards them through `publish`.
 
     `heartbeat` is called at least every second while the thread turns. `start` raises WrongSender, InUse and
@@ -69,25 +65,33 @@ class OutboxSender:
         self._limits = limits or Limits()
         self._heartbeat = heartbeat
         self._open_file = partial(open_outbox, path, sender, ledger_topic=ledger_topic, encode_loss=encode_loss)
-        self._new_forwarder = partial(Forwarder, publish=publish, window=window, live_limit=live_limit, confirm=confirm)
         self._inbox = Inbox(self._limits.held_messages)
-        self._reserve = Reserve(path.with_name(path.name + ".reserve"), min(_RESERVE_BYTES, self._limits.max_bytes))
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._file: OutboxFile | None = None
-        self._forwarder: Forwarder | None = None
+        self._keeper: OutboxKeeper | None = None
         self._is_connected = False
         self._is_taking = True
         self._distrust: str | None = None
         self._trouble = DiskTrouble(str(path))
-        self._settled_s = -math.inf
+        self._deleted_s = -math.inf
         self._deadline_s = math.inf
         self._tally = Tally()
-        self._stats = SenderStats()
+        self._stats = OutboxFigures()
+        self._new_keeper = partial(
+            OutboxKeeper,
+            publish=publish,
+            path=path,
+            limits=self._limits,
+            trouble=self._trouble,
+            tally=self._tally,
+            window=window,
+            live_limit=live_limit,
+            confirm=confirm,
+        )
 
     def start(self) -> None:
         """Open the outbox and start the thread."""
         now = self._now()
-        self._tally.hold_age(now)
         self._try_to_open(now)
         self._refresh_stats(now)
         self._thread.start()
@@ -127,12 +131,12 @@ class OutboxSender:
         """Tell a confirmation of ingest. Any thread."""
         self._inbox.put_event(partial(self._on_confirmed, stream, seqs))
 
-    def stats(self) -> SenderStats:
+    def stats(self) -> OutboxFigures:
         """Return the figures of at most a second ago. Any thread."""
         return self._stats
 
     def _now(self) -> Now:
-        return Now(self._clock.monotonic_s(), self._clock.now_ms())
+        return moment(self._clock)
 
     def _run(self) -> None:
         while not self._inbox.is_stopping:
@@ -141,7 +145,7 @@ class OutboxSender:
             is_busy = self._round(self._now())
             is_waiting = self._trouble.is_waiting(self._clock.monotonic_s())
             if not is_busy:
-                self._inbox.wait(_SETTLE_S if self._has_unsettled() else _IDLE_S, also_drafts=not is_waiting)
+                self._inbox.wait(_DELETE_S if self._has_safe() else _IDLE_S, also_drafts=not is_waiting)
             if len(self._inbox) < self._trouble.commit_rows or is_waiting:
                 round_s = _DRAIN_ROUND_S if is_busy or self._is_draining() else _ROUND_S
                 left_s = max(_LINGER_S, began_s + round_s - time.monotonic())
@@ -153,8 +157,8 @@ class OutboxSender:
         for event in self._inbox.take_events():
             event(now)
         for token, ok in self._inbox.take_answers():
-            if self._forwarder is not None:
-                self._forwarder.published(token, ok, now)
+            if self._keeper is not None:
+                self._keeper.forwarder.published(token, ok, now)
         is_busy = self._pump(now) if self._trouble.is_waiting(now.monotonic_s) else self._commit_and_pump(now)
         if self._tally.is_due(now):
             self._tick(now)
@@ -163,15 +167,12 @@ class OutboxSender:
     def _commit_and_pump(self, now: Now) -> bool:
         if self._file is None and not self._try_to_open(now):
             return False
-        assert self._file is not None  # noqa: S101 - just opened
-        assert self._forwarder is not None  # noqa: S101 - it comes with the file
+        assert self._keeper is not None  # noqa: S101 - just opened
         drafts = self._inbox.take(self._trouble.commit_rows)
         is_full_batch = len(drafts) == self._trouble.commit_rows
         dropped = self._inbox.take_dropped()
         try:
-            if self._trouble.needs_room:
-                self._make_room(self._file.outbox, self._forwarder)
-            rows = self._commit(self._file.outbox, self._forwarder, drafts, dropped, now)
+            rows = self._commit(self._keeper, drafts, dropped, now)
         except (DiskRefused, Damaged) as error:
             self._inbox.put_back(drafts)
             self._inbox.put_back_dropped(dropped)
@@ -184,89 +185,45 @@ class OutboxSender:
             self._inbox.drop(error.draft, "encoding_failed")
             return True
         self._trouble.accepted(len(rows), now.monotonic_s, len(self._inbox))
-        self._tally.commit(rows)
-        self._forwarder.committed(rows, now)
+        self._keeper.forwarder.committed(rows, now)
         return self._pump(now) or is_full_batch
 
-    def _commit(
-        self,
-        outbox: Outbox,
-        forwarder: Forwarder,
-        drafts: list[Draft],
-        dropped: dict[DroppedKey, Dropped],
-        now: Now,
-    ) -> list[Row]:
+    def _commit(self, keeper: OutboxKeeper, drafts: list[Draft], dropped: dict[DroppedKey, Dropped], now: Now) -> list[Row]:
         """One transaction for new messages, the ledger of dropped ones, and deletions. Raises DiskRefused and Damaged."""
-        ids = forwarder.safe_ids(_DELETE_ROWS)
-        if not drafts and not dropped and (not ids or now.monotonic_s < self._settled_s + _SETTLE_S):
+        may_delete = keeper.forwarder.has_safe and now.monotonic_s >= self._deleted_s + _DELETE_S
+        if not drafts and not dropped and not may_delete and not self._trouble.needs_room:
             return []
-        with transaction(outbox.connection):
-            losses = [
-                Loss(outbox.stream, device, [], past.first_ms, past.last_ms, past.messages, cause)
-                for (device, cause), past in dropped.items()
-            ]
-            rows = outbox.append_losses(losses, now.epoch_ms) if losses else []
-            if drafts:
-                rows += outbox.append(drafts)
-            count = outbox.delete(ids)
-        forwarder.deleted(ids, count)
-        self._settled_s = now.monotonic_s
+        rows = keeper.commit(lambda: _appended(keeper.outbox, drafts, dropped, now))
+        self._deleted_s = now.monotonic_s
         return rows
 
-    def _make_room(self, outbox: Outbox, forwarder: Forwarder) -> None:
-        """Delete what is safe, in the room of the reserve; nothing is added before that is ours again.
-
-        Raises DiskRefused and Damaged.
-        """
-        self._reserve.release()
-        checkpoint(outbox.connection)
-        while ids := forwarder.safe_ids(_DELETE_ROWS):
-            with transaction(outbox.connection):
-                count = outbox.delete(ids)
-            forwarder.deleted(ids, count)
-            checkpoint(outbox.connection)
-        shrink(outbox.connection, _SHRINK_PAGES)
-        self._reserve.hold()
-
     def _pump(self, now: Now) -> bool:
-        if self._forwarder is None:
+        if self._keeper is None:
             return False
         try:
-            with translated():
-                return self._forwarder.pump(now) > 0
+            return self._keeper.pump(now)
         except (DiskRefused, Damaged) as error:
             self._give_up(error, now)
             return False
 
     def _is_draining(self) -> bool:
-        return self._forwarder is not None and self._forwarder.backlog_in_flight > 0
+        return self._keeper is not None and self._keeper.forwarder.backlog_in_flight > 0
 
-    def _has_unsettled(self) -> bool:
-        return self._forwarder is not None and self._forwarder.has_safe
+    def _has_safe(self) -> bool:
+        return self._keeper is not None and self._keeper.forwarder.has_safe
 
     def _tick(self, now: Now) -> None:
         """Once a second: limits, rates, figures."""
-        if self._file is not None and self._forwarder is not None and not self._trouble.is_waiting(now.monotonic_s):
-            outbox = self._file.outbox
+        if self._file is not None and self._keeper is not None and not self._trouble.is_waiting(now.monotonic_s):
             try:
                 if self._file.put_back():
-                    _log.error("outbox_file_removed", path=str(self._path), written_anew=outbox.depth)
+                    _log.error("outbox_file_removed", path=str(self._path), written_anew=self._file.outbox.depth)
                     self._close()
                     return
-                self._prune(outbox, self._forwarder, now)
+                self._keeper.prune(now)
             except (DiskRefused, Damaged) as error:
                 self._give_up(error, now)
         self._refresh_stats(now)
-
-    def _prune(self, outbox: Outbox, forwarder: Forwarder, now: Now) -> None:
-        max_age_ms = self._limits.max_age_ms if self._tally.is_age_known(now) else now.epoch_ms
-        for _ in range(_PRUNES):
-            with transaction(outbox.connection):
-                losses = outbox.prune(max_bytes=self._limits.max_bytes, max_age_ms=max_age_ms, now_ms=now.epoch_ms)
-            self._tally.drop(losses, now)
-            if not losses:
-                break
-            forwarder.look_again()
 
     def _try_to_open(self, now: Now) -> bool:
         """`start` passes on WrongSender, InUse and StoreRefused; met while the thread runs they are the disk's trouble."""
@@ -281,7 +238,8 @@ class OutboxSender:
             self._give_up(DiskRefused(str(error)), now)
             return False
         self._distrust = None
-        self._hold_reserve(now)
+        self._keeper = self._new_keeper(self._file.outbox)
+        self._begin(self._keeper, now)
         aside = self._file.set_aside
         if aside is not None:
             self._tally.set_aside += 1
@@ -292,15 +250,14 @@ class OutboxSender:
                 adopted=self._file.adopted,
                 stream=self._file.outbox.stream,
             )
-        self._forwarder = self._new_forwarder(self._file.outbox)
         if self._is_connected:
-            self._forwarder.connected()
-        self._forwarder.taking(self._is_taking)
+            self._keeper.forwarder.connected()
+        self._keeper.forwarder.taking(self._is_taking)
         return True
 
-    def _hold_reserve(self, now: Now) -> None:
+    def _begin(self, keeper: OutboxKeeper, now: Now) -> None:
         try:
-            self._reserve.hold()
+            keeper.begin(now)
         except DiskRefused as error:
             self._give_up(error, now)
 
@@ -313,12 +270,12 @@ class OutboxSender:
             self._trouble.refused(str(error), now.monotonic_s, len(self._inbox))
 
     def _close(self) -> None:
-        if self._forwarder is not None:
-            self._tally.keep(self._forwarder)
+        if self._keeper is not None:
+            self._tally.keep(self._keeper.forwarder)
         if self._file is not None:
             self._file.close()
         self._file = None
-        self._forwarder = None
+        self._keeper = None
 
     def _finish(self) -> None:
         """Commit what waits, as far as the disk takes it in time."""
@@ -330,41 +287,46 @@ class OutboxSender:
                 break
             if self._trouble.needs_room:
                 time.sleep(_ROUND_S)
-        self._settled_s = -math.inf
+        self._deleted_s = -math.inf
         self._round(self._now())
         self._refresh_stats(self._now())
         self._close()
 
     def _on_connection(self, _now: Now, *, is_connected: bool) -> None:
         self._is_connected = is_connected
-        if self._forwarder is not None:
+        if self._keeper is not None:
             if is_connected:
-                self._forwarder.connected()
+                self._keeper.forwarder.connected()
             else:
-                self._forwarder.disconnected()
+                self._keeper.forwarder.disconnected()
 
     def _on_taking(self, is_taking: bool, _now: Now) -> None:
         self._is_taking = is_taking
-        if self._forwarder is not None:
-            self._forwarder.taking(is_taking)
+        if self._keeper is not None:
+            self._keeper.forwarder.taking(is_taking)
 
     def _on_confirmed(self, stream: str, seqs: Sequence[Range], now: Now) -> None:
-        if self._forwarder is not None:
-            self._forwarder.confirmed(stream, seqs, now)
-
-    def _free_bytes(self) -> int:
-        try:
-            return shutil.disk_usage(self._path.parent).free
-        except OSError:
-            return 0  # The disk is not there; `disk_problem` says why.
+        if self._keeper is not None:
+            self._keeper.forwarder.confirmed(stream, seqs, now)
 
     def _refresh_stats(self, now: Now) -> None:
-        self._stats = self._tally.stats(
-            self._file,
-            self._forwarder,
-            self._inbox,
+        self._stats = self._tally.figures(
+            None if self._keeper is None else self._keeper.outbox,
+            None if self._keeper is None else self._keeper.forwarder,
             self._limits,
             now,
-            free_bytes=self._free_bytes(),
+            free_bytes=free_bytes(self._path),
             disk_problem=self._trouble.problem,
+            held=len(self._inbox),
+            dropped_in_memory=self._inbox.dropped_count,
         )
+
+
+def _appended(outbox: Outbox, drafts: list[Draft], dropped: dict[DroppedKey, Dropped], now: Now) -> list[Row]:
+    """New messages and the ledger of those that were dropped in memory, in the caller's transaction."""
+    losses = [
+        Loss(outbox.stream, device, [], past.first_ms, past.last_ms, past.messages, cause)
+        for (device, cause), past in dropped.items()
+    ]
+    rows = outbox.append_losses(losses, now.epoch_ms) if losses else []
+    return rows + outbox.append(drafts) if drafts else rows

@@ -1,0 +1,134 @@
+"""What everybody does who owns an outbox: commit, forward, prune, and make room where the disk is full.
+
+The gateway's outbox thread and the workers of oee and alerts (`turns`) drive it; how each waits for its messages is their own.
+Every call comes from the one thread that owns the outbox.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from ..runtime.clock import Now
+from .disk_trouble import DiskTrouble
+from .forwarder import Forwarder, Publish
+from .limits import Limits
+from .losses import Loss
+from .numbering import Row
+from .outbox import Outbox
+from .outbox_figures import OutboxFigures, Tally
+from .reserve import Reserve
+from .sqlite import checkpoint, shrink, transaction, translated
+
+_DELETE_ROWS = 2_000
+_SHRINK_PAGES = 512
+_PRUNES = 10  # At most so many calls a second, each of a bounded number of rows.
+_RESERVE_BYTES = 16 * 1024**2  # More than the write-ahead log and the deletions of one moment take.
+
+
+def _nothing(_losses: list[Loss]) -> None:
+    pass
+
+
+class OutboxKeeper:
+    """One open outbox with its forwarder, its limits and its reserve.
+
+    path: of the file that the outbox lies in. trouble, tally: of the thread; they outlive a file that is opened anew.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        publish: Publish,
+        *,
+        path: Path,
+        limits: Limits,
+        trouble: DiskTrouble,
+        tally: Tally,
+        window: int,
+        live_limit: int,
+        confirm: Literal["stored", "broker"] = "stored",
+    ) -> None:
+        self.outbox = outbox
+        self.forwarder = Forwarder(outbox, publish, window=window, live_limit=live_limit, confirm=confirm)
+        self._path = path
+        self._limits = limits
+        self._trouble = trouble
+        self._tally = tally
+        self._reserve = Reserve(path.with_name(path.name + ".reserve"), min(_RESERVE_BYTES, limits.max_bytes))
+
+    def begin(self, now: Now) -> None:
+        """Start: look at the clock, and take the room for the day the disk is full. Raises DiskRefused where it is full already."""
+        self.outbox.are_ages_known(now)
+        self._reserve.hold()
+
+    def commit(self, apply: Callable[[], list[Row]]) -> list[Row]:
+        """One transaction for what `apply` writes, and for the deletion of what is safe; return the rows of `apply`.
+
+        After a refusal room is made first, and the caller's memory must go back to what is stored.
+        Raises DiskRefused and Damaged: nothing was written.
+        """
+        if self._trouble.needs_room:
+            self._make_room()
+        ids = self.forwarder.safe_ids(_DELETE_ROWS)
+        with transaction(self.outbox.connection):
+            rows = apply()
+            count = self.outbox.delete(ids)
+        self.forwarder.deleted(ids, count)
+        self._tally.commit(rows)
+        return rows
+
+    def prune(self, now: Now, dropped: Callable[[list[Loss]], None] = _nothing) -> None:
+        """Drop what is beyond the limits, in transactions of a bounded size; `dropped` is called inside each of them.
+
+        Raises DiskRefused and Damaged.
+        """
+        for _ in range(_PRUNES):
+            with transaction(self.outbox.connection):
+                losses = self.outbox.prune(self._limits, now)
+                if losses:
+                    dropped(losses)
+            self._tally.drop(losses, now)
+            if not losses:
+                break
+            self.forwarder.look_again()
+
+    def pump(self, now: Now) -> bool:
+        """Publish some of the backlog; return whether there was any. Raises DiskRefused and Damaged."""
+        with translated():
+            return self.forwarder.pump(now) > 0
+
+    def figures(self, now: Now) -> OutboxFigures:
+        """The figures of this moment; the rates move on. Raises DiskRefused and Damaged."""
+        with translated():
+            return self._tally.figures(
+                self.outbox,
+                self.forwarder,
+                self._limits,
+                now,
+                free_bytes=free_bytes(self._path),
+                disk_problem=self._trouble.problem,
+            )
+
+    def _make_room(self) -> None:
+        """Delete what is safe, in the room of the reserve; nothing is added before that is ours again.
+
+        Raises DiskRefused and Damaged.
+        """
+        self._reserve.release()
+        checkpoint(self.outbox.connection)
+        while ids := self.forwarder.safe_ids(_DELETE_ROWS):
+            with transaction(self.outbox.connection):
+                count = self.outbox.delete(ids)
+            self.forwarder.deleted(ids, count)
+            checkpoint(self.outbox.connection)
+        shrink(self.outbox.connection, _SHRINK_PAGES)
+        self._reserve.hold()
+
+
+def free_bytes(path: Path) -> int:
+    """What the disk of a file has left; 0 where the disk is not there."""
+    try:
+        return shutil.disk_usage(path.parent).free
+    except OSError:
+        return 0
