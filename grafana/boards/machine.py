@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from millrace_contract.language.field_names import QUALITY_SUFFIX, SEQ_FIELD
+
 from .line import losses, parts, ratio_gauges, stop_table
 from .looks import PLAIN, STATES
 from .panels import AnyPanel, Board, Place, Variable, graph, stat, timeline
@@ -66,7 +68,7 @@ def _figures() -> list[AnyPanel]:
         stat(
             "Last message",
             Place(21, 0, 3, 6),
-            Query(Source.TELEMETRY, f'SELECT last("_seq") {OF_PROFILE}'),
+            Query(Source.TELEMETRY, f'SELECT last("{SEQ_FIELD}") {OF_PROFILE}'),
             about="When the newest stored message was read.",
             unit="dateTimeFromNow",
             steps=PLAIN,
@@ -93,7 +95,7 @@ def _states() -> list[AnyPanel]:
             Place(17, 10, 7, 8),
             Query(
                 Source.TELEMETRY,
-                f"SELECT count(/_quality$/) {OF_PROFILE} GROUP BY time($__interval) fill(none)",
+                f"SELECT count(/{QUALITY_SUFFIX}$/) {OF_PROFILE} GROUP BY time($__interval) fill(none)",
                 "$col",
             ),
             about="How many readings of each signal were bad or uncertain. A bad one has no value: its line below has a gap.",
@@ -101,7 +103,7 @@ def _states() -> list[AnyPanel]:
             stacked=True,
             minimum=0,
             interval="10s",
-            rename=("count_(.*)_quality", "$1"),
+            rename=(f"count_(.*){QUALITY_SUFFIX}", "$1"),
             may_be_empty=True,
         ),
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from boards.queries import Source
-from millrace_contract.language import points
+from millrace_contract.language import field_names, points
 from millrace_contract.testing import Influxd
 
 GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
@@ -81,7 +81,7 @@ def test_every_measurement_tag_and_field_is_one_that_services_write(where: str, 
     names = set(re.findall(r'"([^"]+)"', query)) - set(re.findall(r'AS "([^"]+)"', query))
     measurements = set(re.findall(r'FROM "([^"$]+)"', query))
     if not measurements:  # telemetry: the measurement is a profile, its fields are the profile's signals
-        assert {name for name in names if "$" not in name} <= {"line", "device", points.SEQ_FIELD}, where
+        assert {name for name in names if "$" not in name} <= {"line", "device", field_names.SEQ_FIELD}, where
         return
     for name in measurements:
         assert name in points.MEASUREMENTS, f"{where} asks for {name}; points.py writes {sorted(points.MEASUREMENTS)}"

@@ -16,11 +16,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from millrace_contract.language.points import MEASUREMENTS
 from millrace_contract.runtime.files import sync_folder
 
 _NAME = re.compile(r"(?P<bucket>\w+)\.(?P<day>\d{4}-\d{2}-\d{2})\.(?P<instance>[A-Za-z0-9_-]+)\.(?P<part>\d+)\.lp\.gz")
-_DEVICE = re.compile(rb"(?P<measurement>(?:\\.|[^\\, ])+)(?:,(?:\\.|[^\\, ])+)*?,device=(?P<device>(?:\\.|[^\\, ])+)")
 _CHUNK_BYTES = 1 << 18
 _LEVEL = 6
 _HEAD = bytes.fromhex("1f8b080000000000")
@@ -137,15 +135,6 @@ def batches(path: Path) -> Iterator[Batch]:
             following = _next_member(file, begin + 1)
             yield Batch(begin, [], damaged=end < size or following < size, torn=end == size == following)
             begin = following
-
-
-def source_and_time(line: bytes) -> tuple[str, int] | None:
-    """Device and time in ms of a line; None where no device sent it."""
-    found = _DEVICE.match(line)
-    if found is None or found["measurement"].decode() in MEASUREMENTS:
-        return None
-    device = re.sub(r"\\(.)", r"\1", found["device"].decode())
-    return device, int(line.rpartition(b" ")[2]) // 1_000_000
 
 
 def _member(file: BinaryIO, begin: int) -> tuple[list[bytes] | None, int]:

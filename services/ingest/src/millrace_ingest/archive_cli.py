@@ -6,20 +6,21 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
 from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.stored_points import line_device, line_time_ms
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
 
 from . import cli
-from .archive import batches, files, name_parts, source_and_time
+from .archive import batches, files, name_parts
 from .archive_export import Export, ExportFailed, export
 from .rejects import Reject, write_lines
 from .rollup.late import LateMarks
@@ -155,7 +156,7 @@ def _read(path: Path, influx: Influx | None, progress: _Progress) -> Outcome:
             if batch.lines:
                 outcome.batches += 1
                 outcome.lines += len(batch.lines)
-                times_ms = [int(line.rpartition(b" ")[2]) // 1_000_000 for line in batch.lines]
+                times_ms = [line_time_ms(line) for line in batch.lines]
                 outcome.covers(min(times_ms), max(times_ms))
             progress.say(f"{path.name}: {outcome.lines} lines")
     except Unavailable as problem:
@@ -169,10 +170,17 @@ def _store(influx: Influx, bucket: str, lines: list[bytes]) -> list[Reject]:
     """Writes a batch; tells the roll-ups of readings, as ingest tells them of what came late."""
     rejects = write_lines(partial(influx.write, bucket), lines)
     if bucket == TELEMETRY_BUCKET:
-        marks = LateMarks(MARKED_BY).lines(filter(None, map(source_and_time, lines)), SystemClock().now_ms())
+        marks = LateMarks(MARKED_BY).lines(_sources(lines), SystemClock().now_ms())
         if marks:
             influx.write(PRODUCTION_BUCKET, b"\n".join(marks))
     return rejects
+
+
+def _sources(lines: Sequence[bytes]) -> Iterator[tuple[str, int]]:
+    """(device, time) of each line that a device sent."""
+    for line in lines:
+        if (device := line_device(line)) is not None:
+            yield device, line_time_ms(line)
 
 
 def _in_words(one: Outcome) -> str:

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from millrace_contract.language.points import (
-    HOLD_FIELD,
-    PREV_FIELD,
-    SEQ_FIELD,
-    STREAM_FIELD,
-    TELEMETRY_BUCKET,
-    quality_field,
-    text_field,
-)
-from millrace_contract.language.telemetry import Telemetry, Value
-from millrace_contract.language.words import Quality
+from millrace_contract.language.points import TELEMETRY_BUCKET
+from millrace_contract.language.stored_points import message_fields, stored_messages
+from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.runtime.influx import Influx, literal, quoted
 
 from .machine import Machine
@@ -56,36 +47,9 @@ def _is_known(messages: Sequence[Telemetry], signal: str) -> bool:
 
 def _messages(influx: Influx, machine: Machine, where: str, order: str) -> Iterator[Telemetry]:
     signals = [machine.state_signal, *(counter.signal for counter in machine.counters.values())]
-    fields = [field for signal in signals for field in (signal, text_field(signal), quality_field(signal))]
-    columns = [*fields, STREAM_FIELD, SEQ_FIELD, PREV_FIELD, HOLD_FIELD]
     query = (
-        f"SELECT {', '.join(map(quoted, columns))} FROM {quoted(machine.measurement)} "  # noqa: S608 - quoted
+        f"SELECT {', '.join(map(quoted, message_fields(signals)))} FROM {quoted(machine.measurement)} "  # noqa: S608 - quoted
         f"WHERE line = {literal(machine.line)} AND device = {literal(machine.id)} AND {where} ORDER BY time {order}"
     )
     for series in influx.query(TELEMETRY_BUCKET, query):
-        for row in series.rows:
-            yield _message(signals, dict(zip(series.columns, row, strict=True)))
-
-
-def _message(signals: Sequence[str], row: dict[str, Any]) -> Telemetry:
-    readings: dict[str, Value] = {}
-    quality: dict[str, Quality] = {}
-    for signal in signals:
-        if (number := row[signal]) is not None:
-            readings[signal] = float(number)
-        if (text := row[text_field(signal)]) is not None:
-            readings[signal] = str(text)
-        if (word := row[quality_field(signal)]) is not None:
-            # What no set has is a newer version's: whatever it means, it is not good.
-            quality[signal] = Quality(word) if word in frozenset(Quality) else Quality.UNCERTAIN
-    stream, seq, prev, hold_ms = row[STREAM_FIELD], row[SEQ_FIELD], row[PREV_FIELD], row[HOLD_FIELD]
-    return Telemetry(
-        timestamp_ms=int(row["time"]),
-        readings=readings,
-        quality=quality,
-        tags={},
-        stream=stream,
-        seq=None if seq is None else int(seq),
-        prev=None if prev is None else int(prev),
-        hold_ms=None if hold_ms is None else int(hold_ms),
-    )
+        yield from stored_messages(series.columns, series.rows)

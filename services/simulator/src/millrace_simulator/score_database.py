@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
-from millrace_contract.language.points import (
-    PRODUCTION_BUCKET,
-    QUALITY_SUFFIX,
-    SEQ_FIELD,
-    STREAM_FIELD,
-    TELEMETRY_BUCKET,
-    TEXT_SUFFIX,
-    UNDECLARED,
-)
+from millrace_contract.language.field_names import SEQ_FIELD, STREAM_FIELD
+from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, UNDECLARED
+from millrace_contract.language.stored_points import stored_messages
 from millrace_contract.plant import PlantModel
 from millrace_contract.runtime.influx import Influx, literal, quoted
 from millrace_contract.store_forward.ranges import RangeSet
@@ -42,10 +35,9 @@ class Stored:
         for measurement in self._measurements:
             query = f'SELECT *::field FROM {quoted(measurement)} WHERE {_between(from_ms, to_ms)} GROUP BY "device"'  # noqa: S608
             for series in self._influx.query(TELEMETRY_BUCKET, query):
-                for row in series.rows:
-                    point = _point(series.tags.get("device", ""), series.columns, row)
-                    self._note(point.stream, point.seq)
-                    yield point
+                for message in stored_messages(series.columns, series.rows):
+                    self._note(message.stream, message.seq)
+                    yield Point(message.timestamp_ms, series.tags.get("device", ""), message.stream, message.seq, message.readings)
 
     def note_numbers(self, from_ms: int, to_ms: int) -> None:
         """Take note of the numbers of points in this time without looking at them."""
@@ -113,21 +105,3 @@ class Stored:
 
 def _between(from_ms: int, to_ms: int) -> str:
     return f"time >= {from_ms}ms AND time < {to_ms}ms"
-
-
-def _point(device: str, columns: tuple[str, ...], row: list[Any]) -> Point:
-    stream: str | None = None
-    seq: int | None = None
-    readings: dict[str, float | str] = {}
-    for column, value in zip(columns[1:], row[1:], strict=True):
-        if value is None:
-            continue
-        if column == STREAM_FIELD:
-            stream = str(value)
-        elif column == SEQ_FIELD:
-            seq = int(value)
-        elif column.endswith(TEXT_SUFFIX):
-            readings[column.removesuffix(TEXT_SUFFIX)] = str(value)
-        elif not column.startswith("_") and not column.endswith(QUALITY_SUFFIX):
-            readings[column] = float(value)
-    return Point(int(row[0]), device, stream, seq, readings)

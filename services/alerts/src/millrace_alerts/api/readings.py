@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from millrace_contract.errors import Unavailable
-from millrace_contract.language.points import TELEMETRY_BUCKET, quality_field, text_field
+from millrace_contract.language.points import TELEMETRY_BUCKET
+from millrace_contract.language.stored_points import reading_fields, stored_messages
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import Quality
 from millrace_contract.plant import Device, Signal
 from millrace_contract.runtime.influx import QueryFailed, Refused, Series, literal, quoted
 from millrace_contract.runtime.logs import get_logger
@@ -97,19 +99,20 @@ def _every_ms(every: str, signal: Signal, span_ms: int) -> int:
 
 
 def _raw(context: Context, device: Device, signal: str, span: range, limit: int) -> list[Point]:
-    names = (signal, text_field(signal), quality_field(signal))
     query = (
-        f"SELECT {', '.join(quoted(name) for name in names)} FROM {quoted(device.profile)} "  # noqa: S608 - names are quoted
+        f"SELECT {', '.join(map(quoted, reading_fields([signal])))} FROM {quoted(device.profile)} "  # noqa: S608 - names are quoted
         f"WHERE line = {literal(device.line)} AND device = {literal(device.id)} "
         f"AND time >= {span.start}ms AND time < {span.stop}ms LIMIT {limit}"
     )
-    points: list[Point] = []
-    for row in _rows(_ask(context, query), len(names)):
-        number, text, quality = row[1:4]
-        points.append(
-            Point(time=format_timestamp(int(row[0])), value=number if number is not None else text, quality=quality or "good")
+    return [
+        Point(
+            time=format_timestamp(message.timestamp_ms),
+            value=message.readings.get(signal),
+            quality=message.quality.get(signal, Quality.GOOD),
         )
-    return points
+        for series in _ask(context, query)
+        for message in stored_messages(series.columns, series.rows)
+    ]
 
 
 def _buckets(context: Context, device: Device, signal: Signal, span: range, every_ms: int) -> list[Point]:
@@ -121,15 +124,10 @@ def _buckets(context: Context, device: Device, signal: Signal, span: range, ever
     )
     return [
         Point(time=format_timestamp(int(row[0])), mean=row[1], min=row[2], max=row[3], last=row[4], count=row[5])
-        for row in _rows(_ask(context, query), 5)
+        for series in _ask(context, query)
+        for row in series.rows
         if row[5]
     ]
-
-
-def _rows(found: list[Series], width: int) -> Iterator[list[Any]]:
-    for series in found:
-        for row in series.rows:
-            yield [*row, *[None] * (1 + width - len(row))]
 
 
 def _ask(context: Context, query: str) -> list[Series]:

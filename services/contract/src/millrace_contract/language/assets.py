@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from .field_names import SUFFIXES
+
 SEGMENT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 SIGNAL_PATTERN = r"[a-z][a-z0-9_]{0,62}"
 
@@ -16,7 +18,6 @@ LINE_ITSELF = "_line"
 _SEGMENT = re.compile(SEGMENT_PATTERN)
 _SIGNAL = re.compile(SIGNAL_PATTERN)
 _RESERVED_SIGNALS = frozenset({"time", "line", "device"})
-_RESERVED_SUFFIXES = ("_text", "_quality")
 
 
 def segment_problem(name: str) -> str | None:
@@ -44,6 +45,6 @@ def signal_problem(name: str) -> str | None:
         return "must be lower-case letters, digits and _, start with a letter and have at most 63 characters"
     if name in _RESERVED_SIGNALS:
         return "is a word that the database uses; choose another name"
-    if name.endswith(_RESERVED_SUFFIXES):
-        return "must not end in _text or _quality: those are fields that go with a signal"
+    if name.endswith(SUFFIXES):
+        return f"must not end in {' or '.join(SUFFIXES)}: those are fields that go with a signal"
     return None

@@ -14,6 +14,7 @@ from functools import lru_cache
 import msgspec
 
 from .assets import LINE_ITSELF
+from .field_names import EMPTY_FIELD, HOLD_FIELD, PREV_FIELD, SEQ_FIELD, STREAM_FIELD, quality_field, text_field
 from .messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeInterval, Status
 from .streams import clock_steps
 from .telemetry import Telemetry, Value
@@ -33,15 +34,7 @@ BUCKETS = (TELEMETRY_BUCKET, PRODUCTION_BUCKET, ROLLUP_1M_BUCKET, ROLLUP_1H_BUCK
 UNDECLARED = "undeclared"
 """Measurement of devices that the plant model does not know, where it says that they are stored."""
 
-STREAM_FIELD = "_stream"
-SEQ_FIELD = "_seq"
-PREV_FIELD = "_prev"
-"""The seq of the device's message before this one: who reads a gap from the database sees that it is whole."""
-HOLD_FIELD = "_hold_ms"
-"""How long the readings are in force if nothing follows, where the sender said so."""
-_PREV_KEY, _HOLD_KEY = PREV_FIELD.encode(), HOLD_FIELD.encode()
-TEXT_SUFFIX = "_text"
-QUALITY_SUFFIX = "_quality"
+_PREV_KEY, _HOLD_KEY, _EMPTY_KEY = PREV_FIELD.encode(), HOLD_FIELD.encode(), EMPTY_FIELD.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +121,7 @@ def telemetry_line(measurement: str, line: str, device: str, message: Telemetry)
         if message.prev is not None:
             fields.append(b"%b=%d" % (_PREV_KEY, message.prev))
     if not fields:
-        fields.append(b"_empty=1")
+        fields.append(_EMPTY_KEY + b"=1")
     if message.hold_ms is not None:
         fields.append(b"%b=%d" % (_HOLD_KEY, message.hold_ms))
     prefix = _telemetry_prefix(measurement, line, device, tuple(message.tags.items()))
@@ -150,15 +143,6 @@ def _reading_fields(readings: Mapping[str, Value]) -> bytes:
 def _fields_of(names: tuple[str, ...]) -> bytes:
     """What a message with these numeric signals looks like, for % to fill in: the same signals come again and again."""
     return b",".join(_key(name).replace(b"%", b"%%") + b"%b" for name in names)
-
-
-def text_field(name: str) -> str:
-    """The field that holds a reading that is text."""
-    return name + TEXT_SUFFIX
-
-
-def quality_field(name: str) -> str:
-    return name + QUALITY_SUFFIX
 
 
 def oee_live_line(document: OeeDocument) -> bytes:
@@ -344,12 +328,12 @@ def _key(name: str) -> bytes:
 
 @lru_cache(maxsize=65_536)
 def _text_key(name: str) -> bytes:
-    return _key(name + TEXT_SUFFIX)
+    return _key(text_field(name))
 
 
 @lru_cache(maxsize=65_536)
 def _quality_key(name: str) -> bytes:
-    return _key(name + QUALITY_SUFFIX)
+    return _key(quality_field(name))
 
 
 @lru_cache(maxsize=4_096)

@@ -11,6 +11,7 @@ import msgspec
 
 from ..errors import Malformed
 from .assets import SIGNAL_PATTERN
+from .field_names import SUFFIXES
 from .messages import check_size
 from .times import FORM, FUTURE_LIMIT_MS, OLDEST_MS, format_timestamp, parse_timestamp
 from .words import Quality
@@ -47,7 +48,8 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unknown_keys: frozenset[str] = frozenset()
 
 
-_NAME = {"pattern": r"^(?!_)(?!time$)[^\x00-\x1f\x7f]{1,128}(?<!_text)(?<!_quality)(?<!\\)$"}
+_ENDS_UNLIKE = "".join(f"(?<!{suffix})" for suffix in SUFFIXES)
+_NAME = {"pattern": r"^(?!_)(?!time$)[^\x00-\x1f\x7f]{1,128}" + _ENDS_UNLIKE + r"(?<!\\)$"}
 _TAG = {"pattern": r"^(?!_)(?!(time|field)$)[^\x00-\x1f\x7f]{1,128}(?<!\\)$"}
 
 
@@ -244,7 +246,7 @@ def _check_names(names: Iterable[str]) -> None:
 def _check_name(name: str) -> None:
     if not name or len(name) > MAX_NAME_CHARACTERS or name[0] == "_" or not name.isprintable():
         raise Malformed("signal", f"signal name {name[:40]!r} must be 1 to 128 printable characters and not start with _")
-    if name.endswith(("_text", "_quality", "\\")) or name == "time":
+    if name.endswith((*SUFFIXES, "\\")) or name == "time":
         raise Malformed("signal", f"signal name {name!r} is taken by the database; choose another, like {SIGNAL_PATTERN}")
 
 

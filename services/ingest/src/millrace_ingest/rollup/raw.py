@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from millrace_contract.language.points import HOLD_FIELD, MEASUREMENTS, QUALITY_SUFFIX, TELEMETRY_BUCKET
+from millrace_contract.language.field_names import HOLD_FIELD, quality_field
+from millrace_contract.language.points import MEASUREMENTS, TELEMETRY_BUCKET
+from millrace_contract.language.stored_points import StoredColumns
 from millrace_contract.runtime.influx import Series, quoted
 
 from .windows import Sample
@@ -61,7 +63,7 @@ def has_promises(reader: Reader, source: Source, start_ms: int, end_ms: int) -> 
 
 def nearest_good(reader: Reader, source: Source, line: str, signal: str, between: tuple[int, int], *, last: bool) -> Sample | None:
     """The first or last good sample of a signal in [start, end)."""
-    columns = f"{quoted(signal)}, {quoted(signal + QUALITY_SUFFIX)}"
+    columns = f"{quoted(signal)}, {quoted(quality_field(signal))}"
     order = f"ORDER BY time {'DESC' if last else 'ASC'} LIMIT {RECENT_ROWS}"
     text = f"SELECT {columns} FROM {_of(source, *between)} AND line = $line {order}"  # noqa: S608 - quoted, numbers
     for one in reader.query(TELEMETRY_BUCKET, text, device=source.device, line=line):
@@ -76,25 +78,13 @@ def _of(source: Source, start_ms: int, end_ms: int) -> str:
 
 
 def _signals(series: Series) -> Signals:
-    columns = {name: place for place, name in enumerate(series.columns)}
-    signals: Signals = {}
-    for column, place in columns.items():
-        if column == "time" or column.startswith("_"):
-            continue
-        kind = _kind(series.rows, place)
-        name = column.removesuffix(QUALITY_SUFFIX) if kind is str else column
-        if kind is float or name != column:
-            places = (columns.get(name), columns.get(name + QUALITY_SUFFIX), columns.get(HOLD_FIELD))
-            signals[name] = _samples(series.rows, *places)
+    columns = StoredColumns(series.columns)
+    signals = {
+        name: _samples(series.rows, at.number_at, at.quality_at, columns.hold_at)
+        for name, at in columns.signals.items()
+        if at.number_at is not None or at.quality_at is not None
+    }
     return {name: samples for name, samples in signals.items() if samples}
-
-
-def _kind(rows: Sequence[Sequence[Any]], place: int) -> type | None:
-    """float, str, or None for a column without a value: a field's type is the same all over."""
-    for row in rows:
-        if (value := row[place]) is not None:
-            return str if isinstance(value, str) else float
-    return None
 
 
 def _samples(rows: Sequence[Sequence[Any]], value_at: int | None, quality_at: int | None, hold_at: int | None) -> list[Sample]:

@@ -1,0 +1,115 @@
+"""What `points.py` wrote, read back: columns and rows of the database become messages and readings again (contracts.md 2.6).
+
+A row says of a message what the database keeps of it: its time, readings, qualities, identity and how long it holds. Tags, the
+device and whether it was backfill are not among the fields. Pure: queries are the caller's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .field_names import (
+    HOLD_FIELD,
+    PREV_FIELD,
+    QUALITY_SUFFIX,
+    SEQ_FIELD,
+    STREAM_FIELD,
+    TEXT_SUFFIX,
+    quality_field,
+    text_field,
+)
+from .points import MEASUREMENTS
+from .telemetry import Telemetry, Value
+from .words import Quality
+
+_SOURCE = re.compile(rb"(?P<measurement>(?:\\.|[^\\, ])+)(?:,(?:\\.|[^\\, ])+)*?,device=(?P<device>(?:\\.|[^\\, ])+)")
+_QUALITIES = {str(word): word for word in Quality}
+
+
+def reading_fields(signals: Iterable[str]) -> list[str]:
+    """The fields that hold everything about these signals."""
+    return [field for signal in dict.fromkeys(signals) for field in (signal, text_field(signal), quality_field(signal))]
+
+
+def message_fields(signals: Iterable[str]) -> list[str]:
+    """The same, and those of the message as a whole."""
+    return [*reading_fields(signals), STREAM_FIELD, SEQ_FIELD, PREV_FIELD, HOLD_FIELD]
+
+
+@dataclass(slots=True)
+class SignalColumns:
+    """Where in a row the parts of one signal stand; None: the answer has no such column."""
+
+    number_at: int | None = None
+    text_at: int | None = None
+    quality_at: int | None = None
+
+
+class StoredColumns:
+    """The columns of an answer, of which the first is the time. `hold_at`: where it stands how long the row's readings hold."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        places = {name: place for place, name in enumerate(columns)}
+        self.hold_at = places.get(HOLD_FIELD)
+        self.signals: dict[str, SignalColumns] = {}
+        self._identity_at = (places.get(STREAM_FIELD), places.get(SEQ_FIELD), places.get(PREV_FIELD))
+        for place, name in enumerate(columns[1:], start=1):
+            if name.startswith("_"):
+                continue
+            if name.endswith(TEXT_SUFFIX):
+                self._of(name.removesuffix(TEXT_SUFFIX)).text_at = place
+            elif name.endswith(QUALITY_SUFFIX):
+                self._of(name.removesuffix(QUALITY_SUFFIX)).quality_at = place
+            else:
+                self._of(name).number_at = place
+
+    def message(self, row: Sequence[Any]) -> Telemetry:
+        """What the row says of its message. Times are milliseconds: what a point has below one is cut off."""
+        readings: dict[str, Value] = {}
+        quality: dict[str, Quality] = {}
+        for signal, at in self.signals.items():
+            if at.number_at is not None and (number := row[at.number_at]) is not None:
+                readings[signal] = float(number)
+            if at.text_at is not None and (text := row[at.text_at]) is not None:
+                readings[signal] = str(text)
+            if at.quality_at is not None and (word := row[at.quality_at]) is not None:
+                # What no set has is a newer version's: whatever it means, it is not good.
+                quality[signal] = _QUALITIES.get(word, Quality.UNCERTAIN)
+        stream, seq, prev = (None if place is None else row[place] for place in self._identity_at)
+        hold_ms = None if self.hold_at is None else row[self.hold_at]
+        return Telemetry(
+            timestamp_ms=int(row[0]),
+            readings=readings,
+            quality=quality,
+            tags={},
+            stream=None if stream is None else str(stream),
+            seq=None if seq is None else int(seq),
+            prev=None if prev is None else int(prev),
+            hold_ms=None if hold_ms is None else int(hold_ms),
+        )
+
+    def _of(self, signal: str) -> SignalColumns:
+        return self.signals.setdefault(signal, SignalColumns())
+
+
+def stored_messages(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[Telemetry]:
+    """The messages of an answer's rows, in their order."""
+    stored = StoredColumns(columns)
+    for row in rows:
+        yield stored.message(row)
+
+
+def line_time_ms(line: bytes) -> int:
+    """The time of a line of points.py."""
+    return int(line.rpartition(b" ")[2]) // 1_000_000
+
+
+def line_device(line: bytes) -> str | None:
+    """The device that sent what the line holds; None where no device sent it."""
+    found = _SOURCE.match(line)
+    if found is None or found["measurement"].decode() in MEASUREMENTS:
+        return None
+    return re.sub(r"\\(.)", r"\1", found["device"].decode())
