@@ -131,7 +131,7 @@ def test_read_says_why_a_signal_is_bad(device_server: Make, plant_folder: Make, 
     assert status == 1
     assert [each["quality"] for each in objects(out)] == ["good", "bad", "good"]
     assert objects(out)[1]["reason"] == "input 100 to 101: Modbus exception 2: the device has no such address"
-    assert err == "M-1: Modbus exception 2: the device has no such address\n"
+    assert err == "M-1: input 100 to 101: Modbus exception 2: the device has no such address\n"
 
 
 def test_read_of_a_device_that_is_not_there(plant_folder: Make, call: Make) -> None:

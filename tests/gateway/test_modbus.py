@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from millrace_gateway.endpoint import Endpoint
-from millrace_gateway.faults import ConnectionDropped, NoAnswer, NotConnected, ReadFault, Refused, WrongAnswer
+from millrace_gateway.faults import AnswerOwed, ConnectionDropped, NoAnswer, NotConnected, ReadFault, Refused, WrongAnswer
 from millrace_gateway.modbus import ModbusConnection
 
 # conftest.py has the class; a test module cannot import from there.
@@ -255,18 +255,24 @@ def test_a_half_open_connection_is_given_up_after_two_silences(device_server: St
     assert asyncio.run(run()) == [True, False]
 
 
-def test_rtu_is_closed_after_every_timeout(device_server: StartServer) -> None:
+def test_after_a_timeout_an_rtu_line_asks_the_same_again_and_nothing_that_looks_like_it(device_server: StartServer) -> None:
     server = device_server("rtu")
-    server.faults[None] = "silent"
 
-    async def run() -> bool:
+    async def run() -> tuple[list[ReadFault | None], list[list[int]]]:
         connection = ModbusConnection(endpoint(server, "rtu_over_tcp"))
         await connection.connect(TIMEOUT_S)
-        with pytest.raises(NoAnswer):
-            await connection.read(1, 3, 0, 1, 0.05)
-        return connection.is_connected
+        faults, values = [], []
+        for place, limit_s, fault in (((3, 10, 1), 0.1, "late:0.5"), ((3, 20, 1), 0.1, ""), ((3, 10, 1), 5.0, "")):
+            server.faults[None] = fault
+            answers, ended_by = await connection.read_all(1, [place], limit_s)
+            faults.append(ended_by)
+            values.append([word for answer in answers for word in words(answer.data)])
+        connection.close()
+        return faults, values
 
-    assert asyncio.run(run()) is False
+    faults, values = asyncio.run(run())
+    assert [type(fault) for fault in faults] == [NoAnswer, AnswerOwed, type(None)]
+    assert values == [[], [], [10]]
 
 
 def test_reading_without_a_connection_says_so() -> None:

@@ -311,10 +311,10 @@ def test_a_device_that_needs_a_pause_gets_it(device_server: Make, make_profile: 
     assert time.monotonic() - began >= 0.12
 
 
-def test_a_silence_in_the_middle_spoils_the_rest_and_costs_one_time_limit(device_server: Make, make_profile: Make) -> None:
+def test_a_silence_in_the_middle_is_asked_once_more_then_spoils_the_rest(device_server: Make, make_profile: Make) -> None:
     server = device_server()
     plan = full_plan(make_profile({**SIGNALS, "far": {"address": 900, "type": "uint16"}}))
-    answers = iter(["", "silent", "silent"])
+    answers = iter(["", "silent", "silent", "silent"])
     original = server._answer
 
     async def answer(request: Any, fault: str, writer: Any) -> None:
@@ -325,7 +325,7 @@ def test_a_silence_in_the_middle_spoils_the_rest_and_costs_one_time_limit(device
     assert result.snapshot.readings == {"first": 10, "second": 12}
     assert result.snapshot.quality == {"far": "bad", "third": "bad"}
     assert result.arrived_ms is not None
-    assert len(server.requests) == 2
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("fault", ["fewer", "lying"])
@@ -369,7 +369,7 @@ def test_a_busy_device_is_degraded_and_asked_again_each_turn(
         (lambda: len(watch.of("M-1")) >= 5, server.faults.clear),
     )
     assert watch.states_of("M-1") == [CommsState.DEGRADED, CommsState.ONLINE]
-    assert watch.states[0][2] == "Modbus exception 6: the device is busy"
+    assert watch.states[0][2] == "input 30: Modbus exception 6: the device is busy"
 
 
 def test_stopping_lets_the_read_under_way_finish(device_server: Make, make_profile: Make, make_device: Make, watch: Watch) -> None:

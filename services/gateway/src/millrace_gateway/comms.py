@@ -22,6 +22,7 @@ class CommsTracker:
         self.state: CommsState | None = None
         self.reason: str | None = None
         self.turns = Turns()
+        self.repeats = 0
         self._kind: str | None = None
         self._gateway = gateway
         self._since_ms = 0
@@ -59,4 +60,5 @@ class CommsTracker:
             late_cycles=self.turns.late,
             missed_cycles=self.turns.missed,
             lateness_ms=round(self.turns.lateness_s * 1000, 2),
+            repeats=self.repeats,
         )

@@ -54,6 +54,13 @@ class Snapshot:
             self.quality[name] = Quality.BAD
             self.reasons[name] = reason
 
+    def doubt(self, names: Iterable[str], reason: str) -> None:
+        """These signals were read, and may be wrong: uncertain quality, unless it is bad already."""
+        for name in names:
+            if name not in self.quality:
+                self.quality[name] = Quality.UNCERTAIN
+                self.reasons[name] = reason
+
 
 class BlockDecoder:
     """Decodes the payload of one block. Build it once, use it for every answer; it keeps nothing between answers."""

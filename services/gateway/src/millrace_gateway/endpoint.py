@@ -11,7 +11,9 @@ from millrace_contract.plant import Connection
 class Endpoint:
     """One end of a wire. `host` is a host name or address; for a serial line the name of its port, and `port` is 0.
 
-    `connections`: how many at once it is asked through."""
+    `connections`: how many at once it is asked through. `late_s`: after so long an answer on an RTU line never comes; None: five
+    time limits.
+    """
 
     transport: str
     host: str
@@ -23,10 +25,11 @@ class Endpoint:
     certificate_file: str | None = None
     key_file: str | None = None
     connections: int = 1
+    late_s: float | None = None
 
     @property
     def is_rtu(self) -> bool:
-        """RTU framing: no transaction number, so an answer can be told from a late one only by closing in between."""
+        """RTU framing: no transaction number, so that a late answer looks like the next one (rtu_line.py)."""
         return self.transport in ("rtu_over_tcp", "serial")
 
     def __str__(self) -> str:
@@ -42,6 +45,7 @@ class Endpoint:
                 baud_rate=connection.baud_rate,
                 parity=connection.parity,
                 stop_bits=connection.stop_bits,
+                late_s=connection.late_s,
             )
         return cls(
             transport=connection.transport,
@@ -52,4 +56,5 @@ class Endpoint:
             certificate_file=connection.certificate_file or None,
             key_file=connection.key_file or None,
             connections=connection.connections,
+            late_s=connection.late_s,
         )

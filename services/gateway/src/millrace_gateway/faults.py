@@ -17,6 +17,8 @@ EXCEPTION_WORDS: Final[dict[int, str]] = {
 }
 """The exception codes of the Modbus application protocol 1.1b3, section 7."""
 
+ACKNOWLEDGED: Final = 5
+BUSY: Final = 6
 ILLEGAL_ADDRESS: Final = 2
 ILLEGAL_VALUE: Final = 3
 UNIT_BEHIND_GATEWAY_SILENT: Final = frozenset({10, 11})
@@ -55,6 +57,18 @@ class Refused(ReadFault):
     def is_about_addresses(self) -> bool:
         """A smaller request may pass: some of the registers do not exist, or the device limits what one request spans."""
         return self.code in (ILLEGAL_ADDRESS, ILLEGAL_VALUE)
+
+    @property
+    def is_for_now(self) -> bool:
+        """The same request may pass in a moment."""
+        return self.code in (ACKNOWLEDGED, BUSY)
+
+
+class AnswerOwed(ReadFault):
+    """The request was not sent: on this RTU line an answer is owed that would pass for its own. No fault of the device."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("owed", reason)
 
 
 class WrongAnswer(ReadFault):

@@ -2,13 +2,14 @@
 
 pymodbus builds the requests, frames them, and cuts what comes into frames (lengths, checksums, serial ports). Its client is not
 used: it costs more than the rest of a read together, and leaves open what is decided here: one try a request, each answer checked
-(transaction, unit, function, length), a lost connection noticed at once, and a stream that may be out of step closed. There is no
-way to write through it.
+(transaction, unit, function, length), a lost connection noticed at once, and which answer belongs to which request where frames
+have no number (rtu_line.py). There is no way to write through it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -22,7 +23,17 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInput
 from pymodbus.transport.serialtransport import create_serial_connection
 
 from .endpoint import Endpoint
-from .faults import UNIT_BEHIND_GATEWAY_SILENT, ConnectionDropped, NoAnswer, NotConnected, ReadFault, Refused, WrongAnswer
+from .faults import (
+    UNIT_BEHIND_GATEWAY_SILENT,
+    AnswerOwed,
+    ConnectionDropped,
+    NoAnswer,
+    NotConnected,
+    ReadFault,
+    Refused,
+    WrongAnswer,
+)
+from .rtu_line import LATE_LIMITS, Confusion, Instead, RtuAnswer, RtuLine, RtuQuestion
 
 # pymodbus logs what we turn into typed faults, once a request; its last words would only repeat ours.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
@@ -33,9 +44,13 @@ SILENCES_BEFORE_CLOSE: Final = 2
 _MBAP_BYTES: Final = 7
 _LARGEST_FRAME: Final = 264
 _TRANSACTIONS: Final = 65_000
+_NO_TRANSACTION: Final = -1
 _EXCEPTION: Final = 0x80
+_BIT_READS: Final = frozenset({1, 2})
 _OUT_OF_STEP: Final = frozenset({"garbled", "mismatched"})
-"""Kinds of wrong answers after which nobody knows what the next bytes belong to."""
+"""Kinds of wrong answers after which nobody knows what the next bytes of a Modbus/TCP stream belong to."""
+_LISTEN_S: Final = 1.0
+"""Before the first request on an RTU line, at most: what a former process asked for may still be answered."""
 _TIMER_EARLY_S: Final = 0.001
 """A timer may go off so much early, by the resolution of the clock."""
 
@@ -48,10 +63,14 @@ _REQUESTS: Final[dict[int, type[ModbusPDU]]] = {
 
 
 class Answer(NamedTuple):
-    """The data bytes that one request asked for, of exactly that length, and how long they took to come."""
+    """The data bytes that one request asked for, of exactly that length, and how long they took to come.
+
+    `is_certain`: nothing says that they may answer somebody else's request.
+    """
 
     data: bytes
     took_ms: float
+    is_certain: bool = True
 
 
 class _Question(NamedTuple):
@@ -60,31 +79,37 @@ class _Question(NamedTuple):
     pdu: bytes
     function_code: int
     data_bytes: int
+    place: tuple[int, int, int]
+
+    def data_of(self, pdu: bytes) -> bytes | None:
+        """The data of an answer of the right function and length, else None. Bits that fill whole registers are bits."""
+        size = pdu[1] if len(pdu) > 1 else 0
+        fits = size == self.data_bytes or (self.function_code in _BIT_READS and size == self.data_bytes + self.data_bytes % 2)
+        return pdu[2 : 2 + self.data_bytes] if pdu[0] == self.function_code and fits and len(pdu) == size + 2 else None
 
 
 class _Stream(asyncio.Protocol):
-    """An open connection, the requests under way on it, and the bytes that came since. Belongs to the event loop.
+    """An open Modbus/TCP connection, the requests under way on it, and the bytes that came since. Belongs to the event loop.
 
     Several requests are asked one after the other without their task: it is woken once, when the last is answered.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        decoder = DecodePDU(is_server=False)
-        self._framer = FramerRTU(decoder) if endpoint.is_rtu else FramerSocket(decoder)
+        self._framer = (FramerRTU if endpoint.is_rtu else FramerSocket)(DecodePDU(is_server=False))
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
-        self._is_rtu = endpoint.is_rtu
         self._done: asyncio.Future[Exception | None] | None = None
         self._questions: Sequence[_Question] = ()
         self._answers: list[Answer] = []
         self._unit = 0
         self._transaction = 0
+        self._late: tuple[int, _Question, int] | None = None
+        self._late_transaction = _NO_TRANSACTION
         self._timeout_s = 0.0
         self._sent_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._held = b""
         self._gave_up = False
-        self.is_in_step = True
         self.sent: bytes = b""
         self.received = b""
         """What came since the last request was sent, as far as it is one piece with the last bytes."""
@@ -109,6 +134,8 @@ class _Stream(asyncio.Protocol):
             return answers, await done
         finally:
             self._done = None
+            if not done.done() or done.cancelled():
+                self._abandon()
 
     def close(self) -> None:
         """At once, without waiting for what is still on its way."""
@@ -124,16 +151,13 @@ class _Stream(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
+        self._abandon()
         self._end(ConnectionDropped("closed", "the device closed the connection before it answered"))
 
     def data_received(self, data: bytes) -> None:
         if self._held:
             data = self._held + data
         self.received = data
-        if self._is_rtu and self._done is None:
-            # RTU has no transaction number: bytes that nobody asked for would be taken for the next answer.
-            self.is_in_step = False
-            return
         answer = b""
         while data:
             used, unit, transaction, pdu = self._framer.decode(data)
@@ -146,9 +170,22 @@ class _Stream(asyncio.Protocol):
         if answer:  # Only now may the next request go out: what came with this answer is none to that.
             self._take(answer)
 
+    def explain(self, timeout_s: float) -> NoAnswer | WrongAnswer:
+        """Nothing usable came within the time limit: what did."""
+        return _explain_frame(self.sent, self.received) if self.received else _no_answer(timeout_s)
+
+    def _number(self, question: _Question) -> None:
+        """Give the request its number. Where the same one was given up just now, its late answer is right for it, too."""
+        self._late_transaction = self._late[2] if self._late and self._late[:2] == (self._unit, question) else _NO_TRANSACTION
+        self._late = None
+        self._transaction = self._transaction % _TRANSACTIONS + 1
+
+    def _abandon(self) -> None:
+        """The request under way is not waited for any more, though it may be answered."""
+
     def _send(self, question: _Question) -> None:
         assert self._transport is not None  # noqa: S101 - the caller has looked
-        self._transaction = 0 if self._is_rtu else self._transaction % _TRANSACTIONS + 1
+        self._number(question)
         self.received = b""
         self.sent = self._framer.encode(question.pdu, self._unit, self._transaction)
         self._sent_s = self._loop.time()
@@ -159,14 +196,15 @@ class _Stream(asyncio.Protocol):
 
     def _is_ours(self, transaction: int) -> bool:
         """Whether an answer is for the request under way. A device without numbers says 0: believed until one may be late."""
-        return transaction == self._transaction or (transaction == 0 and not self._gave_up)
+        return transaction in (self._transaction, self._late_transaction) or (transaction == 0 and not self._gave_up)
 
-    def _take(self, pdu: bytes) -> None:
+    def _take(self, pdu: bytes, *, is_certain: bool = True) -> None:
         if self._done is None or self._done.done():
             return
         question = self._questions[len(self._answers)]
-        if pdu[0] == question.function_code and len(pdu) == question.data_bytes + 2 and pdu[1] == question.data_bytes:
-            self._answers.append(Answer(pdu[2:], (self._loop.time() - self._sent_s) * 1000))
+        data = question.data_of(pdu)
+        if data is not None:
+            self._answers.append(Answer(data, (self._loop.time() - self._sent_s) * 1000, is_certain))
             if len(self._answers) == len(self._questions):
                 self._end(None)
             elif self._transport is not None:
@@ -188,12 +226,55 @@ class _Stream(asyncio.Protocol):
         if self._loop.time() < due_s - _TIMER_EARLY_S:
             self._set_timer(due_s)
         else:
-            self._gave_up = True
+            self._give_up()
             self._end(TimeoutError())
+
+    def _give_up(self) -> None:
+        self._gave_up = True
+        self._late = self._unit, self._questions[len(self._answers)], self._transaction
 
     def _end(self, fault: Exception | None) -> None:
         if self._done is not None and not self._done.done():
             self._done.set_result(fault)
+
+
+class _RtuStream(_Stream):
+    """An open RTU connection: one request at a time; `line`, which outlives it, knows whose each answer is."""
+
+    def __init__(self, endpoint: Endpoint, line: RtuLine) -> None:
+        super().__init__(endpoint)
+        self._line = line
+        self._instead: Instead | None = None
+        self.has_heard = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        self.received = data
+        self.has_heard.set()
+        match self._line.heard(data, self._loop.time()):
+            case RtuAnswer(pdu, is_certain):
+                self._take(pdu, is_certain=is_certain)
+            case Confusion(reason):
+                self._end(WrongAnswer("ambiguous", reason))
+
+    def explain(self, timeout_s: float) -> NoAnswer | WrongAnswer:
+        return _no_answer(timeout_s) if self._instead is None else WrongAnswer(*self._instead)
+
+    def _number(self, question: _Question) -> None:
+        """No frame of RTU has a number."""
+
+    def _send(self, question: _Question) -> None:
+        super()._send(question)
+        self._line.sent(RtuQuestion(self._unit, *question.place), self.sent, self._sent_s)
+
+    def _give_up(self) -> None:
+        self._instead = self._line.gave_up()
+
+    def _abandon(self) -> None:
+        self._line.dropped()
+
+
+def _no_answer(timeout_s: float) -> NoAnswer:
+    return NoAnswer("timeout", f"no answer within {timeout_s:g} s")
 
 
 def _fault_of(pdu: bytes, question: _Question) -> ReadFault:
@@ -218,19 +299,20 @@ class ModbusConnection:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._stream: _Stream | None = None
+        self._line = RtuLine(FramerRTU.compute_CRC, endpoint.late_s or 0.0) if endpoint.is_rtu else None
+        self._has_listened = False
         self._questions: dict[tuple[int, int, int], _Question] = {}
         self._silences = 0
 
     @property
     def is_connected(self) -> bool:
         """Whether the next read has a connection that is open and in step."""
-        stream = self._stream
-        return stream is not None and stream.is_open and stream.is_in_step
+        return self._stream is not None and self._stream.is_open
 
     async def connect(self, timeout_s: float) -> None:
         """A fresh connection, the old one closed. Raises NotConnected with the reason in words."""
         self.close()
-        stream = _Stream(self.endpoint)
+        stream = _Stream(self.endpoint) if self._line is None else _RtuStream(self.endpoint, self._line)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._open(stream, timeout_s)
@@ -239,6 +321,9 @@ class ModbusConnection:
             raise _not_connected(self.endpoint, error, timeout_s) from error
         self._stream = stream
         self._silences = 0
+        if self._line is not None and not self._has_listened:
+            self._has_listened = True
+            await asyncio.sleep(min(timeout_s, _LISTEN_S))
 
     def close(self) -> None:
         """Lets go of the connection at once, without waiting for what is still on its way. Safe to repeat."""
@@ -258,15 +343,18 @@ class ModbusConnection:
     ) -> tuple[list[Answer], ReadFault | None]:
         """Read places (function code, address, count) in turn, up to the first that brings no data: the answers, and its fault.
 
-        The fault is NotConnected (also when connect() was never called), ConnectionDropped, NoAnswer, Refused or WrongAnswer.
-        Nothing is tried twice. After a fault that may have left bytes of an old answer behind, the connection is closed.
+        The fault is NotConnected (also when connect() was never called), ConnectionDropped, NoAnswer, Refused, WrongAnswer, or
+        AnswerOwed: not asked. Nothing is tried twice. A Modbus/TCP connection that may be out of step afterwards is closed.
         """
         stream = self._stream
         if stream is None or not self.is_connected:
             self.close()
             return [], NotConnected("closed", f"no connection to {self.endpoint}")
         questions = [self._questions.get(place) or self._question(place) for place in places]
-        answers, fault = await stream.ask(unit, questions, timeout_s)
+        if isinstance(stream, _RtuStream):
+            answers, fault = await self._ask_line(stream, unit, questions, timeout_s)
+        else:
+            answers, fault = await stream.ask(unit, questions, timeout_s)
         if answers:
             self._silences = 0
         match fault:
@@ -278,11 +366,37 @@ class ModbusConnection:
                 self.close()
                 return answers, fault
             case ReadFault():
-                self._silences = 0
-                if fault.kind in _OUT_OF_STEP:
+                if not isinstance(fault, AnswerOwed):
+                    self._silences = 0
+                if fault.kind in _OUT_OF_STEP and self._line is None:
                     self.close()
                 return answers, fault
         raise fault
+
+    async def _ask_line(
+        self, stream: _RtuStream, unit: int, questions: Sequence[_Question], timeout_s: float
+    ) -> tuple[list[Answer], Exception | None]:
+        """One after the other, each as soon as no answer is owed that would pass for its own."""
+        line = self._line
+        assert line is not None  # noqa: S101 - the stream has it from here
+        line.late_s = self.endpoint.late_s or max(line.late_s, LATE_LIMITS * timeout_s)
+        loop = asyncio.get_running_loop()
+        answers: list[Answer] = []
+        for question in questions:
+            asked = RtuQuestion(unit, *question.place)
+            deadline_s = loop.time() + timeout_s
+            while (free_s := line.free_at(asked, loop.time())) > (now_s := loop.time()):
+                if now_s >= deadline_s or not stream.is_open:
+                    return answers, AnswerOwed(f"an answer of unit {unit} to an earlier request is owed, and would look the same")
+                stream.has_heard.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(free_s, deadline_s) - now_s):
+                        await stream.has_heard.wait()
+            came, fault = await stream.ask(unit, [question], timeout_s)
+            answers += came
+            if fault is not None:
+                return answers, fault
+        return answers, None
 
     async def _open(self, stream: _Stream, timeout_s: float) -> None:
         loop, end = asyncio.get_running_loop(), self.endpoint
@@ -306,20 +420,17 @@ class ModbusConnection:
         """Built once for each place."""
         function_code, address, count = place
         pdu = bytes([function_code]) + _REQUESTS[function_code](address=address, count=count).encode()
-        question = _Question(pdu, function_code, (count + 7) // 8 if function_code in (1, 2) else 2 * count)
+        question = _Question(pdu, function_code, (count + 7) // 8 if function_code in _BIT_READS else 2 * count, place)
         self._questions[place] = question
         return question
 
     def _silence(self, stream: _Stream, timeout_s: float) -> NoAnswer | WrongAnswer:
-        """Nothing usable came in time: say what did come, and close a stream that a late answer could put out of step."""
+        """Nothing usable came in time: say what did come, and close a TCP connection that is of no use any more."""
         self._silences += 1
-        if self.endpoint.is_rtu or stream.received or self._silences >= SILENCES_BEFORE_CLOSE:
+        is_out_of_step = self._line is None and bool(stream.received)
+        if is_out_of_step or (self._silences >= SILENCES_BEFORE_CLOSE and self.endpoint.transport != "serial"):
             self.close()
-        if not stream.received:
-            return NoAnswer("timeout", f"no answer within {timeout_s:g} s")
-        if self.endpoint.is_rtu:
-            return WrongAnswer("garbled", f"{len(stream.received)} bytes came that are no whole answer with a right checksum")
-        return _explain_frame(stream.sent, stream.received)
+        return stream.explain(timeout_s)
 
 
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:

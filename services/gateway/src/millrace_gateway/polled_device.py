@@ -81,6 +81,7 @@ class PolledDevice:
 
         An unreachable device gets one message with every signal bad, then none until it answers, and then one with every signal.
         """
+        self.comms.repeats += result.repeats
         if result.arrived_ms is None:
             was_offline = self.comms.state is CommsState.OFFLINE
             self.breaker.failed(now_s, random.random())  # noqa: S311 - spreads probes, guards nothing

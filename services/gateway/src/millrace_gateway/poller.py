@@ -1,6 +1,7 @@
 """Polling: one asyncio task a connection, so that one slow or dead device never delays another connection's.
 
-The devices of one connection take turns on it, as their wire demands; a silent one costs its neighbours one time limit a probe.
+The devices of one connection take turns on it, as their wire demands; one that falls silent costs its neighbours two time limits,
+and then one a probe.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ class ConnectionPoller:
         self._count(device, lateness_s, slot.interval_s, missed)
         what, plan = device.plan_for(group)
         connection = device.device.connection
-        result = await read_plan(self._wires, connection.unit, connection.timeout_s, plan, self._clock)
+        answered = device.comms.state is not CommsState.OFFLINE
+        result = await read_plan(self._wires, connection.unit, connection.timeout_s, plan, self._clock, may_repeat=answered)
         now_ms = self._clock.now_ms()
         state_before = device.comms.state
         snapshot, has_news = device.take(what, result, now_ms, self._clock.monotonic_s())

@@ -7,17 +7,22 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from millrace_contract.runtime.clock import Clock
 
 from .blocks import Block
 from .decoder import Snapshot
-from .faults import ConnectionDropped, NotConnected, ReadFault, Refused, WrongAnswer
+from .faults import AnswerOwed, ConnectionDropped, NotConnected, ReadFault, Refused, WrongAnswer
 from .metrics import COUNTS, FAULTS
 from .modbus import Answer, ModbusConnection
 from .poll_plan import PlannedRequest, PollPlan
 from .request_cost import silence_s
 from .schedule import Breaker
+
+_BUSY_PAUSE_S: Final = 0.1
+"""What a device that says it is busy gets before it is asked again."""
+_ANOTHER_MASTER: Final = "another master reads on this line; the answer may be its own"
 
 
 @dataclass(slots=True)
@@ -34,10 +39,14 @@ class ReadResult:
     unanswered: set[str] = field(default_factory=set)
     """Signals that may be read yet: what kept them is not that the device has no such address"""
 
+    repeats: int = 0
+    """Requests that were asked again in this turn"""
+
     def spoil(self, request: PlannedRequest, fault: ReadFault) -> None:
         """The request brought no data: its signals are bad for this reason."""
-        self.fault = fault
-        self.snapshot.spoil(request.names, f"{request.block}: {fault.reason}")
+        where = f"{request.block}: {fault.reason}"
+        self.fault = fault if isinstance(fault, NotConnected) else ReadFault(fault.kind, where)
+        self.snapshot.spoil(request.names, where)
         if not (isinstance(fault, Refused) and fault.is_about_addresses):
             self.unanswered.update(request.names)
 
@@ -131,14 +140,17 @@ class Wire:
         self._breaker.succeeded()
 
 
-async def read_plan(wires: Sequence[Wire], unit: int, timeout_s: float, plan: PollPlan, clock: Clock) -> ReadResult:
+async def read_plan(
+    wires: Sequence[Wire], unit: int, timeout_s: float, plan: PollPlan, clock: Clock, *, may_repeat: bool = True
+) -> ReadResult:
     """Every signal of the plan, as a reading or as bad quality; several connections share its requests.
 
-    A silent device costs one time limit: what is left of the plan is not asked any more. A connection on which it is silent while
+    What a flipped bit, a time-out or a busy device cost is asked once more, if it `may_repeat`: then it is silent, which costs two
+    time limits, and what is left of the plan is not asked any more. A connection on which it is silent while
     it answers on another is left out for a while, and what it was to bring is asked again on the other. Every answer counts as a
     sign of life, a Modbus exception too.
     """
-    read = _Read(unit, timeout_s, plan, clock)
+    read = _Read(unit, timeout_s, plan, clock, may_repeat=may_repeat and len(wires) == 1)
     if len(wires) == 1:
         await read.work(wires[0], is_alone=True)
     else:
@@ -156,7 +168,7 @@ async def read_plan(wires: Sequence[Wire], unit: int, timeout_s: float, plan: Po
 class _Read:
     """A read under way: the requests that wait, what came, and the connections that failed. Those at work on it share it."""
 
-    def __init__(self, unit: int, timeout_s: float, plan: PollPlan, clock: Clock) -> None:
+    def __init__(self, unit: int, timeout_s: float, plan: PollPlan, clock: Clock, *, may_repeat: bool) -> None:
         self.waiting = deque(plan.requests)
         self.failed: dict[Wire, tuple[PlannedRequest, ReadFault]] = {}
         self.answered: set[Wire] = set()
@@ -165,6 +177,8 @@ class _Read:
         self._timeout_s = timeout_s
         self._plan = plan
         self._clock = clock
+        self._may_repeat = may_repeat
+        self._repeated: set[PlannedRequest] = set()
 
     async def work(self, wire: Wire, *, is_alone: bool) -> None:
         """Send what waits on this connection until nothing does, or the connection fails; what it failed at waits again."""
@@ -179,7 +193,11 @@ class _Read:
                 self._keep(requests, answers)
             if fault is not None:
                 self.waiting.extendleft(reversed(requests[len(answers) + 1 :]))
-                if not self._survives(wire, requests[len(answers)], fault):
+                failed = requests[len(answers)]
+                if self._repeats(failed, fault):
+                    self.waiting.appendleft(failed)
+                    await asyncio.sleep(_BUSY_PAUSE_S if isinstance(fault, Refused) else 0)
+                elif not self._survives(wire, failed, fault):
                     return
 
     def _next_requests(self, limit: int) -> list[PlannedRequest]:
@@ -200,9 +218,25 @@ class _Read:
             result.timings.append((request.cost_registers, answer.took_ms))
             request.was_answered = True
             request.decoder.decode(answer.data, result.snapshot)
+            if not answer.is_certain:
+                result.snapshot.doubt(request.names, f"{request.block}: {_ANOTHER_MASTER}")
         result.arrived_ms = self._clock.now_ms()
         result.round_trip_ms = answers[-1].took_ms
         COUNTS.requests += len(answers)
+
+    def _repeats(self, request: PlannedRequest, fault: ReadFault) -> bool:
+        """Whether the request is asked once more: for what a line does now and then, once in a turn."""
+        passes = (
+            fault.is_for_now
+            if isinstance(fault, Refused)
+            else fault.kind in ("timeout", "garbled") and not isinstance(fault, NotConnected)
+        )
+        if not self._may_repeat or not passes or request in self._repeated:
+            return False
+        FAULTS.labels(fault.kind).inc()
+        self._repeated.add(request)
+        self._result.repeats += 1
+        return True
 
     def _survives(self, wire: Wire, request: PlannedRequest, fault: ReadFault) -> bool:
         """Note why a request brought no data; whether the connection may be asked more."""
@@ -212,6 +246,8 @@ class _Read:
             result.arrived_ms = self._clock.now_ms()
             smaller = _after_refusal(self._plan, request, fault, result, self._clock.monotonic_s())
             self.waiting.extendleft(reversed(smaller))
+        elif isinstance(fault, AnswerOwed):
+            result.spoil(request, fault)
         elif isinstance(fault, WrongAnswer) and wire.connection.is_connected:
             # A short answer: the device lives, and the stream is in step.
             result.arrived_ms = self._clock.now_ms()

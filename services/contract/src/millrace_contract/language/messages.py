@@ -49,7 +49,8 @@ class Comms(Message, frozen=True, kw_only=True):
     """Can the device be reached?
 
     How well it keeps its intervals, since the gateway's start: reads of a poll group, those that began late by more than a tenth
-    of their interval, turns passed over, and by how much the last ones began late on average.
+    of their interval, turns passed over, and by how much the last ones began late on average; and `repeats`, the requests that were
+    asked again because of a time-out, a spoiled answer or a busy device: a bad line shows itself there.
     """
 
     device_id: str
@@ -63,6 +64,7 @@ class Comms(Message, frozen=True, kw_only=True):
     late_cycles: int | None = None
     missed_cycles: int | None = None
     lateness_ms: float | None = None
+    repeats: int | None = None
 
 
 class Status(Message, frozen=True, kw_only=True):

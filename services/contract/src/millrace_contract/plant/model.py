@@ -31,6 +31,7 @@ class Connection(Strict):
     unit: int = Field(default=1, ge=0, le=255)
     timeout_s: float = Field(default=1.0, gt=0, le=60)
     connections: int = Field(default=1, ge=1, le=8)
+    late_s: float | None = Field(default=None, gt=0, le=600)
     serial_port: str = ""
     baud_rate: int = Field(default=19_200, ge=300, le=1_000_000)
     parity: Literal["N", "E", "O"] = "E"
@@ -67,6 +68,10 @@ class Connection(Strict):
                 raise ValueError("a serial line is one connection; leave out the key connections")
         elif not self.host or self.serial_port:
             raise ValueError(f"transport {self.transport} needs the key host, and no serial_port")
+        elif self.transport == "rtu_over_tcp" and self.connections != 1:
+            raise ValueError("behind rtu_over_tcp is one line, whose answers have no numbers; leave out the key connections")
+        if self.late_s is not None and self.transport in ("tcp", "tls"):
+            raise ValueError("late_s is for RTU lines; Modbus/TCP tells a late answer by its number")
         return self
 
     @property
