@@ -121,6 +121,12 @@ class Block:
         """Its length for the cost: 16 bits are as long as a register."""
         return self.payload_bytes / 2
 
+    def is_part_of(self, other: Block) -> bool:
+        """Whether all that it asks for stands in the other, too."""
+        return (
+            self.table == other.table and other.address <= self.address and self.address + self.count <= other.address + other.count
+        )
+
     def __str__(self) -> str:
         last = self.address + self.count - 1
         return f"{self.table} {self.address}" if self.count == 1 else f"{self.table} {self.address} to {last}"

@@ -17,6 +17,8 @@ EXCEPTION_WORDS: Final[dict[int, str]] = {
 }
 """The exception codes of the Modbus application protocol 1.1b3, section 7."""
 
+UNKNOWN_FUNCTION: Final = 1
+DEVICE_FAILED: Final = 4
 ACKNOWLEDGED: Final = 5
 BUSY: Final = 6
 ILLEGAL_ADDRESS: Final = 2

@@ -10,7 +10,7 @@ from millrace_contract.plant import Device, PlantModel, Profile, load_plant
 
 from .blocks import Gap, UnreadableSignals
 from .endpoint import Endpoint
-from .poll_plan import PollPlan, full_plan, group_plan
+from .poll_plan import Passed, PollPlan, full_plan, group_plan
 from .request_cost import TCP_COST, RequestCost
 
 
@@ -62,9 +62,11 @@ def select_fleet(plant: PlantModel, gateway: str) -> Fleet:
     return Fleet(plant, gateway, endpoints)
 
 
-def plans_of(profile: Profile, cost: RequestCost = TCP_COST, gaps: set[Gap] | None = None) -> dict[str, PollPlan]:
+def plans_of(
+    profile: Profile, cost: RequestCost = TCP_COST, gaps: set[Gap] | None = None, passed: Passed | None = None
+) -> dict[str, PollPlan]:
     """The requests of each poll group, by its name. Raises UnreadableSignals."""
-    return {group: group_plan(profile, group, cost, gaps) for group in profile.groups}
+    return {group: group_plan(profile, group, cost, gaps, passed) for group in profile.groups}
 
 
 def _unreadable(profile: Profile) -> list[Problem]:

@@ -22,6 +22,7 @@ from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 from pymodbus.transport.serialtransport import create_serial_connection
 
+from .converter import Converter
 from .endpoint import Endpoint
 from .faults import (
     UNIT_BEHIND_GATEWAY_SILENT,
@@ -39,7 +40,8 @@ from .rtu_line import LATE_LIMITS, Confusion, Instead, RtuAnswer, RtuLine, RtuQu
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
 SILENCES_BEFORE_CLOSE: Final = 2
-"""Requests without an answer, none answered between, after which a TCP connection counts as half-open."""
+"""Requests without an answer, none answered between, after which a TCP connection counts as half-open; one over which nothing
+ever came, after twice as many."""
 
 _MBAP_BYTES: Final = 7
 _LARGEST_FRAME: Final = 264
@@ -94,7 +96,8 @@ class _Stream(asyncio.Protocol):
     Several requests are asked one after the other without their task: it is woken once, when the last is answered.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, converter: Converter) -> None:
+        self._converter = converter
         self._framer = (FramerRTU if endpoint.is_rtu else FramerSocket)(DecodePDU(is_server=False))
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
@@ -107,9 +110,13 @@ class _Stream(asyncio.Protocol):
         self._late_transaction = _NO_TRANSACTION
         self._timeout_s = 0.0
         self._sent_s = 0.0
+        self._due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._held = b""
         self._gave_up = False
+        self.is_fresh = True
+        """Nothing has come yet: some devices are not ready at once."""
+
         self.sent: bytes = b""
         self.received = b""
         """What came since the last request was sent, as far as it is one piece with the last bytes."""
@@ -158,6 +165,7 @@ class _Stream(asyncio.Protocol):
         if self._held:
             data = self._held + data
         self.received = data
+        self.is_fresh = False
         answer = b""
         while data:
             used, unit, transaction, pdu = self._framer.decode(data)
@@ -166,13 +174,18 @@ class _Stream(asyncio.Protocol):
             data = data[used:]
             if pdu and not answer and unit == self._unit and self._is_ours(transaction):
                 answer = pdu
+            if pdu and self._converter.answered(transaction, self._loop.time()):
+                self._due_s = max(self._due_s, self._loop.time() + self._timeout_s)  # The converter is at ours only from here.
         self._held = data if len(data) <= _LARGEST_FRAME else b""
         if answer:  # Only now may the next request go out: what came with this answer is none to that.
             self._take(answer)
 
     def explain(self, timeout_s: float) -> NoAnswer | WrongAnswer:
         """Nothing usable came within the time limit: what did."""
-        return _explain_frame(self.sent, self.received) if self.received else _no_answer(timeout_s)
+        if self.received:
+            return _explain_frame(self.sent, self.received)
+        needed_s = self._converter.needed_s(self._unit)
+        return _no_answer(timeout_s) if needed_s is None or needed_s <= timeout_s else _impatient(timeout_s, needed_s)
 
     def _number(self, question: _Question) -> None:
         """Give the request its number. Where the same one was given up just now, its late answer is right for it, too."""
@@ -189,9 +202,9 @@ class _Stream(asyncio.Protocol):
         self.received = b""
         self.sent = self._framer.encode(question.pdu, self._unit, self._transaction)
         self._sent_s = self._loop.time()
-        due_s = self._sent_s + self._timeout_s
-        if self._timer is None or self._timer.when() > due_s:
-            self._set_timer(due_s)
+        self._due_s = self._sent_s + self._timeout_s
+        if self._timer is None or self._timer.when() > self._due_s:
+            self._set_timer()
         self._transport.write(self.sent)
 
     def _is_ours(self, transaction: int) -> bool:
@@ -212,25 +225,29 @@ class _Stream(asyncio.Protocol):
         else:
             self._end(_fault_of(pdu, question))
 
-    def _set_timer(self, due_s: float) -> None:
+    def _set_timer(self) -> None:
         """One timer for many requests: it is looked at when it goes off, not set anew for each."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(due_s, self._look_at_time)
+        self._timer = self._loop.call_at(self._due_s, self._look_at_time)
 
     def _look_at_time(self) -> None:
         self._timer = None
         if self._done is None:
             return
-        due_s = self._sent_s + self._timeout_s
-        if self._loop.time() < due_s - _TIMER_EARLY_S:
-            self._set_timer(due_s)
-        else:
-            self._give_up()
-            self._end(TimeoutError())
+        now_s = self._loop.time()
+        if now_s >= self._due_s - _TIMER_EARLY_S:
+            busy_until_s = self._converter.busy_until(self._unit, now_s)
+            if busy_until_s <= now_s:
+                self._give_up()
+                self._end(TimeoutError())
+                return
+            self._due_s = min(busy_until_s, now_s + self._timeout_s)
+        self._set_timer()
 
     def _give_up(self) -> None:
         self._gave_up = True
+        self._converter.gave_up(self._transaction, self._unit, self._sent_s, LATE_LIMITS * self._timeout_s)
         self._late = self._unit, self._questions[len(self._answers)], self._transaction
 
     def _end(self, fault: Exception | None) -> None:
@@ -242,13 +259,14 @@ class _RtuStream(_Stream):
     """An open RTU connection: one request at a time; `line`, which outlives it, knows whose each answer is."""
 
     def __init__(self, endpoint: Endpoint, line: RtuLine) -> None:
-        super().__init__(endpoint)
+        super().__init__(endpoint, Converter())
         self._line = line
         self._instead: Instead | None = None
         self.has_heard = asyncio.Event()
 
     def data_received(self, data: bytes) -> None:
         self.received = data
+        self.is_fresh = False
         self.has_heard.set()
         match self._line.heard(data, self._loop.time()):
             case RtuAnswer(pdu, is_certain):
@@ -277,6 +295,11 @@ def _no_answer(timeout_s: float) -> NoAnswer:
     return NoAnswer("timeout", f"no answer within {timeout_s:g} s")
 
 
+def _impatient(timeout_s: float, needed_s: float) -> NoAnswer:
+    reason = f"the converter on the way needs {needed_s:.1f} s to give up; set timeout_s above it"
+    return NoAnswer("timeout", f"no answer within {timeout_s:g} s; {reason}")
+
+
 def _fault_of(pdu: bytes, question: _Question) -> ReadFault:
     """What is wrong with an answer of the right unit and transaction that is not the data."""
     function_code = pdu[0] & ~_EXCEPTION
@@ -301,6 +324,7 @@ class ModbusConnection:
         self._stream: _Stream | None = None
         self._line = RtuLine(FramerRTU.compute_CRC, endpoint.late_s or 0.0) if endpoint.is_rtu else None
         self._has_listened = False
+        self._converter = Converter()
         self._questions: dict[tuple[int, int, int], _Question] = {}
         self._silences = 0
 
@@ -309,10 +333,17 @@ class ModbusConnection:
         """Whether the next read has a connection that is open and in step."""
         return self._stream is not None and self._stream.is_open
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing has come yet over this connection; a serial port is never fresh."""
+        return self._stream is not None and self._stream.is_fresh and self.endpoint.transport != "serial"
+
     async def connect(self, timeout_s: float) -> None:
         """A fresh connection, the old one closed. Raises NotConnected with the reason in words."""
         self.close()
-        stream = _Stream(self.endpoint) if self._line is None else _RtuStream(self.endpoint, self._line)
+        self._converter.reconnected()
+        line = self._line
+        stream = _Stream(self.endpoint, self._converter) if line is None else _RtuStream(self.endpoint, line)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._open(stream, timeout_s)
@@ -428,7 +459,8 @@ class ModbusConnection:
         """Nothing usable came in time: say what did come, and close a TCP connection that is of no use any more."""
         self._silences += 1
         is_out_of_step = self._line is None and bool(stream.received)
-        if is_out_of_step or (self._silences >= SILENCES_BEFORE_CLOSE and self.endpoint.transport != "serial"):
+        limit = SILENCES_BEFORE_CLOSE * (1 + self.is_fresh)
+        if is_out_of_step or (self._silences >= limit and self.endpoint.transport != "serial"):
             self.close()
         return stream.explain(timeout_s)
 

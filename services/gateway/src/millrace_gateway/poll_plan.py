@@ -10,7 +10,7 @@ from millrace_contract.plant import Profile, Signal
 
 from .blocks import Block, Gap, ReadRules, plan_blocks, split_block
 from .decoder import BlockDecoder
-from .faults import Refused
+from .faults import ReadFault
 from .request_cost import TCP_COST, RequestCost
 
 REFUSAL_REST_S: Final = 60.0
@@ -28,25 +28,54 @@ class PlannedRequest:
         self.names = block.names
         self.cost_registers = round(block.cost_registers)
         self.was_answered = False
-        self.refusal: Refused | None = None
+        self.refusal: ReadFault | None = None
         self.rests_until_s = 0.0
 
-    def refused(self, fault: Refused, now_s: float) -> None:
+    def refused(self, fault: ReadFault, now_s: float) -> None:
         """Leave the request alone for a while; its signals are bad for this reason meanwhile."""
         self.refusal = fault
         self.rests_until_s = now_s + REFUSAL_REST_S
 
-    def resting(self, now_s: float) -> Refused | None:
+    def resting(self, now_s: float) -> ReadFault | None:
         """Why the request is left alone now, or None: it may be sent."""
         return self.refusal if now_s < self.rests_until_s else None
+
+
+class Passed:
+    """The requests that a device has answered with data: what it never passed it may refuse, be it by silence. Shared by the
+    plans of a device.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: list[Block] = []
+
+    def note(self, block: Block) -> None:
+        if not self.has(block):
+            self._blocks = [each for each in self._blocks if not each.is_part_of(block)]
+            self._blocks.append(block)
+
+    def has(self, block: Block) -> bool:
+        """Whether this request, or a larger one around it, was answered."""
+        return any(block.is_part_of(each) for each in self._blocks)
+
+    def has_table(self, table: str) -> bool:
+        return any(each.table == table for each in self._blocks)
+
+    def forget(self) -> None:
+        """The device was away: it may have got another program."""
+        self._blocks.clear()
 
 
 class PollPlan:
     """What one read of a group asks. Cuts last until reset(): a device that was away may have got another program. A gap that
     was proven to be the reason of a cut is remembered beyond it, in the set that all plans of a device share."""
 
-    def __init__(self, signals: Sequence[Signal], rules: ReadRules, gaps: set[Gap] | None = None) -> None:
+    def __init__(
+        self, signals: Sequence[Signal], rules: ReadRules, gaps: set[Gap] | None = None, passed: Passed | None = None
+    ) -> None:
         """`gaps`: those that the device is known to refuse; proven ones are added. Raises UnreadableSignals."""
+        self.passed = Passed() if passed is None else passed
+        self.probes = 0
         self.names = tuple(signal.name for signal in signals)
         self.gaps = set(rules.gaps) if gaps is None else gaps
         self.pause_s = rules.limits.pause_ms / 1000
@@ -85,6 +114,12 @@ class PollPlan:
             self.gaps.update(gap for low, high, gap in self._cuts if low in answered and high in answered)
             self._cuts.clear()
 
+    def for_probe(self) -> list[PlannedRequest]:
+        """The requests in another order each time: a silent unit is asked one of them, and that one may be what it refuses."""
+        at = self.probes % len(self.requests)
+        self.probes += 1
+        return [*self.requests[at:], *self.requests[:at]]
+
     def reset(self) -> None:
         """Forget what the device refused, but for proven gaps."""
         self._cuts.clear()
@@ -95,12 +130,16 @@ class PollPlan:
             request.rests_until_s = 0.0
 
 
-def group_plan(profile: Profile, group: str, cost: RequestCost = TCP_COST, gaps: set[Gap] | None = None) -> PollPlan:
+def group_plan(
+    profile: Profile, group: str, cost: RequestCost = TCP_COST, gaps: set[Gap] | None = None, passed: Passed | None = None
+) -> PollPlan:
     """The plan of one poll group. Raises UnreadableSignals."""
     members = [signal for signal in profile.signals.values() if group in signal.groups(profile)]
-    return PollPlan(members, ReadRules.of(profile, cost), gaps)
+    return PollPlan(members, ReadRules.of(profile, cost), gaps, passed)
 
 
-def full_plan(profile: Profile, cost: RequestCost = TCP_COST, gaps: set[Gap] | None = None) -> PollPlan:
+def full_plan(
+    profile: Profile, cost: RequestCost = TCP_COST, gaps: set[Gap] | None = None, passed: Passed | None = None
+) -> PollPlan:
     """The plan that reads every signal once: for the first message after a start or an outage. Raises UnreadableSignals."""
-    return PollPlan(list(profile.signals.values()), ReadRules.of(profile, cost), gaps)
+    return PollPlan(list(profile.signals.values()), ReadRules.of(profile, cost), gaps, passed)

@@ -15,7 +15,7 @@ from .faults import ReadFault
 from .fleet import plans_of
 from .learned import LearnedDevice, place_of
 from .on_change import ChangeFilter
-from .poll_plan import PollPlan, full_plan
+from .poll_plan import Passed, PollPlan, full_plan
 from .reader import ReadResult
 from .request_cost import CostMeter, assumed_cost
 from .schedule import Breaker, OnceSlot, Slot
@@ -43,8 +43,9 @@ class PolledDevice:
         self._profile = profile
         self._cost = self._known.cost or self._assumed
         gaps = set(self._known.gaps)
-        self._plans = plans_of(profile, self._cost, gaps)
-        self._full = full_plan(profile, self._cost, gaps)
+        self._passed = Passed()
+        self._plans = plans_of(profile, self._cost, gaps, self._passed)
+        self._full = full_plan(profile, self._cost, gaps, self._passed)
         self._faults: dict[str, ReadFault] = {}
         self._needs_every_signal = True
         self._changes = ChangeFilter(profile.signals.values())
@@ -69,7 +70,8 @@ class PolledDevice:
             return False
         self._cost = cost
         gaps = self._full.gaps
-        self._plans, self._full = plans_of(self._profile, cost, gaps), full_plan(self._profile, cost, gaps)
+        self._plans = plans_of(self._profile, cost, gaps, self._passed)
+        self._full = full_plan(self._profile, cost, gaps, self._passed)
         return True
 
     def plan_for(self, group: str) -> tuple[str, PollPlan]:
@@ -118,6 +120,7 @@ class PolledDevice:
             slot.done()
 
     def _every_signal_bad(self, fault: ReadFault | None) -> Snapshot:
+        self._passed.forget()
         for plan in (self._full, *self._plans.values()):
             plan.reset()
         snapshot = Snapshot()

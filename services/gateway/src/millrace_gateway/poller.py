@@ -146,8 +146,8 @@ class ConnectionPoller:
         self._count(device, lateness_s, slot.interval_s, missed)
         what, plan = device.plan_for(group)
         connection = device.device.connection
-        answered = device.comms.state is not CommsState.OFFLINE
-        result = await read_plan(self._wires, connection.unit, connection.timeout_s, plan, self._clock, may_repeat=answered)
+        is_probe = device.comms.state is CommsState.OFFLINE
+        result = await read_plan(self._wires, connection.unit, connection.timeout_s, plan, self._clock, is_probe=is_probe)
         now_ms = self._clock.now_ms()
         state_before = device.comms.state
         snapshot, has_news = device.take(what, result, now_ms, self._clock.monotonic_s())

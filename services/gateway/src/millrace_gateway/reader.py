@@ -13,7 +13,16 @@ from millrace_contract.runtime.clock import Clock
 
 from .blocks import Block
 from .decoder import Snapshot
-from .faults import AnswerOwed, ConnectionDropped, NotConnected, ReadFault, Refused, WrongAnswer
+from .faults import (
+    DEVICE_FAILED,
+    UNKNOWN_FUNCTION,
+    AnswerOwed,
+    ConnectionDropped,
+    NotConnected,
+    ReadFault,
+    Refused,
+    WrongAnswer,
+)
 from .metrics import COUNTS, FAULTS
 from .modbus import Answer, ModbusConnection
 from .poll_plan import PlannedRequest, PollPlan
@@ -22,6 +31,10 @@ from .schedule import Breaker
 
 _BUSY_PAUSE_S: Final = 0.1
 """What a device that says it is busy gets before it is asked again."""
+_SILENT: Final = frozenset({"timeout", "garbled", "short"})
+"""Kinds of faults that may be a device's way to refuse a request: no answer, or none that is whole."""
+_LONGEST_SILENCE: Final = 4
+"""So many requests that a unit is silent for, one after the other, may be what it refuses; then it is the unit that is silent."""
 _ANOTHER_MASTER: Final = "another master reads on this line; the answer may be its own"
 
 
@@ -141,16 +154,17 @@ class Wire:
 
 
 async def read_plan(
-    wires: Sequence[Wire], unit: int, timeout_s: float, plan: PollPlan, clock: Clock, *, may_repeat: bool = True
+    wires: Sequence[Wire], unit: int, timeout_s: float, plan: PollPlan, clock: Clock, *, is_probe: bool = False
 ) -> ReadResult:
     """Every signal of the plan, as a reading or as bad quality; several connections share its requests.
 
-    What a flipped bit, a time-out or a busy device cost is asked once more, if it `may_repeat`: then it is silent, which costs two
-    time limits, and what is left of the plan is not asked any more. A connection on which it is silent while
+    What a flipped bit, a time-out or a busy device cost is asked once more. Only a unit that answers nothing is silent; a request
+    that it never passed while it answers others is refused . Not `is_probe`: the unit answered when it was last asked,
+    else it is asked one request, and a silent one costs one time limit. A connection on which it is silent while
     it answers on another is left out for a while, and what it was to bring is asked again on the other. Every answer counts as a
     sign of life, a Modbus exception too.
     """
-    read = _Read(unit, timeout_s, plan, clock, may_repeat=may_repeat and len(wires) == 1)
+    read = _Read(unit, timeout_s, plan, clock, is_probe=is_probe, is_alone=len(wires) == 1)
     if len(wires) == 1:
         await read.work(wires[0], is_alone=True)
     else:
@@ -168,8 +182,8 @@ async def read_plan(
 class _Read:
     """A read under way: the requests that wait, what came, and the connections that failed. Those at work on it share it."""
 
-    def __init__(self, unit: int, timeout_s: float, plan: PollPlan, clock: Clock, *, may_repeat: bool) -> None:
-        self.waiting = deque(plan.requests)
+    def __init__(self, unit: int, timeout_s: float, plan: PollPlan, clock: Clock, *, is_probe: bool, is_alone: bool) -> None:
+        self.waiting = deque(plan.for_probe() if is_probe else plan.requests)
         self.failed: dict[Wire, tuple[PlannedRequest, ReadFault]] = {}
         self.answered: set[Wire] = set()
         self._result = ReadResult(Snapshot())
@@ -177,8 +191,14 @@ class _Read:
         self._timeout_s = timeout_s
         self._plan = plan
         self._clock = clock
-        self._may_repeat = may_repeat
+        self._is_probe = is_probe
+        self._is_alone = is_alone
         self._repeated: set[PlannedRequest] = set()
+        self._has_waited_for_fresh = False
+        self._silent_in_row = 0
+        self._suspect: tuple[PlannedRequest, ReadFault] | None = None
+        self._second_half: PlannedRequest | None = None
+        self._has_failure_cuts = False
 
     async def work(self, wire: Wire, *, is_alone: bool) -> None:
         """Send what waits on this connection until nothing does, or the connection fails; what it failed at waits again."""
@@ -194,9 +214,11 @@ class _Read:
             if fault is not None:
                 self.waiting.extendleft(reversed(requests[len(answers) + 1 :]))
                 failed = requests[len(answers)]
-                if self._repeats(failed, fault):
+                if self._repeats(wire, failed, fault):
                     self.waiting.appendleft(failed)
                     await asyncio.sleep(_BUSY_PAUSE_S if isinstance(fault, Refused) else 0)
+                elif self._may_be_refused(failed, fault):
+                    self._explore(failed, fault)
                 elif not self._survives(wire, failed, fault):
                     return
 
@@ -217,21 +239,30 @@ class _Read:
         for request, answer in zip(requests, answers, strict=False):
             result.timings.append((request.cost_registers, answer.took_ms))
             request.was_answered = True
+            self._plan.passed.note(request.block)
             request.decoder.decode(answer.data, result.snapshot)
             if not answer.is_certain:
                 result.snapshot.doubt(request.names, f"{request.block}: {_ANOTHER_MASTER}")
         result.arrived_ms = self._clock.now_ms()
         result.round_trip_ms = answers[-1].took_ms
         COUNTS.requests += len(answers)
+        self._silent_in_row = 0
+        if self._suspect is not None:
+            self._accuse()
 
-    def _repeats(self, request: PlannedRequest, fault: ReadFault) -> bool:
-        """Whether the request is asked once more: for what a line does now and then, once in a turn."""
+    def _repeats(self, wire: Wire, request: PlannedRequest, fault: ReadFault) -> bool:
+        """Whether the request is asked once more: for what a line does now and then, once in a turn. The first silence of a fresh
+        connection is not one yet.
+        """
+        if self._is_alone and fault.kind == "timeout" and wire.connection.is_fresh and not self._has_waited_for_fresh:
+            self._has_waited_for_fresh = True
+            return True
         passes = (
             fault.is_for_now
             if isinstance(fault, Refused)
             else fault.kind in ("timeout", "garbled") and not isinstance(fault, NotConnected)
         )
-        if not self._may_repeat or not passes or request in self._repeated:
+        if not self._is_alone or self._is_probe or not passes or request in self._repeated:
             return False
         FAULTS.labels(fault.kind).inc()
         self._repeated.add(request)
@@ -244,8 +275,7 @@ class _Read:
         FAULTS.labels(fault.kind).inc()
         if isinstance(fault, Refused):
             result.arrived_ms = self._clock.now_ms()
-            smaller = _after_refusal(self._plan, request, fault, result, self._clock.monotonic_s())
-            self.waiting.extendleft(reversed(smaller))
+            self._refused(request, fault, is_about_addresses=fault.is_about_addresses or self._is_odd_refusal(request, fault))
         elif isinstance(fault, AnswerOwed):
             result.spoil(request, fault)
         elif isinstance(fault, WrongAnswer) and wire.connection.is_connected:
@@ -253,10 +283,78 @@ class _Read:
             result.arrived_ms = self._clock.now_ms()
             result.spoil(request, fault)
         else:
+            request, fault = self._acquit(request, fault)
             self.failed[wire] = request, fault
             self.waiting.appendleft(request)
             return False
         return True
+
+    def _refused(self, request: PlannedRequest, fault: ReadFault, *, is_about_addresses: bool) -> None:
+        """Ask smaller requests instead; where the refusal stands, the request's signals are bad, and it rests."""
+        smaller = self._plan.split(request) if is_about_addresses else []
+        self._has_failure_cuts |= bool(smaller) and not (isinstance(fault, Refused) and fault.is_about_addresses)
+        self._repeated.update(smaller)
+        self.waiting.extendleft(reversed(smaller))
+        if not smaller:
+            self._result.spoil(request, fault)
+            if is_about_addresses:
+                request.refused(fault, self._clock.monotonic_s())
+
+    def _is_odd_refusal(self, request: PlannedRequest, fault: Refused) -> bool:
+        """Some devices say that they failed, or know no such function, where there is no such register."""
+        passed = self._plan.passed
+        if fault.code == UNKNOWN_FUNCTION:
+            return not passed.has(request.block) and passed.has_table(request.block.table)
+        return fault.code == DEVICE_FAILED and not passed.has(request.block)
+
+    # Silence that may be a refusal
+
+    def _may_be_refused(self, request: PlannedRequest, fault: ReadFault) -> bool:
+        is_silence = fault.kind in _SILENT and not isinstance(fault, (NotConnected, Refused))
+        if self._silent_in_row >= _LONGEST_SILENCE:
+            return False
+        may_look = self._result.arrived_ms is not None or (not self._is_probe and self._suspect is None)
+        return self._is_alone and is_silence and may_look and not self._plan.passed.has(request.block)
+
+    def _explore(self, request: PlannedRequest, fault: ReadFault) -> None:
+        """The request never passed. Where the unit answers others it is refused; else one other decides, or half of this one."""
+        FAULTS.labels(fault.kind).inc()
+        self._silent_in_row += 1
+        self._repeated.update(self.waiting)
+        if self._result.arrived_ms is not None:
+            self._refused(request, fault, is_about_addresses=True)
+            return
+        self._suspect = request, fault
+        if self.waiting:
+            return
+        halves = self._plan.split(request)
+        if halves:
+            self._has_failure_cuts = True
+            self._repeated.update(halves)
+            self.waiting.append(halves[0])
+            self._second_half = halves[1]
+
+    def _accuse(self) -> None:
+        """The unit answers: what it was silent for it refuses."""
+        assert self._suspect is not None  # noqa: S101 - the caller has looked
+        (request, fault), self._suspect = self._suspect, None
+        if self._second_half is not None:
+            self.waiting.append(self._second_half)
+            self._second_half = None
+        else:
+            self._refused(request, fault, is_about_addresses=True)
+
+    def _acquit(self, request: PlannedRequest, fault: ReadFault) -> tuple[PlannedRequest, ReadFault]:
+        """The unit answers nothing at all: what was set aside waits again, or failed itself in the place of its half."""
+        suspect, self._suspect = self._suspect, None
+        if suspect is None:
+            return request, fault
+        if self._second_half is None:
+            self.waiting.append(suspect[0])
+            return request, fault
+        self._second_half = None
+        self.waiting.clear()
+        return suspect
 
     def judge(self, wires: Sequence[Wire]) -> None:
         """Let the connections rest on which the unit did not answer, and tell of them although another brought everything."""
@@ -273,7 +371,12 @@ class _Read:
     def finish(self) -> ReadResult:
         """The result; what still waits is bad, because no connection is left."""
         result = self._result
-        if not self.waiting:
+        if self._suspect is not None:  # Nothing else could be asked.
+            request, fault = self._suspect
+            result.spoil(request, fault)
+        if self._has_failure_cuts and not result.timings:
+            self._plan.reset()  # Everything failed, so the cuts show nothing.
+        elif not self.waiting:
             self._plan.learn()
         asked = dict(self.failed.values())
         for request in self.waiting:
@@ -283,15 +386,3 @@ class _Read:
             if request not in asked and result.fault is not None:
                 result.leave(request, result.fault)
         return result
-
-
-def _after_refusal(
-    plan: PollPlan, request: PlannedRequest, fault: Refused, result: ReadResult, now_s: float
-) -> list[PlannedRequest]:
-    """Smaller requests to try instead; none where the refusal stands, which makes the request's signals bad."""
-    smaller = plan.split(request) if fault.is_about_addresses else []
-    if not smaller:
-        result.spoil(request, fault)
-        if fault.is_about_addresses:
-            request.refused(fault, now_s)
-    return smaller
