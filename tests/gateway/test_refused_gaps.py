@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from millrace_contract.plant import Barrier, Limits, Signal
 from millrace_contract.runtime.clock import SystemClock
+from millrace_gateway.answers import Answer
 from millrace_gateway.blocks import Block, Gap, ReadRules
 from millrace_gateway.endpoint import Endpoint
 from millrace_gateway.faults import ReadFault, Refused
-from millrace_gateway.modbus import Answer, ModbusConnection
+from millrace_gateway.modbus import ModbusConnection
 from millrace_gateway.poll_plan import PollPlan
 from millrace_gateway.reader import ReadResult, Wire, read_plan
 

@@ -13,11 +13,12 @@ from millrace_contract.plant import Device, Profile
 from millrace_contract.plant.profile_files import load_profiles
 from millrace_contract.runtime.clock import SystemClock
 
+from .answers import Answer
 from .blocks import FUNCTION_CODES, Block
 from .decoder import BIT_TABLES
 from .endpoint import Endpoint
 from .faults import ReadFault, Refused
-from .modbus import Answer, ModbusConnection
+from .modbus import ModbusConnection
 from .poll_plan import full_plan
 from .reader import ReadResult, Wire, read_plan
 from .registers import Value, decode_bits, register_words

@@ -11,10 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 import ssl
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from pymodbus.framer import FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU, ModbusPDU
@@ -22,16 +21,15 @@ from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 from pymodbus.transport.serialtransport import create_serial_connection
 
+from .answers import Answer, Question, explain_frame, fault_of, impatient, no_answer, not_connected
 from .converter import Converter
 from .endpoint import Endpoint
 from .faults import (
-    UNIT_BEHIND_GATEWAY_SILENT,
     AnswerOwed,
     ConnectionDropped,
     NoAnswer,
     NotConnected,
     ReadFault,
-    Refused,
     WrongAnswer,
 )
 from .rtu_line import LATE_LIMITS, Confusion, Instead, RtuAnswer, RtuLine, RtuQuestion
@@ -43,11 +41,9 @@ SILENCES_BEFORE_CLOSE: Final = 2
 """Requests without an answer, none answered between, after which a TCP connection counts as half-open; one over which nothing
 ever came, after twice as many."""
 
-_MBAP_BYTES: Final = 7
 _LARGEST_FRAME: Final = 264
 _TRANSACTIONS: Final = 65_000
 _NO_TRANSACTION: Final = -1
-_EXCEPTION: Final = 0x80
 _BIT_READS: Final = frozenset({1, 2})
 _OUT_OF_STEP: Final = frozenset({"garbled", "mismatched"})
 """Kinds of wrong answers after which nobody knows what the next bytes of a Modbus/TCP stream belong to."""
@@ -64,32 +60,6 @@ _REQUESTS: Final[dict[int, type[ModbusPDU]]] = {
 }
 
 
-class Answer(NamedTuple):
-    """The data bytes that one request asked for, of exactly that length, and how long they took to come.
-
-    `is_certain`: nothing says that they may answer somebody else's request.
-    """
-
-    data: bytes
-    took_ms: float
-    is_certain: bool = True
-
-
-class _Question(NamedTuple):
-    """A request as it is sent, and what its answer must hold."""
-
-    pdu: bytes
-    function_code: int
-    data_bytes: int
-    place: tuple[int, int, int]
-
-    def data_of(self, pdu: bytes) -> bytes | None:
-        """The data of an answer of the right function and length, else None. Bits that fill whole registers are bits."""
-        size = pdu[1] if len(pdu) > 1 else 0
-        fits = size == self.data_bytes or (self.function_code in _BIT_READS and size == self.data_bytes + self.data_bytes % 2)
-        return pdu[2 : 2 + self.data_bytes] if pdu[0] == self.function_code and fits and len(pdu) == size + 2 else None
-
-
 class _Stream(asyncio.Protocol):
     """An open Modbus/TCP connection, the requests under way on it, and the bytes that came since. Belongs to the event loop.
 
@@ -102,11 +72,11 @@ class _Stream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
         self._done: asyncio.Future[Exception | None] | None = None
-        self._questions: Sequence[_Question] = ()
+        self._questions: Sequence[Question] = ()
         self._answers: list[Answer] = []
         self._unit = 0
         self._transaction = 0
-        self._late: tuple[int, _Question, int] | None = None
+        self._late: tuple[int, Question, int] | None = None
         self._late_transaction = _NO_TRANSACTION
         self._timeout_s = 0.0
         self._sent_s = 0.0
@@ -125,7 +95,7 @@ class _Stream(asyncio.Protocol):
     def is_open(self) -> bool:
         return self._transport is not None
 
-    async def ask(self, unit: int, questions: Sequence[_Question], timeout_s: float) -> tuple[list[Answer], Exception | None]:
+    async def ask(self, unit: int, questions: Sequence[Question], timeout_s: float) -> tuple[list[Answer], Exception | None]:
         """Ask in turn until one brings no data; the answers, and why it ended early: a ReadFault, or TimeoutError.
 
         Each request has the time limit for itself.
@@ -183,11 +153,11 @@ class _Stream(asyncio.Protocol):
     def explain(self, timeout_s: float) -> NoAnswer | WrongAnswer:
         """Nothing usable came within the time limit: what did."""
         if self.received:
-            return _explain_frame(self.sent, self.received)
+            return explain_frame(self.sent, self.received)
         needed_s = self._converter.needed_s(self._unit)
-        return _no_answer(timeout_s) if needed_s is None or needed_s <= timeout_s else _impatient(timeout_s, needed_s)
+        return no_answer(timeout_s) if needed_s is None or needed_s <= timeout_s else impatient(timeout_s, needed_s)
 
-    def _number(self, question: _Question) -> None:
+    def _number(self, question: Question) -> None:
         """Give the request its number. Where the same one was given up just now, its late answer is right for it, too."""
         self._late_transaction = self._late[2] if self._late and self._late[:2] == (self._unit, question) else _NO_TRANSACTION
         self._late = None
@@ -196,7 +166,7 @@ class _Stream(asyncio.Protocol):
     def _abandon(self) -> None:
         """The request under way is not waited for any more, though it may be answered."""
 
-    def _send(self, question: _Question) -> None:
+    def _send(self, question: Question) -> None:
         assert self._transport is not None  # noqa: S101 - the caller has looked
         self._number(question)
         self.received = b""
@@ -223,7 +193,7 @@ class _Stream(asyncio.Protocol):
             elif self._transport is not None:
                 self._send(self._questions[len(self._answers)])
         else:
-            self._end(_fault_of(pdu, question))
+            self._end(fault_of(pdu, question))
 
     def _set_timer(self) -> None:
         """One timer for many requests: it is looked at when it goes off, not set anew for each."""
@@ -275,12 +245,12 @@ class _RtuStream(_Stream):
                 self._end(WrongAnswer("ambiguous", reason))
 
     def explain(self, timeout_s: float) -> NoAnswer | WrongAnswer:
-        return _no_answer(timeout_s) if self._instead is None else WrongAnswer(*self._instead)
+        return no_answer(timeout_s) if self._instead is None else WrongAnswer(*self._instead)
 
-    def _number(self, question: _Question) -> None:
+    def _number(self, question: Question) -> None:
         """No frame of RTU has a number."""
 
-    def _send(self, question: _Question) -> None:
+    def _send(self, question: Question) -> None:
         super()._send(question)
         self._line.sent(RtuQuestion(self._unit, *question.place), self.sent, self._sent_s)
 
@@ -289,31 +259,6 @@ class _RtuStream(_Stream):
 
     def _abandon(self) -> None:
         self._line.dropped()
-
-
-def _no_answer(timeout_s: float) -> NoAnswer:
-    return NoAnswer("timeout", f"no answer within {timeout_s:g} s")
-
-
-def _impatient(timeout_s: float, needed_s: float) -> NoAnswer:
-    reason = f"the converter on the way needs {needed_s:.1f} s to give up; set timeout_s above it"
-    return NoAnswer("timeout", f"no answer within {timeout_s:g} s; {reason}")
-
-
-def _fault_of(pdu: bytes, question: _Question) -> ReadFault:
-    """What is wrong with an answer of the right unit and transaction that is not the data."""
-    function_code = pdu[0] & ~_EXCEPTION
-    if function_code not in _REQUESTS:
-        return WrongAnswer("garbled", f"answered function {pdu[0]}, which is no read")
-    if len(pdu) < 2:
-        return WrongAnswer("garbled", "answered a frame without data")
-    if function_code != question.function_code:
-        return WrongAnswer("mismatched", f"answered function {pdu[0]}, function {question.function_code} was asked")
-    if pdu[0] & _EXCEPTION:
-        refused = Refused(pdu[1])
-        return NoAnswer(refused.kind, refused.reason) if refused.code in UNIT_BEHIND_GATEWAY_SILENT else refused
-    came = min(pdu[1], len(pdu) - 2)
-    return WrongAnswer("short", f"answered {came} bytes of data where {question.data_bytes} were asked for")
 
 
 class ModbusConnection:
@@ -325,7 +270,7 @@ class ModbusConnection:
         self._line = RtuLine(FramerRTU.compute_CRC, endpoint.late_s or 0.0) if endpoint.is_rtu else None
         self._has_listened = False
         self._converter = Converter()
-        self._questions: dict[tuple[int, int, int], _Question] = {}
+        self._questions: dict[tuple[int, int, int], Question] = {}
         self._silences = 0
 
     @property
@@ -349,7 +294,7 @@ class ModbusConnection:
                 await self._open(stream, timeout_s)
         except (OSError, UnicodeError) as error:
             stream.close()
-            raise _not_connected(self.endpoint, error, timeout_s) from error
+            raise not_connected(self.endpoint, error, timeout_s) from error
         self._stream = stream
         self._silences = 0
         if self._line is not None and not self._has_listened:
@@ -405,7 +350,7 @@ class ModbusConnection:
         raise fault
 
     async def _ask_line(
-        self, stream: _RtuStream, unit: int, questions: Sequence[_Question], timeout_s: float
+        self, stream: _RtuStream, unit: int, questions: Sequence[Question], timeout_s: float
     ) -> tuple[list[Answer], Exception | None]:
         """One after the other, each as soon as no answer is owed that would pass for its own."""
         line = self._line
@@ -447,11 +392,11 @@ class ModbusConnection:
             context = _tls_context(end) if end.transport == "tls" else None
             await loop.create_connection(lambda: stream, end.host, end.port, ssl=context)
 
-    def _question(self, place: tuple[int, int, int]) -> _Question:
+    def _question(self, place: tuple[int, int, int]) -> Question:
         """Built once for each place."""
         function_code, address, count = place
         pdu = bytes([function_code]) + _REQUESTS[function_code](address=address, count=count).encode()
-        question = _Question(pdu, function_code, (count + 7) // 8 if function_code in _BIT_READS else 2 * count, place)
+        question = Question(pdu, function_code, (count + 7) // 8 if function_code in _BIT_READS else 2 * count, place)
         self._questions[place] = question
         return question
 
@@ -474,30 +419,3 @@ def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
         files = ", ".join(filter(None, (endpoint.ca_file, endpoint.certificate_file, endpoint.key_file)))
         raise NotConnected("tls", f"the TLS files {files} cannot be used: {error}") from error
     return context
-
-
-def _not_connected(endpoint: Endpoint, error: OSError | UnicodeError, timeout_s: float) -> NotConnected:
-    if endpoint.transport == "serial":
-        return NotConnected("serial", f"{endpoint} cannot be opened: {error}")
-    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter for what cannot be a host name, as plc..local
-        return NotConnected("unknown_host", f"the host name {endpoint.host!r} is not known")
-    if isinstance(error, ssl.SSLError):
-        return NotConnected("tls", f"{endpoint} and we do not agree on TLS: {error.reason or error}")
-    if isinstance(error, TimeoutError):
-        return NotConnected("timeout", f"{endpoint} did not accept a connection within {timeout_s:g} s")
-    # asyncio joins the errors of several addresses of one name (IPv6, IPv4) into one without a type.
-    if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
-        return NotConnected("refused", f"nothing listens at {endpoint} (connection refused)")
-    return NotConnected("unreachable", f"{endpoint} cannot be reached: {error.strerror or error}")
-
-
-def _explain_frame(sent: bytes, received: bytes) -> WrongAnswer:
-    """What was wrong with the Modbus/TCP bytes that came while a request waited in vain."""
-    if len(received) >= 4 and received[2:4] != b"\0\0":
-        return WrongAnswer("garbled", "what came is no Modbus/TCP: another protocol listens there, or the framing is RTU over TCP")
-    if len(received) < _MBAP_BYTES + 1 or len(received) < 6 + int.from_bytes(received[4:6], "big"):
-        return WrongAnswer("short", f"only {len(received)} bytes of an answer came")
-    if received[0:2] != sent[0:2]:
-        numbers = int.from_bytes(received[0:2], "big"), int.from_bytes(sent[0:2], "big")
-        return WrongAnswer("mismatched", f"answered transaction {numbers[0]}, transaction {numbers[1]} was asked")
-    return WrongAnswer("mismatched", f"unit {received[6]} answered, unit {sent[6]} was asked")

@@ -11,6 +11,7 @@ from typing import Final
 
 from millrace_contract.runtime.clock import Clock
 
+from .answers import Answer
 from .blocks import Block
 from .decoder import Snapshot
 from .faults import (
@@ -24,7 +25,7 @@ from .faults import (
     WrongAnswer,
 )
 from .metrics import COUNTS, FAULTS
-from .modbus import Answer, ModbusConnection
+from .modbus import ModbusConnection
 from .poll_plan import PlannedRequest, PollPlan
 from .request_cost import silence_s
 from .schedule import Breaker

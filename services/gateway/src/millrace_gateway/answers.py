@@ -1,0 +1,94 @@
+"""Answers judged: the data that a request asked for, or a fault in a person's words. Pure."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Final, NamedTuple
+
+from .blocks import FUNCTION_CODES
+from .endpoint import Endpoint
+from .faults import UNIT_BEHIND_GATEWAY_SILENT, NoAnswer, NotConnected, ReadFault, Refused, WrongAnswer
+
+EXCEPTION: Final = 0x80
+_MBAP_BYTES: Final = 7
+_BIT_READS: Final = frozenset({1, 2})
+_READS: Final = frozenset(FUNCTION_CODES.values())
+
+
+class Answer(NamedTuple):
+    """The data bytes that one request asked for, of exactly that length, and how long they took to come.
+
+    `is_certain`: nothing says that they may answer somebody else's request.
+    """
+
+    data: bytes
+    took_ms: float
+    is_certain: bool = True
+
+
+class Question(NamedTuple):
+    """A request as it is sent, and what its answer must hold."""
+
+    pdu: bytes
+    function_code: int
+    data_bytes: int
+    place: tuple[int, int, int]
+
+    def data_of(self, pdu: bytes) -> bytes | None:
+        """The data of an answer of the right function and length, else None. Bits that fill whole registers are bits."""
+        size = pdu[1] if len(pdu) > 1 else 0
+        fits = size == self.data_bytes or (self.function_code in _BIT_READS and size == self.data_bytes + self.data_bytes % 2)
+        return pdu[2 : 2 + self.data_bytes] if pdu[0] == self.function_code and fits and len(pdu) == size + 2 else None
+
+
+def no_answer(timeout_s: float) -> NoAnswer:
+    return NoAnswer("timeout", f"no answer within {timeout_s:g} s")
+
+
+def impatient(timeout_s: float, needed_s: float) -> NoAnswer:
+    reason = f"the converter on the way needs {needed_s:.1f} s to give up; set timeout_s above it"
+    return NoAnswer("timeout", f"no answer within {timeout_s:g} s; {reason}")
+
+
+def fault_of(pdu: bytes, question: Question) -> ReadFault:
+    """What is wrong with an answer of the right unit and transaction that is not the data."""
+    function_code = pdu[0] & ~EXCEPTION
+    if function_code not in _READS:
+        return WrongAnswer("garbled", f"answered function {pdu[0]}, which is no read")
+    if len(pdu) < 2:
+        return WrongAnswer("garbled", "answered a frame without data")
+    if function_code != question.function_code:
+        return WrongAnswer("mismatched", f"answered function {pdu[0]}, function {question.function_code} was asked")
+    if pdu[0] & EXCEPTION:
+        refused = Refused(pdu[1])
+        return NoAnswer(refused.kind, refused.reason) if refused.code in UNIT_BEHIND_GATEWAY_SILENT else refused
+    came = min(pdu[1], len(pdu) - 2)
+    return WrongAnswer("short", f"answered {came} bytes of data where {question.data_bytes} were asked for")
+
+
+def not_connected(endpoint: Endpoint, error: OSError | UnicodeError, timeout_s: float) -> NotConnected:
+    if endpoint.transport == "serial":
+        return NotConnected("serial", f"{endpoint} cannot be opened: {error}")
+    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter for what cannot be a host name, as plc..local
+        return NotConnected("unknown_host", f"the host name {endpoint.host!r} is not known")
+    if isinstance(error, ssl.SSLError):
+        return NotConnected("tls", f"{endpoint} and we do not agree on TLS: {error.reason or error}")
+    if isinstance(error, TimeoutError):
+        return NotConnected("timeout", f"{endpoint} did not accept a connection within {timeout_s:g} s")
+    # asyncio joins the errors of several addresses of one name (IPv6, IPv4) into one without a type.
+    if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
+        return NotConnected("refused", f"nothing listens at {endpoint} (connection refused)")
+    return NotConnected("unreachable", f"{endpoint} cannot be reached: {error.strerror or error}")
+
+
+def explain_frame(sent: bytes, received: bytes) -> WrongAnswer:
+    """What was wrong with the Modbus/TCP bytes that came while a request waited in vain."""
+    if len(received) >= 4 and received[2:4] != b"\0\0":
+        return WrongAnswer("garbled", "what came is no Modbus/TCP: another protocol listens there, or the framing is RTU over TCP")
+    if len(received) < _MBAP_BYTES + 1 or len(received) < 6 + int.from_bytes(received[4:6], "big"):
+        return WrongAnswer("short", f"only {len(received)} bytes of an answer came")
+    if received[0:2] != sent[0:2]:
+        numbers = int.from_bytes(received[0:2], "big"), int.from_bytes(sent[0:2], "big")
+        return WrongAnswer("mismatched", f"answered transaction {numbers[0]}, transaction {numbers[1]} was asked")
+    return WrongAnswer("mismatched", f"unit {received[6]} answered, unit {sent[6]} was asked")
