@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
+from millrace_contract.errors import ConfigurationProblems, Problem, Refusal, Unavailable
 from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.language.stored_points import line_device, line_time_ms
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
-from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
+from millrace_contract.runtime.influx import Influx
+from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL
 
 from . import cli
 from .archive import batches, files, name_parts
@@ -98,10 +98,10 @@ def _export(settings: IngestSettings, arguments: argparse.Namespace) -> int:
     try:
         with Influx(settings, timeout_s=60.0, epoch="ns") as influx:
             lines = export(influx, wanted, lambda at_ms: progress.say(f"up to {format_timestamp(at_ms)}"))
-    except (Unavailable, Refused, QueryFailed, ExportFailed) as problem:
+    except (Unavailable, Refusal, ExportFailed) as problem:
         message = f"{problem}; what was written so far is whole, and exporting again does no harm"
         _say(json.dumps({"error": message}) if arguments.json else message)
-        return EXIT_NOT_WELL
+        return EXIT_MISTAKE if isinstance(problem, Refusal) else EXIT_NOT_WELL
     _say(json.dumps({"lines": lines}) if arguments.json else f"{lines} lines in {arguments.folder}; `archive verify` checks them")
     return EXIT_WELL
 
@@ -161,7 +161,7 @@ def _read(path: Path, influx: Influx | None, progress: _Progress) -> Outcome:
             progress.say(f"{path.name}: {outcome.lines} lines")
     except Unavailable as problem:
         outcome.problem, outcome.is_database_away = str(problem), True
-    except (OSError, Refused) as problem:
+    except OSError as problem:
         outcome.problem = str(problem)
     return outcome
 

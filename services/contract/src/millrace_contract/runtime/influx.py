@@ -193,6 +193,8 @@ def _body(data: Any) -> str:
 
 def _short(error: BaseException) -> str:
     # The library says the rest of its limit to the microsecond: one cause would read as another at each attempt.
+    if isinstance(error, ConnectionRefusedError | urllib3.exceptions.NewConnectionError):
+        return "connection refused" if "refused" in str(error) else str(error).rpartition(": ")[2]
     if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
         return "no answer in time"
     return str(error).partition("(Caused by ")[2].rstrip(")") or str(error) or type(error).__name__
