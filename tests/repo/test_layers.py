@@ -25,6 +25,16 @@ READS_THE_ENVIRONMENT = {
     "services/contract/src/millrace_contract/runtime/supervisor.py": "NOTIFY_SOCKET is systemd's, no setting of ours",
 }
 
+FEW_MESSAGES = {
+    "services/contract/src/millrace_contract/testing/uplinks.py": "the same tests run over both clients",
+    "services/ingest/src/millrace_ingest/rollup/service.py": "hears of late data, and publishes a status",
+    "services/ingest/src/millrace_ingest/status_cli.py": "the retained statuses, once",
+    "services/simulator/src/millrace_simulator/history.py": "a command: publishes a past, and hears what is stored of it",
+}
+"""Who uses paho (decision 0012), and why that is enough."""
+OUTBOX_OWNERS = {"outbox_thread", "turns"}
+"""Modules of the contract whose users own an outbox."""
+
 
 def _modules(package: Path) -> list[Path]:
     return sorted(package.rglob("*.py"))
@@ -69,6 +79,27 @@ def test_the_drawers_of_the_contract_import_downwards_only() -> None:
         if isinstance(node, ast.ImportFrom) and node.level > 1 and (node.module or "").split(".")[0] in forbidden
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def _parts(module: Path) -> set[str]:
+    """Last parts of the names of every module that is imported from."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    return {(node.module or "").rpartition(".")[2] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+
+def test_paho_serves_only_those_whose_messages_are_few() -> None:
+    users = {_shown(module) for package in PACKAGES for module in _modules(package) if "paho_session" in _parts(module)}
+    assert users == FEW_MESSAGES.keys(), "decision 0012: who receives telemetry or owns an outbox uses LeanSession"
+    for name in FEW_MESSAGES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert "Kind.TELEMETRY" not in text, f"{name} hears telemetry"
+        assert "for kind in Kind" not in text, f"{name} hears everything"
+
+
+@pytest.mark.parametrize("package", [path for path in PACKAGES if path.name != CONTRACT], ids=lambda path: path.name)
+def test_who_owns_an_outbox_uses_the_lean_client(package: Path) -> None:
+    parts = set().union(*(_parts(module) for module in _modules(package)))
+    assert not parts & OUTBOX_OWNERS or "lean_session" in parts, "decision 0012"
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)

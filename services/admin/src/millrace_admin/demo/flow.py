@@ -10,7 +10,7 @@ from millrace_contract.errors import Malformed
 from millrace_contract.language.messages import AlertState, Comms, OeeDocument, Status, decode
 from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.language.words import ANNUNCIATED, CommsState
-from millrace_contract.runtime.mqtt.paho_session import Received
+from millrace_contract.runtime.mqtt.session import Received
 
 
 @dataclass

@@ -22,7 +22,8 @@ from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.plant import load_plant
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
-from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.session import Callbacks
 from millrace_contract.runtime.settings import BrokerSettings
 
 from ..bootstrap import bootstrap
@@ -158,7 +159,7 @@ def _show(
         mqtt_password=SecretStr((places.secrets / "admin" / "mqtt_password").read_text().strip()),
     )
     filters = [each for kind in WATCHED for each in topics.filters(kind)]
-    session = PahoSession(account, "admin-demo", Callbacks(message=flow.apply), filters=filters)
+    session = LeanSession(account, "admin-demo", Callbacks(message=flow.apply), filters=filters)
     session.start()
     addresses = {
         "operator page": f"http://127.0.0.1:{ports.api}/",

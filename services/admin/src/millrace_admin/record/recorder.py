@@ -18,7 +18,8 @@ from millrace_contract.language.event_file import encode_event
 from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.intake import Intake
-from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.session import Callbacks
 from millrace_contract.runtime.settings import BrokerSettings
 
 RECEIVE_MAXIMUM = 1_000
@@ -51,7 +52,7 @@ class Recorder:
         self._recorded = Recorded()
         self._connections = 0
         self._inbox = inbox = Intake[None](receive_maximum=RECEIVE_MAXIMUM)
-        self._session = PahoSession(
+        self._session = LeanSession(
             broker,
             # Two recordings at a time must not take each other's connection.
             f"admin-record-{secrets.token_hex(4)}",

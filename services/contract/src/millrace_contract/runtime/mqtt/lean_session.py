@@ -1,4 +1,4 @@
-"""The session without paho, for the two services whose messages are many: a message costs a tenth (benchmarks/README.md).
+"""The session without paho, for who receives telemetry or owns an outbox (decision 0012): a message costs a tenth.
 
 The network thread owns the connection (`link`); the bytes are in `packets`. It passes the same tests as the session over paho.
 """
@@ -219,7 +219,7 @@ class LeanSession(Session):
             raise _Ended(packet.reason)
 
     def _take_answer(self, link: Link, answer: Puback) -> None:
-        token = link.settled(answer.mid)
+        token = link.answered(answer.mid)
         if token is None:
             return
         is_taken = answer.reason < FAILURE

@@ -148,7 +148,7 @@ class Link:
         """Nothing waits to be sent."""
         return not (self._unsent or self._acks or self._outgoing or self._control)
 
-    def settled(self, mid: int) -> int | None:
+    def answered(self, mid: int) -> int | None:
         """The broker answered a publish: its token, None for one that is not on its way."""
         return self._in_flight.pop(mid, None)
 

@@ -1,4 +1,4 @@
-"""The session over paho, for services that exchange few messages. The only use of paho.
+"""The session over paho, for who exchanges few messages (decision 0012). The only use of paho.
 
 paho's traps that this module closes: an exception in a callback silently ends its thread (here it ends the process); MQTT 5
 wipes the session by default; a refused publish counts as published unless its reason code is read; messages queued while

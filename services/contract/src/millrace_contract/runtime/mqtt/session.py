@@ -1,5 +1,5 @@
 """What a session with the MQTT broker promises, whichever client speaks: connects for ever, enqueues what arrives, publishes only
-while connected. Two keep the promise and pass the same tests: `lean_session` where messages are many, `paho_session` elsewhere.
+while connected. Two keep the promise and pass the same tests; which one serves whom is decision 0012.
 """
 
 from __future__ import annotations
