@@ -83,9 +83,9 @@ def _document(chance: random.Random, line: str, device: str | None, window: tupl
     kind, start_ms, length_h = window
     length_ms = length_h * HOUR_MS
     ms = dict.fromkeys(map(str, Leaf), 0) | {
-        "minor_stop": length_ms // 20,
-        "setup": length_ms // 25,
-        "planned_stop": length_ms // 30,
+        Leaf.MINOR_STOP: length_ms // 20,
+        Leaf.SETUP: length_ms // 25,
+        Leaf.PLANNED_STOP: length_ms // 30,
     }
     ms["unplanned_stop"] = chance.randrange(length_ms // 10)
     ms["run"] = length_ms - sum(ms.values())

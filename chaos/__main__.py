@@ -23,7 +23,7 @@ from .plant import REPOSITORY, Plant
 from .report import Burst, Report, make_report
 from .ride import Ride
 from .schedule import Storm, plan_storm
-from .screen import Screen, show_report
+from .screen import StormScreen, show_report
 
 SCORE_LIMIT_S = 600.0
 FIGURES_LIMIT_S = 60.0
@@ -84,7 +84,7 @@ def _new_state(seed: int) -> Path:
 
 def _weather(storm: Storm, state: Path) -> Report | None:
     """The whole run; None when somebody stopped it. Raises CannotRun."""
-    stop, screen, plant = stop_event(), Screen(), Plant(state)
+    stop, screen, plant = stop_event(), StormScreen(), Plant(state)
     with (state / "timeline.jsonl").open("a", buffering=1) as timeline:
 
         def tell(text: str) -> None:

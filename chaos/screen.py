@@ -13,7 +13,7 @@ from .report import Report
 from .ride import Weather
 
 
-class Screen:
+class StormScreen:
     """A bar with what is broken beside it, and the timeline above it; without a terminal the timeline alone."""
 
     def __init__(self) -> None:

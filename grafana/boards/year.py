@@ -6,6 +6,8 @@ seven days from Sunday noon UTC, so that each business day of it falls into the 
 
 from __future__ import annotations
 
+from millrace_contract.language.words import PRODUCTION_LEAVES
+
 from .looks import LOSSES, RATIO_STEPS
 from .panels import AnyPanel, Board, Place, Variable, bars, graph
 from .queries import OF_DEVICE, OF_LINE, THE_LINE, Query, Source
@@ -32,7 +34,7 @@ PROFILE = Variable(
 )
 SIGNAL = Variable("signal", "Signal", Source.ROLLUP_1H, 'SHOW FIELD KEYS FROM "$profile"', regex="/^(.*)_mean$/")
 
-PRODUCTION_TIME = " + ".join(f'sum("ms_{leaf}")' for leaf in ("run", "minor_stop", "unplanned_stop", "planned_stop", "setup"))
+PRODUCTION_TIME = " + ".join(f'sum("ms_{leaf}")' for leaf in PRODUCTION_LEAVES)
 OEE = f'sum("good_ms") / ({PRODUCTION_TIME})'
 """OEE of several windows is that of their sums, never the mean of their ratios."""
 DAYS = 'FROM "oee_window" WHERE "kind" = \'day\' AND $timeFilter'

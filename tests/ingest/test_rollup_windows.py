@@ -16,7 +16,7 @@ STEP_MS = 100
 MINUTE = Span(60_000, 180_000, 60_000)
 
 
-def shown(found: dict[int, windows.Window], *, counts: bool = False) -> dict[int, dict[str, float]]:
+def shown(found: dict[int, windows.RollupWindow], *, counts: bool = False) -> dict[int, dict[str, float]]:
     """The windows that are stored: those in which something was read."""
     return {start_ms: window.fields(counts=counts) for start_ms, window in found.items() if window.count}
 

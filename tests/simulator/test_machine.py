@@ -15,8 +15,8 @@ from millrace_contract.plant import Calendar, PlantModel
 from millrace_simulator.devices import build_machine
 from millrace_simulator.faults import Fault, FaultKind
 from millrace_simulator.kinds import KINDS
-from millrace_simulator.machine import Machine
-from millrace_simulator.memory import Snapshot, load_snapshot, save_snapshot
+from millrace_simulator.machine import SimulatedMachine
+from millrace_simulator.memory import SavedLives, load_lives, save_lives
 
 MONDAY_MS = 1_760_313_600_000  # 2025-10-13T00:00:00Z
 HOUR_MS = 3_600_000
@@ -24,11 +24,11 @@ DAY_MS = 24 * HOUR_MS
 
 
 @pytest.fixture
-def machine(plant: PlantModel, calendar: Calendar) -> Machine:
+def machine(plant: PlantModel, calendar: Calendar) -> SimulatedMachine:
     return build_machine(plant, calendar, plant.devices["PRESS-01"], seed=1)
 
 
-def looked_at(machine: Machine) -> tuple[object, ...]:
+def looked_at(machine: SimulatedMachine) -> tuple[object, ...]:
     levels = [round(machine.level(name), 6) for name in machine.kind.lags]
     return machine.state, machine.total, machine.rejects, round(machine.energy_kwh, 6), round(machine.run_hours, 6), levels
 
@@ -54,7 +54,7 @@ def test_another_seed_is_another_plant(plant: PlantModel, calendar: Calendar) ->
     assert len(totals) == 5
 
 
-def test_counters_only_rise_during_a_week_and_begin_again_with_the_next(machine: Machine) -> None:
+def test_counters_only_rise_during_a_week_and_begin_again_with_the_next(machine: SimulatedMachine) -> None:
     machine.begin(MONDAY_MS)
     before = (0, 0)
     for minute in range(1, 7 * 24 * 60):
@@ -149,9 +149,9 @@ def test_a_life_changed_by_faults_goes_on_after_a_restart(plant: PlantModel, cal
     lived.interrupt(now_ms, MachineState.HELD, "jam", 600)
     lived.move_counters(now_ms, by=None)
     jam = Fault(device=device.id, kind=FaultKind.JAM, seconds=600)
-    save_snapshot(path, Snapshot(3, 1.0, {device.id: lived.life}, [(jam, now_ms + 600_000)]))
-    assert load_snapshot(path, 4, 1.0) == Snapshot(4, 1.0)
-    snapshot = load_snapshot(path, 3, 1.0)
+    save_lives(path, SavedLives(3, 1.0, {device.id: lived.life}, [(jam, now_ms + 600_000)]))
+    assert load_lives(path, 4, 1.0) == SavedLives(4, 1.0)
+    snapshot = load_lives(path, 3, 1.0)
     assert snapshot.faults == [(jam, now_ms + 600_000)]
     restarted.resume(snapshot.lives[device.id], now_ms + 1_000)
     assert restarted.state is MachineState.HELD

@@ -16,7 +16,7 @@ from millrace_gateway.registers import decode_number, decode_text
 from millrace_simulator.frames import Function, ModbusError, Request
 from millrace_simulator.image import Image
 from millrace_simulator.kinds import OTHER
-from millrace_simulator.machine import Machine
+from millrace_simulator.machine import SimulatedMachine
 from millrace_simulator.registers import raw_of, reading_of, registers_of
 from millrace_simulator.schedule import Schedule
 
@@ -114,8 +114,8 @@ def test_limits_and_marks_make_no_reading() -> None:
 
 
 @pytest.fixture
-def idle_machine(plant: PlantModel, calendar: Calendar) -> Machine:
-    machine = Machine("ACME-01", OTHER, Schedule(calendar, "line1", plant.zone), 1, cycle_s=1.0)
+def idle_machine(plant: PlantModel, calendar: Calendar) -> SimulatedMachine:
+    machine = SimulatedMachine("ACME-01", OTHER, Schedule(calendar, "line1", plant.zone), 1, cycle_s=1.0)
     machine.begin(1_760_000_000_000)
     return machine
 
@@ -143,7 +143,7 @@ def asked(address: int, count: int, function: int = Function.READ_HOLDING_REGIST
     return Request(1, 1, function, address, count)
 
 
-def test_a_field_of_named_bits_says_what_its_bits_say(idle_machine: Machine) -> None:
+def test_a_field_of_named_bits_says_what_its_bits_say(idle_machine: SimulatedMachine) -> None:
     seen = set()
     for second in range(60):
         answer = Image(MAP).read(asked(100, 2), idle_machine, second * 7_000, 0)
@@ -153,7 +153,7 @@ def test_a_field_of_named_bits_says_what_its_bits_say(idle_machine: Machine) -> 
     assert seen == {0, 1, 512, 513}
 
 
-def test_a_clock_that_jumps_shows_in_the_registers_and_nowhere_else(idle_machine: Machine) -> None:
+def test_a_clock_that_jumps_shows_in_the_registers_and_nowhere_else(idle_machine: SimulatedMachine) -> None:
     now_ms, image = 1_760_000_010_000, Image(MAP)
     before = image.read(asked(100, 6), idle_machine, now_ms, 0).raw
     assert before["clock"] == now_ms // 1000
@@ -164,7 +164,9 @@ def test_a_clock_that_jumps_shows_in_the_registers_and_nowhere_else(idle_machine
 @pytest.mark.parametrize(
     ("address", "count", "code"), [(100, 6, None), (99, 2, 2), (105, 2, 2), (106, 1, 2), (120, 1, None), (100, 11, 3), (119, 2, 2)]
 )
-def test_gaps_may_be_read_across_and_the_rest_not(idle_machine: Machine, address: int, count: int, code: int | None) -> None:
+def test_gaps_may_be_read_across_and_the_rest_not(
+    idle_machine: SimulatedMachine, address: int, count: int, code: int | None
+) -> None:
     image = Image(MAP)
     if code is None:
         assert len(image.read(asked(address, count), idle_machine, 0, 0).words) == count
@@ -174,7 +176,7 @@ def test_gaps_may_be_read_across_and_the_rest_not(idle_machine: Machine, address
     assert refused.value.code == code
 
 
-def test_half_a_value_is_served_but_is_no_value(idle_machine: Machine) -> None:
+def test_half_a_value_is_served_but_is_no_value(idle_machine: SimulatedMachine) -> None:
     answer = Image(MAP).read(asked(104, 1), idle_machine, 1_760_000_000_000, 0)
     assert answer.words == [1_760_000_000 >> 16]
     assert answer.raw == {}

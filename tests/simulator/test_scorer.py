@@ -7,13 +7,13 @@ import pytest
 from millrace_contract.plant import PlantModel
 from millrace_contract.plant.profile import READS_SERVED
 from millrace_simulator.faults import FaultKind
-from millrace_simulator.score import Point, Score, Scorer
+from millrace_simulator.score import Score, ScoredPoint, Scorer
 from millrace_simulator.truth import Read
 
 DEVICE = "CNC-02"
 
 
-def judged(plant: PlantModel, reads: list[Read], *points: Point) -> Score:
+def judged(plant: PlantModel, reads: list[Read], *points: ScoredPoint) -> Score:
     scorer = Scorer(plant, 0, 1_000_000)
     scorer.take_truth(reads)
     scorer.take_points(points)
@@ -31,7 +31,7 @@ def test_a_value_read_before_the_counter_was_asked_for_again_is_right(plant: Pla
         Read(2_020, DEVICE, last, True, {READS_SERVED: last}),
         Read(3_000, DEVICE, last, False, {"door_open": 0}),
     ]
-    good = judged(plant, reads, Point(2_020, DEVICE, "edge-1.a", 1, {READS_SERVED: float(last), "door_open": 1.0}))
+    good = judged(plant, reads, ScoredPoint(2_020, DEVICE, "edge-1.a", 1, {READS_SERVED: float(last), "door_open": 1.0}))
     assert (good.wrong, good.duplicated) == (0, 0)
 
 
@@ -43,7 +43,7 @@ def test_a_value_read_after_a_late_answer_to_somebody_who_has_gone_is_right(plan
         Read(9_040, DEVICE, 9, True, {READS_SERVED: 9}),
         Read(9_041, DEVICE, 9, False, {"door_open": 1}),
     ]
-    good = judged(plant, reads, Point(9_041, DEVICE, "edge-1.a", 1, {READS_SERVED: 8.0, "door_open": 1.0}))
+    good = judged(plant, reads, ScoredPoint(9_041, DEVICE, "edge-1.a", 1, {READS_SERVED: 8.0, "door_open": 1.0}))
     assert good.wrong == 0
 
 
@@ -54,7 +54,7 @@ def test_a_value_of_the_poll_before_is_wrong(plant: PlantModel) -> None:
         Read(2_000, DEVICE, 7, False, {"door_open": 0}),
         Read(2_001, DEVICE, 8, True, {READS_SERVED: 8}),
     ]
-    bad = judged(plant, reads, Point(2_001, DEVICE, "edge-1.a", 1, {READS_SERVED: 8.0, "door_open": 1.0}))
+    bad = judged(plant, reads, ScoredPoint(2_001, DEVICE, "edge-1.a", 1, {READS_SERVED: 8.0, "door_open": 1.0}))
     assert bad.wrong == 1
 
 
@@ -65,7 +65,7 @@ def test_a_value_of_an_earlier_poll_is_wrong_under_a_fault_that_hits_every_poll(
     for n in range(1, 61):
         reads.append(Read(1_000 * n, DEVICE, n - 1, False, {"door_open": int(n <= 30)}, fault))
         reads.append(Read(1_000 * n + 1, DEVICE, n, True, {READS_SERVED: n}, fault))
-    points = [Point(1_000 * n + 1, DEVICE, "edge-1.a", n, {READS_SERVED: float(n), "door_open": 1.0}) for n in range(1, 61)]
+    points = [ScoredPoint(1_000 * n + 1, DEVICE, "edge-1.a", n, {READS_SERVED: float(n), "door_open": 1.0}) for n in range(1, 61)]
     assert judged(plant, reads, *points).wrong == 30
 
 
@@ -73,5 +73,5 @@ def test_a_value_of_minutes_ago_is_wrong_although_no_poll_since_was_kept(plant: 
     reads = [Read(1_000, DEVICE, 0, False, {"door_open": 1})]
     reads += [Read(1_000 * n, DEVICE, n, True, {READS_SERVED: n}, FaultKind.SHORT.value) for n in range(1, 60)]
     reads += [Read(60_000, DEVICE, 59, False, {"door_open": 0}), Read(60_001, DEVICE, 60, True, {READS_SERVED: 60})]
-    point = Point(60_001, DEVICE, "edge-1.a", 1, {READS_SERVED: 60.0, "door_open": 1.0})
+    point = ScoredPoint(60_001, DEVICE, "edge-1.a", 1, {READS_SERVED: 60.0, "door_open": 1.0})
     assert judged(plant, reads, point).wrong == 1

@@ -14,6 +14,7 @@ import msgspec
 
 from millrace_contract.language.messages import AlertEvent, OeeDocument
 from millrace_contract.language.times import parse_timestamp
+from millrace_contract.language.words import ANNUNCIATED, SUPPRESSED
 from millrace_contract.store_forward.outbox import OUTBOX_STEPS
 from millrace_contract.store_forward.sqlite import Connection, connect_to_read, transaction
 from millrace_contract.store_forward.store_file import StoreKind, open_store
@@ -62,6 +63,11 @@ _gateway = msgspec.json.Decoder(Gateway)
 _event = msgspec.json.Decoder(AlertEvent)
 _document = msgspec.json.Decoder(OeeDocument)
 _encode = msgspec.json.Encoder().encode
+
+IS_SHOWN, IS_HIDDEN = (
+    f"state IN ({', '.join(repr(state.value) for state in sorted(states))})" for states in (ANNUNCIATED, SUPPRESSED)
+)
+"""SQL over the table of alerts."""
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
@@ -201,12 +207,12 @@ class Reader:
         return [_alert.decode(body) for (body,) in self._all(sql, (*values, limit))]
 
     def open_alert_count(self) -> int:
-        row = self._one("SELECT count(*) FROM alert WHERE state NOT IN ('NORM', 'SHLVD', 'DSUPR', 'OOSRV')")
+        row = self._one(f"SELECT count(*) FROM alert WHERE {IS_SHOWN}")  # noqa: S608 - our own words
         return 0 if row is None else int(row[0])
 
     def open_alert_devices(self) -> list[str]:
         """The device of each alert that is shown, one name an alert."""
-        rows = self._all("SELECT device FROM alert WHERE state NOT IN ('NORM', 'SHLVD', 'DSUPR', 'OOSRV')")
+        rows = self._all(f"SELECT device FROM alert WHERE {IS_SHOWN}")  # noqa: S608 - our own words
         return [device for (device,) in rows]
 
     def last_event_seq(self) -> int:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from millrace_contract.language.words import Leaf
+from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf
 
 from .calendar import LineCalendar
 from .counts import Baseline, CountTrack
 from .machine import Machine
 from .samples import Sample
-from .states import PRODUCTION_LEAVES
 from .timeline import Run, Timeline
 
 

@@ -17,6 +17,8 @@ from millrace_contract.store_forward.sqlite import Connection
 
 from .windows import Sums
 
+_IS_INTERVAL = f"(kind IN ({', '.join(repr(kind.value) for kind in IntervalKind)}))"
+"""SQL, of our own words only."""
 FOREVER_MS = 1 << 60
 """End of an interval that lasts."""
 
@@ -109,7 +111,7 @@ class Results:
     def intervals(self, scope: str, from_ms: int) -> list[OeeInterval]:
         """Intervals that lasted at some time from then on, as last offered."""
         rows = self.connection.execute(
-            "SELECT coalesce(waiting, message) FROM result WHERE scope = ? AND end_ms >= ? AND kind IN ('state', 'stop')",
+            f"SELECT coalesce(waiting, message) FROM result WHERE scope = ? AND end_ms >= ? AND {_IS_INTERVAL}",  # noqa: S608
             (scope, from_ms),
         )
         return [decode(OeeInterval, row[0]) for row in rows.fetchall()]
@@ -118,15 +120,15 @@ class Results:
         """State intervals that began before then, the latest first; withdrawn ones left out."""
         rows = self.connection.execute(
             """SELECT coalesce(waiting, message) FROM result
-            WHERE scope = ? AND kind = 'state' AND start_ms < ? AND end_ms > start_ms ORDER BY start_ms DESC LIMIT 64""",
-            (scope, before_ms),
+            WHERE scope = ? AND kind = ? AND start_ms < ? AND end_ms > start_ms ORDER BY start_ms DESC LIMIT 64""",
+            (scope, IntervalKind.STATE, before_ms),
         )
         return (decode(OeeInterval, row[0]) for row in rows.fetchall())
 
     def windows(self) -> Iterator[OeeDocument]:
         """The last revision of every window, by time."""
         rows = self.connection.execute(
-            "SELECT message FROM result WHERE kind NOT IN ('state', 'stop') ORDER BY start_ms, end_ms, scope, kind, id"
+            f"SELECT message FROM result WHERE NOT {_IS_INTERVAL} ORDER BY start_ms, end_ms, scope, kind, id"  # noqa: S608
         )
         return (decode(OeeDocument, row[0]) for row in rows.fetchall())
 

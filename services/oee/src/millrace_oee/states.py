@@ -6,9 +6,6 @@ from collections.abc import Mapping
 
 from millrace_contract.language.words import Leaf, MachineState
 
-PRODUCTION_LEAVES = frozenset({Leaf.PLANNED_STOP, Leaf.SETUP, Leaf.UNPLANNED_STOP, Leaf.MINOR_STOP, Leaf.RUN})
-"""Leaves that make up planned production time, OEE's denominator."""
-
 RUN_LEAVES = frozenset({Leaf.RUN, Leaf.MINOR_STOP})
 """Leaves that make up run time: a micro-stop is a loss of performance, not of availability."""
 

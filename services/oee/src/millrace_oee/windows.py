@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import msgspec
 
-from millrace_contract.language.words import Leaf
+from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf
 
 from .calendar import Slot
 from .counts import Counted
 from .history import History
 from .machine import Machine
-from .states import PRODUCTION_LEAVES, RUN_LEAVES
+from .states import RUN_LEAVES
 from .stops import Stretch, classify
 
 NS_A_MS = 1_000_000

@@ -13,8 +13,8 @@ from .faults import Fault, FaultBoard, FaultKind
 from .frames import BIT_TABLES, Request, bits_pdu, registers_pdu
 from .image import Image
 from .kinds import KINDS
-from .machine import Machine, Transition
-from .memory import ServedCounters, Snapshot, load_snapshot, save_snapshot
+from .machine import SimulatedMachine, StateChange
+from .memory import SavedLives, ServedCounters, load_lives, save_lives
 from .registers import modulus_of
 from .schedule import Schedule
 from .truth import Change, Made, Read, TruthWriter
@@ -23,11 +23,11 @@ MADE_EVERY_MS = 10_000
 """How often the truth takes down what a machine has made; minutes, where windows begin and end, are among these times."""
 
 
-def build_machine(plant: PlantModel, calendar: Calendar, device: Device, seed: int, speed: float = 1.0) -> Machine:
+def build_machine(plant: PlantModel, calendar: Calendar, device: Device, seed: int, speed: float = 1.0) -> SimulatedMachine:
     """The machine behind a device, not yet begun."""
     kind = KINDS[plant.profile_of(device.id).asset_class]
     schedule = Schedule(calendar, device.line, plant.zone)
-    return Machine(device.id, kind, schedule, seed, cycle_s=device.ideal_cycle_s, speed=speed)
+    return SimulatedMachine(device.id, kind, schedule, seed, cycle_s=device.ideal_cycle_s, speed=speed)
 
 
 def simulated_devices(plant: PlantModel, only_host: str = "", *, with_tls: bool = False) -> list[Device]:
@@ -48,7 +48,7 @@ class SimulatedDevice:
     unit: int
     profile: Profile
     image: Image
-    machine: Machine
+    machine: SimulatedMachine
     made_at_ms: int = 0
 
 
@@ -70,7 +70,7 @@ class SimulatedPlant:
         self.devices: dict[str, SimulatedDevice] = {}
         self._truth = truth
         self._seed, self._speed = seed, speed
-        self._snapshot_path = data / "machines.json"
+        self._lives_path = data / "machines.json"
         self._counters = ServedCounters(data / "counters.json")
         images: dict[str, Image] = {}
         for device in devices:
@@ -83,12 +83,12 @@ class SimulatedPlant:
     def begin(self, now_ms: int) -> None:
         """Bring every machine to the present. Raises OSError when the data folder can't be written."""
         self._counters.begin(list(self.devices))
-        snapshot = load_snapshot(self._snapshot_path, self._seed, self._speed)
-        saved = snapshot.lives
-        self.faults.resume([entry for entry in snapshot.faults if entry[0].device in self.devices])
+        saved = load_lives(self._lives_path, self._seed, self._speed)
+        lives = saved.lives
+        self.faults.resume([entry for entry in saved.faults if entry[0].device in self.devices])
         for device in self.devices.values():
-            if device.id in saved:
-                device.machine.resume(saved[device.id], now_ms)
+            if device.id in lives:
+                device.machine.resume(lives[device.id], now_ms)
             else:
                 device.machine.begin(now_ms)
             self._truth.note(Change(now_ms, device.id, device.machine.state, device.machine.life.stretch.reason))
@@ -139,12 +139,12 @@ class SimulatedPlant:
             case _:
                 return
         lives = {device.id: device.machine.life for device in self.devices.values()}
-        save_snapshot(self._snapshot_path, Snapshot(self._seed, self._speed, lives, self.faults.machines(now_ms)))
+        save_lives(self._lives_path, SavedLives(self._seed, self._speed, lives, self.faults.machines(now_ms)))
 
     def _advance(self, device: SimulatedDevice, now_ms: int) -> None:
         self._keep(device.id, device.machine.advance(now_ms))
 
-    def _keep(self, device: str, transitions: list[Transition]) -> None:
+    def _keep(self, device: str, transitions: list[StateChange]) -> None:
         for change in transitions:
             self._truth.note(Change(change.time_ms, device, change.state, change.reason))
 

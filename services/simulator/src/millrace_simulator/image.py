@@ -9,7 +9,7 @@ from millrace_contract.plant import Profile, Signal
 from millrace_contract.plant.profile import BIT_TABLES, READS_SERVED
 
 from .frames import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusError, Request
-from .machine import Machine
+from .machine import SimulatedMachine
 from .quantities import SOURCES, TEXTS, Source, anything
 from .registers import Raw, raw_of, registers_of, scale_register_of
 
@@ -67,7 +67,7 @@ class Image:
         served = self.served
         return served is not None and served.table == request.table and _overlaps(served, request.address, request.count)
 
-    def read(self, request: Request, machine: Machine, time_ms: int, reads_served: int) -> Answer:
+    def read(self, request: Request, machine: SimulatedMachine, time_ms: int, reads_served: int) -> Answer:
         """The machine must have advanced to `time_ms`. Raises ModbusError with the exception code of a refused read."""
         table, address, count = request.table, request.address, request.count
         if count > (self._limits.max_bits if table in BIT_TABLES else self._limits.max_registers):
@@ -89,7 +89,7 @@ class Image:
                 raw_values[signal.name] = raw
         return Answer(words, raw_values)
 
-    def signals(self, machine: Machine, time_ms: int, names: list[str]) -> dict[str, Raw]:
+    def signals(self, machine: SimulatedMachine, time_ms: int, names: list[str]) -> dict[str, Raw]:
         """Raw values by name without a read: what a gateway would have got. `reads_served` is not among them."""
         result: dict[str, Raw] = {}
         for signals in self._signals.values():
@@ -121,7 +121,7 @@ def _bits_of(profile: Profile, field: Signal) -> list[Signal]:
 
 
 def _field_source(bits: list[tuple[Signal, Source]]) -> Source:
-    def source(machine: Machine, time_ms: int) -> float:
+    def source(machine: SimulatedMachine, time_ms: int) -> float:
         return sum(int(raw_of(signal, each(machine, time_ms))) << (signal.bit or 0) for signal, each in bits)
 
     return source

@@ -22,7 +22,7 @@ class Interruption:
 
 
 @dataclass(frozen=True, slots=True)
-class Lag:
+class SlowQuantity:
     """A quantity that follows the machine's state slowly: towards `targets[state]` (or `rest`) with time constant `tau_s`."""
 
     tau_s: float
@@ -33,7 +33,7 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Habits:
     """The habits of one kind of machine."""
 
     cycle_s: float
@@ -47,14 +47,14 @@ class Kind:
     never_stops: bool = False
     """Runs outside of shifts too: what feeds the hall rather than makes parts."""
     power_kw: dict[MachineState, float] = field(default_factory=dict)
-    lags: dict[str, Lag] = field(default_factory=dict)
+    lags: dict[str, SlowQuantity] = field(default_factory=dict)
     bearing_life_s: float | None = None
 
 
 _HOUR = 3600.0
 _WORKING = MachineState.EXECUTE
 
-CNC = Kind(
+CNC = Habits(
     cycle_s=6.0,
     interruptions=(
         Interruption("chip in the chuck", MachineState.HELD, 420, 5, 45),
@@ -71,15 +71,15 @@ CNC = Kind(
         MachineState.IDLE: 2.0,
     },
     lags={
-        "spindle_temperature": Lag(
+        "spindle_temperature": SlowQuantity(
             420, 22, {MachineState.EXECUTE: 61, MachineState.SETUP: 38, MachineState.HELD: 30, MachineState.SUSPENDED: 30}, wear=14
         ),
-        "coolant_temperature": Lag(1500, 20, {MachineState.EXECUTE: 29, MachineState.SETUP: 24}),
+        "coolant_temperature": SlowQuantity(1500, 20, {MachineState.EXECUTE: 29, MachineState.SETUP: 24}),
     },
     bearing_life_s=8 * 24 * _HOUR,
 )
 
-PRESS = Kind(
+PRESS = Habits(
     cycle_s=1.2,
     interruptions=(
         Interruption("sheet misfed", MachineState.HELD, 300, 4, 40),
@@ -98,10 +98,10 @@ PRESS = Kind(
         MachineState.IDLE: 6.0,
     },
     lags={
-        "oil_temperature": Lag(
+        "oil_temperature": SlowQuantity(
             1800, 24, {MachineState.EXECUTE: 52, MachineState.SETUP: 40, MachineState.HELD: 40, MachineState.SUSPENDED: 44}
         ),
-        "oil_pressure": Lag(
+        "oil_pressure": SlowQuantity(
             6,
             0.4,
             {
@@ -115,7 +115,7 @@ PRESS = Kind(
     },
 )
 
-MOULDER = Kind(
+MOULDER = Habits(
     cycle_s=8.0,
     interruptions=(
         Interruption("part stuck in the mould", MachineState.HELD, 900, 10, 90),
@@ -137,7 +137,7 @@ MOULDER = Kind(
         MachineState.STOPPED: 1.0,
     },
     lags={
-        "barrel_temperature": Lag(
+        "barrel_temperature": SlowQuantity(
             700,
             24,
             {
@@ -148,16 +148,16 @@ MOULDER = Kind(
                 MachineState.IDLE: 220,
             },
         ),
-        "mould_temperature": Lag(
+        "mould_temperature": SlowQuantity(
             500, 24, {MachineState.EXECUTE: 62, MachineState.SETUP: 55, MachineState.HELD: 57, MachineState.SUSPENDED: 57}
         ),
-        "oil_temperature": Lag(
+        "oil_temperature": SlowQuantity(
             2400, 24, {MachineState.EXECUTE: 46, MachineState.SETUP: 40, MachineState.HELD: 42, MachineState.SUSPENDED: 42}
         ),
     },
 )
 
-CONVEYOR = Kind(
+CONVEYOR = Habits(
     cycle_s=1.5,
     interruptions=(
         Interruption("box across", MachineState.HELD, 1800, 5, 60),
@@ -167,10 +167,10 @@ CONVEYOR = Kind(
     scrap=0.0,
     warm_up_s=5.0,
     power_kw={MachineState.EXECUTE: 1.4, MachineState.SUSPENDED: 0.2},
-    lags={"motor_temperature": Lag(900, 22, {MachineState.EXECUTE: 48})},
+    lags={"motor_temperature": SlowQuantity(900, 22, {MachineState.EXECUTE: 48})},
 )
 
-PACKER = Kind(
+PACKER = Habits(
     cycle_s=2.0,
     interruptions=(
         Interruption("film crooked", MachineState.HELD, 360, 5, 50),
@@ -189,13 +189,13 @@ PACKER = Kind(
         MachineState.STOPPED: 0.6,
     },
     lags={
-        "glue_temperature": Lag(
+        "glue_temperature": SlowQuantity(
             400, 24, {MachineState.EXECUTE: 164, MachineState.SUSPENDED: 163, MachineState.HELD: 163, MachineState.IDLE: 150}
         )
     },
 )
 
-COMPRESSOR = Kind(
+COMPRESSOR = Habits(
     cycle_s=60.0,
     interruptions=(
         Interruption("unloaded", MachineState.IDLE, 45, 20, 60),
@@ -206,12 +206,12 @@ COMPRESSOR = Kind(
     never_stops=True,
     power_kw={MachineState.EXECUTE: 45.0, MachineState.IDLE: 14.0},
     lags={
-        "pressure": Lag(60, 0.0, {MachineState.EXECUTE: 8.1, MachineState.IDLE: 6.5, MachineState.SETUP: 6.8}),
-        "oil_temperature": Lag(600, 24, {MachineState.EXECUTE: 86, MachineState.IDLE: 76}),
+        "pressure": SlowQuantity(60, 0.0, {MachineState.EXECUTE: 8.1, MachineState.IDLE: 6.5, MachineState.SETUP: 6.8}),
+        "oil_temperature": SlowQuantity(600, 24, {MachineState.EXECUTE: 86, MachineState.IDLE: 76}),
     },
 )
 
-ENERGY_METER = Kind(
+ENERGY_METER = Habits(
     cycle_s=60.0,
     interruptions=(Interruption("load steps down", MachineState.IDLE, 600, 60, 400),),
     scrap=0.0,
@@ -220,7 +220,7 @@ ENERGY_METER = Kind(
     power_kw={MachineState.EXECUTE: 96.0, MachineState.IDLE: 61.0},
 )
 
-OTHER = Kind(
+OTHER = Habits(
     cycle_s=5.0,
     interruptions=(
         Interruption("short stop", MachineState.HELD, 600, 5, 60),
@@ -230,7 +230,7 @@ OTHER = Kind(
     power_kw={MachineState.EXECUTE: 5.0, MachineState.HELD: 1.0},
 )
 
-KINDS: dict[AssetClass, Kind] = {
+KINDS: dict[AssetClass, Habits] = {
     AssetClass.CNC: CNC,
     AssetClass.PRESS: PRESS,
     AssetClass.MOULDER: MOULDER,

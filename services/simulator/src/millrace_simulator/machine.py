@@ -15,7 +15,7 @@ import msgspec
 from millrace_contract.language.words import MachineState
 
 from .dice import Dice, seed_of
-from .kinds import Interruption, Kind
+from .kinds import Habits, Interruption
 from .schedule import Phase, Schedule
 
 _MONDAY_MS = 345_600_000  # 1970-01-05T00:00:00Z
@@ -26,7 +26,7 @@ _HEAT_HASTE = 6.0
 """How much sooner a spindle without coolant warms up."""
 
 
-class Stretch(msgspec.Struct):
+class Spell(msgspec.Struct):
     """A stretch of one state, [start_ms, end_ms).
 
     `cycle_ms` is 0 where nothing is made; `then` is the index of the interruption that ends it.
@@ -49,7 +49,7 @@ class Life(msgspec.Struct):
 
     dice: int
     ends_ms: int
-    stretch: Stretch
+    stretch: Spell
     parts: int = 0
     rejects: int = 0
     until_reject: int = 1
@@ -69,7 +69,7 @@ class Life(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
+class StateChange:
     """From `time_ms` on the machine is in `state`."""
 
     time_ms: int
@@ -77,11 +77,11 @@ class Transition:
     reason: str
 
 
-class Machine:
+class SimulatedMachine:
     """Not thread-safe. Time only goes forward: call `advance` before reading anything."""
 
     def __init__(
-        self, device: str, kind: Kind, schedule: Schedule, seed: int, *, cycle_s: float | None, speed: float = 1.0
+        self, device: str, kind: Habits, schedule: Schedule, seed: int, *, cycle_s: float | None, speed: float = 1.0
     ) -> None:
         self.device = device
         self.kind = kind
@@ -103,10 +103,10 @@ class Machine:
         self.life = life
         self.advance(time_ms)
 
-    def advance(self, time_ms: int) -> list[Transition]:
+    def advance(self, time_ms: int) -> list[StateChange]:
         """Live until `time_ms`; an instant that has passed changes nothing. Returns the changes of state on the way."""
         life = self.life
-        transitions: list[Transition] = []
+        transitions: list[StateChange] = []
         while (boundary := self._boundary()) <= time_ms:
             before = (life.stretch.state, life.stretch.reason)
             self._close(boundary)
@@ -119,7 +119,7 @@ class Machine:
                 life.hot_until_ms = 0
                 life.stretch.start_ms = boundary
             if (life.stretch.state, life.stretch.reason) != before:
-                transitions.append(Transition(boundary, life.stretch.state, life.stretch.reason))
+                transitions.append(StateChange(boundary, life.stretch.state, life.stretch.reason))
         if time_ms > life.reached_ms:
             self._count(time_ms)
             life.reached_ms = time_ms
@@ -127,12 +127,12 @@ class Machine:
 
     # What the machine is told to do.
 
-    def interrupt(self, time_ms: int, state: MachineState, reason: str, seconds: float) -> list[Transition]:
+    def interrupt(self, time_ms: int, state: MachineState, reason: str, seconds: float) -> list[StateChange]:
         """Stop work now, for `seconds` of real time."""
         transitions = self.advance(time_ms)
         self._close(time_ms)
-        self.life.stretch = Stretch(state, reason, time_ms, time_ms + max(1, round(seconds * 1000)))
-        return [*transitions, Transition(time_ms, state, reason)]
+        self.life.stretch = Spell(state, reason, time_ms, time_ms + max(1, round(seconds * 1000)))
+        return [*transitions, StateChange(time_ms, state, reason)]
 
     def overheat(self, time_ms: int, seconds: float) -> None:
         """Lose the coolant for `seconds`: what follows the state slowly gets much too hot."""
@@ -236,7 +236,7 @@ class Machine:
         self.life = Life(
             dice=dice.state,
             ends_ms=time_ms + self._week_ms,
-            stretch=Stretch(MachineState.STOPPED, "maintenance", time_ms, time_ms),
+            stretch=Spell(MachineState.STOPPED, "maintenance", time_ms, time_ms),
             levels={name: lag.rest for name, lag in self.kind.lags.items()},
             run_ms=int(age_hours * self._hour_ms),
             energy_kwh=age_hours * most_kw,
@@ -283,7 +283,7 @@ class Machine:
             life.counted = 0
         life.levels = levels
 
-    def _next(self, time_ms: int) -> Stretch:
+    def _next(self, time_ms: int) -> Spell:
         """What comes after the stretch that ended."""
         life = self.life
         dice = Dice(life.dice)
@@ -292,12 +292,12 @@ class Machine:
         finally:
             life.dice = dice.state
 
-    def _choose(self, time_ms: int, before: Stretch, dice: Dice) -> Stretch:
+    def _choose(self, time_ms: int, before: Spell, dice: Dice) -> Spell:
         phase, phase_end_ms = (Phase.WORK, self.life.ends_ms) if self.kind.never_stops else self._schedule.at(time_ms)
         if phase is Phase.CLOSED:
-            return Stretch(MachineState.STOPPED, "closed", time_ms, phase_end_ms)
+            return Spell(MachineState.STOPPED, "closed", time_ms, phase_end_ms)
         if phase is Phase.BREAK and not self.kind.works_through_breaks:
-            return Stretch(MachineState.IDLE, "break", time_ms, phase_end_ms)
+            return Spell(MachineState.IDLE, "break", time_ms, phase_end_ms)
         if before.reason in ("closed", "maintenance") and self.kind.warm_up_s:
             return self._pause(time_ms, MachineState.SETUP, "warm-up", self.kind.warm_up_s * dice.between(0.9, 1.2))
         if before.reason == "break":
@@ -306,16 +306,16 @@ class Machine:
             return self._interruption(time_ms, self.kind.interruptions[before.then], dice)
         return self._work(time_ms, self.life.ends_ms if self.kind.works_through_breaks else phase_end_ms, dice)
 
-    def _work(self, time_ms: int, latest_ms: int, dice: Dice) -> Stretch:
+    def _work(self, time_ms: int, latest_ms: int, dice: Dice) -> Spell:
         waits = [dice.exponential(interruption.every_s) for interruption in self.kind.interruptions]
         cycle_ms = self._cycle_s * 1000 * dice.between(1.0, self.kind.slowest) / self._speed
         then = min(range(len(waits)), key=waits.__getitem__)
         end_ms = time_ms + max(1, round(waits[then] * 1000 / self._speed))
         if end_ms < latest_ms:
-            return Stretch(MachineState.EXECUTE, "", time_ms, end_ms, cycle_ms, then)
-        return Stretch(MachineState.EXECUTE, "", time_ms, max(latest_ms, time_ms + 1), cycle_ms)
+            return Spell(MachineState.EXECUTE, "", time_ms, end_ms, cycle_ms, then)
+        return Spell(MachineState.EXECUTE, "", time_ms, max(latest_ms, time_ms + 1), cycle_ms)
 
-    def _interruption(self, time_ms: int, what: Interruption, dice: Dice) -> Stretch:
+    def _interruption(self, time_ms: int, what: Interruption, dice: Dice) -> Spell:
         if what.state is MachineState.SETUP:
             self.life.tool = self.life.tool % 24 + 1
             self.life.tool_since_ms = time_ms
@@ -323,5 +323,5 @@ class Machine:
         # Most interruptions are short: the square of an even chance leans towards the least.
         return self._pause(time_ms, what.state, what.reason, what.least_s + (what.most_s - what.least_s) * dice.uniform() ** 2)
 
-    def _pause(self, time_ms: int, state: MachineState, reason: str, seconds: float) -> Stretch:
-        return Stretch(state, reason, time_ms, time_ms + max(1, round(seconds * 1000 / self._speed)))
+    def _pause(self, time_ms: int, state: MachineState, reason: str, seconds: float) -> Spell:
+        return Spell(state, reason, time_ms, time_ms + max(1, round(seconds * 1000 / self._speed)))

@@ -67,7 +67,7 @@ class ServedCounters:
         self._value[device] = value
 
 
-class Snapshot(msgspec.Struct):
+class SavedLives(msgspec.Struct):
     """Lives that differ from what the seed gives, because a fault was commanded; and the faults of machines that last."""
 
     seed: int
@@ -76,15 +76,15 @@ class Snapshot(msgspec.Struct):
     faults: list[tuple[Fault, int]] = []
 
 
-def load_snapshot(path: Path, seed: int, speed: float) -> Snapshot:
+def load_lives(path: Path, seed: int, speed: float) -> SavedLives:
     """What was saved; nothing where the file is missing or of another seed or speed."""
     if path.exists():
-        snapshot = msgspec.json.decode(path.read_bytes(), type=Snapshot)
-        if (snapshot.seed, snapshot.speed) == (seed, speed):
-            return snapshot
-    return Snapshot(seed, speed)
+        saved = msgspec.json.decode(path.read_bytes(), type=SavedLives)
+        if (saved.seed, saved.speed) == (seed, speed):
+            return saved
+    return SavedLives(seed, speed)
 
 
-def save_snapshot(path: Path, snapshot: Snapshot) -> None:
+def save_lives(path: Path, saved: SavedLives) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, msgspec.json.encode(snapshot), durable=False)
+    replace_file(path, msgspec.json.encode(saved), durable=False)

@@ -10,22 +10,22 @@ from collections.abc import Callable
 from millrace_contract.language.words import MachineState
 
 from .dice import seed_of, wave
-from .machine import Machine
+from .machine import SimulatedMachine
 
 Quantity = float | str
-Source = Callable[[Machine, int], Quantity]
+Source = Callable[[SimulatedMachine, int], Quantity]
 
 
-def _noise(machine: Machine, time_ms: int, name: str, period_s: float = 4.0) -> float:
+def _noise(machine: SimulatedMachine, time_ms: int, name: str, period_s: float = 4.0) -> float:
     return wave(machine.seed ^ seed_of(name), time_ms, int(period_s * 1000))
 
 
-def _works(machine: Machine) -> bool:
+def _works(machine: SimulatedMachine) -> bool:
     return machine.state is MachineState.EXECUTE
 
 
 def _lagging(name: str) -> Source:
-    def source(machine: Machine, time_ms: int) -> float:
+    def source(machine: SimulatedMachine, time_ms: int) -> float:
         if name not in machine.kind.lags:
             return 20.0 + 3.0 * _noise(machine, time_ms, name, 900)
         spread = 0.02 if "pressure" in name else 1.2
@@ -36,20 +36,20 @@ def _lagging(name: str) -> Source:
     return source
 
 
-def _vibration(machine: Machine, time_ms: int) -> float:
+def _vibration(machine: SimulatedMachine, time_ms: int) -> float:
     if not _works(machine):
         return 0.15 + 0.05 * _noise(machine, time_ms, "vibration")
     worn = machine.wear(time_ms)
     return max(0.1, 1.3 + 4.4 * worn**4 + (0.25 + 0.5 * worn) * _noise(machine, time_ms, "vibration", 3.0))
 
 
-def _spindle_speed(machine: Machine, time_ms: int) -> float:
+def _spindle_speed(machine: SimulatedMachine, time_ms: int) -> float:
     if not _works(machine):
         return 0.0
     return 6000.0 + 800.0 * (machine.life.product % 5) + 12.0 * _noise(machine, time_ms, "speed")
 
 
-def _spindle_load(machine: Machine, time_ms: int) -> float:
+def _spindle_load(machine: SimulatedMachine, time_ms: int) -> float:
     if not _works(machine):
         return 2.0
     load = 55.0 + 18.0 * _noise(machine, time_ms, "load", 7.0) + 10.0 * machine.wear(time_ms) ** 2
@@ -57,7 +57,7 @@ def _spindle_load(machine: Machine, time_ms: int) -> float:
 
 
 def _current(rated_a: float) -> Source:
-    def source(machine: Machine, time_ms: int) -> float:
+    def source(machine: SimulatedMachine, time_ms: int) -> float:
         share = machine.power_kw / max(machine.kind.power_kw.values(), default=1.0)
         return rated_a * share * (1.0 + 0.03 * _noise(machine, time_ms, "current"))
 
@@ -69,17 +69,17 @@ def _mains(phase: int) -> Source:
 
 
 def _phase_current(phase: int) -> Source:
-    def source(machine: Machine, time_ms: int) -> float:
+    def source(machine: SimulatedMachine, time_ms: int) -> float:
         return _active_power(machine, time_ms) * 1000 / 3 / 231.0 / 0.93 * (1.0 + 0.04 * _noise(machine, time_ms, f"i{phase}", 9.0))
 
     return source
 
 
-def _active_power(machine: Machine, time_ms: int) -> float:
+def _active_power(machine: SimulatedMachine, time_ms: int) -> float:
     return machine.power_kw * (1.0 + 0.06 * _noise(machine, time_ms, "power", 6.0))
 
 
-def _ram(machine: Machine, time_ms: int) -> float:
+def _ram(machine: SimulatedMachine, time_ms: int) -> float:
     if not _works(machine) or not machine.cycle_s:
         return 250.0
     within = (time_ms % (machine.cycle_s * 1000)) / (machine.cycle_s * 1000)
@@ -87,7 +87,7 @@ def _ram(machine: Machine, time_ms: int) -> float:
 
 
 def _while_working(working: float, swing: float, otherwise: float, period_s: float = 5.0) -> Source:
-    def source(machine: Machine, time_ms: int) -> float:
+    def source(machine: SimulatedMachine, time_ms: int) -> float:
         if not _works(machine):
             return otherwise
         return working + swing * _noise(machine, time_ms, f"{working}/{swing}", period_s)
@@ -95,7 +95,7 @@ def _while_working(working: float, swing: float, otherwise: float, period_s: flo
     return source
 
 
-def _bit(condition: Callable[[Machine, int], bool]) -> Source:
+def _bit(condition: Callable[[SimulatedMachine, int], bool]) -> Source:
     return lambda machine, time_ms: float(condition(machine, time_ms))
 
 

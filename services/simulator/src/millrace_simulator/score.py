@@ -33,7 +33,7 @@ POLL_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class ScoredPoint:
     """A stored telemetry point: its time, identity and readings (text without its suffix)."""
 
     time_ms: int
@@ -148,7 +148,7 @@ class Scorer:
             else:
                 mine.others.setdefault(read.counter, []).append(read)
 
-    def take_points(self, points: Iterable[Point]) -> None:
+    def take_points(self, points: Iterable[ScoredPoint]) -> None:
         """Compare points of simulated devices; those without the counter have only their number to be judged by."""
         counted = [
             (point, int(counter))
@@ -169,7 +169,7 @@ class Scorer:
                 self._example(f"lost: stream {name}, seq {first}" + (f" to {last}" if last > first else ""))
         return Score(self._from_ms, self._judged_until_ms, self._devices, dict(streams), _bursts(self._unexplained), self._examples)
 
-    def _compare(self, point: Point, counter: int) -> None:
+    def _compare(self, point: ScoredPoint, counter: int) -> None:
         score = self._device(point.device)
         seen = self._seen.setdefault(point.device, RangeSet())
         if counter in seen:

@@ -12,7 +12,7 @@ from millrace_contract.plant import PlantModel
 from millrace_contract.runtime.influx import Influx, literal, quoted
 from millrace_contract.store_forward.ranges import RangeSet
 
-from .score import Point
+from .score import ScoredPoint
 from .score_figures import StoredParts, StoredState
 
 MARGIN_MS = 3_600_000
@@ -30,14 +30,16 @@ class Stored:
         """Numbers that were seen, by stream: of telemetry from `points` and `note_numbers`, and of ledger entries."""
         self.ledger: dict[str, RangeSet] = {}
 
-    def points(self, from_ms: int, to_ms: int) -> Iterator[Point]:
+    def points(self, from_ms: int, to_ms: int) -> Iterator[ScoredPoint]:
         """Telemetry points with from_ms <= time < to_ms, in order of time within a measurement and device."""
         for measurement in self._measurements:
             query = f'SELECT *::field FROM {quoted(measurement)} WHERE {_between(from_ms, to_ms)} GROUP BY "device"'  # noqa: S608
             for series in self._influx.query(TELEMETRY_BUCKET, query):
                 for message in stored_messages(series.columns, series.rows):
                     self._note(message.stream, message.seq)
-                    yield Point(message.timestamp_ms, series.tags.get("device", ""), message.stream, message.seq, message.readings)
+                    yield ScoredPoint(
+                        message.timestamp_ms, series.tags.get("device", ""), message.stream, message.seq, message.readings
+                    )
 
     def note_numbers(self, from_ms: int, to_ms: int) -> None:
         """Take note of the numbers of points in this time without looking at them."""

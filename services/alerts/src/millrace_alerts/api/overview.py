@@ -2,13 +2,12 @@
 
 import json
 import threading
-from collections.abc import Collection
 from typing import Any
 
 from millrace_contract.language.messages import OeeDocument
-from millrace_contract.language.words import ANNUNCIATED, SUPPRESSED
 from millrace_contract.plant import Line
 
+from ..store import IS_HIDDEN, IS_SHOWN
 from ..watch import DeviceRecord, Gateway
 from .context import Context
 from .models import alert_resource
@@ -48,13 +47,9 @@ def _parts(context: Context) -> dict[str, str]:
     return parts
 
 
-def _marks(words: Collection[str]) -> str:
-    return ",".join("?" * len(words))
-
-
 def _alerts(context: Context) -> dict[str, Any]:
-    shown = context.reader.alerts(f"state IN ({_marks(ANNUNCIATED)})", sorted(ANNUNCIATED), MAX_ALERTS)
-    hidden = context.reader.alerts(f"state IN ({_marks(SUPPRESSED)})", sorted(SUPPRESSED), MAX_ALERTS)
+    shown = context.reader.alerts(IS_SHOWN, (), MAX_ALERTS)
+    hidden = context.reader.alerts(IS_HIDDEN, (), MAX_ALERTS)
     resources = [alert_resource(alert, context.watched[alert.id]) for alert in shown if alert.id in context.watched]
     resources.sort(key=lambda each: -each.priority.rank)
     return {

@@ -60,6 +60,9 @@ class Leaf(StrEnum):
     RUN = "run"
 
 
+PRODUCTION_LEAVES = (Leaf.RUN, Leaf.MINOR_STOP, Leaf.UNPLANNED_STOP, Leaf.PLANNED_STOP, Leaf.SETUP)
+"""Leaves that make up planned production time, OEE's denominator."""
+
 ALL_TIME = "all"
 """Beside the leaves in a document's `ms`: their sum."""
 

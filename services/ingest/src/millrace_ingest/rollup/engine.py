@@ -20,7 +20,7 @@ from .late import due, seen_line
 from .raw import Signals, Source
 from .signals import SignalRule, longest_stale_ms, rule_of
 from .timing import BASELINE_MS, HOUR_MS, LONGEST_PROMISE_MS, MINUTE_MS, SETTLE_MS, floor_to
-from .windows import Sample, Span, Window, roll, wider
+from .windows import RollupWindow, Sample, Span, roll, wider
 
 PROGRESS = "_progress"
 BODY_LINES = 5_000
@@ -205,7 +205,7 @@ class _Values:
 
     fields: dict[int, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, name: str, windows: Mapping[int, Window], rule: SignalRule) -> None:
+    def add(self, name: str, windows: Mapping[int, RollupWindow], rule: SignalRule) -> None:
         for at_ms, window in windows.items():
             if window.count:
                 found = window.fields(counts=rule.counter is not None)

@@ -47,7 +47,7 @@ class Span:
 
 
 @dataclass(slots=True)
-class Window:
+class RollupWindow:
     """What a window has seen so far. `count` 0: nothing was read in it, an older value may have held."""
 
     lowest: float
@@ -92,14 +92,14 @@ class Window:
 
 def roll(
     samples: Sequence[Sample], span: Span, stale_ms: int, counter: CounterRule | None = None, baseline: Sample | None = None
-) -> dict[int, Window]:
+) -> dict[int, RollupWindow]:
     """Window start -> what it has seen, also of windows without a reading in which a value held.
 
     samples: in order of time, from `stale_ms` (or the longest promise of their sender) before the span to its end.
     baseline: the last good sample of a counter before `samples`. An increase belongs to the window of the reading that showed it.
     """
-    windows: dict[int, Window] = {}
-    window, window_ms = Window(0.0, 0.0), span.start_ms - span.width_ms  # of the sample before; none yet
+    windows: dict[int, RollupWindow] = {}
+    window, window_ms = RollupWindow(0.0, 0.0), span.start_ms - span.width_ms  # of the sample before; none yet
     last = len(samples) - 1
     for place, (time_ms, value, _, hold_ms) in enumerate(samples):
         if value is None:
@@ -124,9 +124,9 @@ def roll(
     return windows
 
 
-def wider(windows: Mapping[int, Window], width_ms: int) -> dict[int, Window]:
+def wider(windows: Mapping[int, RollupWindow], width_ms: int) -> dict[int, RollupWindow]:
     """Windows put together to windows of a multiple of their width. They must be all of the time that these cover."""
-    found: dict[int, Window] = {}
+    found: dict[int, RollupWindow] = {}
     for start_ms in sorted(windows):
         part = windows[start_ms]
         whole = _window(found, floor_to(start_ms, width_ms), part.lowest)
@@ -142,10 +142,10 @@ def wider(windows: Mapping[int, Window], width_ms: int) -> dict[int, Window]:
     return found
 
 
-def _window(windows: dict[int, Window], start_ms: int, value: float) -> Window:
+def _window(windows: dict[int, RollupWindow], start_ms: int, value: float) -> RollupWindow:
     window = windows.get(start_ms)
     if window is None:
-        window = windows[start_ms] = Window(value, value)
+        window = windows[start_ms] = RollupWindow(value, value)
     return window
 
 
@@ -158,7 +158,9 @@ def _pieces(start_ms: int, end_ms: int, width_ms: int) -> Iterator[tuple[int, in
         start_ms = piece_end_ms
 
 
-def _count(samples: Sequence[Sample], span: Span, rule: CounterRule, baseline: Sample | None, windows: dict[int, Window]) -> None:
+def _count(
+    samples: Sequence[Sample], span: Span, rule: CounterRule, baseline: Sample | None, windows: dict[int, RollupWindow]
+) -> None:
     previous = baseline
     for sample in samples:
         if not sample.good or sample.value is None or sample.value < 0:
