@@ -27,6 +27,9 @@ TOOLS = ("go", "cargo", "cc", "pkg-config")
 MODULE = "github.com/influxdata/influxdb/v2/cmd/influxd"
 PKG_CONFIG = "github.com/influxdata/pkg-config"
 TRY_LIMIT_S = 30.0
+CRATES = 207
+CRATE_IN_PACKAGES = 3
+"""A part of influxd is written in Rust: so many crates, each as much work as some packages of Go. For the progress only."""
 
 _clock = SystemClock()
 
@@ -142,29 +145,46 @@ def _from_modules(cache: Path, environ: Mapping[str, str], repository: Path, say
             "RUSTUP_TOOLCHAIN": environ.get("RUSTUP_TOOLCHAIN") or "stable",
             "PKG_CONFIG": str(work / "pkg-config"),
         }
-        _build(work, environ, kept / "compiled", report)
+        _build(work, environ, kept, report)
         _put_in_place(work / "influxd", cache)
     shutil.rmtree(kept)
 
 
-def _build(work: Path, environ: Mapping[str, str], book: Path, report: Tell) -> None:
-    """Modules, the build's own pkg-config, then influxd. How far it is goes by packages compiled; `book` remembers those of
-    earlier runs."""
-    report("getting the Go modules")
-    run(["go", "mod", "download"], work, environ)
+def _build(work: Path, environ: Mapping[str, str], kept: Path, report: Tell) -> None:
+    """Modules, the build's own pkg-config, then influxd. How far it is goes by what is compiled; a file in `kept` remembers the
+    packages of earlier runs."""
+    _get_modules(work, environ, report)
+    report("building its build tool")
     run(["go", "build", "-o", "pkg-config", PKG_CONFIG], work, {**environ, "PKG_CONFIG": ""})
     tags = "sqlite_foreign_keys,sqlite_json" + (",noasm" if platform.machine() == "aarch64" else "")
     packages = len(run(["go", "list", "-deps", "-tags", tags, MODULE], work, environ))
+    book = kept / "compiled"
     compiled = set(book.read_text().split()) if book.exists() else set()
+    whole = packages + CRATES * CRATE_IN_PACKAGES
+
+    def share() -> float:
+        crates = sum(1 for _ in (kept / "go").glob("pkgconfig/github.com/*/flux@*/libflux/target/**/.fingerprint/*"))
+        return min((len(compiled) + min(crates, CRATES) * CRATE_IN_PACKAGES) / whole, 1.0)
+
     command = ["go", "build", "-v", "-trimpath", "-tags", tags, "-ldflags", f"-s -w -X main.version=v{INFLUXD_VERSION}"]
-    first_share, begun_s = len(compiled) / packages, _clock.monotonic_s()
+    first_share, begun_s = share(), _clock.monotonic_s()
     with lines_of([*command, "-o", "influxd", MODULE], work, environ) as lines, book.open("a") as written:
         for line in lines:
             written.write(f"{line}\n")
             written.flush()
             compiled.add(line)
-            share = min(len(compiled) / packages, 1.0)
-            report(f"building {progress.in_words(share, _clock.monotonic_s() - begun_s, first_share)}")
+            report(f"building {progress.in_words(share(), _clock.monotonic_s() - begun_s, first_share)}")
+
+
+def _get_modules(work: Path, environ: Mapping[str, str], report: Tell) -> None:
+    """How far it is goes by archives fetched; those that are in the machine's module cache are not told of."""
+    report("getting the Go modules")
+    archives = sum("/go.mod " not in line for line in (work / "go.sum").read_text().splitlines())
+    begun_s = _clock.monotonic_s()
+    with lines_of(["go", "mod", "download", "-x"], work, environ) as lines:
+        for fetched, _ in enumerate((line for line in lines if ".zip: 200" in line), 1):
+            far = progress.in_words(fetched / max(archives, fetched), _clock.monotonic_s() - begun_s)
+            report(f"getting the Go modules, {far}")
 
 
 def _forget_half_copies(go_cache: Path) -> None:
