@@ -199,10 +199,17 @@ def test_client_that_does_not_trust_the_authority_refuses_the_broker(broker: Run
         ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
 
 
+def _children(pid: int) -> list[int]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            if int((process / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(process.name))
+    return found
+
+
 def test_container_start_ends_with_the_broker(broker: RunningBroker) -> None:
-    pid = int(
-        subprocess.run(["pgrep", "-P", str(broker.process.pid), "mosquitto"], check=True, capture_output=True, text=True).stdout
-    )
+    [pid] = [child for child in _children(broker.process.pid) if Path(f"/proc/{child}/comm").read_text() == "mosquitto\n"]
     os.kill(pid, signal.SIGKILL)
     assert broker.process.wait(10) == 128 + signal.SIGKILL
 

@@ -110,9 +110,9 @@ class System:
             return [row for series in influx.query(bucket, query) for row in series.rows]
 
     def _environment(self, script: str) -> Mapping[str, str]:
-        name = {"millrace-sim": "simulator"}.get(script, script.removeprefix("millrace-"))
+        name = {"millrace-sim": "simulator", "millrace": "admin"}.get(script, script.removeprefix("millrace-"))
         secrets = self.state / "secrets"
-        port = self.ports["api" if name == "alerts" else name] if name != "millrace" else 0
+        port = self.ports["api" if name == "alerts" else name] if name != "admin" else 0
         return {
             "MILLRACE_CONFIG": str(self.config),
             "MILLRACE_DATA": str(self.state / "data" / name),

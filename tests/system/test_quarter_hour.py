@@ -80,7 +80,7 @@ def _oldest_s(system: System) -> float:
 
 
 def test_nothing_is_lost_duplicated_or_wrong(played: System) -> None:
-    scored = played.run("millrace-sim", "score", "--json")
+    scored = played.run("millrace-sim", "score", "--json", "--wait", "30")
     assert scored.returncode == 0, scored.stdout + scored.stderr
 
 
