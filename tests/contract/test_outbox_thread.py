@@ -302,6 +302,21 @@ def test_disk_that_comes_late_is_used_when_it_is_there(start: Start, wire: Wire,
     assert wire.seqs() == [1, 2, 3, 4, 5]
 
 
+def test_a_store_that_comes_late_and_is_newer_is_left_alone_and_said(start: Start, tmp_path: Path) -> None:
+    sender = start(path=tmp_path / "volume" / "outbox.db")
+    sender.append(drafts(5))
+    wait_until(lambda: sender.stats().disk_problem, "the missing disk noticed")
+    (tmp_path / "other").mkdir()
+    open_at(tmp_path / "other" / "outbox.db").close()
+    other = sqlite3.connect(tmp_path / "other" / "outbox.db")
+    other.execute("PRAGMA user_version = 99")
+    other.close()
+    (tmp_path / "other").rename(tmp_path / "volume")
+    wait_until(lambda: "of version 99" in (sender.stats().disk_problem or ""), "the refusal")
+    assert sender.stats().held == 5
+    assert {path.name for path in (tmp_path / "volume").iterdir()} == {"outbox.db", "outbox.db.lock"}
+
+
 def test_file_damaged_while_working_is_set_aside_and_nothing_readable_is_lost(start: Start, wire: Wire, tmp_path: Path) -> None:
     wire.is_confirming = False
     outbox = start()

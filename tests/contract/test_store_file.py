@@ -1,5 +1,6 @@
 """The room that opens a store: versions, migrations after a copy, what is refused, what is set aside, and kills in between."""
 
+import os
 import shutil
 import signal
 import sqlite3
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace_contract.store_forward.sqlite import DiskRefused
+from millrace_contract.store_forward.sqlite import Damaged, DiskRefused, transaction
 from millrace_contract.store_forward.store_file import (
     InUse,
     StoreFile,
@@ -257,6 +258,26 @@ def test_an_empty_or_damaged_store_is_set_aside_and_a_new_one_says_so_until_it_i
     assert again.set_aside == (aside, reason)
     again.close()
     assert opened(path).set_aside is None
+
+
+def test_a_broken_page_that_is_met_in_a_large_store_is_found_at_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "tests.db"
+    filled(path, rows=5_000)
+    with path.open("r+b") as raw:
+        raw.seek(8192 * 5)
+        raw.write(b"\xff" * 8192 * 3)
+    os.truncate(path, 300 * 1024 * 1024)  # Its header knows its true size: a store of so many bytes is not read at each start.
+    store = opened(path)
+    with pytest.raises(Damaged), transaction(store.connection):
+        store.connection.execute("UPDATE alarm SET text = upper(text)")
+    store.close()
+    again = opened(path)
+    assert again.set_aside is not None
+    with transaction(again.connection):
+        again.told()
+    again.close()
+    assert opened(path).set_aside is None
+    assert beside(path) == {again.set_aside.path.name}
 
 
 def test_a_store_that_was_made_and_had_not_got_its_name_when_it_was_killed_is_used(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ class AlertsService:
         others = (self._session.problem, self._tokens.problem)
         problems += [problem for problem in others if problem is not None]
         if self._store.set_aside is not None:
-            problems.append(f"the store was damaged and is kept as {self._store.set_aside.path.name}")
+            problems.append(self._store.set_aside.in_words)
         return msgspec.structs.replace(
             base,
             configuration=self._accepted.configuration,

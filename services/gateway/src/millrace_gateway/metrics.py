@@ -58,5 +58,5 @@ FAULTS = Counter("millrace_gateway_faults_total", "Modbus requests that brought 
 DEVICES = Gauge("millrace_gateway_devices", "Devices by state of comms", ["state"])
 CRASHES = Counter("millrace_gateway_poller_crashes_total", "Unexpected errors in the polling of one connection")
 OUTBOX = OutboxGauges("gateway")
-OUTBOX_SET_ASIDE = Gauge("millrace_gateway_outbox_set_aside", "Damaged or foreign outbox files set aside since the start")
+OUTBOX_SET_ASIDE = Gauge("millrace_gateway_outbox_set_aside", "Damaged or empty outbox files set aside since the start")
 BROKER_CONNECTED = Gauge("millrace_gateway_broker_connected", "1 while the session with the broker is up")

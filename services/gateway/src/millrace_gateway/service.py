@@ -228,7 +228,7 @@ class GatewayService:
         fleet_problem = self._accepted.model.problem()
         problems = [str(problem) for problem in self._accepted.problems]
         problems += [fleet_problem] if fleet_problem else []
-        problems += [f"the outbox was damaged: {stats.set_aside} file(s) set aside beside it"] if stats.set_aside else []
+        problems += [f"the outbox was damaged or empty: {stats.set_aside} file(s) set aside beside it"] if stats.set_aside else []
         problems += self._late_devices()
         problems += stats.problems
         figures: dict[str, float] = {

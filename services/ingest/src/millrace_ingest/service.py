@@ -52,11 +52,11 @@ class IngestService:
         self._stopping = threading.Event()
         self._watch = PlantWatch(settings.config, settings.data, settings.ingest_signals_max)
         self._topics = Topics(self._watch.plant.root)
-        self._local, set_aside = open_local_store(
+        self._local, self._set_aside = open_local_store(
             settings.data, Limits(settings.ingest_dead_letters_max_mb * MB, settings.ingest_spool_max_mb * MB), self._clock.now_ms()
         )
-        if set_aside is not None:
-            _log.error("store_set_aside", path=str(set_aside.path), reason=set_aside.reason)
+        if self._set_aside is not None:
+            _log.error("store_set_aside", path=str(self._set_aside.path), reason=self._set_aside.reason)
         self._heartbeats = Heartbeats(self._clock)
         self._influx = Influx(settings)
         archive = settings.ingest_archive
@@ -178,6 +178,7 @@ class IngestService:
             "spool": local.spool.count,
             "spool_bytes": local.spool.bytes,
             "lost": local.lost,
+            "store_set_aside": float(self._set_aside is not None),
             "open_gaps": writer.continuity.sequences.open_gaps,
             "fuse_blown": float(writer.fuse.blown),
             "broker_connected": float(self._session.is_connected),
@@ -188,11 +189,12 @@ class IngestService:
     def _collect(self, base: Status) -> Status:
         summary = self._figures()
         archive_problems = [self._archive.problem] if self._archive is not None and self._archive.problem else []
+        store_problems = [self._set_aside.in_words] if self._set_aside is not None else []
         return msgspec.structs.replace(
             base,
             taking=bool(summary.pop("taking")),
             configuration=self._watch.configuration,
-            problems=[*self._writer.problems, *self._watch.problems, *archive_problems],
+            problems=[*self._writer.problems, *self._watch.problems, *archive_problems, *store_problems],
             notes=self._writer.notes,
             figures=summary,
         )

@@ -129,7 +129,7 @@ class OeeService:
         problems += [self._session.problem] if self._session.problem is not None else []
         problems += outbox.problems
         if self._database.set_aside is not None:
-            problems.append(f"the store was damaged and is kept as {self._database.set_aside.path.name}")
+            problems.append(self._database.set_aside.in_words)
         return msgspec.structs.replace(
             base,
             configuration=self._accepted.configuration,

@@ -5,13 +5,16 @@ Who may open which file, and of which version, is store_file.py's.
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import Unavailable
 
 Connection = sqlite3.Connection
+
+DOUBT_SUFFIX = ".doubt"
+"""Of a mark beside a file in which a broken page was met."""
 
 _BUSY_TIMEOUT_S = 5
 _WAL_LIMIT_BYTES = 16 * 1024 * 1024  # Kept when the log is reset: on a full disk there is still room to delete in.
@@ -91,17 +94,29 @@ _LATER = frozenset(
 def transaction(connection: Connection) -> Iterator[None]:
     """One write transaction: committed at the end, rolled back on any exception, a failing commit included.
 
-    Raises DiskRefused (nothing was written, try again) and Damaged.
+    Raises DiskRefused (nothing was written, try again) and Damaged; then the next who opens the file checks all of it.
     """
-    with translated():
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.rollback()
-            raise
+    try:
+        with translated():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.rollback()
+                raise
+    except Damaged:
+        _leave_doubt(connection)
+        raise
+
+
+def _leave_doubt(connection: Connection) -> None:
+    """Whoever meets a broken page ends, and would meet it again and again in a file that is too large to be checked each time."""
+    for _, name, path in read_or_none(connection, "PRAGMA database_list") or []:
+        if name == "main" and path:
+            with suppress(OSError):
+                Path(path + DOUBT_SUFFIX).touch()
 
 
 def checkpoint(connection: Connection) -> None:

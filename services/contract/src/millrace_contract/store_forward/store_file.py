@@ -18,6 +18,7 @@ from ..errors import CannotStart
 from ..language.times import format_timestamp
 from ..runtime.logs import get_logger
 from .sqlite import (
+    DOUBT_SUFFIX,
     Connection,
     Damaged,
     DiskRefused,
@@ -33,7 +34,7 @@ from .sqlite import (
 APPLICATION_ID = 0x4D4C5243
 """In the header of each of our files ("MLRC"), whatever it holds, so that a foreign one is known as foreign."""
 
-_CHECKED_BYTES = 256 * 1024 * 1024  # A full check reads the whole file; a larger one is trusted until a page fails.
+_CHECKED_BYTES = 256 * 1024 * 1024  # A check reads the whole file; a larger one is trusted until a broken page is met in it.
 _SUFFIXES = ("-wal", "-shm", "")
 _PENDING = "store_set_aside"
 """A table that a file has only until the ledger tells what became of its predecessor: a kill in between must not hide it."""
@@ -72,6 +73,11 @@ class SetAside(NamedTuple):
 
     path: Path
     reason: str
+
+    @property
+    def in_words(self) -> str:
+        """For a status."""
+        return f"the store was damaged or empty ({self.reason}) and is kept as {self.path.name}"
 
 
 class StoreFile:
@@ -136,6 +142,7 @@ def open_store(kind: StoreKind, path: Path, now_ms: int, *, distrust: str | None
         except Damaged as error:
             _create(kind, path, SetAside(_free_name(path, now_ms), str(error)))
             connection = _open_present(kind, path)
+        _remove(_beside(path, DOUBT_SUFFIX))
         return StoreFile(kind, path, connection, lock)
     except BaseException:
         os.close(lock)
@@ -188,8 +195,10 @@ def _open_present(kind: StoreKind, path: Path, distrust: str | None = None) -> C
         try:
             version = _known_version(connection, kind, path)
             prepare(connection)
-            if path.stat().st_size <= _CHECKED_BYTES:
-                _check_pages(connection)
+            if _beside(path, DOUBT_SUFFIX).exists():
+                _check(connection, "integrity_check")
+            elif path.stat().st_size <= _CHECKED_BYTES:
+                _check(connection, "quick_check")
             _bring_up(connection, kind, path, version)
         except BaseException:
             connection.close()
@@ -197,8 +206,8 @@ def _open_present(kind: StoreKind, path: Path, distrust: str | None = None) -> C
     return connection
 
 
-def _check_pages(connection: Connection) -> None:
-    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+def _check(connection: Connection, how: str) -> None:
+    verdict = connection.execute(f"PRAGMA {how}(1)").fetchone()[0]
     if verdict != "ok":
         raise Damaged(verdict)
 
