@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from millrace_contract.language import words
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.testing import wait_until
 
@@ -468,6 +469,20 @@ class TestOther:
         assert set(references) <= set(schema["components"]["schemas"])
         acknowledge = schema["paths"]["/v1/alerts/{alert_id}/ack"]["post"]["responses"]
         assert {"200", "401", "403", "404", "409", "412", "422", "428", "503"} <= set(acknowledge)
+
+    def test_openapi_shows_every_closed_set_with_its_words(self, shared: Running) -> None:
+        schemas = shared.get("/openapi.json", token=None).json()["components"]["schemas"]
+        shown = {name: about["enum"] for name, about in schemas.items() if "enum" in about}
+        sets = [
+            words.AlertClass, words.CommsState, words.Evaluation, words.EventCause, words.FigureFlag, words.IsaState,
+            words.MachineState, words.NoFigure, words.Priority, words.Quality, words.RevisionCause, words.WindowKind,
+        ]  # fmt: skip
+        assert shown == {each.__name__: list(each) for each in sets}
+
+    def test_a_filter_with_a_word_of_no_set_is_refused_with_what_is_allowed(self, shared: Running) -> None:
+        answer = shared.get("/v1/alerts?state=ACTIVE")
+        assert answer.status_code == 422
+        assert all(state in answer.text for state in words.IsaState)
 
     def test_page_stream_shows_lines_and_alerts_and_then_only_changes(self, running: Running) -> None:
         running.raise_hot()
