@@ -24,7 +24,7 @@ from millrace_contract.runtime.influx import Series
 from millrace_ingest.rollup import raw
 from millrace_ingest.rollup.signals import rule_of
 from millrace_ingest.rollup.timing import MINUTE_MS
-from millrace_ingest.rollup.windows import Sample, Span, roll
+from millrace_ingest.rollup.windows import RawSample, Span, roll
 from millrace_oee.history import History, Seed
 from millrace_oee.plan import load_plan
 from millrace_oee.samples import sample_of
@@ -199,7 +199,7 @@ def history_of(folder: Path, *messages: Telemetry) -> History:
     return history
 
 
-def samples_in_the_database(*messages: Telemetry) -> list[Sample]:
+def samples_in_the_database(*messages: Telemetry) -> list[RawSample]:
     """The signal's samples as the roll-ups read them back."""
     columns = ("time", "it", quality_field("it"), HOLD_FIELD)
     rows = [[m.timestamp_ms, m.readings.get("it"), m.quality.get("it"), m.hold_ms] for m in messages]
@@ -209,7 +209,7 @@ def samples_in_the_database(*messages: Telemetry) -> list[Sample]:
         def query(self, bucket: str, influxql: str, **parameters: str | float) -> list[Series]:  # noqa: ARG002 - what it holds
             return [series]
 
-    return raw.read(Database(), raw.Source("machine", "M-01"), START_MS, START_MS + DAY_MS)["line1"]["it"]
+    return raw.read(Database(), raw.RawSource("machine", "M-01"), START_MS, START_MS + DAY_MS)["line1"]["it"]
 
 
 def test_on_the_shipped_sample_the_page_is_stale_when_oee_stops_booking() -> None:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from millrace_contract.runtime.mqtt.packets import (
     Connack,
     Disconnected,
+    PacketReader,
     Pong,
     ProtocolError,
     Puback,
-    Reader,
     Suback,
     encode_connect,
     encode_pubacks,
@@ -37,14 +37,14 @@ def test_messages_arrive_as_they_were_sent_however_the_stream_is_cut(
     messages: list[tuple[str, bytes, int, bool]], places: list[int]
 ) -> None:
     stream = b"".join(encode_publish(topic, payload, mid, retain=retain) for topic, payload, mid, retain in messages)
-    reader = Reader(7)
+    reader = PacketReader(7)
     packets = [packet for chunk in _cut(stream, places) for packet in reader.feed(chunk)]
     assert packets == [Received(topic, payload, retain, 1, mid, 7) for topic, payload, mid, retain in messages]
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5))
 def test_no_bytes_do_more_than_end_the_connection(chunks: list[bytes]) -> None:
-    reader = Reader(1)
+    reader = PacketReader(1)
     with suppress(ProtocolError):
         for chunk in chunks:
             reader.feed(chunk)
@@ -53,14 +53,14 @@ def test_no_bytes_do_more_than_end_the_connection(chunks: list[bytes]) -> None:
 @given(st.sampled_from([0x20, 0x30, 0x32, 0x40, 0x90, 0xD0, 0xE0]), st.binary(max_size=60))
 def test_no_packet_that_is_whole_does_more_than_end_the_connection(head: int, body: bytes) -> None:
     with suppress(ProtocolError):
-        (packet,) = Reader(1).feed(bytes((head, len(body))) + body)
+        (packet,) = PacketReader(1).feed(bytes((head, len(body))) + body)
         assert isinstance(packet, Received | Connack | Puback | Suback | Pong | Disconnected)
 
 
 def test_a_large_message_that_comes_in_small_pieces() -> None:
     payload = bytes(range(256)) * 1_000
     stream = encode_publish("t", payload, 9, retain=False)
-    reader = Reader(1)
+    reader = PacketReader(1)
     packets = [packet for at in range(0, len(stream), 1_000) for packet in reader.feed(stream[at : at + 1_000])]
     assert packets == [Received("t", payload, False, 1, 9, 1)]
 
@@ -68,7 +68,7 @@ def test_a_large_message_that_comes_in_small_pieces() -> None:
 def test_a_message_of_qos_0_and_one_with_properties() -> None:
     plain = b"\x30\x05\x00\x01t\x00x"
     with_expiry = b"\x3b\x0c\x00\x01t\x00\x05\x05\x02\x00\x00\x00\x09y"
-    assert Reader(1).feed(plain + with_expiry) == [
+    assert PacketReader(1).feed(plain + with_expiry) == [
         Received("t", b"x", False, 0, 0, 1),
         Received("t", b"y", True, 1, 5, 1),
     ]
@@ -77,8 +77,8 @@ def test_a_message_of_qos_0_and_one_with_properties() -> None:
 def test_a_broker_names_its_limits() -> None:
     properties = b"\x21\x00\x14\x27\x00\x20\x00\x00\x13\x00\x0a\x22\x00\x0a\x1f\x00\x02no"
     body = b"\x01\x00" + bytes((len(properties),)) + properties
-    assert Reader(1).feed(b"\x20" + bytes((len(body),)) + body) == [Connack(0, True, 20, 2_097_152, 10)]
-    assert Reader(1).feed(b"\x20\x03\x00\x87\x00") == [Connack(0x87, False, 65_535, 268_435_460, None)]
+    assert PacketReader(1).feed(b"\x20" + bytes((len(body),)) + body) == [Connack(0, True, 20, 2_097_152, 10)]
+    assert PacketReader(1).feed(b"\x20\x03\x00\x87\x00") == [Connack(0x87, False, 65_535, 268_435_460, None)]
 
 
 def test_answers_of_a_broker() -> None:
@@ -90,7 +90,14 @@ def test_answers_of_a_broker() -> None:
         + b"\xe0\x01\x8e"
         + b"\xe0\x00"
     )
-    assert Reader(1).feed(stream) == [Puback(7, 0), Puback(8, 0x87), Suback((1, 0x87)), Pong(), Disconnected(0x8E), Disconnected(0)]
+    assert PacketReader(1).feed(stream) == [
+        Puback(7, 0),
+        Puback(8, 0x87),
+        Suback((1, 0x87)),
+        Pong(),
+        Disconnected(0x8E),
+        Disconnected(0),
+    ]
 
 
 def test_what_a_client_sends_stands_in_the_bytes_of_the_standard() -> None:
@@ -124,4 +131,4 @@ def test_what_a_client_sends_stands_in_the_bytes_of_the_standard() -> None:
 )
 def test_what_is_no_mqtt_is_said_in_words(stream: bytes, what: str) -> None:
     with pytest.raises(ProtocolError, match=what):
-        Reader(1).feed(stream)
+        PacketReader(1).feed(stream)

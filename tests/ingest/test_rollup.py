@@ -29,7 +29,7 @@ from millrace_contract.runtime.mqtt.paho_session import PahoSession
 from millrace_contract.testing import Influxd, wait_until
 from millrace_ingest.rollup.engine import RollUp
 from millrace_ingest.rollup.late import LateMarks, due
-from millrace_ingest.rollup.raw import Source, read
+from millrace_ingest.rollup.raw import RawSource, read
 from millrace_ingest.rollup.timing import HOUR_MS, MINUTE_MS
 
 pytestmark = pytest.mark.influx
@@ -101,7 +101,7 @@ def windows(database: Influx, bucket: str) -> Rows:
 def expected(database: Influx, device: str, width_ms: int, until_ms: int) -> Rows:
     """The windows as the raw readings say, in plain steps: one reading's stretch after the other."""
     found: dict[tuple[str, int], dict[str, float]] = {}
-    signals = read(database, Source("acme-mill", device), 0, until_ms).get("line1", {})
+    signals = read(database, RawSource("acme-mill", device), 0, until_ms).get("line1", {})
     for name, samples in signals.items():
         last_good: Any = None
         for place, one in enumerate(samples):

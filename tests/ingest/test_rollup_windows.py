@@ -10,7 +10,7 @@ import pytest
 
 from millrace_contract.language.counters import counter_delta
 from millrace_ingest.rollup import windows
-from millrace_ingest.rollup.windows import CounterRule, Sample, Span, wider
+from millrace_ingest.rollup.windows import CounterRule, RawSample, Span, wider
 
 STEP_MS = 100
 MINUTE = Span(60_000, 180_000, 60_000)
@@ -22,12 +22,12 @@ def shown(found: dict[int, windows.RollupWindow], *, counts: bool = False) -> di
 
 
 def roll(
-    samples: Sequence[Sample], span: Span, stale_ms: int, counter: CounterRule | None = None, baseline: Sample | None = None
+    samples: Sequence[RawSample], span: Span, stale_ms: int, counter: CounterRule | None = None, baseline: RawSample | None = None
 ) -> dict[int, dict[str, float]]:
     return shown(windows.roll(samples, span, stale_ms, counter, baseline), counts=counter is not None)
 
 
-def counted(samples: Sequence[Sample], start_ms: int, end_ms: int, stale_ms: int) -> dict[str, float] | None:
+def counted(samples: Sequence[RawSample], start_ms: int, end_ms: int, stale_ms: int) -> dict[str, float] | None:
     """A window by looking, at every step, at what is in force."""
     in_force = []
     for now_ms in range(start_ms, end_ms, STEP_MS):
@@ -48,7 +48,8 @@ def test_windows_agree_with_a_count_of_every_moment(seed: int) -> None:
     chance = random.Random(seed)
     times = sorted(chance.sample(range(40_000, 180_000, STEP_MS), chance.choice([1, 3, 20, 200])))
     samples = [
-        Sample(time_ms, None, good=False) if chance.random() < 0.1 else Sample(time_ms, chance.uniform(-5, 5)) for time_ms in times
+        RawSample(time_ms, None, good=False) if chance.random() < 0.1 else RawSample(time_ms, chance.uniform(-5, 5))
+        for time_ms in times
     ]
     stale_ms = chance.choice([1_000, 20_000])
     found = roll(samples, MINUTE, stale_ms)
@@ -60,38 +61,38 @@ def test_windows_agree_with_a_count_of_every_moment(seed: int) -> None:
 
 
 def test_the_value_before_counts_as_long_as_it_holds() -> None:
-    found = roll([Sample(50_000, 10.0), Sample(90_000, 20.0)], MINUTE, stale_ms=20_000)
+    found = roll([RawSample(50_000, 10.0), RawSample(90_000, 20.0)], MINUTE, stale_ms=20_000)
     # 10 s of 10, 20 s of nothing, 20 s of 20.
     assert found == {60_000: {"min": 10, "max": 20, "mean": 500 / 30, "last": 20, "count": 1, "covered_ms": 30_000}}
 
 
 def test_a_reading_holds_as_long_as_its_sender_promised() -> None:
-    found = roll([Sample(30_000, 10.0, hold_ms=60_000), Sample(100_000, 20.0, hold_ms=5_000)], MINUTE, stale_ms=1_000)
+    found = roll([RawSample(30_000, 10.0, hold_ms=60_000), RawSample(100_000, 20.0, hold_ms=5_000)], MINUTE, stale_ms=1_000)
     assert found[60_000]["covered_ms"] == 35_000
     assert found[60_000]["mean"] == (10 * 30 + 20 * 5) / 35
 
 
 def test_late_readings_never_take_a_window_away() -> None:
     chance = random.Random(3)
-    everything = [Sample(time_ms, chance.choice([None, 1.0, 2.0])) for time_ms in range(60_000, 180_000, 700)]
+    everything = [RawSample(time_ms, chance.choice([None, 1.0, 2.0])) for time_ms in range(60_000, 180_000, 700)]
     some = [one for one in everything if chance.random() < 0.2]
     assert roll(some, MINUTE, 5_000).keys() <= roll(everything, MINUTE, 5_000).keys()
 
 
 def test_a_counter_is_counted_through_its_wrap_and_from_the_reading_before() -> None:
-    samples = [Sample(61_000, 65_534.0), Sample(62_000, 2.0), Sample(121_000, 4.0)]
-    found = roll(samples, MINUTE, 5_000, CounterRule(65_536, 5.0), baseline=Sample(58_000, 65_530.0))
+    samples = [RawSample(61_000, 65_534.0), RawSample(62_000, 2.0), RawSample(121_000, 4.0)]
+    found = roll(samples, MINUTE, 5_000, CounterRule(65_536, 5.0), baseline=RawSample(58_000, 65_530.0))
     assert (found[60_000]["increase"], found[120_000]["increase"]) == (8, 2)
 
 
 def test_what_is_no_good_reading_is_no_baseline_of_a_counter() -> None:
-    samples = [Sample(61_000, 10.0), Sample(62_000, 9_999.0, good=False), Sample(63_000, 12.0)]
+    samples = [RawSample(61_000, 10.0), RawSample(62_000, 9_999.0, good=False), RawSample(63_000, 12.0)]
     found = roll(samples, MINUTE, 5_000, CounterRule(None, 5.0))
     assert found[60_000]["increase"] == 2
 
 
 def test_a_jump_is_not_counted_but_said() -> None:
-    found = roll([Sample(61_000, 10.0), Sample(62_000, 5_000.0)], MINUTE, 5_000, CounterRule(None, 5.0))
+    found = roll([RawSample(61_000, 10.0), RawSample(62_000, 5_000.0)], MINUTE, 5_000, CounterRule(None, 5.0))
     assert (found[60_000]["increase"], found[60_000]["uncounted"]) == (0, 4_990)
 
 
@@ -100,7 +101,7 @@ def test_hours_put_together_of_minutes_are_hours_made_at_once(seed: int) -> None
     chance = random.Random(seed)
     times = sorted(chance.sample(range(-400_000, 7_200_000), chance.choice([1, 5, 80, 600])))
     samples = [
-        Sample(
+        RawSample(
             time_ms, None if chance.random() < 0.1 else float(chance.randrange(500)), chance.random() < 0.9,
             chance.choice([None, None, 400_000]),
         )
@@ -123,7 +124,7 @@ def test_increases_add_up_to_what_the_steps_of_oee_count(seed: int) -> None:
         time_ms += chance.choice([900, 1_000, 30_000, 600_000])
         value = chance.choice([value + chance.randrange(3)] * 20 + [0, value + 5_000])
         shown_value = value % rule.modulus if rule.modulus else value
-        samples.append(Sample(time_ms, float(shown_value), good=chance.random() < 0.95))
+        samples.append(RawSample(time_ms, float(shown_value), good=chance.random() < 0.95))
     end_ms = (time_ms // 60_000 + 1) * 60_000
     cut = 60_000 * chance.randrange(1, end_ms // 60_000)
     after = [one for one in samples if one.time_ms >= cut]

@@ -48,7 +48,7 @@ Readings = dict[str, list[Reading]]
 """Device -> what the rule's signal was, in order of arrival."""
 
 
-class Listener:
+class ReadingsHeard:
     """Stands in for the watch: what the live service's receiver lets through is kept where the rule looks at it."""
 
     def __init__(self, rule: Iterable[Watched]) -> None:
@@ -75,7 +75,7 @@ def recorded_readings(
     plant: PlantModel, rule: list[Watched], messages: Iterable[Event], today_ms: int
 ) -> tuple[Readings, Counter[str]]:
     """The readings that the rule looks at, and how many messages changed nothing, by reason."""
-    listener, clock = Listener(rule), ArrivalClock(today_ms)
+    listener, clock = ReadingsHeard(rule), ArrivalClock(today_ms)
     receiver = Receiver(plant, Topics(plant.root), NoSurroundings())
     for message in messages:
         now_ms = clock.hear(message)

@@ -87,7 +87,7 @@ UNITS: Final[dict[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TagRow:
     """One line of the list: its cells by our column names, empty ones left out."""
 
     line: int
@@ -137,7 +137,7 @@ def profile_from_tags(text: str, file: str, *, title: str) -> tuple[str, int]:
     return "\n".join(lines) + "\n", len(signals)
 
 
-def _rows(text: str, file: str) -> Iterator[Row]:
+def _rows(text: str, file: str) -> Iterator[TagRow]:
     """Raises ConfigurationProblems for a header that leaves something open."""
     text = text.removeprefix("\ufeff")
     header_line = text.split("\n", 1)[0]
@@ -167,7 +167,7 @@ def _rows(text: str, file: str) -> Iterator[Row]:
     for cells in reader:
         named = {column: cell.strip() for column, cell in zip(columns, cells, strict=False) if column and cell.strip()}
         if named:
-            yield Row(reader.line_num, named)
+            yield TagRow(reader.line_num, named)
 
 
 def _plain(cell: str) -> str:

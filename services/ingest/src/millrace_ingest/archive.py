@@ -26,7 +26,7 @@ _HEAD = bytes.fromhex("1f8b080000000000")
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ArchivedBatch:
     """The lines of one batch, or that it could not be read: `damaged` from byte `begin` on, up to the next that could.
 
     `torn`: the file ends inside it, because its writer was killed; it was not confirmed and came again, into a later file.
@@ -122,18 +122,18 @@ def name_parts(path: Path) -> dict[str, str]:
     return match.groupdict()
 
 
-def batches(path: Path) -> Iterator[Batch]:
+def batches(path: Path) -> Iterator[ArchivedBatch]:
     """Every batch in its order; behind a damaged one the search goes on. Raises OSError."""
     with path.open("rb") as file:
         begin, size = 0, os.fstat(file.fileno()).st_size
         while begin < size:
             lines, end = _member(file, begin)
             if lines is not None:
-                yield Batch(begin, lines)
+                yield ArchivedBatch(begin, lines)
                 begin = end
                 continue
             following = _next_member(file, begin + 1)
-            yield Batch(begin, [], damaged=end < size or following < size, torn=end == size == following)
+            yield ArchivedBatch(begin, [], damaged=end < size or following < size, torn=end == size == following)
             begin = following
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from millrace_contract.language.points import stored_line
-from millrace_contract.runtime.influx import Series, literal, quoted
+from millrace_contract.runtime.influx import Queries, literal, quoted
 
 from .archive import Archive
 
@@ -22,13 +21,6 @@ class ExportFailed(Exception):
     """The folder refuses; the text says why."""
 
 
-class Reader(Protocol):
-    """What is needed of InfluxDB. Times are nanoseconds."""
-
-    def query(self, bucket: str, influxql: str, **parameters: str | float) -> list[Series]:
-        """Rows of InfluxQL. Raises Unavailable, Refused or QueryFailed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Export:
     """Points of [begin_ms, end_ms) of these buckets, into `folder`."""
@@ -39,7 +31,7 @@ class Export:
     buckets: tuple[str, ...]
 
 
-def export(reader: Reader, wanted: Export, progress: Callable[[int], None]) -> int:
+def export(reader: Queries, wanted: Export, progress: Callable[[int], None]) -> int:
     """Writes a file a bucket and day of the points, each batch synced; the number of lines. `progress` hears the time reached.
 
     Tags, fields, texts and nanoseconds come back as they are stored; what is imported is the same to the digit.
@@ -57,7 +49,7 @@ def export(reader: Reader, wanted: Export, progress: Callable[[int], None]) -> i
         return archive.kept
 
 
-def _sources(reader: Reader, bucket: str) -> Iterator[str]:
+def _sources(reader: Queries, bucket: str) -> Iterator[str]:
     """FROM and WHERE for each measurement, and each device of it: few enough points at once for an answer in memory."""
     devices: dict[str, list[str]] = {}
     for one in reader.query(bucket, 'SHOW TAG VALUES WITH KEY = "device"'):
@@ -77,7 +69,7 @@ def _steps(begin_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
         begin_ms = following_ms
 
 
-def _lines(reader: Reader, bucket: str, source: str, between: tuple[int, int]) -> Iterator[bytes]:
+def _lines(reader: Queries, bucket: str, source: str, between: tuple[int, int]) -> Iterator[bytes]:
     text = f"SELECT *::field FROM {source} AND time >= {between[0]}ms AND time < {between[1]}ms GROUP BY *"  # noqa: S608 - quoted
     for series in reader.query(bucket, text):
         for row in series.rows:

@@ -20,7 +20,7 @@ MARGIN_MS = 3_600_000
 SLICE_MS = 600_000
 
 
-class Stored:
+class StoredPlant:
     """What the database holds of a plant. Raises Unavailable, Refused or QueryFailed."""
 
     def __init__(self, influx: Influx, plant: PlantModel) -> None:

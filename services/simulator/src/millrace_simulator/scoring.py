@@ -15,7 +15,7 @@ from millrace_contract.runtime.influx import Influx
 from millrace_contract.store_forward.ranges import RangeSet
 
 from .score import POLL_MS, Score, Scorer, StreamScore, score_stream
-from .score_database import MARGIN_MS, SLICE_MS, Stored
+from .score_database import MARGIN_MS, SLICE_MS, StoredPlant
 from .score_figures import FigureScore, add_parts, score_states
 from .truth import Change, Made, Read, read_truth
 
@@ -36,7 +36,7 @@ def take_score(influx: Influx, plant: PlantModel, truth: Path, since_ms: int | N
     first_ms = next(record.time_ms for record in read_truth(truth))
     from_ms = max(since_ms or 0, first_ms)
     # A point's time is that of its last answer, up to a poll later than that of the counter's.
-    stored, scorer = Stored(influx, plant), Scorer(plant, from_ms, until_ms - POLL_MS)
+    stored, scorer = StoredPlant(influx, plant), Scorer(plant, from_ms, until_ms - POLL_MS)
     streams: set[str] = set()
     reads = _Reads(truth, from_ms - LAG_MS)
     read_ms = from_ms
@@ -52,7 +52,7 @@ def take_score(influx: Influx, plant: PlantModel, truth: Path, since_ms: int | N
     return score
 
 
-def _figures(stored: Stored, plant: PlantModel, truth: Path, from_ms: int, until_ms: int) -> dict[str, FigureScore]:
+def _figures(stored: StoredPlant, plant: PlantModel, truth: Path, from_ms: int, until_ms: int) -> dict[str, FigureScore]:
     states = stored.states(from_ms - MARGIN_MS)
     if not states or until_ms <= from_ms:
         return {}
@@ -72,7 +72,7 @@ def _figures(stored: Stored, plant: PlantModel, truth: Path, from_ms: int, until
     return figures
 
 
-def _streams(stored: Stored, streams: set[str], from_ms: int, until_ms: int, now_ms: int) -> dict[str, StreamScore]:
+def _streams(stored: StoredPlant, streams: set[str], from_ms: int, until_ms: int, now_ms: int) -> dict[str, StreamScore]:
     lowest = {stream: next(iter(stored.seqs[stream]))[0] for stream in streams}
     stored.note_numbers(from_ms - MARGIN_MS, from_ms)
     stored.note_numbers(until_ms, now_ms + MARGIN_MS)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import msgspec
 import urllib3
@@ -75,6 +75,13 @@ class _Answer(msgspec.Struct):
 
 _decoder = msgspec.json.Decoder(_Answer)
 _DROPPED = re.compile(r"dropped[= ](\d+)")
+
+
+class Queries(Protocol):
+    """What who only reads needs of `Influx`."""
+
+    def query(self, bucket: str, influxql: str, **parameters: str | float) -> list[Series]:
+        """Rows of InfluxQL. Raises Unavailable, Refused or QueryFailed."""
 
 
 class Influx:

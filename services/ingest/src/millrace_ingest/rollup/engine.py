@@ -12,15 +12,15 @@ from typing import Protocol
 
 from millrace_contract.language.points import ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, rollup_line
 from millrace_contract.plant import PlantModel
-from millrace_contract.runtime.influx import PartialWrite, quoted
+from millrace_contract.runtime.influx import PartialWrite, Queries, quoted
 from millrace_contract.runtime.logs import get_logger
 
 from . import raw
 from .late import due, seen_line
-from .raw import Signals, Source
+from .raw import RawSource, Signals
 from .signals import SignalRule, longest_stale_ms, rule_of
 from .timing import BASELINE_MS, HOUR_MS, LONGEST_PROMISE_MS, MINUTE_MS, SETTLE_MS, floor_to
-from .windows import RollupWindow, Sample, Span, roll, wider
+from .windows import RawSample, RollupWindow, Span, roll, wider
 
 PROGRESS = "_progress"
 BODY_LINES = 5_000
@@ -32,7 +32,7 @@ RECENT_HOURS_MS = 35 * 24 * HOUR_MS
 _log = get_logger(__name__)
 
 
-class Database(raw.Reader, Protocol):
+class Database(Queries, Protocol):
     """What is needed of InfluxDB."""
 
     def write(self, bucket: str, body: bytes) -> None:
@@ -126,7 +126,7 @@ class RollUp:
             self._full_look_ms = now_ms
         return self.figures.late_waiting > 0
 
-    def _roll_with_followers(self, source: Source, hours_ms: list[int]) -> None:
+    def _roll_with_followers(self, source: RawSource, hours_ms: list[int]) -> None:
         """The hours, and those later ones that look back into them: for a value that still held, or a counter's last reading."""
         followers = {start_ms for hour_ms in hours_ms for start_ms in self._followers(source, hour_ms + HOUR_MS)}
         for start_ms in sorted(followers.union(hours_ms)):
@@ -134,7 +134,7 @@ class RollUp:
             if start_ms < end_ms:
                 self._roll(source, start_ms, end_ms)
 
-    def _followers(self, source: Source, end_ms: int) -> set[int]:
+    def _followers(self, source: RawSource, end_ms: int) -> set[int]:
         profile = self._plant().profiles.get(source.measurement)
         held_until_ms = end_ms + max(longest_stale_ms(profile), LONGEST_PROMISE_MS)
         hours = set(range(end_ms, held_until_ms, HOUR_MS))
@@ -149,7 +149,7 @@ class RollUp:
                     hours.add(floor_to(later.time_ms, HOUR_MS))
         return hours
 
-    def _roll(self, source: Source, start_ms: int, end_ms: int) -> None:
+    def _roll(self, source: RawSource, start_ms: int, end_ms: int) -> None:
         """The minutes of a stretch within one hour, and the hour where the stretch ends with it."""
         self._beat()
         hour_ms = floor_to(start_ms, HOUR_MS)
@@ -175,10 +175,10 @@ class RollUp:
                 self._write(bucket, values.lines(source, line))
 
     def _baselines(
-        self, source: Source, line: str, signals: Signals, rules: dict[str, SignalRule], start_ms: int
-    ) -> dict[str, Sample | None]:
+        self, source: RawSource, line: str, signals: Signals, rules: dict[str, SignalRule], start_ms: int
+    ) -> dict[str, RawSample | None]:
         """The last good reading of each counter before `start_ms`, where `signals` does not begin with it."""
-        baselines: dict[str, Sample | None] = {}
+        baselines: dict[str, RawSample | None] = {}
         for name, samples in signals.items():
             if rules[name].counter is None or any(one.good and one.time_ms < start_ms for one in samples):
                 continue
@@ -211,6 +211,6 @@ class _Values:
                 found = window.fields(counts=rule.counter is not None)
                 self.fields.setdefault(at_ms, {}).update({f"{name}_{key}": value for key, value in found.items()})
 
-    def lines(self, source: Source, line: str) -> list[bytes]:
+    def lines(self, source: RawSource, line: str) -> list[bytes]:
         tags = (("line", line), ("device", source.device))
         return [rollup_line(source.measurement, tags, self.fields[at_ms], at_ms) for at_ms in sorted(self.fields)]

@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from millrace_contract.language.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, late_data_line, rollup_line
-from millrace_contract.runtime.influx import quoted
+from millrace_contract.runtime.influx import Queries, quoted
 
-from .raw import Reader
 from .timing import HOUR_MS, LATE_AFTER_MS, floor_to
 
 SEEN = "_late_seen"
@@ -43,7 +42,7 @@ class Due(NamedTuple):
     noted: float
 
 
-def due(reader: Reader, noted_after: float = 0.0, since_ms: int = 0) -> list[Due]:
+def due(reader: Queries, noted_after: float = 0.0, since_ms: int = 0) -> list[Due]:
     """What is to be rolled up again, the oldest hour first; without marks made before `noted_after` and hours before `since_ms`."""
     condition = f"noted > {noted_after:.0f} AND time >= {since_ms}ms"
     seen = set(_marks(reader, ROLLUP_1H_BUCKET, SEEN, condition))
@@ -57,7 +56,7 @@ def seen_line(mark: Due) -> bytes:
     return rollup_line(SEEN, tags, {"noted": mark.noted}, mark.hour_ms + HOUR_MS - 1)
 
 
-def _marks(reader: Reader, bucket: str, measurement: str, condition: str) -> list[Due]:
+def _marks(reader: Queries, bucket: str, measurement: str, condition: str) -> list[Due]:
     text = f"SELECT noted FROM {quoted(measurement)} WHERE {condition} GROUP BY device, instance"  # noqa: S608 - numbers, names of ours
     return [
         Due(one.tags["device"], floor_to(int(time_ms), HOUR_MS), one.tags["instance"], float(noted))

@@ -17,7 +17,7 @@ from millrace_contract.language.counters import counter_delta
 from .timing import floor_to
 
 
-class Sample(NamedTuple):
+class RawSample(NamedTuple):
     """What one message says of a signal. `value` None: of bad quality, without a value. `good`: neither bad nor uncertain.
 
     `hold_ms`: in force so long, where the sender said so.
@@ -91,7 +91,7 @@ class RollupWindow:
 
 
 def roll(
-    samples: Sequence[Sample], span: Span, stale_ms: int, counter: CounterRule | None = None, baseline: Sample | None = None
+    samples: Sequence[RawSample], span: Span, stale_ms: int, counter: CounterRule | None = None, baseline: RawSample | None = None
 ) -> dict[int, RollupWindow]:
     """Window start -> what it has seen, also of windows without a reading in which a value held.
 
@@ -159,7 +159,7 @@ def _pieces(start_ms: int, end_ms: int, width_ms: int) -> Iterator[tuple[int, in
 
 
 def _count(
-    samples: Sequence[Sample], span: Span, rule: CounterRule, baseline: Sample | None, windows: dict[int, RollupWindow]
+    samples: Sequence[RawSample], span: Span, rule: CounterRule, baseline: RawSample | None, windows: dict[int, RollupWindow]
 ) -> None:
     previous = baseline
     for sample in samples:

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
-from .packets import DISCONNECT, FAILURE, PINGREQ, Connack, Packet, ProtocolError, Reader, encode_pubacks, reason_text
+from .packets import DISCONNECT, FAILURE, PINGREQ, Connack, Packet, PacketReader, ProtocolError, encode_pubacks, reason_text
 from .session import CONNECT_LIMIT_S
 
 READ_BYTES: Final = 256 * 1024
@@ -76,7 +76,7 @@ class Link:
         self.keepalive_s = keepalive_s
         self._channel = channel
         self._is_tls = isinstance(channel, ssl.SSLSocket)
-        self._reader = Reader(generation)
+        self._reader = PacketReader(generation)
         self._early: list[Packet] = []
         self._room = in_flight_maximum
         self._packet_limit = 0

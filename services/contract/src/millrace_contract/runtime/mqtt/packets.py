@@ -118,7 +118,7 @@ def encode_subscribe(mid: int, filters: Sequence[str]) -> bytes:
     return _packet(0x82, struct.pack(">Hx", mid) + b"".join(_text(each) + b"\x01" for each in filters))
 
 
-class Reader:
+class PacketReader:
     """Cuts a stream of bytes, however it is chopped up, into packets. One a connection; `generation` is that of its messages."""
 
     def __init__(self, generation: int) -> None:
