@@ -109,9 +109,9 @@ def telemetry(
 
 
 def comms(state: str, since_ms: int, device: str = "CNC-01") -> bytes:
-    since = format_timestamp(since_ms)
+    since, gateway = format_timestamp(since_ms), "edge-2" if device == "CNC-02" else "edge-1"
     return json.dumps(
-        {"device_id": device, "state": state, "since": since, "timestamp": since, "gateway": "edge-1", "reason": "no answer"}
+        {"device_id": device, "state": state, "since": since, "timestamp": since, "gateway": gateway, "reason": "no answer"}
     ).encode()
 
 

@@ -396,6 +396,19 @@ class TestDevices:
         running.clock.advance(60)
         assert running.get("/v1/devices/CNC-01").json()["readings"]["temperature"]["stale"] is True
 
+    def test_gateway_whose_status_is_cleared_is_forgotten_for_good(self, running: Running) -> None:
+        def state() -> str:
+            return str(running.get("/v1/devices/CNC-01").json()["comms"]["state"])
+
+        topic = "factory/_platform/gateway/edge-1/status"
+        running.receive(topic, status(alive=False, at_ms=running.clock.now_ms()))
+        wait_until(lambda: state() == "offline", "the will to be heard")
+        running.receive(topic, b"")
+        wait_until(lambda: state() == "unknown", "the status to be cleared")
+        running.stop()
+        running.start()
+        assert state() == "unknown"
+
     def test_bad_quality_has_no_value(self, running: Running) -> None:
         running.clock.advance(1)
         message = {"timestamp": format_timestamp(running.clock.now_ms()), "readings": {}, "quality": {"temperature": "bad"}}

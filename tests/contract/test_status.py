@@ -60,8 +60,9 @@ def test_one_taking_ingest_is_enough_and_a_dead_one_does_not_count() -> None:
     assert platform.is_taking()
     _apply(platform, "ingest", "2", taking=True, alive=False)
     assert not platform.is_taking()
-    assert platform.is_alive("ingest", "1")
-    assert not platform.is_alive("gateway", "edge-1")
+    assert platform.alive("ingest", "1") is True
+    assert platform.alive("ingest", "2") is False
+    assert platform.alive("gateway", "edge-1") is None
 
 
 @pytest.mark.broker

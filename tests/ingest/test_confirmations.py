@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_ingest.confirmations import MAX_RANGES, Identity, confirmations, sender_of
+from millrace_contract.language.streams import sender_of
+from millrace_ingest.confirmations import MAX_RANGES, Identity, confirmations
 
 streams = st.sampled_from(["edge-1.8f3c", "edge-1.0001", "edge-2.aa", "oee-1.x"])
 identities = st.lists(st.builds(Identity, streams, st.integers(0, 300)), max_size=400)

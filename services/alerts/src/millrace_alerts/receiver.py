@@ -14,6 +14,7 @@ from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.topics import Kind, Topic, Topics
 from millrace_contract.plant import PlantModel
+from millrace_contract.plant.reach import read_comms
 from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.runtime.status import Platform
@@ -39,9 +40,9 @@ class Hears(Protocol):
 
     def telemetry(self, device_id: str, message: Telemetry) -> list[Transition]: ...
 
-    def comms(self, device_id: str, comms: Comms, at_ms: int) -> list[Transition]: ...
+    def comms(self, device_id: str, comms: Comms | None, at_ms: int) -> list[Transition]: ...
 
-    def gateway(self, instance: str, alive: bool, now_ms: int) -> list[Transition]: ...
+    def gateway(self, instance: str, alive: bool | None, now_ms: int) -> list[Transition]: ...
 
 
 class Surroundings(Protocol):
@@ -125,19 +126,15 @@ class Receiver:
             return self._ignore("undeclared_device")
         if topic.kind is Kind.TELEMETRY:
             return watch.telemetry(device.id, decode_telemetry(payload, now.epoch_ms, device.id))
-        if not payload:
-            return self._ignore("cleared")
-        comms = decode(Comms, payload)
-        if comms.device_id != device.id:
-            raise Malformed("device", f"device_id is {comms.device_id!r}, but the topic is of device {device.id!r}")
+        comms = read_comms(device, payload)
         # A link is as it is until the gateway says otherwise, so its change can only lie in the past.
-        return watch.comms(device.id, comms, min(_ms(comms.since), now.epoch_ms))
+        return watch.comms(device.id, comms, now.epoch_ms if comms is None else min(_ms(comms.since), now.epoch_ms))
 
     def _status(self, topic: Topic, payload: bytes, watch: Hears, now: Now) -> list[Transition]:
-        status = self._platform.apply(topic, payload)
-        if status is None or topic.service != "gateway" or topic.instance is None:
+        self._platform.apply(topic, payload)
+        if topic.service != "gateway" or topic.instance is None:
             return []
-        return watch.gateway(topic.instance, status.alive, now.epoch_ms)
+        return watch.gateway(topic.instance, self._platform.alive("gateway", topic.instance), now.epoch_ms)
 
     def _oee(self, topic: Topic, payload: bytes) -> None:
         if topic.line not in self._plant.lines or not payload:

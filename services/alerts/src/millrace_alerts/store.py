@@ -147,7 +147,11 @@ class Store:
     def save_device(self, device_id: str, record: DeviceRecord) -> None:
         self.connection.execute("INSERT OR REPLACE INTO device VALUES (?, ?)", (device_id, _encode(record)))
 
-    def save_gateway(self, instance: str, gateway: Gateway) -> None:
+    def save_gateway(self, instance: str, gateway: Gateway | None) -> None:
+        """None: nothing is known of it any more."""
+        if gateway is None:
+            self.connection.execute("DELETE FROM gateway WHERE instance = ?", (instance,))
+            return
         self.connection.execute("INSERT OR REPLACE INTO gateway VALUES (?, ?)", (instance, _encode(gateway)))
 
     def save_oee(self, document: OeeDocument) -> None:

@@ -64,10 +64,10 @@ class ReadingsHeard:
             self.readings[device_id].append(reading)
         return []
 
-    def comms(self, _device_id: str, _comms: Comms, _at_ms: int) -> list[Transition]:
+    def comms(self, _device_id: str, _comms: Comms | None, _at_ms: int) -> list[Transition]:
         return []
 
-    def gateway(self, _instance: str, _alive: bool, _now_ms: int) -> list[Transition]:
+    def gateway(self, _instance: str, _alive: bool | None, _now_ms: int) -> list[Transition]:
         return []
 
 

@@ -11,8 +11,9 @@ import msgspec
 
 from millrace_contract.language.messages import Comms
 from millrace_contract.language.telemetry import Telemetry, Value
-from millrace_contract.language.words import CommsState, Quality
+from millrace_contract.language.words import Quality
 from millrace_contract.plant import PlantModel
+from millrace_contract.plant.reach import reach_of
 
 from .alert import Alert, Transition
 from .evaluator import Inhibit, Link, Observation, Reading, Resume, Seen, Tick, act, evaluate
@@ -72,7 +73,7 @@ class _Concerned:
 
 
 class Watch:
-    """The alerts of a plant. `changed_alerts` and `changed_devices` collect the names of what is to be saved."""
+    """The alerts of a plant. `changed_alerts`, `changed_devices` and `changed_gateways` name what is to be saved."""
 
     def __init__(self, plant: PlantModel, watched: dict[str, Watched], saved: Saved) -> None:
         self._plant = plant
@@ -82,6 +83,7 @@ class Watch:
         self.gateways = dict(saved.gateways)
         self.changed_alerts: set[str] = set()
         self.changed_devices: set[str] = set()
+        self.changed_gateways: set[str] = set()
         self.late_readings = 0
         self._concerned = _by_device(watched, plant.devices)
 
@@ -102,18 +104,22 @@ class Watch:
             transitions += self._tell(concerned.silences.get(None, ()), Seen(message.timestamp_ms))
         return transitions
 
-    def comms(self, device_id: str, comms: Comms, at_ms: int) -> list[Transition]:
-        """Whether a device can be reached, since `at_ms`."""
+    def comms(self, device_id: str, comms: Comms | None, at_ms: int) -> list[Transition]:
+        """Whether a device can be reached, since `at_ms`; None: what was said of it was cleared."""
         self.devices[device_id].comms = comms
         self.changed_devices.add(device_id)
         return self._link(device_id, at_ms)
 
-    def gateway(self, instance: str, alive: bool, now_ms: int) -> list[Transition]:
-        """A gateway came or went, with all its devices."""
+    def gateway(self, instance: str, alive: bool | None, now_ms: int) -> list[Transition]:
+        """A gateway came or went, with all its devices; None: what it said of itself was cleared."""
         known = self.gateways.get(instance)
-        if known is not None and known.alive == alive:
+        if alive == (None if known is None else known.alive):
             return []
-        self.gateways[instance] = Gateway(alive, now_ms)
+        if alive is None:
+            del self.gateways[instance]
+        else:
+            self.gateways[instance] = Gateway(alive, now_ms)
+        self.changed_gateways.add(instance)
         transitions: list[Transition] = []
         for device in self._plant.devices.values():
             if device.gateway == instance:
@@ -147,9 +153,9 @@ class Watch:
 
     def is_offline(self, device_id: str) -> bool:
         """True when the gateway says so, or is itself not alive."""
-        gateway = self.gateways.get(self._plant.devices[device_id].gateway)
-        comms = self.devices[device_id].comms
-        return (gateway is not None and not gateway.alive) or (comms is not None and comms.state is CommsState.OFFLINE)
+        device = self._plant.devices[device_id]
+        gateway = self.gateways.get(device.gateway)
+        return reach_of(device, self.devices[device_id].comms, None if gateway is None else gateway.alive).is_offline
 
     def _link(self, device_id: str, at_ms: int) -> list[Transition]:
         concerned = self._concerned[device_id]

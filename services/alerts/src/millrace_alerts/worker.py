@@ -162,7 +162,7 @@ class Worker:
         self._record(transitions, now, outcome)
         for command in commands:
             self._carry_out(command, now, outcome)
-        self._save(now)
+        self._save()
         return outcome.rows
 
     def committed(self, _now: Now) -> None:
@@ -267,15 +267,15 @@ class Worker:
             self._store.save_answer(remember.client, remember.key, answer, now.epoch_ms)
         outcome.done.append((command, alert))
 
-    def _save(self, now: Now) -> None:
+    def _save(self) -> None:
         watch = self._watch
         for alert_id in watch.changed_alerts:
             self._store.save_alert(watch.alerts[alert_id], self._watched[alert_id].description)
         for device_id in watch.changed_devices:
             self._store.save_device(device_id, watch.devices[device_id])
-        for instance, gateway in watch.gateways.items():
-            if gateway.changed_ms == now.epoch_ms:
-                self._store.save_gateway(instance, gateway)
+        for instance in watch.changed_gateways:
+            self._store.save_gateway(instance, watch.gateways.get(instance))
+        watch.changed_gateways.clear()
         watch.changed_alerts.clear()
         watch.changed_devices.clear()
 
@@ -295,7 +295,7 @@ class Worker:
                     self._record([Transition(ended, alert.state, EventCause.RULE_REMOVED, now.epoch_ms)], now, outcome)
                 self._store.delete_alert(alert.id)
             self._watch.changed_alerts.update(self._watched)
-            self._save(now)
+            self._save()
 
     def _publish_state(self, alert_id: str) -> None:
         """The retained state; one that never happened needs none. While disconnected, the next connect publishes it."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
-from millrace_contract.language.assets import SEGMENT_PATTERN
+from millrace_contract.language.streams import sender_of
 
 MAX_RANGES = 5_000
 """Ranges in one confirmation: at most about 180 KiB of JSON, below the contract's 256."""
-
-_SENDER = re.compile(SEGMENT_PATTERN)
 
 
 class Identity(NamedTuple):
@@ -29,13 +25,6 @@ class Confirmation(NamedTuple):
     sender: str
     stream: str
     seqs: list[tuple[int, int]]
-
-
-@lru_cache(maxsize=4_096)
-def sender_of(stream: str) -> str | None:
-    """The sender's name: the stream up to its last dot. None where that is no name that can stand in a topic."""
-    sender, dot, _ = stream.rpartition(".")
-    return sender if dot and _SENDER.fullmatch(sender) else None
 
 
 def confirmations(safe: Iterable[Identity]) -> Iterator[Confirmation]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .confirmations import sender_of
+from millrace_contract.language.streams import sender_of
+
 from .decoder import Accepted
 from .figures import Figures
 from .lags import PUBLISHER, UNDECLARED

@@ -19,12 +19,13 @@ from millrace_contract.language import points
 from millrace_contract.language.assets import SEGMENT_PATTERN, segment_problem
 from millrace_contract.language.messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeInterval, Status, decode
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
-from millrace_contract.language.telemetry import Telemetry, decode_telemetry
+from millrace_contract.language.streams import sender_of
+from millrace_contract.language.telemetry import Telemetry, believed, decode_telemetry
 from millrace_contract.language.times import FUTURE_LIMIT_MS, OLDEST_MS, parse_timestamp
 from millrace_contract.language.topics import Kind, Topic, Topics
 from millrace_contract.plant import PlantModel
 
-from .confirmations import Identity, sender_of
+from .confirmations import Identity
 from .known_devices import KnownDevice, with_plant
 from .signal_limit import SignalLimit
 
@@ -123,8 +124,9 @@ class Decoder:
         is_declared = device_id in self._plant.devices
         if known is None and self._plant.undeclared == "refuse":
             return Ignored("refused", device_id)
-        message = decode_telemetry(payload, now_ms, device_id)
-        identity = _believed(known, message)
+        said = decode_telemetry(payload, now_ms, device_id)
+        message = believed(said, known.gateways if known else ())
+        identity = _identity(message)
         if not is_declared and identity is None and self._plant.undeclared != "store":
             if self._plant.undeclared == "refuse":
                 return Ignored("refused", device_id)
@@ -133,11 +135,6 @@ class Decoder:
         declared = self._declared.get(device_id, _NOTHING)
         if not (message.readings.keys() <= declared and message.quality.keys() <= declared):
             self._signals.check(device_id, (message.readings.keys() | message.quality.keys()) - declared)
-        doubted = message.stream is not None and identity is None
-        if doubted:
-            message = Telemetry(
-                timestamp_ms=message.timestamp_ms, readings=message.readings, quality=message.quality, tags=message.tags
-            )
         measurement = known.profile if known and (is_declared or identity) else points.UNDECLARED
         return Accepted(
             topic=topic,
@@ -147,7 +144,7 @@ class Decoder:
             time_ms=message.timestamp_ms,
             prev=message.prev if identity else None,
             backfill=message.backfill,
-            doubted=doubted,
+            doubted=message is not said,
             declared=measurement != points.UNDECLARED,
             unknown_keys=len(message.unknown_keys),
             signals=hash(frozenset(message.readings)) if identity is None else 0,
@@ -178,10 +175,8 @@ def identity_in(payload: bytes) -> Identity | None:
     return Identity(stream, seq)
 
 
-def _believed(known: KnownDevice | None, message: Telemetry) -> Identity | None:
-    if known is None or message.stream is None or message.seq is None or sender_of(message.stream) not in known.gateways:
-        return None
-    return Identity(message.stream, message.seq)
+def _identity(message: Telemetry) -> Identity | None:
+    return None if message.stream is None or message.seq is None else Identity(message.stream, message.seq)
 
 
 def _parser(topics: Topics) -> Callable[[str], Topic | str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from millrace_contract.errors import ConfigurationProblems, Unavailable
+from millrace_contract.errors import ConfigurationProblems, Malformed, Unavailable
 from millrace_contract.language.messages import Status
 from millrace_contract.language.points import PRODUCTION_BUCKET
 from millrace_contract.language.times import format_timestamp
@@ -69,8 +70,9 @@ def _statuses(settings: IngestSettings) -> tuple[list[Status], str | None]:
 
     def take(message: Received) -> None:
         topic = topics.parse(message.topic)
-        if topic is not None and platform.apply(topic, message.payload) is not None:
-            came.set()
+        with contextlib.suppress(Malformed):  # somebody else's mistake; ingest keeps it as a dead letter
+            if topic is not None and platform.apply(topic, message.payload) is not None:
+                came.set()
 
     filters = [topics.status(service, "+") for service in SHOWN]
     session = PahoSession(settings, f"ingest-status-{os.getpid()}", Callbacks(message=take), filters=filters)

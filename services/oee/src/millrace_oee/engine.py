@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from millrace_contract.language.messages import Ledger, OeeDocument
-from millrace_contract.language.telemetry import Telemetry
+from millrace_contract.language.telemetry import Telemetry, believed
 from millrace_contract.language.words import FigureFlag, RevisionCause
 
 from .calendar import TimeWindow
@@ -76,6 +76,7 @@ class Engine:
         if machine is None:
             return
         self.counts["messages"] += 1
+        message = believed(message, (machine.gateway,))
         track = self.tracks[device]
         if (link := _link(machine, message)) is not None:
             self._follow(link, track.known.last_ms if track.known else None)
@@ -300,8 +301,8 @@ class Engine:
 
 
 def _link(machine: Machine, message: Telemetry) -> Link | None:
-    """The message's place in its chain. A stream is believed only from the gateway that the plant names (contracts.md 2.2)."""
-    if message.stream is None or message.seq is None or message.stream.rpartition(".")[0] != machine.gateway:
+    """The message's place in its chain."""
+    if message.stream is None or message.seq is None:
         return None
     prev = message.prev if message.prev is not None and 0 <= message.prev < message.seq else None
     return Link(machine.id, message.stream, message.seq, prev, message.timestamp_ms)

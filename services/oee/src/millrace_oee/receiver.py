@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from millrace_contract.errors import Malformed
-from millrace_contract.language.messages import Comms, Ledger, Stored, decode
+from millrace_contract.language.messages import Ledger, Stored, decode
+from millrace_contract.language.streams import may_tell_of_losses
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.topics import Kind, Topic, Topics
-from millrace_contract.language.words import CommsState
+from millrace_contract.plant.reach import LastWords, read_comms
 from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.mqtt.session import Received, Session
 from millrace_contract.runtime.status import Platform
@@ -81,13 +82,11 @@ class Receiver:
         self._engine = engine
         self._surroundings = surroundings
         self._platform = Platform()
-        self._gateways: dict[str, bool] = {}
-        self._unreachable: set[str] = set()
+        self._last_words = LastWords({machine.id: plan.plant.devices[machine.id] for machine in plan.machines.values()})
 
     def offline(self) -> set[str]:
         """Devices that cannot be reached now, by their own link or because their gateway is gone."""
-        dead = {instance for instance, alive in self._gateways.items() if not alive}
-        return self._unreachable | {machine.id for machine in self._plan.machines.values() if machine.gateway in dead}
+        return self._last_words.offline()
 
     def receive(self, received: Received, now: Now) -> None:
         """Apply one message. Never raises for what the message says."""
@@ -110,11 +109,11 @@ class Receiver:
                 elif topic.kind is Kind.TELEMETRY:
                     self._engine.accept(machine.id, decode_telemetry(received.payload, now.epoch_ms, machine.id), now.epoch_ms)
                 else:
-                    self._comms(machine.id, received.payload)
+                    self._last_words.comms(machine.id, read_comms(self._plan.plant.devices[machine.id], received.payload))
             case Kind.STATUS:
                 self._status(topic, received.payload)
             case Kind.LEDGER:
-                self._engine.accept_ledger(decode(Ledger, received.payload))
+                self._engine.accept_ledger(_believed(topic, decode(Ledger, received.payload)))
             case Kind.STORED:
                 self._surroundings.stored(decode(Stored, received.payload))
             case Kind.OEE:
@@ -122,19 +121,10 @@ class Receiver:
             case _:
                 pass
 
-    def _comms(self, device: str, payload: bytes) -> None:
-        if payload and decode(Comms, payload).state is CommsState.OFFLINE:
-            self._unreachable.add(device)
-        else:
-            self._unreachable.discard(device)
-
     def _status(self, topic: Topic, payload: bytes) -> None:
-        status = self._platform.apply(topic, payload)
+        self._platform.apply(topic, payload)
         if topic.service == "gateway" and topic.instance is not None:
-            if status is None:
-                self._gateways.pop(topic.instance, None)
-            else:
-                self._gateways[topic.instance] = status.alive
+            self._last_words.gateway(topic.instance, self._platform.alive("gateway", topic.instance))
 
     def _own_document(self, topic: Topic, received: Received) -> None:
         """The broker shows what we retained earlier: what the plant model no longer knows is cleared."""
@@ -147,3 +137,13 @@ class Receiver:
     def _ignore(self, reason: str) -> None:
         self.ignored[reason] += 1
         metrics.IGNORED.labels(reason).inc()
+
+
+def _believed(topic: Topic, entry: Ledger) -> Ledger:
+    """Raises Malformed for an entry of another service than its topic's, or about a stream that is not for it to tell of."""
+    service, instance = topic.service or "", topic.instance or ""
+    if (entry.service, entry.instance) != (service, instance):
+        raise Malformed("sender", f"says it is of {entry.service} {entry.instance}, but its topic is of {service} {instance}")
+    if entry.lost_stream is not None and not may_tell_of_losses(service, instance, entry.lost_stream):
+        raise Malformed("sender", f"{service} {instance} tells of losses in stream {entry.lost_stream!r}, which is another's")
+    return entry

@@ -6,23 +6,21 @@ from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import NOT_HEARD, CommsState, MachineState, machine_state
 from millrace_contract.plant import Device, PlantModel, hold_ms
 from millrace_contract.plant.holds import FOREVER_MS
+from millrace_contract.plant.reach import reach_of
 
 from ..watch import DeviceRecord, Gateway, Latest
 from .models import CommsResource, DeviceResource, LatestReading
 
 
 def comms_of(device: Device, record: DeviceRecord, gateways: Mapping[str, Gateway]) -> CommsResource:
-    """A device whose gateway is not alive is offline, whatever its own comms say (contracts.md 2.1)."""
+    """Whether it can be reached, since when and why not."""
     gateway = gateways.get(device.gateway)
-    comms = record.comms
-    if gateway is not None and not gateway.alive:
-        return CommsResource(
-            state=CommsState.OFFLINE,
-            since=format_timestamp(gateway.changed_ms),
-            reason=f"gateway {device.gateway} is not alive",
-            round_trip_ms=None,
-            gateway=device.gateway,
-        )
+    reach = reach_of(device, record.comms, None if gateway is None else gateway.alive)
+    comms = reach.comms
+    if comms is None and reach.is_offline:
+        reason = f"gateway {device.gateway} is not alive"
+        since = None if gateway is None else format_timestamp(gateway.changed_ms)
+        return CommsResource(state=CommsState.OFFLINE, since=since, reason=reason, round_trip_ms=None, gateway=device.gateway)
     if comms is None:
         reason = f"gateway {device.gateway} has said nothing yet"
         return CommsResource(state=NOT_HEARD, since=None, reason=reason, round_trip_ms=None, gateway=device.gateway)

@@ -1,6 +1,17 @@
-"""Streams: the gap-free numbering of one outbox's messages, as it stands in a message and in a stream's name (contracts.md 2.4)."""
+"""Streams: the gap-free numbering of one outbox's messages, as it stands in a message and in a stream's name (contracts.md 2.4).
 
+Whose stream it is, its name says. Access rules protect topics, not names: a stream is believed only from who may speak as it.
+"""
+
+import re
+from functools import lru_cache
 from typing import NamedTuple
+
+from .assets import SEGMENT_PATTERN
+
+GATEWAY = "gateway"
+INGEST = "ingest"
+_SENDER = re.compile(SEGMENT_PATTERN)
 
 
 class Stamp(NamedTuple):
@@ -20,6 +31,23 @@ class Stamp(NamedTuple):
 def stream_name(sender: str, token: str, clock_steps: int) -> str:
     """The name of a stream. It says how often the clock of this outbox has stepped back too far, where it has."""
     return f"{sender}.{token}" + (f"+{clock_steps}" if clock_steps else "")
+
+
+def sender_name(service: str, instance: str) -> str:
+    """Who sends from the outbox of this service: a gateway by its own name, others as `oee-1`."""
+    return instance if service == GATEWAY else f"{service}-{instance}"
+
+
+@lru_cache(maxsize=4_096)
+def sender_of(stream: str) -> str | None:
+    """Whose stream it is: the name up to its last dot. None where that is no name that can stand in a topic."""
+    sender, dot, _ = stream.rpartition(".")
+    return sender if dot and _SENDER.fullmatch(sender) else None
+
+
+def may_tell_of_losses(service: str, instance: str, stream: str) -> bool:
+    """Who may say that messages of a stream are lost: its sender, or an ingest, which keeps what broke the contract."""
+    return service == INGEST or sender_of(stream) == sender_name(service, instance)
 
 
 def clock_steps(stream: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Final, cast
 
@@ -13,6 +13,7 @@ from ..errors import Malformed
 from .assets import SIGNAL_PATTERN
 from .field_names import SUFFIXES
 from .messages import check_size
+from .streams import sender_of
 from .times import FORM, FUTURE_LIMIT_MS, OLDEST_MS, format_timestamp, parse_timestamp
 from .words import Quality
 
@@ -138,6 +139,13 @@ def decode_telemetry(payload: bytes, now_ms: int, device: str | None = None) -> 
         hold_ms=None if wire.hold_s is None else round(wire.hold_s * 1000),
         unknown_keys=unknown_keys,
     )
+
+
+def believed(message: Telemetry, gateways: Container[str]) -> Telemetry:
+    """The message where its stream, if it has one, is of one of these gateways of its device; else as one without a stream."""
+    if message.stream is None or sender_of(message.stream) in gateways:
+        return message
+    return msgspec.structs.replace(message, stream=None, seq=None, prev=None)
 
 
 def encode_telemetry(

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..errors import Malformed
 from ..language.messages import Status, decode, encode
 from ..language.times import format_timestamp
 from ..language.topics import Kind, Topic, Topics
@@ -93,22 +92,23 @@ class Platform:
         self._statuses: dict[tuple[str, str], Status] = {}
 
     def apply(self, topic: Topic, payload: bytes) -> Status | None:
-        """Take note of a message on a status topic; an empty one clears it. Returns the status, None when it was no status."""
+        """Take note of a message on a status topic. Returns the status, None where it was cleared or the topic is another.
+
+        Raises Malformed for what is no status: it changes nothing.
+        """
         if topic.kind is not Kind.STATUS or topic.service is None or topic.instance is None:
             return None
         if not payload:
             self._statuses.pop((topic.service, topic.instance), None)
             return None
-        try:
-            status = decode(Status, payload)
-        except Malformed:
-            return None
+        status = decode(Status, payload)
         self._statuses[(topic.service, topic.instance)] = status
         return status
 
-    def is_alive(self, service: str, instance: str) -> bool:
+    def alive(self, service: str, instance: str) -> bool | None:
+        """None: nothing was said, or it was cleared."""
         status = self._statuses.get((service, instance))
-        return status is not None and status.alive
+        return None if status is None else status.alive
 
     def is_taking(self) -> bool:
         """Whether any ingest says that the database takes data."""
