@@ -145,7 +145,7 @@ def _losses() -> list[AnyPanel]:
             Place(0, 20, 16, 8),
             Query(
                 Source.PRODUCTION,
-                'SELECT "count", "service", "instance", "device", "cause", "first_ms", "last_ms" FROM "ledger" '
+                'SELECT "count", "at_least", "service", "instance", "device", "cause", "first_ms", "last_ms" FROM "ledger" '
                 "WHERE $timeFilter ORDER BY time DESC LIMIT 100",
                 table=True,
             ),
@@ -157,6 +157,7 @@ def _losses() -> list[AnyPanel]:
                 Column("cause", "Cause", width=200),
                 Column("device", "Machine", looks={"_line": Painted("(none)", TEXT)}, width=120),
                 Column("count", "Messages", width=90),
+                Column("at_least", "", looks={"1": Painted("or more", TEXT)}, width=70),
                 Column("first_ms", "From", unit="dateTimeAsIso", width=190),
                 Column("last_ms", "To", unit="dateTimeAsIso"),
             ],
