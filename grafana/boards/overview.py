@@ -122,7 +122,7 @@ def _bottom() -> list[AnyPanel]:
             interval="30s",
         ),
         graph(
-            "Oldest reading not yet stored",
+            "Oldest message not yet stored",
             Place(18, 19, 6, 8),
             Query(
                 Source.PRODUCTION,
@@ -130,8 +130,8 @@ def _bottom() -> list[AnyPanel]:
                 'GROUP BY time($__interval), "service", "instance" fill(null)',
                 "$tag_service $tag_instance",
             ),
-            about="How long the oldest unconfirmed message has waited in each gateway's outbox. It grows while the database "
-            "takes no data; nothing is lost by that.",
+            about="How long the oldest unconfirmed message has waited in each outbox: readings of the gateways, results of oee, "
+            "events of alerts. It grows while the database takes no data; nothing is lost by that.",
             unit="s",
             minimum=0,
             interval="30s",

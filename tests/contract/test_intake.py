@@ -1,4 +1,4 @@
-"""The intake of an engine: bounded, fair, and awake when something comes."""
+"""The intake of a worker: bounded, fair, and awake when something comes."""
 
 from __future__ import annotations
 
@@ -44,3 +44,26 @@ def test_news_of_the_connection_are_the_newest_and_a_return_is_not_forgotten() -
     batch = intake.take(0)
     assert (batch.connected, batch.reconnected, batch.published) == (False, True, [(7, True)])
     assert intake.take(0).connected is None
+
+
+def test_what_could_not_be_committed_comes_again_first_and_in_smaller_parts() -> None:
+    intake = Intake[str](receive_maximum=10)
+    intake.put_all([_message(1)._replace(mid=mid) for mid in range(5)])
+    intake.hand_over("a")
+    intake.put_back(intake.take(0))
+    intake.put_all([_message(1)._replace(mid=5)])
+    intake.hand_over("b")
+    first = intake.take(0, 2)
+    assert ([received.mid for received in first.messages], first.items) == ([0, 1], ["a", "b"])
+    assert [received.mid for received in intake.waiting()] == [2, 3, 4, 5]
+
+
+def test_news_can_be_heard_while_messages_have_to_wait() -> None:
+    intake = Intake[str](receive_maximum=10)
+    intake.put(_message(1))
+    intake.hand_over("a")
+    intake.published(7, True)
+    news = intake.take_news()
+    assert (news.messages, news.items, news.published) == ([], [], [(7, True)])
+    batch = intake.take(0)
+    assert (len(batch.messages), batch.items, batch.published) == (1, ["a"], [])

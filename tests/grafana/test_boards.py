@@ -24,12 +24,12 @@ BUCKETS = {
     Source.ROLLUP_1H: points.ROLLUP_1H_BUCKET,
 }
 FIGURES = {
-    "outbox_oldest_s": "gateway", "outbox_holds_h": "gateway", "outbox_messages": "gateway", "late_cycles": "gateway",
+    "outbox_oldest_s": "contract", "outbox_holds_h": "contract", "outbox_messages": "contract", "late_cycles": "gateway",
     "stored_per_s": "ingest", "dead_letters": "ingest", "open_gaps": "ingest", "queue": "ingest", "spool": "ingest",
     "lag_p50_ms": "ingest", "lag_max_ms": "ingest", "lag_min_ms": "ingest",
     "gaps": "ingest", "repeats": "ingest", "conflicts": "ingest", "parked": "ingest", "rollup_behind_s": "ingest",
 }  # fmt: skip
-"""Fields of `platform` that boards use beside the fixed ones -> the service that has the figure in its status."""
+"""Fields of `platform` that boards use beside the fixed ones -> the package that puts the figure into a status."""
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 
