@@ -91,6 +91,7 @@ def bare(tmp_path: Path) -> Iterator[Bare]:
 def test_readings_wait_for_the_database_and_are_all_stored_once_it_is_there(bare: Bare) -> None:
     bare.system.start()
     wait_until(lambda: re.search(r"OEE line1 \d", bare.said), "OEE without a database", 120)
+    wait_until(lambda: re.search(r"open alerts [1-9]", bare.said), "an alert without a database", 120)
     wait_until(lambda: bare.waiting > SHOWN_WAITING, "readings to be shown waiting", 180)
     assert "another run is getting it" in bare.said
     bare.put_influxd()
@@ -141,3 +142,16 @@ def test_a_second_ctrl_c_waits_for_nobody_and_leaves_nobody(bare: Bare) -> None:
     wait_until(lambda: "stopping" in bare.said, "the demo to stop", 30)
     assert bare.system.stop() == 128 + signal.SIGINT
     wait_until(lambda: bare.processes() == [], "every process to end", 30)
+
+
+def test_an_influxd_that_does_not_run_is_named_and_stops_nothing(bare: Bare) -> None:
+    place = bare.cache / "bin" / "influxd"
+    place.parent.mkdir()
+    place.write_bytes(b"\x7fELF of another machine")
+    place.chmod(0o755)
+    bare.system.start()
+    wait_until(lambda: f"no database: {place} does not run" in bare.said, "its flaw to be said", 60)
+    _waiting(bare)
+    place.unlink()
+    bare.put_influxd()
+    wait_until(lambda: "database: stored" in bare.said, "everything to be stored", 180)

@@ -56,6 +56,7 @@ class Arrival:
     def begin(self, influxd: str | None) -> None:
         """Without an influxd it is got; with one the platform has it already."""
         if influxd is None:
+            (self._places.logs / "get-influxd.log").unlink(missing_ok=True)  # its last line is shown, and was an earlier run's
             self._getter = self._processes.run_once(database_getter(self._places))
             self._stage, self._detail = Stage.ON_ITS_WAY, "looking for a way to get it"
         else:
@@ -87,11 +88,11 @@ class Arrival:
                 self._stage, self._getter = Stage.MISSING, None
 
     def _is_whole(self, influxd: str) -> bool:
-        """Nobody has written to it since the last look."""
+        """Nobody has written to it since the last look. What is not there counts as whole: trying it says why it can't be used."""
         try:
             facts = Path(influxd).stat()
         except OSError:
-            return False
+            return True
         before, self._seen = self._seen, (influxd, facts.st_size, facts.st_mtime_ns)
         return self._seen == before
 
