@@ -47,7 +47,7 @@ class _Failure(NamedTuple):
     reason: str
 
 
-class Step:
+class OwnStep:
     """Whether a thing that the process has to do again and again works. Told by the loop that does it, read by any thread.
 
     Only what is the process's own counts: `done` when it worked, `failed` when it did not although what it needs answers,
@@ -90,11 +90,11 @@ class Heartbeats:
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._last_s: dict[str, float] = {}
-        self._steps: dict[str, Step] = {}
+        self._steps: dict[str, OwnStep] = {}
 
-    def step(self, name: str) -> Step:
+    def step(self, name: str) -> OwnStep:
         """The step of this name, for the loop that does it."""
-        return self._steps.setdefault(name, Step(self._clock))
+        return self._steps.setdefault(name, OwnStep(self._clock))
 
     def failing(self) -> dict[str, str]:
         """The steps that have failed for too long: since when, and why."""
