@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.runtime.recording import Recording
 from millrace_oee.plan import load_plan
-from millrace_oee.replay import Replay
+from millrace_oee.replay import OeeReplay
 from millrace_oee.results import Results
 from millrace_oee.store import connect_in_memory
 
@@ -65,7 +65,7 @@ def _replay(config: Path, events: Sequence[str], *, by_arrival: bool = False) ->
     def keep(document: Any) -> None:
         revisions.append(json.loads(msgspec.json.encode(document)))
 
-    replay = Replay(load_plan(config), connect_in_memory(), NOW_MS, by_arrival=by_arrival, publish=keep if by_arrival else None)
+    replay = OeeReplay(load_plan(config), connect_in_memory(), NOW_MS, by_arrival=by_arrival, publish=keep if by_arrival else None)
     path = config / "events.jsonl"
     path.write_text("\n".join(events) + "\n")
     recording = Recording(path)
@@ -196,7 +196,7 @@ def _intervals(config: Path, events: Sequence[str]) -> list[tuple[Any, ...]]:
     connection = connect_in_memory()
     path = config / "intervals.jsonl"
     path.write_text("\n".join(events) + "\n")
-    Replay(load_plan(config), connection, NOW_MS, by_arrival=True).run(Recording(path))
+    OeeReplay(load_plan(config), connection, NOW_MS, by_arrival=True).run(Recording(path))
     found = Results(connection, lambda _topic, _message: None).intervals("CNC-01", 0)
     return sorted((i.id, i.state, i.leaf, i.start, i.end, i.pending) for i in found if i.end != i.start)
 

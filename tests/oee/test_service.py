@@ -28,7 +28,7 @@ from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, 
 from millrace_contract.runtime.recording import Recording
 from millrace_contract.testing import Influxd, Mosquitto, free_port, wait_until
 from millrace_oee.plan import load_plan
-from millrace_oee.replay import Replay
+from millrace_oee.replay import OeeReplay
 from millrace_oee.store import connect_in_memory
 
 HOURS = {f"h{h:02}": {"start": f"{h:02}:00", "end": f"{(h + 1) % 24:02}:00"} for h in range(24)}
@@ -180,7 +180,7 @@ def _replayed(config: Path, events: list[tuple[str, bytes]]) -> dict[tuple[str, 
     """What a replay of the same messages says of every ended window."""
     path = config / "events.jsonl"
     path.write_text("".join(json.dumps({"topic": topic, "payload": json.loads(payload)}) + "\n" for topic, payload in events))
-    replay = Replay(load_plan(config), connect_in_memory(), SystemClock().now_ms(), by_arrival=False)
+    replay = OeeReplay(load_plan(config), connect_in_memory(), SystemClock().now_ms(), by_arrival=False)
     replay.run(Recording(path))
     documents = [json.loads(msgspec.json.encode(document)) for document in replay.documents()]
     topics = {d.get("device_id"): f"factory/line1/{d['device_id']}" if d.get("device_id") else "factory/line1" for d in documents}

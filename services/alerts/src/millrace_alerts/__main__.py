@@ -18,7 +18,7 @@ from millrace_contract.runtime.recording import Recording
 from millrace_contract.runtime.serving import accept, serve
 from millrace_contract.runtime.settings import load_settings
 
-from .replay import Replay
+from .replay import AlertsReplay
 from .rules import Limit, watched_rules
 from .service import SERVICE, AlertsService, load_configuration
 from .settings import AlertsSettings
@@ -69,7 +69,7 @@ def _run(given: argparse.Namespace) -> int:
 def _replay(given: argparse.Namespace) -> int:
     configuration = load_configuration(_settings(given).config)
     watched = watched_rules(configuration.plant, configuration.rules)
-    replay = Replay(configuration.plant, watched, SystemClock().now_ms())
+    replay = AlertsReplay(configuration.plant, watched, SystemClock().now_ms())
     recording = Recording(given.file)
     for event in replay.events(recording.events()):
         print(msgspec.json.encode(event).decode() if given.json else _line(event))

@@ -85,7 +85,7 @@ class NoSurroundings:
         pass
 
 
-class Receiver:
+class AlertsReceiver:
     """Used by the worker's thread, inside its transaction, and by a replay."""
 
     def __init__(self, plant: PlantModel, topics: Topics, surroundings: Surroundings) -> None:

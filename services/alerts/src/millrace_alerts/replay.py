@@ -13,14 +13,14 @@ from millrace_contract.runtime.recording import as_received
 from millrace_contract.store_forward.turns import TICK_S
 
 from .alert import Transition, event_message
-from .receiver import NoSurroundings, Receiver
+from .receiver import AlertsReceiver, NoSurroundings
 from .rules import Watched
 from .watch import Saved, Watch
 from .worker import TICK_LAG_MS
 
 
 @dataclass
-class Replay:
+class AlertsReplay:
     """Feeds recorded messages to a fresh watch. `today_ms`: the present; what is later was refused when it was recorded, too."""
 
     plant: PlantModel
@@ -29,12 +29,12 @@ class Replay:
     _ticked_ms: int = 0
     _seq: int = 0
     _watch: Watch = field(init=False)
-    _receiver: Receiver = field(init=False)
+    _receiver: AlertsReceiver = field(init=False)
     _clock: ArrivalClock = field(init=False)
 
     def __post_init__(self) -> None:
         self._watch = Watch(self.plant, self.watched, Saved())
-        self._receiver = Receiver(self.plant, Topics(self.plant.root), NoSurroundings())
+        self._receiver = AlertsReceiver(self.plant, Topics(self.plant.root), NoSurroundings())
         self._clock = ArrivalClock(self.today_ms)
 
     @property

@@ -16,7 +16,7 @@ from millrace_contract.runtime.recording import as_received
 
 from .alert import Alert, Transition
 from .evaluator import Reading, evaluate
-from .receiver import NoSurroundings, Receiver
+from .receiver import AlertsReceiver, NoSurroundings
 from .rules import Limit, Watched
 
 HOUR_MS = 3_600_000
@@ -76,7 +76,7 @@ def recorded_readings(
 ) -> tuple[Readings, Counter[str]]:
     """The readings that the rule looks at, and how many messages changed nothing, by reason."""
     listener, clock = ReadingsHeard(rule), ArrivalClock(today_ms)
-    receiver = Receiver(plant, Topics(plant.root), NoSurroundings())
+    receiver = AlertsReceiver(plant, Topics(plant.root), NoSurroundings())
     for message in messages:
         now_ms = clock.hear(message)
         receiver.receive(as_received(message), listener, Now(now_ms / 1000, now_ms))

@@ -31,7 +31,7 @@ from . import metrics
 from .alert import Alert, Transition, event_message, state_message
 from .commands import Command, Comment, StaleVersion, UnknownAlert
 from .lifecycle import Facts, IllegalTransition
-from .receiver import Receiver, Running
+from .receiver import AlertsReceiver, Running
 from .rules import Watched
 from .store import Store, StoredAnswer
 from .watch import Watch
@@ -102,7 +102,7 @@ class Worker:
         self._changed = changed
         self._topics = Topics(plant.root)
         self._watch = Watch(plant, watched, store.load())
-        self._receiver = Receiver(plant, self._topics, Running(store, session.publish))
+        self._receiver = AlertsReceiver(plant, self._topics, Running(store, session.publish))
         self._event_seq = store.last_event_seq()
         self._observed_ms = store.observed_ms()
         self._observing = False

@@ -20,7 +20,7 @@ from millrace_contract.store_forward.store_file import open_store
 
 from .plan import load_plan
 from .recompute import recompute
-from .replay import Replay
+from .replay import OeeReplay
 from .service import serve
 from .settings import OeeSettings
 from .store import OEE_STORE, connect_in_memory
@@ -69,7 +69,7 @@ def _replay(options: argparse.Namespace) -> int:
     settings = load_settings(OeeSettings, os.environ, config=options.config)
     plan = load_plan(settings.config)
     now_ms = SystemClock().now_ms() if options.now is None else options.now
-    replay = Replay(
+    replay = OeeReplay(
         plan,
         _connection(options.store, now_ms),
         now_ms,

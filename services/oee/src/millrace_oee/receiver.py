@@ -72,7 +72,7 @@ class NoSurroundings:
         pass
 
 
-class Receiver:
+class OeeReceiver:
     """Used by the worker's thread, inside its transaction, and by a replay."""
 
     def __init__(self, plan: Plan, engine: Accepts, surroundings: Surroundings) -> None:

@@ -20,7 +20,7 @@ from millrace_contract.store_forward.sqlite import Connection, transaction
 
 from .engine import Engine
 from .plan import Plan
-from .receiver import NoSurroundings, Receiver
+from .receiver import NoSurroundings, OeeReceiver
 from .results import Results
 from .store import Store
 
@@ -28,7 +28,7 @@ EVALUATE_MS = 5_000
 BATCH = 2_000
 
 
-class Replay:
+class OeeReplay:
     """One pass over a file. `now_ms`: the present; what is later than that was refused when it was recorded, too."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Replay:
         self._store = Store(connection)
         self._results = Results(connection, self._take)
         self.engine = Engine(plan, self._store, self._results)
-        self._receiver = Receiver(plan, self, NoSurroundings())
+        self._receiver = OeeReceiver(plan, self, NoSurroundings())
         self._offset = int(self._store.fact("replay_offset") or 0)
         self._clock = ArrivalClock(now_ms, int(self._store.fact("replay_clock_ms") or 0))
         self._evaluated_ms = int(self._store.fact("replay_evaluated_ms") or 0)

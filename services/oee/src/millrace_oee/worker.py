@@ -28,7 +28,7 @@ from . import metrics
 from .engine import Engine
 from .gap_reader import Answer, GapReader, GapSchedule, Request
 from .plan import Plan
-from .receiver import Receiver, Running
+from .receiver import OeeReceiver, Running
 from .results import Results
 from .store import Store
 from .track import Track
@@ -101,7 +101,7 @@ class Worker:
             self._results = Results(connection, self._publish_kept)
             self._engine = Engine(plan, self._store, self._results)
             self._results.release_missing(outbox.holds)
-        self._receiver = Receiver(plan, self._engine, Running(self._results, outbox, session))
+        self._receiver = OeeReceiver(plan, self._engine, Running(self._results, outbox, session))
         self._reader = GapReader(influx, intake.hand_over, heartbeats)
         self._schedule = GapSchedule()
         self._look_backs = [machine for machine in plan.machines.values() if self._engine.tracks[machine.id].known is None]

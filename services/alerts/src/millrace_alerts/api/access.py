@@ -7,7 +7,7 @@ from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from .context import Ctx
-from .problems import Problem
+from .problems import ApiProblem
 from .tokens import Client
 
 _bearer = HTTPBearer(auto_error=False, description="A token made with `millrace access`", scheme_name="token")
@@ -26,17 +26,17 @@ def allowed(scope: str) -> Callable[[Ctx, Credentials], Client]:
 
 
 def authenticate(context: Ctx, credentials: HTTPAuthorizationCredentials | None, scope: str) -> Client:
-    """Raises Problem 401 or 403."""
+    """Raises ApiProblem 401 or 403."""
     if credentials is None:
-        raise Problem("unauthorized", "send the header Authorization: Bearer <token>", headers=_CHALLENGE)
+        raise ApiProblem("unauthorized", "send the header Authorization: Bearer <token>", headers=_CHALLENGE)
     client = context.tokens.client(credentials.credentials)
     if client is None:
         detail = "the token is not known, or no longer; make one with millrace access"
-        raise Problem("unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="millrace", error="invalid_token"'})
+        raise ApiProblem("unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="millrace", error="invalid_token"'})
     if scope not in client.scopes:
         challenge = f'Bearer realm="millrace", error="insufficient_scope", scope="{scope}"'
         detail = f"the token {client.name} has not the scope {scope}"
-        raise Problem("forbidden", detail, headers={"WWW-Authenticate": challenge})
+        raise ApiProblem("forbidden", detail, headers={"WWW-Authenticate": challenge})
     return client
 
 

@@ -17,7 +17,7 @@ from .context import Ctx
 from .idempotency import MAX_KEY_CHARACTERS, fingerprint_of, stored_answer
 from .models import ActionBody, AlertResource, CommentBody, ShelveBody, alert_resource, etag_of
 from .paging import time_parameter
-from .problems import Problem, answers, invalid, unavailable
+from .problems import ApiProblem, answers, invalid, unavailable
 from .tokens import Client
 
 COMMAND_LIMIT_S = 5.0
@@ -58,7 +58,7 @@ class Incoming:
         self._key = key
 
     def perform(self, client: Client, action: Action | Comment, body: ActionBody, remark: str | None = None) -> Response:
-        """Carries out, once, and answers with the alert as it is afterwards; raises Problem."""
+        """Carries out, once, and answers with the alert as it is afterwards; raises ApiProblem."""
         said = [text for text in (remark, body.comment) if text]
         command = Command(
             alert_id=self._alert_id,
@@ -86,9 +86,9 @@ class Incoming:
         except UnknownAlert as error:
             raise no_such_alert(self._context, self._alert_id) from error
         except StaleVersion as error:
-            raise Problem("stale-version", str(error), version=error.present) from error
+            raise ApiProblem("stale-version", str(error), version=error.present) from error
         except IllegalTransition as error:
-            raise Problem("illegal-transition", str(error), state=error.state) from error
+            raise ApiProblem("illegal-transition", str(error), state=error.state) from error
         except concurrent.futures.TimeoutError as error:
             undone = command.answer.cancel()
             what = "nothing was done" if undone else "it may still be done, so read the alert before trying again"
@@ -151,8 +151,8 @@ def _answer(etag: str, body: bytes) -> Response:
 def _version(if_match: str | None) -> int:
     """The version that the client saw; `"7"` and the ETag `"7-good"` both name it."""
     if if_match is None:
-        raise Problem("version-needed", "send the header If-Match with the ETag of the alert that you saw")
+        raise ApiProblem("version-needed", "send the header If-Match with the ETag of the alert that you saw")
     text = if_match.strip().removeprefix("W/").strip('"').partition("-")[0]
     if not text.isascii() or not text.isdecimal() or len(text) > 18:
-        raise Problem("bad-request", 'If-Match: send the ETag of the alert, like "7-good"')
+        raise ApiProblem("bad-request", 'If-Match: send the ETag of the alert, like "7-good"')
     return int(text)

@@ -10,7 +10,7 @@ from .access import Reads
 from .context import Context, Ctx
 from .models import AlertList, AlertResource, alert_resource, etag_of
 from .paging import decode_cursor, encode_cursor, next_link, time_parameter
-from .problems import Problem, answers
+from .problems import ApiProblem, answers
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"], responses=answers("unauthorized", "forbidden"))
 
@@ -88,9 +88,9 @@ def read_alert(
     return alert_resource(alert, context.watched[alert_id])
 
 
-def no_such_alert(context: Context, alert_id: str) -> Problem:
+def no_such_alert(context: Context, alert_id: str) -> ApiProblem:
     hint = "" if "." in alert_id else "; an id is <rule>.<device>"
-    return Problem("not-found", f"no rule watches {alert_id[:130]!r}{hint}: see /v1/alerts ({len(context.watched)} are watched)")
+    return ApiProblem("not-found", f"no rule watches {alert_id[:130]!r}{hint}: see /v1/alerts ({len(context.watched)} are watched)")
 
 
 class _Where:

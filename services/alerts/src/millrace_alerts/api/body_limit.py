@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .problems import Problem, problem_response
+from .problems import ApiProblem, problem_response
 
 
 class BodyLimit:
@@ -33,5 +33,5 @@ class BodyLimit:
 
         await self._app(scope, counted, send)
 
-    def _refusal(self) -> Problem:
-        return Problem("too-large", f"a body may have at most {self._max_bytes} bytes")
+    def _refusal(self) -> ApiProblem:
+        return ApiProblem("too-large", f"a body may have at most {self._max_bytes} bytes")

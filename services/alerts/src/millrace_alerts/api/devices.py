@@ -13,7 +13,7 @@ from .context import Context, Ctx
 from .models import DeviceList, DeviceResource
 from .paging import decode_cursor, encode_cursor, next_link
 from .plant_view import device_resource
-from .problems import Problem, answers
+from .problems import ApiProblem, answers
 
 router = APIRouter(prefix="/v1/devices", tags=["devices"], responses=answers("unauthorized", "forbidden"))
 
@@ -69,17 +69,17 @@ def read_device(*, device_id: str, context: Ctx, _client: Reads) -> DeviceResour
 
 
 def find_device(context: Context, device_id: str) -> Device:
-    """Raises Problem 404."""
+    """Raises ApiProblem 404."""
     device = context.plant.devices.get(device_id)
     if device is None:
-        raise Problem("not-found", f"the plant model has no device {device_id[:63]!r}; see /v1/devices")
+        raise ApiProblem("not-found", f"the plant model has no device {device_id[:63]!r}; see /v1/devices")
     return device
 
 
 def check_line(context: Context, line: str) -> None:
-    """Raises Problem 404."""
+    """Raises ApiProblem 404."""
     if line not in context.plant.lines:
-        raise Problem("not-found", f"the plant model has no line {line[:63]!r}; it has {', '.join(context.plant.lines)}")
+        raise ApiProblem("not-found", f"the plant model has no line {line[:63]!r}; it has {', '.join(context.plant.lines)}")
 
 
 def open_alert_counts(context: Context) -> Counter[str]:

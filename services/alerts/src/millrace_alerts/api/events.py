@@ -11,7 +11,7 @@ from .access import Reads
 from .context import Ctx
 from .models import EventList, event_resource
 from .paging import next_link
-from .problems import Problem, answers
+from .problems import ApiProblem, answers
 
 router = APIRouter(tags=["events"], responses=answers("unauthorized", "forbidden"))
 
@@ -44,7 +44,7 @@ def _begin_after(context: Ctx, last_event_id: Annotated[str | None, Header(descr
     if last_event_id is None:
         return context.reader.last_event_seq()
     if not last_event_id.isascii() or not last_event_id.isdecimal() or len(last_event_id) > 18:
-        raise Problem("bad-request", "Last-Event-ID: send the id of the last event that you have, a number")
+        raise ApiProblem("bad-request", "Last-Event-ID: send the id of the last event that you have, a number")
     return int(last_event_id)
 
 

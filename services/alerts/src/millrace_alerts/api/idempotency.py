@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..store import Reader, StoredAnswer
-from .problems import Problem
+from .problems import ApiProblem
 
 MAX_KEY_CHARACTERS = 255
 
@@ -25,10 +25,10 @@ class Idempotency:
 
     @contextmanager
     def claim(self, client: str, key: str) -> Iterator[None]:
-        """One request at a time for a key; raises Problem 409 for the second."""
+        """One request at a time for a key; raises ApiProblem 409 for the second."""
         with self._lock:
             if (client, key) in self._busy:
-                raise Problem("in-progress", "a request with this Idempotency-Key is not finished yet; ask again")
+                raise ApiProblem("in-progress", "a request with this Idempotency-Key is not finished yet; ask again")
             self._busy.add((client, key))
         try:
             yield
@@ -38,8 +38,8 @@ class Idempotency:
 
 
 def stored_answer(reader: Reader, client: str, key: str, fingerprint: str) -> StoredAnswer | None:
-    """The earlier answer to the same request; raises Problem 422 when the key belonged to another one."""
+    """The earlier answer to the same request; raises ApiProblem 422 when the key belonged to another one."""
     answer = reader.answer(client, key)
     if answer is not None and answer.fingerprint != fingerprint:
-        raise Problem("key-reused", "Idempotency-Key: it was used for another request; take a new one")
+        raise ApiProblem("key-reused", "Idempotency-Key: it was used for another request; take a new one")
     return answer

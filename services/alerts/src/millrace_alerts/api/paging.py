@@ -9,7 +9,7 @@ from fastapi import Request
 
 from millrace_contract.language.times import parse_timestamp
 
-from .problems import Problem, invalid
+from .problems import ApiProblem, invalid
 
 Position = TypeVar("Position")
 
@@ -20,11 +20,11 @@ def encode_cursor(position: Any) -> str:
 
 
 def decode_cursor(text: str, kind: type[Position]) -> Position:
-    """Raises Problem 400 for anything that `encode_cursor` did not make."""
+    """Raises ApiProblem 400 for anything that `encode_cursor` did not make."""
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=kind)
     except (binascii.Error, ValueError) as error:
-        raise Problem("bad-request", "cursor: take it from the header Link of an answer") from error
+        raise ApiProblem("bad-request", "cursor: take it from the header Link of an answer") from error
 
 
 def next_link(request: Request, **changed: str | int) -> dict[str, str]:
@@ -34,7 +34,7 @@ def next_link(request: Request, **changed: str | int) -> dict[str, str]:
 
 
 def time_parameter(place: str, text: str) -> int:
-    """Milliseconds; raises Problem 422 in the words of the contract."""
+    """Milliseconds; raises ApiProblem 422 in the words of the contract."""
     try:
         return parse_timestamp(text.replace(" ", "+") if "T" in text else text)  # A bare + in a query string is a space.
     except ValueError as error:

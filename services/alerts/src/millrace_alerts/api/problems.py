@@ -48,7 +48,7 @@ _TITLES = {
 }
 
 
-class Problem(Exception):
+class ApiProblem(Exception):
     """Ends a request. `slug` chooses status, title and type; `members` are added to the document."""
 
     def __init__(self, slug: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
@@ -59,15 +59,15 @@ class Problem(Exception):
         self.members = members
 
 
-def invalid(place: str, message: str) -> Problem:
+def invalid(place: str, message: str) -> ApiProblem:
     """A parameter that is well formed and still not allowed."""
-    return Problem("invalid", f"{place}: {message}", errors=[{"place": place, "message": message}])
+    return ApiProblem("invalid", f"{place}: {message}", errors=[{"place": place, "message": message}])
 
 
-def unavailable(error: Unavailable) -> Problem:
+def unavailable(error: Unavailable) -> ApiProblem:
     """The database or the engine cannot answer; the client may try again."""
     after_s = RETRY_AFTER_S if error.retry_after_s is None else max(round(error.retry_after_s), 1)
-    return Problem("unavailable", error.reason, headers={"Retry-After": str(after_s)})
+    return ApiProblem("unavailable", error.reason, headers={"Retry-After": str(after_s)})
 
 
 def answers(*slugs: str) -> dict[int | str, dict[str, Any]]:
@@ -84,7 +84,7 @@ def answers(*slugs: str) -> dict[int | str, dict[str, Any]]:
 
 def install(app: FastAPI) -> None:
     """Every error of the application becomes a problem document."""
-    app.exception_handler(Problem)(_on_problem)
+    app.exception_handler(ApiProblem)(_on_problem)
     app.exception_handler(Unavailable)(_on_unavailable)
     app.exception_handler(RequestValidationError)(_on_invalid)
     app.exception_handler(HTTPException)(_on_http)
@@ -98,11 +98,11 @@ def _answer(
     return Response(json.dumps(body), status, {**(headers or {}), "Cache-Control": "no-store"}, MEDIA_TYPE)
 
 
-async def _on_problem(request: Request, error: Problem) -> Response:
+async def _on_problem(request: Request, error: ApiProblem) -> Response:
     return problem_response(request, error)
 
 
-def problem_response(request: Request, error: Problem) -> Response:
+def problem_response(request: Request, error: ApiProblem) -> Response:
     """The problem document for a request that it ends."""
     status, title = _TITLES[error.slug]
     kind = f"{TYPE_PREFIX}{error.slug}"
@@ -117,12 +117,12 @@ async def _on_invalid(request: Request, error: RequestValidationError) -> Respon
     # Only place and message: `input` would send back what the client wrote, perhaps a secret in the wrong field.
     found = [{"place": ".".join(str(part) for part in each["loc"]), "message": str(each["msg"])} for each in error.errors()]
     detail = "; ".join(f"{each['place']}: {each['message']}" for each in found)
-    return await _on_problem(request, Problem("invalid", detail, errors=found))
+    return await _on_problem(request, ApiProblem("invalid", detail, errors=found))
 
 
 async def _on_http(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
-        return await _on_problem(request, Problem("not-found", f"there is nothing at {request.url.path}"))
+        return await _on_problem(request, ApiProblem("not-found", f"there is nothing at {request.url.path}"))
     text = str(error.detail)
     return _answer(request, "about:blank", text, error.status_code, detail=text, headers=error.headers)
 

@@ -24,7 +24,7 @@ from .context import Context, Ctx
 from .devices import find_device
 from .models import Point, Readings
 from .paging import next_link, time_parameter
-from .problems import Problem, answers, invalid
+from .problems import ApiProblem, answers, invalid
 
 router = APIRouter(tags=["readings"])
 
@@ -66,7 +66,7 @@ def read_readings(
     known = context.plant.profile_of(device).signals.get(signal)
     if known is None:
         profile = context.plant.profile_of(device)
-        raise Problem("not-found", f"device {device} has no signal {signal!r}; it has {', '.join(profile.signals)}")
+        raise ApiProblem("not-found", f"device {device} has no signal {signal!r}; it has {', '.join(profile.signals)}")
     to_ms = context.clock.now_ms() if to is None else time_parameter("to", to)
     from_ms = to_ms - DEFAULT_SPAN_MS if from_ is None else time_parameter("from", from_)
     if from_ms >= to_ms:
@@ -131,7 +131,7 @@ def _buckets(context: Context, device: Device, signal: Signal, span: range, ever
 
 
 def _ask(context: Context, query: str) -> list[Series]:
-    """Raises Problem 503: the database is away, refuses us, or has enough to do."""
+    """Raises ApiProblem 503: the database is away, refuses us, or has enough to do."""
     try:
         with _turn():
             return context.influx.query(TELEMETRY_BUCKET, query)
