@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace_alerts.api.plant_view import comms_of
+from millrace_alerts.receiver import AlertsReceiver
 from millrace_alerts.receiver import NoSurroundings as NothingAroundAlerts
-from millrace_alerts.receiver import Receiver as AlertsReceiver
 from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import load_configuration
 from millrace_alerts.watch import DeviceRecord, Gateway, Saved, Watch
@@ -23,7 +23,7 @@ from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.mqtt.session import Received
 from millrace_oee.plan import load_plan
 from millrace_oee.receiver import NoSurroundings as NothingAroundOee
-from millrace_oee.receiver import Receiver as OeeReceiver
+from millrace_oee.receiver import OeeReceiver
 
 from .conftest import STATES, WritePlant
 

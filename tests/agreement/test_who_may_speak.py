@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from millrace_alerts.receiver import AlertsReceiver
 from millrace_alerts.receiver import NoSurroundings as NothingAroundAlerts
-from millrace_alerts.receiver import Receiver as AlertsReceiver
 from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import load_configuration
 from millrace_alerts.watch import Saved, Watch
@@ -25,7 +25,7 @@ from millrace_ingest.decoder import Accepted, Decoder
 from millrace_oee.engine import Engine
 from millrace_oee.plan import Plan, load_plan
 from millrace_oee.receiver import NoSurroundings as NothingAroundOee
-from millrace_oee.receiver import Receiver as OeeReceiver
+from millrace_oee.receiver import OeeReceiver
 from millrace_oee.results import Results
 from millrace_oee.store import Store, connect_in_memory
 
