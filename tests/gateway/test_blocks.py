@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace_contract.plant import AddressRange, Barrier, Limits, Profile, Signal
-from millrace_gateway.blocks import Block, Gap, ReadRules, UnreadableSignals, plan_blocks, split_block
+from millrace_contract.plant import AddressRange, Barrier, DeviceLimits, Profile, Signal
+from millrace_gateway.blocks import Block, ReadRules, RegisterGap, UnreadableSignals, plan_blocks, split_block
 from millrace_gateway.request_cost import RequestCost
 
 MakeProfile = Callable[..., Profile]
@@ -30,8 +30,8 @@ def test_neighbours_are_read_in_one_request() -> None:
 
 def test_a_gap_is_read_across_up_to_the_limit_and_no_further() -> None:
     signals = [word("a", 0), word("b", 17), word("c", 35)]
-    assert requests(plan_blocks(signals, ReadRules(Limits(max_gap=16)))) == [("holding", 0, 18), ("holding", 35, 1)]
-    assert len(plan_blocks(signals, ReadRules(Limits(max_gap=0)))) == 3
+    assert requests(plan_blocks(signals, ReadRules(DeviceLimits(max_gap=16)))) == [("holding", 0, 18), ("holding", 35, 1)]
+    assert len(plan_blocks(signals, ReadRules(DeviceLimits(max_gap=0)))) == 3
 
 
 def test_tables_are_never_mixed() -> None:
@@ -42,21 +42,21 @@ def test_tables_are_never_mixed() -> None:
 
 def test_a_signal_is_not_split_at_the_largest_request() -> None:
     signals = [word(f"s{i}", 4 * i, "float64") for i in range(32)]
-    blocks = plan_blocks(signals, ReadRules(Limits(max_registers=10)))
+    blocks = plan_blocks(signals, ReadRules(DeviceLimits(max_registers=10)))
     assert {block.count for block in blocks} == {8}
     assert len(blocks) == 16
 
 
 def test_atomic_signals_come_from_one_request_even_across_a_wide_gap() -> None:
     signals = [word("total", 0), word("other", 30), word("reject", 60)]
-    (block,) = plan_blocks(signals, ReadRules(Limits(max_gap=0), (["total", "reject"],)))
+    (block,) = plan_blocks(signals, ReadRules(DeviceLimits(max_gap=0), (["total", "reject"],)))
     assert (block.address, block.count) == (0, 61)
     assert set(block.names) == {"total", "other", "reject"}
 
 
 def test_atomic_signals_beyond_the_largest_request_are_refused_in_words() -> None:
     with pytest.raises(UnreadableSignals, match="total, reject: needs 61 in one request, the device allows 50"):
-        plan_blocks([word("total", 0), word("reject", 60)], ReadRules(Limits(max_registers=50), (["total", "reject"],)))
+        plan_blocks([word("total", 0), word("reject", 60)], ReadRules(DeviceLimits(max_registers=50), (["total", "reject"],)))
 
 
 def scaled(name: str, address: int, scale_register: int) -> Signal:
@@ -66,9 +66,9 @@ def scaled(name: str, address: int, scale_register: int) -> Signal:
 
 def test_a_value_and_its_power_of_ten_come_from_one_request() -> None:
     signals = [scaled("a", 0, 4), scaled("b", 1, 4), word("c", 8), scaled("d", 9, 7)]
-    assert requests(plan_blocks(signals, ReadRules(Limits(max_gap=0)))) == [("holding", 0, 5), ("holding", 7, 3)]
+    assert requests(plan_blocks(signals, ReadRules(DeviceLimits(max_gap=0)))) == [("holding", 0, 5), ("holding", 7, 3)]
     with pytest.raises(UnreadableSignals, match="a: needs 5 in one request, the device allows 4"):
-        plan_blocks(signals, ReadRules(Limits(max_registers=4)))
+        plan_blocks(signals, ReadRules(DeviceLimits(max_registers=4)))
 
 
 def test_a_gap_is_read_across_where_that_is_cheaper_than_another_request() -> None:
@@ -83,9 +83,9 @@ def test_what_must_not_be_crossed_is_not() -> None:
     signals = [word("a", 0), word("b", 4), word("c", 5)]
     forbidden = (Barrier(table="holding", first=2, last=3), Barrier(at=5))
     assert [block.names for block in plan_blocks(signals, ReadRules(must_not_cross=forbidden))] == [("a",), ("b",), ("c",)]
-    learned = frozenset({Gap("holding", 1, 4)})
+    learned = frozenset({RegisterGap("holding", 1, 4)})
     assert [block.names for block in plan_blocks(signals, ReadRules(gaps=learned))] == [("a",), ("b", "c")]
-    elsewhere = frozenset({Gap("input", 1, 4)})
+    elsewhere = frozenset({RegisterGap("input", 1, 4)})
     assert len(plan_blocks(signals, ReadRules(gaps=elsewhere))) == 1
 
 
@@ -96,7 +96,7 @@ def test_a_signal_across_a_barrier_is_refused_in_words() -> None:
 
 def test_a_range_that_must_be_read_as_one_is() -> None:
     signals = [word("a", 102), word("b", 107), word("c", 150)]
-    rules = ReadRules(Limits(max_gap=0), read_as_one=(AddressRange(first=100, last=119),))
+    rules = ReadRules(DeviceLimits(max_gap=0), read_as_one=(AddressRange(first=100, last=119),))
     assert requests(plan_blocks(signals, rules)) == [("holding", 100, 20), ("holding", 150, 1)]
 
 
@@ -116,7 +116,7 @@ def small_maps(draw: st.DrawFn) -> tuple[list[Signal], ReadRules]:
         address += 1
     barriers = tuple(Barrier(at=at) for at in draw(st.lists(st.integers(1, 60), max_size=3)))
     cost = RequestCost(draw(st.floats(0.1, 20)), draw(st.floats(0, 3)))
-    limits = Limits(max_registers=draw(st.integers(1, 40)), max_gap=draw(st.none() | st.integers(0, 10)))
+    limits = DeviceLimits(max_registers=draw(st.integers(1, 40)), max_gap=draw(st.none() | st.integers(0, 10)))
     return signals, ReadRules(limits, must_not_cross=barriers, cost=cost)
 
 
@@ -146,7 +146,7 @@ def test_a_refused_block_is_cut_at_its_widest_gap() -> None:
     assert halves is not None
     low, high, gap = halves
     assert requests((low, high)) == [("holding", 0, 2), ("holding", 9, 4)]
-    assert gap == Gap("holding", 2, 9)
+    assert gap == RegisterGap("holding", 2, 9)
     assert gap.profile_entry == "{table: holding, first: 2, last: 8}"
     assert split_block(plan_blocks([word("a", 0, "float64")], ReadRules())[0]) is None
 
@@ -163,7 +163,7 @@ WIDTHS = {"uint16": 1, "float32": 2, "float64": 4}
 
 
 @st.composite
-def maps(draw: st.DrawFn) -> tuple[list[Signal], list[list[str]], Limits]:
+def maps(draw: st.DrawFn) -> tuple[list[Signal], list[list[str]], DeviceLimits]:
     """A random register map without overlaps, some neighbours atomic, and the limits of a device."""
     signals: list[Signal] = []
     for table in ("holding", "input", "coil"):
@@ -176,7 +176,9 @@ def maps(draw: st.DrawFn) -> tuple[list[Signal], list[list[str]], Limits]:
             else:
                 signals.append(word(f"s{len(signals)}", address, type_name, table))
             address += WIDTHS.get(type_name, 1) + draw(st.sampled_from([0, 0, 0, 1, 5, 17, 60]))
-    limits = Limits(max_registers=draw(st.integers(8, 125)), max_bits=draw(st.integers(8, 2000)), max_gap=draw(st.integers(0, 40)))
+    limits = DeviceLimits(
+        max_registers=draw(st.integers(8, 125)), max_bits=draw(st.integers(8, 2000)), max_gap=draw(st.integers(0, 40))
+    )
     atomic: list[list[str]] = []
     for first, second in zip(signals[::3], signals[1::3], strict=False):
         largest = limits.max_bits if first.table == "coil" else limits.max_registers
@@ -204,7 +206,7 @@ def fences(draw: st.DrawFn) -> tuple[tuple[Barrier, ...], tuple[AddressRange, ..
 @settings(deadline=None)
 @given(maps(), fences())
 def test_every_plan_keeps_its_promises(
-    drawn: tuple[list[Signal], list[list[str]], Limits], fenced: tuple[tuple[Barrier, ...], tuple[AddressRange, ...]]
+    drawn: tuple[list[Signal], list[list[str]], DeviceLimits], fenced: tuple[tuple[Barrier, ...], tuple[AddressRange, ...]]
 ) -> None:
     signals, atomic, limits = drawn
     barriers, wholes = fenced
@@ -234,7 +236,7 @@ def test_every_plan_keeps_its_promises(
 
 @settings(deadline=None)
 @given(maps())
-def test_splitting_to_the_end_still_reads_every_signal_once(drawn: tuple[list[Signal], list[list[str]], Limits]) -> None:
+def test_splitting_to_the_end_still_reads_every_signal_once(drawn: tuple[list[Signal], list[list[str]], DeviceLimits]) -> None:
     signals, atomic, limits = drawn
     waiting, final = list(plan_blocks(signals, ReadRules(limits, tuple(atomic)))), []
     while waiting:

@@ -14,7 +14,7 @@ import pytest
 
 from millrace_contract.plant import load_plant
 from millrace_gateway.__main__ import main
-from millrace_gateway.blocks import Gap
+from millrace_gateway.blocks import RegisterGap
 from millrace_gateway.learned import LearnedDevice, place_of, save_learned
 from millrace_gateway.request_cost import RequestCost
 
@@ -68,7 +68,9 @@ def test_plan_says_what_polling_costs(plant_folder: Make, call: Make) -> None:
 def test_plan_shows_what_was_learned(plant_folder: Make, call: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = plant_folder(("M-1", 502, 1))
     plant = load_plant(config)
-    learned = LearnedDevice(place_of(plant.devices["M-1"]), RequestCost(3.0, 0.05, is_measured=True), (Gap("holding", 13, 18),))
+    learned = LearnedDevice(
+        place_of(plant.devices["M-1"]), RequestCost(3.0, 0.05, is_measured=True), (RegisterGap("holding", 13, 18),)
+    )
     save_learned(tmp_path, {"M-1": learned})
     monkeypatch.setenv("MILLRACE_DATA", str(tmp_path))
     _, out, _ = call("plan", "--config", str(config), "--json")

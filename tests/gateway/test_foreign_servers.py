@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from millrace_contract.testing.servers import free_port, wait_until
 from millrace_gateway.__main__ import main
 from millrace_gateway.endpoint import Endpoint
-from millrace_gateway.faults import NotConnected, ReadFault, Refused
+from millrace_gateway.faults import NotConnected, ReadFault, RequestRefused
 from millrace_gateway.modbus import ModbusConnection
 
 HERE = Path(__file__).parent / "foreign"
@@ -134,7 +134,7 @@ def check(endpoint: Endpoint) -> None:
     assert struct.unpack(">5H", holdings) == (10, 11, 12, 13, 14)
     assert struct.unpack(">125H", inputs) == tuple(range(1000, 1125))
     assert struct.unpack("<f", most[200:202][::-1] + most[202:204][::-1])[0] == pytest.approx(68.7)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RequestRefused)
     assert refused.code == 2
     assert struct.unpack(">H", after) == (42,)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from millrace_gateway.endpoint import Endpoint
-from millrace_gateway.faults import AnswerOwed, ConnectionDropped, NoAnswer, NotConnected, ReadFault, Refused, WrongAnswer
+from millrace_gateway.faults import AnswerOwed, ConnectionDropped, NoAnswer, NotConnected, ReadFault, RequestRefused, WrongAnswer
 from millrace_gateway.modbus import ModbusConnection
 
 # conftest.py has the class; a test module cannot import from there.
@@ -125,7 +125,7 @@ def test_sorts_faults_by_what_to_do(device_server: StartServer) -> None:
     for fault, kind in [
         ("silent", NoAnswer),
         ("exception:10", NoAnswer),
-        ("exception:6", Refused),
+        ("exception:6", RequestRefused),
         ("fewer", WrongAnswer),
         ("close", ConnectionDropped),
     ]:
@@ -231,7 +231,7 @@ def test_requests_in_one_go_end_with_the_first_that_brings_no_data(device_server
     server.undefined = {("holding", 30)}
     values, fault = read_all(server, 10, 20, 30, 40)
     assert values == [10, 20]
-    assert isinstance(fault, Refused)
+    assert isinstance(fault, RequestRefused)
 
 
 def test_each_request_of_one_go_has_the_time_limit_for_itself(device_server: StartServer) -> None:

@@ -17,7 +17,7 @@ from millrace_contract.plant import Device, Profile
 from millrace_contract.runtime.clock import SystemClock
 from millrace_gateway import poller as poller_module
 from millrace_gateway import schedule as schedule_module
-from millrace_gateway.blocks import Gap
+from millrace_gateway.blocks import RegisterGap
 from millrace_gateway.decoder import Snapshot
 from millrace_gateway.endpoint import Endpoint
 from millrace_gateway.learned import known_of, load_learned, save_learned
@@ -258,7 +258,7 @@ def test_a_gap_that_the_device_refuses_is_remembered_and_a_missing_signal_is_not
     plan = full_plan(profile)
     result = read_once(server, plan)
     assert result.snapshot.quality == {"s40": "bad"}
-    assert plan.gaps == {Gap("holding", 13, 20)}
+    assert plan.gaps == {RegisterGap("holding", 13, 20)}
     server.undefined = {("holding", 15)}
     server.requests.clear()
     plan.reset()
@@ -287,7 +287,7 @@ def test_what_was_learned_outlives_a_restart_but_not_a_move(
         what, plan = polled.plan_for("fast")
         polled.take(what, read_once(server, plan), now_ms=turn, now_s=float(turn))
     learned = polled.learned
-    assert learned.gaps == (Gap("holding", 13, 18),)
+    assert learned.gaps == (RegisterGap("holding", 13, 18),)
     assert learned.cost is not None
     assert learned.cost.is_measured
     assert 0 < learned.cost.round_trip_ms < 100

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from millrace_gateway.probe import Candidate, candidates
+from millrace_gateway.probe import Decoding, candidates
 
 from .device_bytes import encode_number, encode_text
 
@@ -13,7 +13,7 @@ def around(payload: bytes) -> dict[int, bytes]:
     return {99: memory[0:8], 100: memory[2:10], 101: memory[4:12]}
 
 
-def matching(found: list[Candidate]) -> list[tuple[int, str, str]]:
+def matching(found: list[Decoding]) -> list[tuple[int, str, str]]:
     return [(each.address, each.type, each.order) for each in found if each.matches]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_gateway.schedule import MOST_TICKS, PROBE_LONGEST_S, Breaker, OnceSlot, Slot, Turns, phase, shares, ticks
+from millrace_gateway.schedule import MOST_TICKS, PROBE_LONGEST_S, Breaker, OnceSlot, PollSlot, PollTurns, phase, shares, ticks
 
 
 @given(
@@ -19,7 +19,7 @@ from millrace_gateway.schedule import MOST_TICKS, PROBE_LONGEST_S, Breaker, Once
 def test_turns_stay_on_the_grid_however_long_reads_take(
     start_s: float, interval_s: float, fraction: float, costs: list[float]
 ) -> None:
-    slot = Slot(start_s, interval_s, fraction)
+    slot = PollSlot(start_s, interval_s, fraction)
     now_s = start_s
     for cost in costs:
         now_s = max(now_s, slot.due_s) + cost * interval_s
@@ -30,7 +30,7 @@ def test_turns_stay_on_the_grid_however_long_reads_take(
 
 
 def test_counts_the_turns_that_a_slow_read_passed_over() -> None:
-    slot = Slot(100.0, 1.0, 0.0)
+    slot = PollSlot(100.0, 1.0, 0.0)
     assert slot.advance(100.2) == 0
     assert slot.due_s == 101.0
     assert slot.advance(104.5) == 3
@@ -38,7 +38,7 @@ def test_counts_the_turns_that_a_slow_read_passed_over() -> None:
 
 
 def test_the_first_turn_of_a_slow_group_does_not_wait_for_its_grid() -> None:
-    slot = Slot(0.0, 3600.0, 0.5)
+    slot = PollSlot(0.0, 3600.0, 0.5)
     assert slot.due_s == 0.5
     slot.advance(0.6)
     assert slot.due_s == 1800.0
@@ -81,7 +81,7 @@ def test_a_breaker_waits_longer_each_time_up_to_a_limit_and_forgets_on_success()
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.integers(0, 3)), max_size=200))
 def test_turns_are_counted_exactly(reads: list[tuple[float, int]]) -> None:
-    turns = Turns()
+    turns = PollTurns()
     for lateness_s, missed in reads:
         assert turns.observe(lateness_s, 1.0, missed) == (lateness_s > 0.1)
     assert (turns.cycles, turns.late) == (len(reads), sum(lateness_s > 0.1 for lateness_s, _ in reads))

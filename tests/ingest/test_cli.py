@@ -12,14 +12,14 @@ import pytest
 from millrace_ingest.__main__ import main
 from millrace_ingest.dead_letters import DeadLetter
 from millrace_ingest.disk import FILE_NAME
-from millrace_ingest.local_store import Changes, Limits, LocalStore, open_local_store
+from millrace_ingest.local_store import Changes, DiskLimits, LocalStore, open_local_store
 
 Run = Callable[..., int]
 
 
 @pytest.fixture
 def local(tmp_path: Path) -> Iterator[LocalStore]:
-    made, _ = open_local_store(tmp_path / "data", Limits(10**9, 10**9), 0)
+    made, _ = open_local_store(tmp_path / "data", DiskLimits(10**9, 10**9), 0)
     letters = [
         DeadLetter("plant/line1/D-0/telemetry", b"hello", "not_json", "not JSON: hello", 1_760_000_000_000, "D-0"),
         DeadLetter("plant/line1/D-1/telemetry", b'{"a": "\xc3\xa9"}', "schema", "no time", 1_760_000_100_000, "D-1", "edge-1.a", 7),

@@ -6,14 +6,14 @@ import pytest
 from millrace_contract.store_forward.store_file import InUse, StoreRefused
 from millrace_ingest.dead_letters import DeadLetter, Selection
 from millrace_ingest.disk import FILE_NAME, open_beside_service
-from millrace_ingest.local_store import Changes, Limits, LocalStore, open_local_store
-from millrace_ingest.losses import Loss, join_losses
+from millrace_ingest.local_store import Changes, DiskLimits, LocalStore, open_local_store
+from millrace_ingest.losses import OwnLoss, join_losses
 from millrace_ingest.spool import Spooled
 
-ROOMY = Limits(dead_letter_bytes=10**9, spool_bytes=10**9)
+ROOMY = DiskLimits(dead_letter_bytes=10**9, spool_bytes=10**9)
 
 
-def opened(folder: Path, limits: Limits = ROOMY) -> LocalStore:
+def opened(folder: Path, limits: DiskLimits = ROOMY) -> LocalStore:
     return open_local_store(folder, limits, now_ms=5)[0]
 
 
@@ -26,7 +26,7 @@ def spooled(number: int, size: int = 10) -> Spooled:
     return Spooled("t", f"{number:0{size}d}".encode(), number, "S-1")
 
 
-def lost(local: LocalStore) -> list[Loss]:
+def lost(local: LocalStore) -> list[OwnLoss]:
     return [loss for _, loss in local.losses.entries(100)]
 
 
@@ -49,7 +49,7 @@ def test_the_same_payload_on_the_same_topic_is_one_letter(tmp_path: Path) -> Non
 
 
 def test_full_of_dead_letters_drops_the_oldest_and_the_ledger_names_them(tmp_path: Path) -> None:
-    local = opened(tmp_path, Limits(dead_letter_bytes=10_000, spool_bytes=10**9))
+    local = opened(tmp_path, DiskLimits(dead_letter_bytes=10_000, spool_bytes=10**9))
     for number in range(50):
         local.apply(Changes(letters=[letter(number, size=500)]), 7000)
     assert local.dead_letters.bytes <= 10_000
@@ -62,7 +62,7 @@ def test_full_of_dead_letters_drops_the_oldest_and_the_ledger_names_them(tmp_pat
 
 
 def test_a_full_spool_drops_the_oldest_and_says_so(tmp_path: Path) -> None:
-    local = opened(tmp_path, Limits(dead_letter_bytes=10**9, spool_bytes=5_000))
+    local = opened(tmp_path, DiskLimits(dead_letter_bytes=10**9, spool_bytes=5_000))
     for number in range(30):
         local.apply(Changes(spooled=[spooled(number, size=400)]), 0)
     assert local.spool.bytes <= 5_000
@@ -73,7 +73,7 @@ def test_a_full_spool_drops_the_oldest_and_says_so(tmp_path: Path) -> None:
 
 
 def test_counters_agree_with_the_file(tmp_path: Path) -> None:
-    local = opened(tmp_path, Limits(dead_letter_bytes=6_000, spool_bytes=6_000))
+    local = opened(tmp_path, DiskLimits(dead_letter_bytes=6_000, spool_bytes=6_000))
     for number in range(40):
         local.apply(Changes(letters=[letter(number, size=100)], spooled=[spooled(number, size=100)]), 0)
         rows = local.spool.peek(2, 10**9)
@@ -88,7 +88,7 @@ def test_counters_agree_with_the_file(tmp_path: Path) -> None:
 def test_an_entry_grows_in_place_until_it_is_written(tmp_path: Path) -> None:
     local = opened(tmp_path)
     for seq in (4, 5, 9):
-        local.remember([Loss("spool_full", "D", seq, seq, "s.1", ((seq, seq),))])
+        local.remember([OwnLoss("spool_full", "D", seq, seq, "s.1", ((seq, seq),))])
         local.apply(Changes(), 100 + seq)
     [(noted_ms, loss)] = local.losses.entries(10)
     assert (noted_ms, loss.count, loss.seqs, loss.first_ms, loss.last_ms) == (104, 3, ((4, 5), (9, 9)), 4, 9)
@@ -98,13 +98,13 @@ def test_an_entry_grows_in_place_until_it_is_written(tmp_path: Path) -> None:
 
 def test_entries_of_one_moment_have_times_of_their_own(tmp_path: Path) -> None:
     local = opened(tmp_path)
-    local.remember([Loss("spool_full", f"D-{number}", 1, 1) for number in range(5)])
+    local.remember([OwnLoss("spool_full", f"D-{number}", 1, 1) for number in range(5)])
     local.apply(Changes(), 100)
     assert [noted_ms for noted_ms, _ in local.losses.entries(10)] == [100, 101, 102, 103, 104]
 
 
 def test_invented_devices_do_not_fill_the_memory() -> None:
-    joined = join_losses(Loss("undeclared_refused", f"x{number}", number, number) for number in range(5_000))
+    joined = join_losses(OwnLoss("undeclared_refused", f"x{number}", number, number) for number in range(5_000))
     assert len(joined) == 1_001
     assert sum(loss.count for loss in joined) == 5_000
 
@@ -116,7 +116,7 @@ def test_a_full_disk_is_said_and_the_loss_is_remembered_until_it_works_again(tmp
     assert not local.apply(Changes(letters=[letter(number, size=5_000) for number in range(20)]), 0)
     assert "full" in (local.problem or "")
     assert local.dead_letters.count == 0
-    local.remember([Loss("disk_refused", "D-0", 1, 2, count=20)])
+    local.remember([OwnLoss("disk_refused", "D-0", 1, 2, count=20)])
     local._disk.execute("PRAGMA max_page_count = 1000000")
     assert local.apply(Changes(), 300)
     assert local.problem is None

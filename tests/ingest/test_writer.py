@@ -20,7 +20,7 @@ from millrace_ingest.confirmations import Confirmation
 from millrace_ingest.database_state import DatabaseState
 from millrace_ingest.dead_letters import Selection
 from millrace_ingest.decoder import Decoder
-from millrace_ingest.local_store import Limits, open_local_store
+from millrace_ingest.local_store import DiskLimits, open_local_store
 from millrace_ingest.outcomes import Arrival
 from millrace_ingest.storage import Storage
 from millrace_ingest.writer import Writer
@@ -64,7 +64,7 @@ class ScriptedDatabase:
 class Bench:
     """A writer with everything around it, and what it did."""
 
-    def __init__(self, folder: Path, plant: PlantModel, limits: Limits) -> None:
+    def __init__(self, folder: Path, plant: PlantModel, limits: DiskLimits) -> None:
         self.clock = ManualClock()
         self.database = ScriptedDatabase()
         self.decoder = Decoder(plant)
@@ -108,7 +108,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, plant: PlantModel) -> Iterator[Bench]:
-    made = Bench(tmp_path / "data", plant, Limits(10**8, 10**8))
+    made = Bench(tmp_path / "data", plant, DiskLimits(10**8, 10**8))
     yield made
     made.local.close()
 
@@ -122,7 +122,7 @@ def test_stored_messages_are_confirmed_and_acknowledged_in_order(bench: Bench, m
 
 
 def test_the_sender_is_told_before_the_broker_and_after_the_database(tmp_path: Path, plant: PlantModel, message: Message) -> None:
-    bench = Bench(tmp_path / "order", plant, Limits(10**8, 10**8))
+    bench = Bench(tmp_path / "order", plant, DiskLimits(10**8, 10**8))
     steps: list[str] = []
     bench.writer._confirm = lambda _: steps.append(f"confirmed with {len(bench.database.lines['telemetry'])} lines")
     bench.writer._acknowledge = lambda messages: steps.extend("acknowledged" for _ in messages)
@@ -242,7 +242,7 @@ def test_messages_that_cannot_be_stored_for_a_minute_are_a_fault_of_our_own(benc
 
 
 def test_a_full_spool_is_told_in_the_ledger_of_the_database(tmp_path: Path, plant: PlantModel, message: Message) -> None:
-    bench = Bench(tmp_path / "small", plant, Limits(10**8, 20_000))
+    bench = Bench(tmp_path / "small", plant, DiskLimits(10**8, 20_000))
     bench.database.trouble = Unavailable("away")
     for number in range(200):
         bench.writer.turn([bench.arrive(message("S-1", seq=None, timestamp_ms=bench.clock.now_ms() - number), "S-1")])
@@ -299,7 +299,7 @@ def test_replayed_letters_are_stored_after_the_cause_is_mended(
     tmp_path: Path, write_plant: Callable[..., Path], message: Message
 ) -> None:
     parking = load_plant(write_plant(tmp_path / "parking", undeclared="park"))
-    bench = Bench(tmp_path / "data", parking, Limits(10**8, 10**8))
+    bench = Bench(tmp_path / "data", parking, DiskLimits(10**8, 10**8))
     bench.writer.turn([bench.arrive(message("S-1", seq=None), "S-1"), bench.arrive(b"rubbish", "S-1")])
     assert bench.letters() == [("S-1", "not_json"), ("S-1", "undeclared")]
 
@@ -329,7 +329,7 @@ def test_a_replay_waits_for_the_database(bench: Bench, message: Message) -> None
 
 def test_refused_devices_are_counted_in_the_ledger(tmp_path: Path, write_plant: Callable[..., Path], message: Message) -> None:
     plant = load_plant(write_plant(tmp_path / "config", undeclared="refuse"))
-    bench = Bench(tmp_path / "data", plant, Limits(10**8, 10**8))
+    bench = Bench(tmp_path / "data", plant, DiskLimits(10**8, 10**8))
     bench.writer.turn([bench.arrive(message("S-1", seq=None), "S-1") for _ in range(3)])
     assert not any(b"S-1" in line for line in bench.database.lines["telemetry"])
     assert any(b"cause=undeclared_refused" in line for line in bench.database.lines["production"])

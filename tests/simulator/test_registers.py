@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.plant import Calendar, Limits, PlantModel, Profile, Signal, ValueType, WordOrder
+from millrace_contract.plant import Calendar, DeviceLimits, PlantModel, Profile, Signal, ValueType, WordOrder
 from millrace_contract.plant.profile import TEXTS
 from millrace_gateway.registers import decode_number, decode_text
-from millrace_simulator.frames import Function, ModbusError, Request
+from millrace_simulator.frames import Function, ModbusError, ModbusRequest
 from millrace_simulator.image import Image
 from millrace_simulator.kinds import OTHER
 from millrace_simulator.machine import SimulatedMachine
@@ -127,7 +127,7 @@ MAP = Profile.model_validate(
         "source": "",
         "verified": "",
         "groups": {"all": {"interval_s": 1}},
-        "limits": Limits(max_registers=10, max_gap=2),
+        "limits": DeviceLimits(max_registers=10, max_gap=2),
         "signals": {
             "word": {"address": 100, "type": "uint16", "bits": {0: "door", 9: "lamp"}},
             "high": {"address": 101, "type": "uint8_high", "minimum": 200, "maximum": 210},
@@ -139,8 +139,8 @@ MAP = Profile.model_validate(
 )
 
 
-def asked(address: int, count: int, function: int = Function.READ_HOLDING_REGISTERS) -> Request:
-    return Request(1, 1, function, address, count)
+def asked(address: int, count: int, function: int = Function.READ_HOLDING_REGISTERS) -> ModbusRequest:
+    return ModbusRequest(1, 1, function, address, count)
 
 
 def test_a_field_of_named_bits_says_what_its_bits_say(idle_machine: SimulatedMachine) -> None:

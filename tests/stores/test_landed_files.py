@@ -27,7 +27,7 @@ from millrace_contract.testing import wait_until
 from millrace_contract.testing.outboxes import telemetry
 from millrace_ingest.dead_letters import Selection
 from millrace_ingest.disk import INGEST_STORE
-from millrace_ingest.local_store import Changes, Limits, open_local_store
+from millrace_ingest.local_store import Changes, DiskLimits, open_local_store
 from millrace_oee.engine import Engine
 from millrace_oee.plan import load_plan
 from millrace_oee.results import Results
@@ -164,7 +164,7 @@ def test_alerts_goes_on_with_its_alerts_and_events(landed: Path) -> None:
 
 
 def test_ingest_goes_on_with_dead_letters_spool_and_losses(landed: Path) -> None:
-    local, set_aside = open_local_store(landed, Limits(10**9, 10**9), NOW_MS)
+    local, set_aside = open_local_store(landed, DiskLimits(10**9, 10**9), NOW_MS)
     assert set_aside is None
     assert len(local.dead_letters.select(Selection(), 10)) == local.dead_letters.count == 4
     assert local.spool.count == 1_014

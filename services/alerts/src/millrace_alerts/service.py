@@ -12,7 +12,7 @@ import uvicorn
 from millrace_contract.language.messages import Status
 from millrace_contract.language.topics import Topics
 from millrace_contract.plant import AlertRule, PlantModel, load_alert_rules, load_plant
-from millrace_contract.plant.accepted import Accepted
+from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
@@ -21,7 +21,7 @@ from millrace_contract.runtime.listening import cannot_listen
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Session
-from millrace_contract.runtime.serving import Parts
+from millrace_contract.runtime.serving import ServiceParts
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.store_forward.from_ingest import FromIngest
 from millrace_contract.store_forward.limits import limits_of
@@ -67,7 +67,9 @@ def load_configuration(folder: Path) -> Configuration:
 class AlertsService:
     """Start and stop once. `start` raises CannotStart (a store in use or of another instance, a port taken) and DiskRefused."""
 
-    def __init__(self, settings: AlertsSettings, accepted: Accepted[Configuration], clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: AlertsSettings, accepted: AcceptedConfiguration[Configuration], clock: Clock | None = None
+    ) -> None:
         self._settings = settings
         self._accepted = accepted
         self._clock = clock or SystemClock()
@@ -78,7 +80,7 @@ class AlertsService:
         self._bell = Bell()
         self._socket = socket.socket()
         self._server: uvicorn.Server | None = None
-        self._parts = Parts()
+        self._parts = ServiceParts()
 
     @property
     def port(self) -> int:

@@ -25,7 +25,7 @@ from .faults import ReadFault
 from .fleet import select_fleet
 from .learned import load_learned
 from .polling_cost import DeviceCost, fleet_costs
-from .probe import Candidate, candidates
+from .probe import Decoding, candidates
 from .scan import LIKELY_PLACES, scan
 from .service import serve
 from .settings import GatewaySettings
@@ -218,12 +218,12 @@ def _probe(options: argparse.Namespace) -> int:
     return EXIT_WELL if options.expect is None or any(each.matches for each in found) else EXIT_NOT_WELL
 
 
-def _candidate_object(candidate: Candidate) -> dict[str, object]:
+def _candidate_object(candidate: Decoding) -> dict[str, object]:
     shown: dict[str, object] = {key: getattr(candidate, key) for key in ("address", "type", "order", "value", "matches")}
     return shown if candidate.scale == 1 else {**shown, "scale": candidate.scale}
 
 
-def _print_candidates(found: Sequence[Candidate], options: argparse.Namespace) -> None:
+def _print_candidates(found: Sequence[Decoding], options: argparse.Namespace) -> None:
     matching = [each for each in found if each.matches]
     here = [each for each in found if each.matches or each.address == options.address]
     rows = [

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from .blocks import FUNCTION_CODES
 from .endpoint import Endpoint
-from .faults import UNIT_BEHIND_GATEWAY_SILENT, NoAnswer, NotConnected, ReadFault, Refused, WrongAnswer
+from .faults import UNIT_BEHIND_GATEWAY_SILENT, NoAnswer, NotConnected, ReadFault, RequestRefused, WrongAnswer
 
 EXCEPTION: Final = 0x80
 _MBAP_BYTES: Final = 7
@@ -61,7 +61,7 @@ def fault_of(pdu: bytes, question: Question) -> ReadFault:
     if function_code != question.function_code:
         return WrongAnswer("mismatched", f"answered function {pdu[0]}, function {question.function_code} was asked")
     if pdu[0] & EXCEPTION:
-        refused = Refused(pdu[1])
+        refused = RequestRefused(pdu[1])
         return NoAnswer(refused.kind, refused.reason) if refused.code in UNIT_BEHIND_GATEWAY_SILENT else refused
     came = min(pdu[1], len(pdu) - 2)
     return WrongAnswer("short", f"answered {came} bytes of data where {question.data_bytes} were asked for")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from millrace_contract.plant import AddressRange, Barrier, Limits, Profile, Signal
+from millrace_contract.plant import AddressRange, Barrier, DeviceLimits, Profile, Signal
 
 from .decoder import BIT_TABLES
 from .request_cost import TCP_COST, RequestCost
@@ -25,7 +25,7 @@ class UnreadableSignals(ValueError):
     """Signals that no request can read within the device's limits, in words for the person who wrote the profile."""
 
 
-class Gap(NamedTuple):
+class RegisterGap(NamedTuple):
     """Addresses that no request reads across: from `start` to before `end`, which are equal for a border between two registers."""
 
     table: str
@@ -47,15 +47,15 @@ class Gap(NamedTuple):
 class ReadRules:
     """How a device may be read, and what that costs. `gaps`: those it has refused; a signal in one is read all the same."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: DeviceLimits = field(default_factory=DeviceLimits)
     atomic: tuple[Sequence[str], ...] = ()
     read_as_one: tuple[AddressRange, ...] = ()
     must_not_cross: tuple[Barrier, ...] = ()
     cost: RequestCost = TCP_COST
-    gaps: frozenset[Gap] = frozenset()
+    gaps: frozenset[RegisterGap] = frozenset()
 
     @classmethod
-    def of(cls, profile: Profile, cost: RequestCost = TCP_COST, gaps: Iterable[Gap] = ()) -> ReadRules:
+    def of(cls, profile: Profile, cost: RequestCost = TCP_COST, gaps: Iterable[RegisterGap] = ()) -> ReadRules:
         return cls(profile.limits, profile.atomic, profile.read_as_one, profile.must_not_cross, cost, frozenset(gaps))
 
     def largest(self, table: str) -> int:
@@ -67,7 +67,7 @@ class ReadRules:
         widest = 16 * self.limits.widest_gap if table in BIT_TABLES else self.limits.widest_gap
         if address - reach > widest:
             return False
-        barriers = (Gap(each.table, each.start, each.end) for each in self.must_not_cross)
+        barriers = (RegisterGap(each.table, each.start, each.end) for each in self.must_not_cross)
         return not any(gap.lies_between(table, reach, address) for gap in (*barriers, *self.gaps))
 
 
@@ -153,7 +153,7 @@ def _require_readable(piece: Piece, rules: ReadRules) -> None:
         raise UnreadableSignals(f"{names}: needs {piece.count} in one request, the device allows {rules.largest(piece.table)}")
     for barrier in rules.must_not_cross:
         if barrier.table == piece.table and piece.address < barrier.end and barrier.start < piece.end:
-            entry = Gap(barrier.table, barrier.start, barrier.end).profile_entry
+            entry = RegisterGap(barrier.table, barrier.start, barrier.end).profile_entry
             raise UnreadableSignals(
                 f"{names}: {piece.table} {piece.address} to {piece.end - 1} cannot be read: must_not_cross {entry}"
             )
@@ -201,7 +201,7 @@ def _cheapest(pieces: Sequence[Piece], rules: ReadRules) -> list[Block]:
     return blocks[::-1]
 
 
-def split_block(block: Block) -> tuple[Block, Block, Gap] | None:
+def split_block(block: Block) -> tuple[Block, Block, RegisterGap] | None:
     """The block in two, and what lies between: cut at its widest gap (the middle one of equals), or None for a single piece.
 
     For a request that the device refuses because of an address in it: the refused part gets smaller with each cut.
@@ -216,7 +216,7 @@ def split_block(block: Block) -> tuple[Block, Block, Gap] | None:
 
     cut = max(range(1, len(block.pieces)), key=width)
     low, high = _block(block.pieces[:cut]), _block(block.pieces[cut:])
-    return low, high, Gap(block.table, min(low.address + low.count, high.address), high.address)
+    return low, high, RegisterGap(block.table, min(low.address + low.count, high.address), high.address)
 
 
 def _pieces(signals: list[Signal], rules: ReadRules) -> list[Piece]:

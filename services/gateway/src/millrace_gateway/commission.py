@@ -17,7 +17,7 @@ from .answers import Answer
 from .blocks import FUNCTION_CODES, Block
 from .decoder import BIT_TABLES
 from .endpoint import Endpoint
-from .faults import ReadFault, Refused
+from .faults import ReadFault, RequestRefused
 from .modbus import ModbusConnection
 from .poll_plan import full_plan
 from .reader import ReadResult, Wire, read_plan
@@ -107,7 +107,7 @@ def read_around(endpoint: Endpoint, unit: int, table: str, address: int, timeout
                     continue
                 try:
                     found[start] = await _widest(connection, unit, table, start, timeout_s)
-                except Refused:
+                except RequestRefused:
                     if start == address:
                         raise
             return found
@@ -123,7 +123,7 @@ async def _widest(connection: ModbusConnection, unit: int, table: str, start: in
     for count in widths[:-1]:
         try:
             return await connection.read(unit, FUNCTION_CODES[table], start, count, timeout_s)
-        except Refused as fault:
+        except RequestRefused as fault:
             if not fault.is_about_addresses:
                 raise
     return await connection.read(unit, FUNCTION_CODES[table], start, widths[-1], timeout_s)

@@ -9,7 +9,7 @@ from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import CommsState
 
 from .faults import ReadFault
-from .schedule import Turns
+from .schedule import PollTurns
 
 _SMOOTHING: Final = 0.1
 
@@ -21,7 +21,7 @@ class CommsTracker:
         self.device_id = device_id
         self.state: CommsState | None = None
         self.reason: str | None = None
-        self.turns = Turns()
+        self.turns = PollTurns()
         self.repeats = 0
         self._kind: str | None = None
         self._gateway = gateway

@@ -47,7 +47,7 @@ class NoAnswer(ReadFault):
     """The unit is silent, or the Modbus gateway before it says so."""
 
 
-class Refused(ReadFault):
+class RequestRefused(ReadFault):
     """The device answered with a Modbus exception."""
 
     def __init__(self, code: int) -> None:

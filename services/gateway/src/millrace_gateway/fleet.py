@@ -8,7 +8,7 @@ from pathlib import Path
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant import Device, PlantModel, Profile, load_plant
 
-from .blocks import Gap, UnreadableSignals
+from .blocks import RegisterGap, UnreadableSignals
 from .endpoint import Endpoint
 from .poll_plan import Passed, PollPlan, full_plan, group_plan
 from .request_cost import TCP_COST, RequestCost
@@ -63,7 +63,7 @@ def select_fleet(plant: PlantModel, gateway: str) -> Fleet:
 
 
 def plans_of(
-    profile: Profile, cost: RequestCost = TCP_COST, gaps: set[Gap] | None = None, passed: Passed | None = None
+    profile: Profile, cost: RequestCost = TCP_COST, gaps: set[RegisterGap] | None = None, passed: Passed | None = None
 ) -> dict[str, PollPlan]:
     """The requests of each poll group, by its name. Raises UnreadableSignals."""
     return {group: group_plan(profile, group, cost, gaps, passed) for group in profile.groups}

@@ -12,7 +12,7 @@ from millrace_contract.plant import Device
 from millrace_contract.runtime.files import replace_file
 from millrace_contract.runtime.logs import get_logger
 
-from .blocks import Gap
+from .blocks import RegisterGap
 from .endpoint import Endpoint
 from .request_cost import RequestCost
 
@@ -26,7 +26,7 @@ class LearnedDevice(msgspec.Struct, frozen=True):
 
     place: str
     cost: RequestCost | None = None
-    gaps: tuple[Gap, ...] = ()
+    gaps: tuple[RegisterGap, ...] = ()
 
 
 def place_of(device: Device) -> str:

@@ -13,7 +13,7 @@ from millrace_contract.store_forward.outbox_metrics import OutboxGauges
 LATENESS_BOUNDS_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-class Counts:
+class PollCounts:
     """What is counted with every read, as plain numbers: the event loop alone writes them, so they need no lock."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Counts:
         yield HistogramMetricFamily("millrace_gateway_lateness_seconds", words, buckets=buckets, sum_value=self._lateness_s)
 
 
-COUNTS: Final = Counts()
+COUNTS: Final = PollCounts()
 register(COUNTS)
 
 FAULTS = Counter("millrace_gateway_faults_total", "Modbus requests that brought no data", ["kind"])

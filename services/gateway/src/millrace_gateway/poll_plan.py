@@ -8,7 +8,7 @@ from typing import Final
 
 from millrace_contract.plant import Profile, Signal
 
-from .blocks import Block, Gap, ReadRules, plan_blocks, split_block
+from .blocks import Block, ReadRules, RegisterGap, plan_blocks, split_block
 from .decoder import BlockDecoder
 from .faults import ReadFault
 from .request_cost import TCP_COST, RequestCost
@@ -71,7 +71,7 @@ class PollPlan:
     was proven to be the reason of a cut is remembered beyond it, in the set that all plans of a device share."""
 
     def __init__(
-        self, signals: Sequence[Signal], rules: ReadRules, gaps: set[Gap] | None = None, passed: Passed | None = None
+        self, signals: Sequence[Signal], rules: ReadRules, gaps: set[RegisterGap] | None = None, passed: Passed | None = None
     ) -> None:
         """`gaps`: those that the device is known to refuse; proven ones are added. Raises UnreadableSignals."""
         self.passed = Passed() if passed is None else passed
@@ -81,7 +81,7 @@ class PollPlan:
         self.pause_s = rules.limits.pause_ms / 1000
         self._signals = tuple(signals)
         self._rules = rules
-        self._cuts: list[tuple[PlannedRequest, PlannedRequest, Gap]] = []
+        self._cuts: list[tuple[PlannedRequest, PlannedRequest, RegisterGap]] = []
         self._is_cut = False
         self.requests = self._planned()
 
@@ -131,7 +131,7 @@ class PollPlan:
 
 
 def group_plan(
-    profile: Profile, group: str, cost: RequestCost = TCP_COST, gaps: set[Gap] | None = None, passed: Passed | None = None
+    profile: Profile, group: str, cost: RequestCost = TCP_COST, gaps: set[RegisterGap] | None = None, passed: Passed | None = None
 ) -> PollPlan:
     """The plan of one poll group. Raises UnreadableSignals."""
     members = [signal for signal in profile.signals.values() if group in signal.groups(profile)]
@@ -139,7 +139,7 @@ def group_plan(
 
 
 def full_plan(
-    profile: Profile, cost: RequestCost = TCP_COST, gaps: set[Gap] | None = None, passed: Passed | None = None
+    profile: Profile, cost: RequestCost = TCP_COST, gaps: set[RegisterGap] | None = None, passed: Passed | None = None
 ) -> PollPlan:
     """The plan that reads every signal once: for the first message after a start or an outage. Raises UnreadableSignals."""
     return PollPlan(list(profile.signals.values()), ReadRules.of(profile, cost), gaps, passed)

@@ -18,7 +18,7 @@ from .on_change import ChangeFilter
 from .poll_plan import Passed, PollPlan, full_plan
 from .reader import ReadResult
 from .request_cost import CostMeter, assumed_cost
-from .schedule import Breaker, OnceSlot, Slot
+from .schedule import Breaker, OnceSlot, PollSlot
 
 EVERY_SIGNAL: Final = "*"
 
@@ -34,7 +34,7 @@ class PolledDevice:
         self.comms = CommsTracker(device.id, device.gateway)
         self.breaker = Breaker()
         self.slots = {
-            name: OnceSlot(start_s, fraction) if group.once else Slot(start_s, group.interval_s, fraction)
+            name: OnceSlot(start_s, fraction) if group.once else PollSlot(start_s, group.interval_s, fraction)
             for name, group in profile.groups.items()
         }
         self._known = known or LearnedDevice(place_of(device))

@@ -20,7 +20,7 @@ from .metrics import COUNTS, CRASHES
 from .modbus import ModbusConnection
 from .polled_device import PolledDevice
 from .reader import Wire, read_plan
-from .schedule import Slot
+from .schedule import PollSlot
 
 CRASH_PAUSE_S: Final = 10.0
 FINISH_S: Final = 2.0
@@ -137,7 +137,7 @@ class ConnectionPoller:
         finally:
             self._is_resting = False
 
-    async def _take_turn(self, slot: Slot, device: PolledDevice, group: str) -> None:
+    async def _take_turn(self, slot: PollSlot, device: PolledDevice, group: str) -> None:
         began_s = self._clock.monotonic_s()
         lateness_s = began_s - slot.due_s
         missed = slot.advance(began_s)
@@ -166,7 +166,7 @@ class ConnectionPoller:
             wire.close()
 
 
-def _due(turn: tuple[Slot, PolledDevice, str]) -> float:
+def _due(turn: tuple[PollSlot, PolledDevice, str]) -> float:
     return turn[0].due_s
 
 

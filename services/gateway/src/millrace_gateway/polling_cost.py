@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from millrace_contract.plant import Device, Group
 
-from .blocks import Gap
+from .blocks import RegisterGap
 from .fleet import Fleet, plans_of
 from .learned import LearnedDevice, known_of
 from .poll_plan import PollPlan
@@ -43,7 +43,7 @@ class DeviceCost:
     groups: tuple[GroupCost, ...]
     load: float
     cost: RequestCost
-    gaps: tuple[Gap, ...]
+    gaps: tuple[RegisterGap, ...]
 
     @property
     def polled(self) -> tuple[GroupCost, ...]:
@@ -91,7 +91,9 @@ def fleet_costs(fleet: Fleet, learned: Mapping[str, LearnedDevice]) -> list[Devi
     return costs
 
 
-def _group_costs(fleet: Fleet, device: Device, cost: RequestCost, gaps: tuple[Gap, ...], connections: int) -> tuple[GroupCost, ...]:
+def _group_costs(
+    fleet: Fleet, device: Device, cost: RequestCost, gaps: tuple[RegisterGap, ...], connections: int
+) -> tuple[GroupCost, ...]:
     profile = fleet.plant.profiles[device.profile]
     return tuple(
         _group_cost(group, plan, profile.groups[group], cost, connections)

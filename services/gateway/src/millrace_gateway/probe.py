@@ -16,7 +16,7 @@ SHORTEST_TEXT: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Decoding:
     """One reading of an address. `matches` is None where nothing was expected; `scale` is 1 unless another one makes it match."""
 
     table: str
@@ -36,14 +36,14 @@ class Candidate:
         return f"my_signal: {{table: {self.table}, address: {self.address}, type: {self.type}{order}{scale}{size}}}"
 
 
-def candidates(table: str, payloads: Mapping[int, bytes], expected: str | None) -> list[Candidate]:
+def candidates(table: str, payloads: Mapping[int, bytes], expected: str | None) -> list[Decoding]:
     """Every reading of every address, in order of address, type, order.
 
     payloads: the registers' bytes from each address on (four registers, or as many as the device has), or one byte of bits.
     expected: the value as a person reads it on the machine. When nothing matches as it stands, common scales are tried.
     """
     found = [
-        Candidate(table, address, type_name, order, value, None if expected is None else _matches(value, expected, 1.0))
+        Decoding(table, address, type_name, order, value, None if expected is None else _matches(value, expected, 1.0))
         for address, payload in sorted(payloads.items())
         for type_name, order, value in _readings(table, payload)
     ]
@@ -75,10 +75,10 @@ def _readings(table: str, payload: bytes) -> Iterator[tuple[str, str, Value | No
             yield type_name, order, text
 
 
-def _rescaled(candidate: Candidate, expected: str) -> Candidate:
+def _rescaled(candidate: Decoding, expected: str) -> Decoding:
     for scale in OTHER_SCALES:
         if not candidate.type.startswith("float") and _matches(candidate.value, expected, scale):
-            return Candidate(
+            return Decoding(
                 candidate.table, candidate.address, candidate.type, candidate.order, candidate.value, matches=True, scale=scale
             )
     return candidate

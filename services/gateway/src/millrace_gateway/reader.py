@@ -21,7 +21,7 @@ from .faults import (
     ConnectionDropped,
     NotConnected,
     ReadFault,
-    Refused,
+    RequestRefused,
     WrongAnswer,
 )
 from .metrics import COUNTS, FAULTS
@@ -61,7 +61,7 @@ class ReadResult:
         where = f"{request.block}: {fault.reason}"
         self.fault = fault if isinstance(fault, NotConnected) else ReadFault(fault.kind, where)
         self.snapshot.spoil(request.names, where)
-        if not (isinstance(fault, Refused) and fault.is_about_addresses):
+        if not (isinstance(fault, RequestRefused) and fault.is_about_addresses):
             self.unanswered.update(request.names)
 
     def leave(self, request: PlannedRequest, fault: ReadFault) -> None:
@@ -217,7 +217,7 @@ class _Read:
                 failed = requests[len(answers)]
                 if self._repeats(wire, failed, fault):
                     self.waiting.appendleft(failed)
-                    await asyncio.sleep(_BUSY_PAUSE_S if isinstance(fault, Refused) else 0)
+                    await asyncio.sleep(_BUSY_PAUSE_S if isinstance(fault, RequestRefused) else 0)
                 elif self._may_be_refused(failed, fault):
                     self._explore(failed, fault)
                 elif not self._survives(wire, failed, fault):
@@ -260,7 +260,7 @@ class _Read:
             return True
         passes = (
             fault.is_for_now
-            if isinstance(fault, Refused)
+            if isinstance(fault, RequestRefused)
             else fault.kind in ("timeout", "garbled") and not isinstance(fault, NotConnected)
         )
         if not self._is_alone or self._is_probe or not passes or request in self._repeated:
@@ -274,7 +274,7 @@ class _Read:
         """Note why a request brought no data; whether the connection may be asked more."""
         result = self._result
         FAULTS.labels(fault.kind).inc()
-        if isinstance(fault, Refused):
+        if isinstance(fault, RequestRefused):
             result.arrived_ms = self._clock.now_ms()
             self._refused(request, fault, is_about_addresses=fault.is_about_addresses or self._is_odd_refusal(request, fault))
         elif isinstance(fault, AnswerOwed):
@@ -293,7 +293,7 @@ class _Read:
     def _refused(self, request: PlannedRequest, fault: ReadFault, *, is_about_addresses: bool) -> None:
         """Ask smaller requests instead; where the refusal stands, the request's signals are bad, and it rests."""
         smaller = self._plan.split(request) if is_about_addresses else []
-        self._has_failure_cuts |= bool(smaller) and not (isinstance(fault, Refused) and fault.is_about_addresses)
+        self._has_failure_cuts |= bool(smaller) and not (isinstance(fault, RequestRefused) and fault.is_about_addresses)
         self._repeated.update(smaller)
         self.waiting.extendleft(reversed(smaller))
         if not smaller:
@@ -301,7 +301,7 @@ class _Read:
             if is_about_addresses:
                 request.refused(fault, self._clock.monotonic_s())
 
-    def _is_odd_refusal(self, request: PlannedRequest, fault: Refused) -> bool:
+    def _is_odd_refusal(self, request: PlannedRequest, fault: RequestRefused) -> bool:
         """Some devices say that they failed, or know no such function, where there is no such register."""
         passed = self._plan.passed
         if fault.code == UNKNOWN_FUNCTION:
@@ -311,7 +311,7 @@ class _Read:
     # Silence that may be a refusal
 
     def _may_be_refused(self, request: PlannedRequest, fault: ReadFault) -> bool:
-        is_silence = fault.kind in _SILENT and not isinstance(fault, (NotConnected, Refused))
+        is_silence = fault.kind in _SILENT and not isinstance(fault, (NotConnected, RequestRefused))
         if self._silent_in_row >= _LONGEST_SILENCE:
             return False
         may_look = self._result.arrived_ms is not None or (not self._is_probe and self._suspect is None)

@@ -10,7 +10,7 @@ from typing import Final
 
 from .blocks import FUNCTION_CODES
 from .endpoint import Endpoint
-from .faults import NotConnected, ReadFault, Refused
+from .faults import NotConnected, ReadFault, RequestRefused
 from .modbus import ModbusConnection
 
 LIKELY_PLACES: Final = tuple(
@@ -79,7 +79,7 @@ async def _scan_unit(asker: _Asker, unit: int, places: Sequence[tuple[str, int]]
         began = time.perf_counter()
         try:
             await asker.read(unit, *place)
-        except Refused as fault:
+        except RequestRefused as fault:
             refusal = fault.reason  # It lives, but not here.
         except NotConnected:
             raise

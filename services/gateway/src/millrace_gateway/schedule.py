@@ -43,7 +43,7 @@ def shares(devices: Sequence[T], connections: int) -> list[tuple[Sequence[T], in
     return [(devices[part::parts], len(range(part, connections, parts))) for part in range(parts)]
 
 
-class Slot:
+class PollSlot:
     """The next turn of one poll group. Turns lie on `start_s + k * interval_s`, however long a read takes."""
 
     __slots__ = ("due_s", "interval_s", "start_s")
@@ -65,7 +65,7 @@ class Slot:
         return passed
 
 
-class OnceSlot(Slot):
+class OnceSlot(PollSlot):
     """A group that is read when the device is met, and again after a while only as long as some of it is missing."""
 
     __slots__ = ()
@@ -84,7 +84,7 @@ class OnceSlot(Slot):
 
 
 @dataclass(slots=True)
-class Turns:
+class PollTurns:
     """The turns of one device since the start: reads begun, those that began late, turns passed over while a read took too long.
 
     `lateness_s` and `late_share` are means over about the last fifty reads.

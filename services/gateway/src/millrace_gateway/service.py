@@ -11,7 +11,7 @@ import msgspec
 
 from millrace_contract.language.messages import Status
 from millrace_contract.language.words import NOT_HEARD, CommsState
-from millrace_contract.plant.accepted import Accepted
+from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.logs import get_logger
@@ -54,7 +54,7 @@ def serve(settings: GatewaySettings) -> int:
 class GatewayService:
     """Pollers on the event loop, the outbox on its thread, the broker session on its own; they meet in queues."""
 
-    def __init__(self, settings: GatewaySettings, accepted: Accepted[Fleet], clock: Clock) -> None:
+    def __init__(self, settings: GatewaySettings, accepted: AcceptedConfiguration[Fleet], clock: Clock) -> None:
         self._settings = settings
         self._accepted = accepted
         self._clock = clock

@@ -7,7 +7,7 @@ from millrace_contract.language.streams import sender_of
 from .decoder import Accepted
 from .figures import Figures
 from .lags import PUBLISHER, UNDECLARED
-from .sequences import Sequences, Step
+from .sequences import Sequences, SequenceStep
 
 
 class Continuity:
@@ -36,7 +36,7 @@ class Continuity:
         else:
             stream, seq = message.identity
             step = self.sequences.follow(device, stream, seq, message.prev, content, now_s)
-        if step is not Step.NEXT:
+        if step is not SequenceStep.NEXT:
             figures.step(step.value)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .disk import Disk, within
-from .losses import Loss
+from .losses import OwnLoss
 
 _SELECT = """
 SELECT id, topic, payload, code, reason, device, stream, seq, first_ms, last_ms, times, attempts, replay_ms FROM dead_letter
@@ -105,7 +105,7 @@ class DeadLetters:
         """Counts anew what lies on disk: at start, and after a transaction that failed."""
         [(self.count, self.bytes)] = self._disk.execute("SELECT count(*), coalesce(sum(size), 0) FROM dead_letter")
 
-    def park(self, letters: Sequence[DeadLetter]) -> list[Loss]:
+    def park(self, letters: Sequence[DeadLetter]) -> list[OwnLoss]:
         """Keeps the letters, and drops the oldest where the limit asks for it: those are losses to be told."""
         for letter in letters:
             values = (
@@ -157,8 +157,8 @@ class DeadLetters:
             [(code, reason, letter_id) for letter_id, code, reason in reasons],
         )
 
-    def _evict(self) -> list[Loss]:
-        losses: list[Loss] = []
+    def _evict(self) -> list[OwnLoss]:
+        losses: list[OwnLoss] = []
         doomed: list[int] = []
         excess = self.bytes - self._limit_bytes
         for letter_id, size, device, stream, seq, first_ms, last_ms in self._disk.execute(_EVICTABLE):
@@ -167,6 +167,6 @@ class DeadLetters:
             excess -= size
             doomed.append(letter_id)
             seqs = () if seq is None else ((seq, seq),)
-            losses.append(Loss("dead_letter_evicted", device, first_ms, last_ms, stream, seqs))
+            losses.append(OwnLoss("dead_letter_evicted", device, first_ms, last_ms, stream, seqs))
         self.remove(doomed)
         return losses

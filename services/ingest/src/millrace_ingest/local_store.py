@@ -11,12 +11,12 @@ from millrace_contract.store_forward.store_file import SetAside
 
 from .dead_letters import DeadLetter, DeadLetters
 from .disk import Disk, open_disk
-from .losses import STORE_SET_ASIDE, Loss, LossBook, join_losses
+from .losses import STORE_SET_ASIDE, LossBook, OwnLoss, join_losses
 from .spool import Spool, Spooled
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DiskLimits:
     """Bytes on disk, roughly; at its limit each drops its oldest, and the ledger says so."""
 
     dead_letter_bytes: int
@@ -41,16 +41,16 @@ class Changes:
 class LocalStore:
     """Owned by the writer thread. A disk that fails costs what was to be kept, never the service: the loss is remembered."""
 
-    def __init__(self, disk: Disk, limits: Limits) -> None:
+    def __init__(self, disk: Disk, limits: DiskLimits) -> None:
         self._disk = disk
         self.dead_letters = DeadLetters(disk, limits.dead_letter_bytes)
         self.spool = Spool(disk, limits.spool_bytes)
         self.losses = LossBook(disk)
         self.problem: str | None = None
         self.lost = 0
-        self._remembered: list[Loss] = []
+        self._remembered: list[OwnLoss] = []
 
-    def remember(self, losses: Sequence[Loss]) -> None:
+    def remember(self, losses: Sequence[OwnLoss]) -> None:
         """Losses to write down with the next change. Bounded: they are added up."""
         self._remembered = join_losses([*self._remembered, *losses])
         self.lost += sum(loss.count for loss in losses)
@@ -75,8 +75,8 @@ class LocalStore:
     def close(self) -> None:
         self._disk.close()
 
-    def _change(self, changes: Changes) -> list[Loss]:
-        evicted: list[Loss] = []
+    def _change(self, changes: Changes) -> list[OwnLoss]:
+        evicted: list[OwnLoss] = []
         if changes.letters:
             evicted += self.dead_letters.park(changes.letters)
         if changes.spooled:
@@ -99,7 +99,7 @@ class LocalStore:
             self.problem = str(problem)
 
 
-def open_local_store(folder: Path, limits: Limits, now_ms: int) -> tuple[LocalStore, SetAside | None]:
+def open_local_store(folder: Path, limits: DiskLimits, now_ms: int) -> tuple[LocalStore, SetAside | None]:
     """The service's store, and the damaged file that was set aside for it, which is noted as a loss.
 
     Raises as `open_disk`.
@@ -108,6 +108,6 @@ def open_local_store(folder: Path, limits: Limits, now_ms: int) -> tuple[LocalSt
     local = LocalStore(disk, limits)
     if disk.untold:
         with disk.transaction():
-            local.losses.record([Loss(STORE_SET_ASIDE, None, now_ms, now_ms, count=0)], now_ms)
+            local.losses.record([OwnLoss(STORE_SET_ASIDE, None, now_ms, now_ms, count=0)], now_ms)
             disk.told()
     return local, disk.set_aside

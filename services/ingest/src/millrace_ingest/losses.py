@@ -21,7 +21,7 @@ OTHER_DEVICES = "_other"
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class OwnLoss:
     """`count` messages given up. Times are those of arrival; `seqs` only with `stream`."""
 
     cause: str
@@ -32,9 +32,9 @@ class Loss:
     seqs: tuple[Range, ...] = ()
     count: int = 1
 
-    def joined(self, other: Loss) -> Loss:
+    def joined(self, other: OwnLoss) -> OwnLoss:
         """Both as one: same cause, device and stream."""
-        return Loss(
+        return OwnLoss(
             self.cause,
             self.device,
             min(self.first_ms, other.first_ms),
@@ -60,14 +60,14 @@ class Loss:
         )
 
 
-def join_losses(losses: Iterable[Loss]) -> list[Loss]:
+def join_losses(losses: Iterable[OwnLoss]) -> list[OwnLoss]:
     """One a cause, device and stream; at most MOST_ENTRIES and the rest of each cause under OTHER_DEVICES. Pure."""
-    joined: dict[tuple[str, str | None, str | None], Loss] = {}
+    joined: dict[tuple[str, str | None, str | None], OwnLoss] = {}
     for loss in losses:
         key = (loss.cause, loss.device, loss.stream)
         if key not in joined and len(joined) >= MOST_ENTRIES:
             key = (loss.cause, OTHER_DEVICES, None)
-            entry = Loss(loss.cause, OTHER_DEVICES, loss.first_ms, loss.last_ms, count=loss.count)
+            entry = OwnLoss(loss.cause, OTHER_DEVICES, loss.first_ms, loss.last_ms, count=loss.count)
         else:
             entry = loss
         joined[key] = joined[key].joined(entry) if key in joined else entry
@@ -84,7 +84,7 @@ class LossBook:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
-    def record(self, losses: Iterable[Loss], now_ms: int) -> None:
+    def record(self, losses: Iterable[OwnLoss], now_ms: int) -> None:
         for loss in join_losses(losses):
             open_entry = self._open_entry(loss)
             if open_entry is None:
@@ -94,19 +94,19 @@ class LossBook:
                 noted_ms, known = open_entry
                 self._write(noted_ms, known.joined(loss))
 
-    def entries(self, limit: int) -> list[tuple[int, Loss]]:
+    def entries(self, limit: int) -> list[tuple[int, OwnLoss]]:
         """The oldest entries, each with the time at which it was noted, which is its key."""
         return [_entry(row) for row in self._disk.execute(_OLDEST, [limit])]
 
     def remove(self, noted_ms: Iterable[int]) -> None:
         self._disk.execute_many("DELETE FROM loss WHERE noted_ms = ?", [(key,) for key in noted_ms])
 
-    def _open_entry(self, loss: Loss) -> tuple[int, Loss] | None:
+    def _open_entry(self, loss: OwnLoss) -> tuple[int, OwnLoss] | None:
         rows = self._disk.execute(_LATEST_OF_KIND, [loss.cause, loss.device, loss.stream])
         noted_ms, known = _entry(rows[0]) if rows else (0, None)
         return (noted_ms, known) if known is not None and len(known.seqs) < MOST_RANGES else None
 
-    def _write(self, noted_ms: int, loss: Loss) -> None:
+    def _write(self, noted_ms: int, loss: OwnLoss) -> None:
         self._disk.execute(
             _WRITE,
             [
@@ -132,7 +132,7 @@ INSERT OR REPLACE INTO loss (noted_ms, cause, device, stream, count, seqs, first
 """
 
 
-def _entry(row: tuple[int, str, str | None, str | None, int, str, int, int]) -> tuple[int, Loss]:
+def _entry(row: tuple[int, str, str | None, str | None, int, str, int, int]) -> tuple[int, OwnLoss]:
     noted_ms, cause, device, stream, count, seqs, first_ms, last_ms = row
     ranges = tuple((first, last) for first, last in json.loads(seqs))
-    return noted_ms, Loss(cause, device, first_ms, last_ms, stream, ranges, count)
+    return noted_ms, OwnLoss(cause, device, first_ms, last_ms, stream, ranges, count)

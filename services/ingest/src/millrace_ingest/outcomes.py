@@ -11,7 +11,7 @@ from millrace_contract.runtime.mqtt.session import Received
 from .confirmations import Identity
 from .dead_letters import DeadLetter
 from .decoder import Accepted, Ignored, Rejected, Verdict
-from .losses import Loss
+from .losses import OwnLoss
 from .rejects import Reject
 
 
@@ -70,5 +70,5 @@ def letter_of(arrival: Arrival, bad: Rejected) -> DeadLetter:
     return DeadLetter(topic, payload, bad.code, bad.reason, arrival.received_ms, bad.device, stream, seq)
 
 
-def loss_of(cause: str, arrival: Arrival, device: str | None) -> Loss:
-    return Loss(cause, device, arrival.received_ms, arrival.received_ms)
+def loss_of(cause: str, arrival: Arrival, device: str | None) -> OwnLoss:
+    return OwnLoss(cause, device, arrival.received_ms, arrival.received_ms)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.plant import load_plant
-from millrace_contract.plant.accepted import Accepted
+from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.model import PlantModel
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.serving import accept
@@ -28,7 +28,7 @@ class PlantWatch:
         self._data_dir = data_dir
         self._signals = SignalLimit(signals_max)
         self._seen = self._stamp()
-        self._accepted: Accepted[PlantModel] = accept(config_dir, data_dir, load_plant)
+        self._accepted: AcceptedConfiguration[PlantModel] = accept(config_dir, data_dir, load_plant)
         self._root_problem: str | None = None
         self._known = load_known(data_dir)
         self.decoder = self._make_decoder()
@@ -55,7 +55,7 @@ class PlantWatch:
         try:
             accepted = accept(self._config_dir, self._data_dir, load_plant)
         except ConfigurationProblems as refused:
-            self._accepted = Accepted(self.plant, refused.problems)
+            self._accepted = AcceptedConfiguration(self.plant, refused.problems)
             _log.error("configuration_refused", problems=[str(problem) for problem in refused.problems])
             return True
         if accepted.model.root != self.plant.root:

@@ -25,7 +25,7 @@ REMEMBERED_WITHOUT_STREAM = 50_000
 _BLOCK = 64
 
 
-class Step(Enum):
+class SequenceStep(Enum):
     """What a message is to those of its device that came before it."""
 
     NEXT = "next"
@@ -73,14 +73,14 @@ class _Chain:
     ends: list[int] = field(default_factory=list)
     memory: _Memory = field(default_factory=_Memory)
 
-    def recognise(self, seq: int, content: int, now_s: float) -> Step:
+    def recognise(self, seq: int, content: int, now_s: float) -> SequenceStep:
         """Repeat, conflict, or new: where others have a part of the stream, nothing else can be told."""
         if self.memory.recall(seq) is not None:
             return self._repeat(seq, content)
         self.memory.add(seq, content, now_s)
-        return Step.NEXT
+        return SequenceStep.NEXT
 
-    def follow(self, seq: int, prev: int | None, content: int, now_s: float) -> Step:
+    def follow(self, seq: int, prev: int | None, content: int, now_s: float) -> SequenceStep:
         start = prev if prev is not None and prev < seq else seq - 1
         place = bisect_right(self.starts, seq - 1)
         if place and seq <= self.ends[place - 1]:
@@ -101,11 +101,11 @@ class _Chain:
             self.starts.pop(1)
             self.ends.pop(0)
         if not newest:
-            return Step.LATE
-        return Step.NEXT if joins_left or len(self.starts) == 1 else Step.GAP
+            return SequenceStep.LATE
+        return SequenceStep.NEXT if joins_left or len(self.starts) == 1 else SequenceStep.GAP
 
-    def _repeat(self, seq: int, content: int) -> Step:
-        return Step.REPEAT if self.memory.recall(seq) in (None, content) else Step.CONFLICT
+    def _repeat(self, seq: int, content: int) -> SequenceStep:
+        return SequenceStep.REPEAT if self.memory.recall(seq) in (None, content) else SequenceStep.CONFLICT
 
 
 class Sequences:
@@ -117,7 +117,7 @@ class Sequences:
         self._chains: dict[str, dict[str, _Chain]] = {}
         self._without_stream: dict[tuple[str, int, int], tuple[int, float]] = {}
 
-    def recognise(self, device: str, time_ms: int, signals: int, content: int, now_s: float) -> Step:
+    def recognise(self, device: str, time_ms: int, signals: int, content: int, now_s: float) -> SequenceStep:
         """A message without a stream, known by device, time and signals."""
         key = (device, time_ms, signals)
         known = self._without_stream.pop(key, None)
@@ -125,10 +125,10 @@ class Sequences:
         if len(self._without_stream) > REMEMBERED_WITHOUT_STREAM:
             del self._without_stream[next(iter(self._without_stream))]
         if known is None or known[1] < now_s - REMEMBERED_S:
-            return Step.NEXT
-        return Step.REPEAT if known[0] == content else Step.CONFLICT
+            return SequenceStep.NEXT
+        return SequenceStep.REPEAT if known[0] == content else SequenceStep.CONFLICT
 
-    def follow(self, device: str, stream: str, seq: int, prev: int | None, content: int, now_s: float) -> Step:  # noqa: PLR0917
+    def follow(self, device: str, stream: str, seq: int, prev: int | None, content: int, now_s: float) -> SequenceStep:  # noqa: PLR0917
         """`content` is a hash of what is stored. Devices are those of the plant model, so their number is bounded."""
         streams = self._chains.setdefault(device, {})
         chain = streams.get(stream)

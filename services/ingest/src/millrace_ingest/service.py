@@ -27,7 +27,7 @@ from .confirmations import Confirmation
 from .consumer import Consumer
 from .database_state import DatabaseState
 from .decoder import STORED_KINDS
-from .local_store import Limits, open_local_store
+from .local_store import DiskLimits, open_local_store
 from .plant_watch import PlantWatch
 from .settings import IngestSettings
 from .storage import Storage
@@ -53,7 +53,9 @@ class IngestService:
         self._watch = PlantWatch(settings.config, settings.data, settings.ingest_signals_max)
         self._topics = Topics(self._watch.plant.root)
         self._local, self._set_aside = open_local_store(
-            settings.data, Limits(settings.ingest_dead_letters_max_mb * MB, settings.ingest_spool_max_mb * MB), self._clock.now_ms()
+            settings.data,
+            DiskLimits(settings.ingest_dead_letters_max_mb * MB, settings.ingest_spool_max_mb * MB),
+            self._clock.now_ms(),
         )
         if self._set_aside is not None:
             _log.error("store_set_aside", path=str(self._set_aside.path), reason=self._set_aside.reason)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .disk import Disk, within
-from .losses import Loss
+from .losses import OwnLoss
 
 ROW_BYTES = 100
 """As in the column `size`."""
@@ -40,7 +40,7 @@ class Spool:
         """Counts anew what lies on disk: at start, and after a transaction that failed."""
         [(self.count, self.bytes)] = self._disk.execute("SELECT count(*), coalesce(sum(size), 0) FROM spool")
 
-    def append(self, messages: Sequence[Spooled]) -> list[Loss]:
+    def append(self, messages: Sequence[Spooled]) -> list[OwnLoss]:
         """Keeps the messages, and drops the oldest where the limit asks for it: those are losses to be told."""
         self._disk.execute_many(
             "INSERT INTO spool (topic, payload, received_ms, device) VALUES (?, ?, ?, ?)",
@@ -63,8 +63,8 @@ class Spool:
         self.count -= count
         self.bytes -= size
 
-    def _evict(self) -> list[Loss]:
-        losses: list[Loss] = []
+    def _evict(self) -> list[OwnLoss]:
+        losses: list[OwnLoss] = []
         doomed: list[int] = []
         excess = self.bytes - self._limit_bytes
         for row_id, size, device, received_ms in self._disk.execute(
@@ -74,6 +74,6 @@ class Spool:
                 break
             excess -= size
             doomed.append(row_id)
-            losses.append(Loss("spool_full", device, received_ms, received_ms))
+            losses.append(OwnLoss("spool_full", device, received_ms, received_ms))
         self.remove(doomed)
         return losses

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import msgspec
 
 from millrace_contract.language.messages import Status
-from millrace_contract.plant.accepted import Accepted
+from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
@@ -16,7 +16,7 @@ from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks
-from millrace_contract.runtime.serving import Parts, accept
+from millrace_contract.runtime.serving import ServiceParts, accept
 from millrace_contract.runtime.serving import serve as serve_service
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.store_forward.from_ingest import FromIngest
@@ -44,12 +44,12 @@ class OeeService:
     DiskRefused.
     """
 
-    def __init__(self, settings: OeeSettings, accepted: Accepted[Plan], clock: Clock | None = None) -> None:
+    def __init__(self, settings: OeeSettings, accepted: AcceptedConfiguration[Plan], clock: Clock | None = None) -> None:
         self._accepted = accepted
         clock = clock or SystemClock()
         plan = accepted.model
         sender = f"{SERVICE}-{settings.instance}"
-        self._parts = Parts()
+        self._parts = ServiceParts()
         self._database = open_store(OEE_STORE, settings.data / STORE, clock.now_ms())
         if self._database.set_aside is not None:
             _log.error("store_set_aside", path=str(self._database.set_aside.path), reason=self._database.set_aside.reason)

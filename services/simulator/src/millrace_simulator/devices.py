@@ -10,7 +10,7 @@ from millrace_contract.language.words import MachineState
 from millrace_contract.plant import Calendar, Device, PlantModel, Profile
 
 from .faults import Fault, FaultBoard, FaultKind
-from .frames import BIT_TABLES, Request, bits_pdu, registers_pdu
+from .frames import BIT_TABLES, ModbusRequest, bits_pdu, registers_pdu
 from .image import Image
 from .kinds import KINDS
 from .machine import SimulatedMachine, StateChange
@@ -101,7 +101,7 @@ class SimulatedPlant:
                 device.made_at_ms = now_ms
                 self._truth.note(Made(now_ms, device.id, device.machine.total, device.machine.rejects))
 
-    def serve(self, device: SimulatedDevice, request: Request, now_ms: int, fault: Fault | None) -> bytes:
+    def serve(self, device: SimulatedDevice, request: ModbusRequest, now_ms: int, fault: Fault | None) -> bytes:
         """The answer's PDU. The truth has it when this returns. Raises ModbusError, or OSError when the truth can't be written."""
         self._advance(device, now_ms)
         counted = device.image.covers_reads_served(request)

@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from .dice import Dice
-from .frames import DEVICE_FAILURE, ILLEGAL_VALUE, Request, exception_pdu
+from .frames import DEVICE_FAILURE, ILLEGAL_VALUE, ModbusRequest, exception_pdu
 
 MAX_SECONDS = 7 * 86_400.0
 
@@ -208,7 +208,7 @@ class FaultBoard:
         return fault
 
 
-def refusal(fault: Fault, request: Request) -> bytes | None:
+def refusal(fault: Fault, request: ModbusRequest) -> bytes | None:
     """The answer where the fault lets the request not even be served: a frame, or None for silence.
 
     Call it for UNSERVED_KINDS only.
@@ -217,14 +217,14 @@ def refusal(fault: Fault, request: Request) -> bytes | None:
     return None if code is None else request.answer(exception_pdu(request.function, code))
 
 
-def too_large(fault: Fault, request: Request) -> bytes | None:
+def too_large(fault: Fault, request: ModbusRequest) -> bytes | None:
     """The refusal of a device that takes small requests only; None where the request is small enough."""
     if fault.kind is FaultKind.SMALL and request.count > fault.count:
         return request.answer(exception_pdu(request.function, ILLEGAL_VALUE))
     return None
 
 
-def deliver(fault: Fault | None, request: Request, pdu: bytes) -> Delivery:
+def deliver(fault: Fault | None, request: ModbusRequest, pdu: bytes) -> Delivery:
     """How a good answer goes out under this fault."""
     answer = request.answer(pdu)
     if fault is None:
@@ -249,18 +249,18 @@ def deliver(fault: Fault | None, request: Request, pdu: bytes) -> Delivery:
             return Delivery(((0.0, answer),))
 
 
-def _unsolicited(request: Request, pdu: bytes) -> bytes:
+def _unsolicited(request: ModbusRequest, pdu: bytes) -> bytes:
     """As long and as plausible as the answer, but of another transaction and with other values."""
     return request.answer(pdu[:2] + bytes(byte ^ 0xFF for byte in pdu[2:]), transaction=request.transaction ^ _OTHER)
 
 
-def _short(request: Request, pdu: bytes) -> bytes:
+def _short(request: ModbusRequest, pdu: bytes) -> bytes:
     kept = pdu[2 : 2 + (len(pdu) - 2) // 4 * 2]
     return request.answer(bytes((request.function, len(kept))) + kept)
 
 
 _OTHER = 0x5555
-_REPLACED: dict[FaultKind, Callable[[Request, bytes], bytes]] = {
+_REPLACED: dict[FaultKind, Callable[[ModbusRequest, bytes], bytes]] = {
     FaultKind.GARBAGE: lambda request, pdu: bytes(byte ^ 0xA5 for byte in request.answer(pdu)),
     FaultKind.SHORT: _short,
     FaultKind.WRONG_UNIT: lambda request, pdu: request.answer(pdu, unit=request.unit ^ 0x55),

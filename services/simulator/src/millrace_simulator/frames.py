@@ -67,7 +67,7 @@ class ModbusError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ModbusRequest:
     """A read of `count` registers or bits from `address` on."""
 
     transaction: int
@@ -93,7 +93,7 @@ class Request:
         return frame(other, answerer, pdu)
 
 
-def parse_request(transaction: int, unit: int, pdu: bytes, framing: Framing = Framing.MBAP) -> Request:
+def parse_request(transaction: int, unit: int, pdu: bytes, framing: Framing = Framing.MBAP) -> ModbusRequest:
     """The request of one frame. Raises ModbusError with the code that the specification wants."""
     function = pdu[0]
     if function not in TABLE_OF:
@@ -101,7 +101,7 @@ def parse_request(transaction: int, unit: int, pdu: bytes, framing: Framing = Fr
     if len(pdu) != _REQUEST.size:
         raise ModbusError(ILLEGAL_VALUE)
     _, address, count = _REQUEST.unpack(pdu)
-    request = Request(transaction, unit, function, address, count, framing)
+    request = ModbusRequest(transaction, unit, function, address, count, framing)
     limit = MAX_BITS if request.table in BIT_TABLES else MAX_REGISTERS
     if not 1 <= count <= limit:
         raise ModbusError(ILLEGAL_VALUE)

@@ -8,7 +8,7 @@ from millrace_contract.language.words import MachineState
 from millrace_contract.plant import Profile, Signal
 from millrace_contract.plant.profile import BIT_TABLES, READS_SERVED
 
-from .frames import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusError, Request
+from .frames import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusError, ModbusRequest
 from .machine import SimulatedMachine
 from .quantities import SOURCES, TEXTS, Source, anything
 from .registers import Raw, raw_of, registers_of, scale_register_of
@@ -38,7 +38,7 @@ _SIMILAR_STATES: dict[MachineState, tuple[MachineState, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServedRead:
     """What one read gets: registers or bits in ascending order, and the raw value of every signal that it holds as a whole."""
 
     words: list[int]
@@ -62,12 +62,12 @@ class Image:
         self._plans: dict[tuple[str, int, int], tuple[list[Signal], bool]] = {}
         self.served = profile.signals.get(READS_SERVED)
 
-    def covers_reads_served(self, request: Request) -> bool:
+    def covers_reads_served(self, request: ModbusRequest) -> bool:
         """Does this read touch the counter of served reads? Then the counter steps."""
         served = self.served
         return served is not None and served.table == request.table and _overlaps(served, request.address, request.count)
 
-    def read(self, request: Request, machine: SimulatedMachine, time_ms: int, reads_served: int) -> Answer:
+    def read(self, request: ModbusRequest, machine: SimulatedMachine, time_ms: int, reads_served: int) -> ServedRead:
         """The machine must have advanced to `time_ms`. Raises ModbusError with the exception code of a refused read."""
         table, address, count = request.table, request.address, request.count
         if count > (self._limits.max_bits if table in BIT_TABLES else self._limits.max_registers):
@@ -87,7 +87,7 @@ class Image:
                 words[signal.scale_register - address] = scale_register_of(signal)
             if address <= signal.first and signal.end <= address + count:
                 raw_values[signal.name] = raw
-        return Answer(words, raw_values)
+        return ServedRead(words, raw_values)
 
     def signals(self, machine: SimulatedMachine, time_ms: int, names: list[str]) -> dict[str, Raw]:
         """Raw values by name without a read: what a gateway would have got. `reads_served` is not among them."""

@@ -19,7 +19,7 @@ from .control import PATH, FaultControl
 from .devices import SimulatedPlant, simulated_devices
 from .memory import lock
 from .script import load_script
-from .server import Listener, listeners, start_all
+from .server import ModbusListener, listeners, start_all
 from .settings import SimulatorSettings
 from .truth import Boot, TruthWriter
 
@@ -54,7 +54,7 @@ class Simulator:
             seed=settings.sim_seed,
             speed=settings.sim_speed,
         )
-        self.listeners: list[Listener] = listeners(self.plant, settings.sim_bind, self._clock, _tls(settings))
+        self.listeners: list[ModbusListener] = listeners(self.plant, settings.sim_bind, self._clock, _tls(settings))
         self._heartbeats = Heartbeats(self._clock)
         self._truth_step = self._heartbeats.step("write the truth")
         self._listen_step = self._heartbeats.step("listen")
@@ -145,7 +145,7 @@ class Simulator:
         except OSError as error:
             _log.warning("truth_not_tidied", error=str(error))
 
-    async def _follow(self, listener: Listener) -> str | None:
+    async def _follow(self, listener: ModbusListener) -> str | None:
         try:
             await listener.follow_faults()
         except OSError as error:  # Somebody took the port while it was closed: try again at the next tick.
@@ -177,6 +177,6 @@ def _nothing_to_do(settings: SimulatorSettings) -> Problem:
     return Problem("plant.yaml", 0, "lines", "no device is reached over TCP, so there is nothing to simulate")
 
 
-def _port_problem(settings: SimulatorSettings, server: Listener, error: OSError) -> Problem:
+def _port_problem(settings: SimulatorSettings, server: ModbusListener, error: OSError) -> Problem:
     devices = ", ".join(device.id for device in server.devices.values())
     return Problem("plant.yaml", 0, f"port {server.port}", port_problem(settings.sim_bind, server.port, devices, error))

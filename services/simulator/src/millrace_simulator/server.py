@@ -23,7 +23,7 @@ from .frames import (
     RTU_REQUEST_BYTES,
     Framing,
     ModbusError,
-    Request,
+    ModbusRequest,
     checksum,
     exception_pdu,
     frame,
@@ -54,7 +54,7 @@ class _Connection:
     """The fault that made the last answer late: whoever asked next may have given up meanwhile."""
 
 
-class Listener:
+class ModbusListener:
     """One port, with the devices behind it by unit id; those that share a port share their transport, too."""
 
     def __init__(
@@ -175,7 +175,7 @@ class Listener:
         try:
             request = parse_request(transaction, unit, pdu, self._framing)
         except ModbusError as error:
-            refused = Request(transaction, unit, pdu[0], 0, 0, self._framing).answer(exception_pdu(pdu[0], error.code))
+            refused = ModbusRequest(transaction, unit, pdu[0], 0, 0, self._framing).answer(exception_pdu(pdu[0], error.code))
             return None, _whole(refused)
         now_ms = self._clock.now_ms()
         fault = self._plant.faults.hit(device.id, now_ms)
@@ -188,7 +188,7 @@ class Listener:
         delivery = deliver(fault, request, self._served(device, request, now_ms, fault or late))
         return fault if delivery.is_late else late, delivery
 
-    def _served(self, device: SimulatedDevice, request: Request, now_ms: int, fault: Fault | None) -> bytes:
+    def _served(self, device: SimulatedDevice, request: ModbusRequest, now_ms: int, fault: Fault | None) -> bytes:
         try:
             pdu = self._plant.serve(device, request, now_ms, fault)
         except ModbusError as error:
@@ -224,15 +224,15 @@ async def _read_rtu(reader: asyncio.StreamReader) -> tuple[int, int, bytes] | No
     return 0, request[0], request[1:-2]
 
 
-def listeners(plant: SimulatedPlant, host: str, clock: Clock, tls: ssl.SSLContext | None = None) -> list[Listener]:
+def listeners(plant: SimulatedPlant, host: str, clock: Clock, tls: ssl.SSLContext | None = None) -> list[ModbusListener]:
     """One for each port of the plant's devices."""
     by_port: dict[int, dict[int, SimulatedDevice]] = {}
     for device in plant.devices.values():
         by_port.setdefault(device.port, {})[device.unit] = device
-    return [Listener(host, port, devices, plant, clock, tls=tls) for port, devices in sorted(by_port.items())]
+    return [ModbusListener(host, port, devices, plant, clock, tls=tls) for port, devices in sorted(by_port.items())]
 
 
-async def start_all(servers: list[Listener], say: Callable[[Listener, OSError], None]) -> bool:
+async def start_all(servers: list[ModbusListener], say: Callable[[ModbusListener, OSError], None]) -> bool:
     """Start every listener, or none: `say` is told of each that can't, and False is returned."""
     failed = False
     for server in servers:

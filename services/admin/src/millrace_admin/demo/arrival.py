@@ -27,7 +27,7 @@ LIVE_LOOKS = 5
 """So many looks in succession must find nothing waiting: what is stored late makes results, which are then stored, too."""
 
 
-class Arrival:
+class DatabaseArrival:
     """Call `look` about once a second; `line` says where the database is. Nothing here waits for anything."""
 
     def __init__(self, places: Places, ports: Ports, processes: Processes, environ: Mapping[str, str], *, days: float) -> None:

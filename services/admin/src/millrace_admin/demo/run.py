@@ -33,7 +33,7 @@ from ..secret_files import SecretFiles
 from ..servers.influxd import flaw_of
 from ..servers.places import find_influxd, find_mosquitto
 from ..settings import AdminSettings
-from .arrival import ORGANISATION, Arrival
+from .arrival import ORGANISATION, DatabaseArrival
 from .flow import Flow
 from .layout import (
     CannotRun,
@@ -72,7 +72,7 @@ def run_demo(
     ports = choose_ports(port)
     processes = Processes(places.logs, environ)
     stop = _stop_event(processes)
-    arrival = Arrival(places, ports, processes, environ, days=days)
+    arrival = DatabaseArrival(places, ports, processes, environ, days=days)
     try:
         start_everything(places, ports, processes, mosquitto=mosquitto, influxd=influxd)
         arrival.begin(influxd)
@@ -147,7 +147,7 @@ def _show(
     ports: Ports,
     processes: Processes,
     *,
-    arrival: Arrival,
+    arrival: DatabaseArrival,
     stop: threading.Event,
     seconds: float | None,
 ) -> None:
@@ -176,7 +176,13 @@ def _show(
 
 
 def _loop(
-    flow: Flow, picture: LivePicture, processes: Processes, *, arrival: Arrival, stop: threading.Event, seconds: float | None
+    flow: Flow,
+    picture: LivePicture,
+    processes: Processes,
+    *,
+    arrival: DatabaseArrival,
+    stop: threading.Event,
+    seconds: float | None,
 ) -> None:
     clock = SystemClock()
     started_s = last_s = clock.monotonic_s()

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Accepted(Generic[T]):
+class AcceptedConfiguration(Generic[T]):
     """What was loaded. `problems` is empty when it is the present configuration, else why the last accepted copy runs."""
 
     model: T
@@ -30,7 +30,7 @@ class Accepted(Generic[T]):
         return ConfigurationInUse.LAST_ACCEPTED if self.problems else ConfigurationInUse.CURRENT
 
 
-def load_accepted(config_dir: Path, data_dir: Path, load: Callable[[Path], T]) -> Accepted[T]:
+def load_accepted(config_dir: Path, data_dir: Path, load: Callable[[Path], T]) -> AcceptedConfiguration[T]:
     """The present configuration, or the last one that was good.
 
     `load` reads a whole folder and raises ConfigurationProblems. A good one is copied to `data_dir` for later. Raises
@@ -43,12 +43,12 @@ def load_accepted(config_dir: Path, data_dir: Path, load: Callable[[Path], T]) -
         kept = next((folder for folder in (copy, _old(copy)) if folder.is_dir()), None)
         if kept is None:
             raise
-        return Accepted(load(kept), refused.problems)
+        return AcceptedConfiguration(load(kept), refused.problems)
     try:
         _keep(config_dir, copy)
     except OSError as error:
-        return Accepted(model, not_kept=str(error))
-    return Accepted(model)
+        return AcceptedConfiguration(model, not_kept=str(error))
+    return AcceptedConfiguration(model)
 
 
 def _keep(config_dir: Path, copy: Path) -> None:

@@ -71,7 +71,7 @@ class Group(Strict):
         return self
 
 
-class Limits(Strict):
+class DeviceLimits(Strict):
     """What the device accepts in one request, how many unused registers may be read along to save a request (None: as many as
     make it cheaper), and how long the device must be left alone after an answer."""
 
@@ -267,7 +267,7 @@ class Profile(Strict):
     verified: str
     order: WordOrder = "ABCD"
     addresses: Literal["checked", "as_written"] = "checked"
-    limits: Limits = Limits()
+    limits: DeviceLimits = DeviceLimits()
     groups: dict[str, Group] = Field(min_length=1)
     signals: dict[str, Signal] = Field(min_length=1)
     atomic: tuple[tuple[str, ...], ...] = ()

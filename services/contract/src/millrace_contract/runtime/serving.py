@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ..errors import CannotStart
-from ..plant.accepted import Accepted, load_accepted
+from ..plant.accepted import AcceptedConfiguration, load_accepted
 from .lifecycle import EXIT_NOT_WELL, EXIT_WELL, stop_event
 from .logs import configure_logs, get_logger
 from .settings import ServiceSettings, variable
@@ -58,7 +58,7 @@ class Part(Protocol):
     def stop(self) -> object: ...
 
 
-class Parts:
+class ServiceParts:
     """The parts of a service that run: started one after the other, stopped in reverse, also where a start failed midway."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ def serve_on_loop(settings: ServiceSettings, name: str, construct: Callable[[], 
     return EXIT_WELL if is_complete else EXIT_NOT_WELL
 
 
-def accept(config: Path, data: Path, load: Callable[[Path], T]) -> Accepted[T]:
+def accept(config: Path, data: Path, load: Callable[[Path], T]) -> AcceptedConfiguration[T]:
     """The configuration to run on; what was refused, or could not be kept for later, is said in the log.
 
     Raises ConfigurationProblems, as `load_accepted`.

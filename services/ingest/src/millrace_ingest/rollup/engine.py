@@ -32,7 +32,7 @@ RECENT_HOURS_MS = 35 * 24 * HOUR_MS
 _log = get_logger(__name__)
 
 
-class Database(Queries, Protocol):
+class RollupDatabase(Queries, Protocol):
     """What is needed of InfluxDB."""
 
     def write(self, bucket: str, body: bytes) -> None:
@@ -54,7 +54,7 @@ class RollUp:
     """`turn` again and again, by one thread. Raises Unavailable or Refused; then the next turn does what this one did not."""
 
     def __init__(
-        self, database: Database, plant: Callable[[], PlantModel], *, beat: Callable[[], None], begin_ms: int | None = None
+        self, database: RollupDatabase, plant: Callable[[], PlantModel], *, beat: Callable[[], None], begin_ms: int | None = None
     ) -> None:
         """`beat` is called between two pieces of work. `begin_ms`: roll up again from there, whatever was done before."""
         self.figures = RollupFigures()
