@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from millrace_alerts.api.plant_view import device_resource
+from millrace_alerts.records import Saved
 from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import load_configuration
-from millrace_alerts.watch import Saved, Watch
+from millrace_alerts.watch import Watch
 from millrace_contract.language.field_names import HOLD_FIELD, quality_field
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.times import format_timestamp

@@ -6,10 +6,13 @@ import msgspec
 import pytest
 
 from millrace_alerts.alert import Alert, Description, Transition
-from millrace_alerts.conditions import Delays
-from millrace_alerts.evaluator import Inhibit, Link, Observation, Reading, Resume, Seen, Tick, act, evaluate
+from millrace_alerts.changes import Terms, act
+from millrace_alerts.conditions import Condition, Limit, Silence, Unreachable
+from millrace_alerts.evaluator import evaluate
 from millrace_alerts.lifecycle import Acknowledge, Shelf, Shelve
-from millrace_alerts.rules import Condition, Limit, Silence, Unreachable, Watched
+from millrace_alerts.observations import Inhibit, Link, Observation, Reading, Resume, Seen, Tick
+from millrace_alerts.rules import Watched
+from millrace_alerts.timer import Delays
 from millrace_contract.language.words import AlertClass, Evaluation, IsaState, Priority
 
 T0 = 1_760_000_000_000
@@ -27,7 +30,13 @@ class Run:
 
     def feed(self, *observations: Observation) -> "Run":
         watched = Watched(
-            "r.D", "r", "line1", "D", self.condition, self.delays, self.latching, Description("t", AlertClass.ALARM, Priority.HIGH)
+            "r.D",
+            "r",
+            "line1",
+            "D",
+            self.condition,
+            Terms(self.delays, self.latching),
+            Description("t", AlertClass.ALARM, Priority.HIGH),
         )
         for observation in observations:
             self.alert, made = evaluate(self.alert, watched, observation)

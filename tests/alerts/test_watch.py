@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace_alerts.alert import Alert
+from millrace_alerts.records import DeviceRecord, Latest, Saved
 from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import Configuration, load_configuration
-from millrace_alerts.watch import RETURN_GRACE_MS, DeviceRecord, Latest, Saved, Watch
+from millrace_alerts.watch import RETURN_GRACE_MS, Watch
 from millrace_contract.language.messages import Comms, decode
 from millrace_contract.language.telemetry import decode_telemetry
 from millrace_contract.language.times import format_timestamp
@@ -211,5 +212,5 @@ def test_what_was_stored_before_promises_were_heeded_is_read() -> None:
 def test_rules_of_the_plant_know_how_long_a_value_counts(configuration: Configuration, tmp_path: Path) -> None:
     watched = watched_rules(configuration.plant, configuration.rules)
     assert set(watched) >= {"hot.CNC-01", "hot.CNC-02", "silent.CNC-01", "latched-low.CNC-02"}
-    assert watched["hot.CNC-01"].delays.fresh_ms == 5_000
+    assert watched["hot.CNC-01"].terms.delays.fresh_ms == 5_000
     assert watched["hot.CNC-01"].description.unit == "Cel"

@@ -18,8 +18,9 @@ from millrace_contract.runtime.recording import Recording
 from millrace_contract.runtime.serving import accept, serve
 from millrace_contract.runtime.settings import load_settings
 
+from .conditions import Limit
 from .replay import AlertsReplay
-from .rules import Limit, watched_rules
+from .rules import watched_rules
 from .service import SERVICE, AlertsService, load_configuration
 from .settings import AlertsSettings
 from .tune import Verdict, candidates, judge, recorded_readings, span_ms

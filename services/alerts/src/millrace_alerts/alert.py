@@ -8,8 +8,8 @@ from millrace_contract.language.messages import AlertEvent, AlertState
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import ANNUNCIATED, AlertClass, Evaluation, EventCause, IsaState, Priority
 
-from .conditions import Timer
 from .lifecycle import Facts, state_of
+from .timer import Timer
 
 
 class Alert(msgspec.Struct, frozen=True, omit_defaults=True):

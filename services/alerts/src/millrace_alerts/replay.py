@@ -14,8 +14,9 @@ from millrace_contract.store_forward.turns import TICK_S
 
 from .alert import Transition, event_message
 from .receiver import AlertsReceiver, NoSurroundings
+from .records import Saved
 from .rules import Watched
-from .watch import Saved, Watch
+from .watch import Watch
 from .worker import TICK_LAG_MS
 
 

@@ -20,7 +20,7 @@ from millrace_contract.store_forward.sqlite import Connection, connect_to_read, 
 from millrace_contract.store_forward.store_file import StoreKind, open_store
 
 from .alert import Alert, Description
-from .watch import DeviceRecord, Gateway, Saved
+from .records import DeviceRecord, Gateway, Saved
 
 WINDOWS_KEPT_MS = 40 * 86_400_000
 """Windows of OEE stay this long, for when the database is away; the database has them for good."""

@@ -15,9 +15,11 @@ from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.recording import as_received
 
 from .alert import Alert, Transition
-from .evaluator import Reading, evaluate
+from .conditions import Limit
+from .evaluator import evaluate
+from .observations import Reading
 from .receiver import AlertsReceiver, NoSurroundings
-from .rules import Limit, Watched
+from .rules import Watched
 
 HOUR_MS = 3_600_000
 CHATTER_MS = 60_000
@@ -90,7 +92,7 @@ def candidates(watched: Watched, chosen: tuple[list[float], list[float], list[fl
         raise TypeError("only a threshold has a deadband")
     deadbands, on_delays, off_delays = chosen
     scale = abs(condition.limit) or 1.0
-    own_on_s, own_off_s = watched.delays.on_ms / 1000, watched.delays.off_ms / 1000
+    own_on_s, own_off_s = watched.terms.delays.on_ms / 1000, watched.terms.delays.off_ms / 1000
     return sorted(
         Candidate(*numbers)
         for numbers in product(
@@ -134,7 +136,12 @@ def _with(watched: Watched, candidate: Candidate) -> Watched:
     return replace(
         watched,
         condition=replace(watched.condition, deadband=candidate.deadband),
-        delays=replace(watched.delays, on_ms=round(candidate.on_delay_s * 1000), off_ms=round(candidate.off_delay_s * 1000)),
+        terms=replace(
+            watched.terms,
+            delays=replace(
+                watched.terms.delays, on_ms=round(candidate.on_delay_s * 1000), off_ms=round(candidate.off_delay_s * 1000)
+            ),
+        ),
     )
 
 

@@ -4,21 +4,24 @@ No clock, no I/O: the worker and a replay drive the same object, so that what a 
 would have stored. Owned by one thread.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import msgspec
 
 from millrace_contract.language.messages import Comms
-from millrace_contract.language.telemetry import Telemetry, Value
+from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.words import Quality
 from millrace_contract.plant import PlantModel
 from millrace_contract.plant.reach import reach_of
 
 from .alert import Alert, Transition
-from .evaluator import Inhibit, Link, Observation, Reading, Resume, Seen, Tick, act, evaluate
+from .changes import act
+from .evaluator import evaluate
 from .lifecycle import Action
-from .rules import Limit, Silence, Unreachable, Watched
+from .observations import Inhibit, Link, Observation, Reading, Resume, Seen, Tick
+from .records import DeviceRecord, Gateway, Latest, Saved
+from .rules import Watched
 
 RETURN_GRACE_MS = 45_000
 """After a gap of our own a device gets this long to be heard: gateways take up to 30 s to reconnect."""
@@ -28,48 +31,14 @@ MAX_SIGNALS = 2_000
 """So many signals of a device are remembered: a sender that invents names must not fill the memory."""
 
 
-class Latest(msgspec.Struct, frozen=True, array_like=True):
-    """The newest reading of a signal; `value` None where the quality is bad. `hold_ms`: what its sender promised."""
-
-    at_ms: int
-    value: Value | None
-    quality: Quality
-    hold_ms: int | None = None
-
-
-class DeviceRecord(msgspec.Struct, kw_only=True):
-    """What was last heard of a device. `comms` None: its gateway has not said anything yet."""
-
-    readings: dict[str, Latest] = {}
-    comms: Comms | None = None
-    heard_ms: int = 0
-
-
-class Gateway(msgspec.Struct, frozen=True):
-    alive: bool
-    changed_ms: int
-
-
-@dataclass
-class Saved:
-    """What survives a restart."""
-
-    alerts: dict[str, Alert] = field(default_factory=dict)
-    devices: dict[str, DeviceRecord] = field(default_factory=dict)
-    gateways: dict[str, Gateway] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class _Concerned:
     """Which alerts are to be told of what, for one device."""
 
-    limits: dict[str, list[str]]
-    silences: dict[str | None, list[str]]
+    readings: dict[str, list[str]]
+    data: dict[str | None, list[str]]
     links: list[str]
-
-    def alerts_about_data(self) -> Iterator[str]:
-        for ids in self.silences.values():
-            yield from ids
+    inhibited: list[str]
 
 
 class Watch:
@@ -97,11 +66,11 @@ class Watch:
         for signal in fresh:
             latest = self.devices[device_id].readings[signal]
             reading = Reading(latest.at_ms, latest.value, latest.quality is Quality.UNCERTAIN, latest.hold_ms)
-            transitions += self._tell(concerned.limits.get(signal, ()), reading)
+            transitions += self._tell(concerned.readings.get(signal, ()), reading)
             if latest.value is not None:
-                transitions += self._tell(concerned.silences.get(signal, ()), Seen(latest.at_ms))
+                transitions += self._tell(concerned.data.get(signal, ()), Seen(latest.at_ms))
         if message.readings:
-            transitions += self._tell(concerned.silences.get(None, ()), Seen(message.timestamp_ms))
+            transitions += self._tell(concerned.data.get(None, ()), Seen(message.timestamp_ms))
         return transitions
 
     def comms(self, device_id: str, comms: Comms | None, at_ms: int) -> list[Transition]:
@@ -162,7 +131,7 @@ class Watch:
         offline = self.is_offline(device_id)
         transitions = self._tell(concerned.links, Link(at_ms, offline))
         if concerned.links:  # Without a rule that tells of it, an offline device must not hide its missing data.
-            transitions += self._tell(concerned.alerts_about_data(), Inhibit(at_ms, offline))
+            transitions += self._tell(concerned.inhibited, Inhibit(at_ms, offline))
         return transitions
 
     def _remember(self, device_id: str, message: Telemetry) -> list[str]:
@@ -208,37 +177,21 @@ def _restored(watched: Watched, saved: Saved) -> Alert:
     device = saved.devices.get(watched.device_id)
     if device is None:
         return alert
-    match watched.condition:
-        case Limit(signal=signal):
-            latest = device.readings.get(signal)
-            if latest is not None and latest.at_ms > alert.seen_ms and alert.timer.since_ms is None:
-                return msgspec.structs.replace(alert, seen_ms=latest.at_ms, seen_value=latest.value, seen_hold_ms=latest.hold_ms)
-        case Silence(signal=signal):
-            latest_ms = _newest_good_ms(device, signal)
-            if latest_ms > alert.seen_ms:
-                quiet_from_ms = max(latest_ms, alert.quiet_from_ms or 0)
-                return msgspec.structs.replace(alert, seen_ms=latest_ms, quiet_from_ms=quiet_from_ms)
-        case Unreachable():
-            pass
-    return alert
-
-
-def _newest_good_ms(device: DeviceRecord, signal: str | None) -> int:
-    chosen = device.readings.values() if signal is None else [device.readings[signal]] if signal in device.readings else []
-    return max((latest.at_ms for latest in chosen if latest.value is not None), default=0)
+    return watched.condition.restored(alert, device)
 
 
 def _by_device(watched: dict[str, Watched], devices: Iterable[str]) -> dict[str, _Concerned]:
-    concerned = {name: _Concerned({}, {}, []) for name in devices}
+    concerned = {name: _Concerned({}, {}, [], []) for name in devices}
     for each in watched.values():
-        those = concerned[each.device_id]
-        match each.condition:
-            case Limit(signal=signal):
-                those.limits.setdefault(signal, []).append(each.alert_id)
-            case Silence(signal=wanted):
-                those.silences.setdefault(wanted, []).append(each.alert_id)
-            case Unreachable():
-                those.links.append(each.alert_id)
+        those, listening = concerned[each.device_id], each.condition.listening
+        for signal in listening.readings:
+            those.readings.setdefault(signal, []).append(each.alert_id)
+        for wanted in listening.data:
+            those.data.setdefault(wanted, []).append(each.alert_id)
+        if listening.link:
+            those.links.append(each.alert_id)
+        if listening.is_inhibited_by_offline:
+            those.inhibited.append(each.alert_id)
     return concerned
 
 

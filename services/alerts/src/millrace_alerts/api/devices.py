@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from millrace_contract.plant import Device
 
-from ..watch import DeviceRecord
+from ..records import DeviceRecord
 from .access import Reads
 from .context import Context, Ctx
 from .models import DeviceList, DeviceResource

@@ -7,8 +7,8 @@ from typing import Any
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.plant import Line
 
+from ..records import DeviceRecord, Gateway
 from ..store import IS_HIDDEN, IS_SHOWN
-from ..watch import DeviceRecord, Gateway
 from .context import Context
 from .models import alert_resource
 from .plant_view import comms_of, is_stale, machine_state_of

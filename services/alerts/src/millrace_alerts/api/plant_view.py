@@ -8,7 +8,7 @@ from millrace_contract.plant import Device, PlantModel, hold_ms
 from millrace_contract.plant.holds import FOREVER_MS
 from millrace_contract.plant.reach import reach_of
 
-from ..watch import DeviceRecord, Gateway, Latest
+from ..records import DeviceRecord, Gateway, Latest
 from .models import CommsResource, DeviceResource, LatestReading
 
 

@@ -1,7 +1,8 @@
 """The plant model: what a plant writes in its configuration folder, checked as a whole (contracts.md 3)."""
 
-from .alert_rules import AlertRule, Condition, DeviceOffline, NoData, Threshold, load_alert_rules
+from .alert_rules import AlertRule, load_alert_rules
 from .calendar import Break, Calendar, CalendarException, Shift, load_calendar
+from .conditions import Condition, DeviceOffline, NoData, Threshold
 from .holds import hold_ms
 from .model import Connection, Device, Line, LineOee, PlantModel, load_plant
 from .profile import (

@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
 from ..errors import ConfigurationProblems
 from ..language.assets import segment_problem
 from ..language.words import AlertClass, Priority
+from .conditions import Condition
 from .document import Document, Strict, nearest, read_document
 from .model import Device, PlantModel
-from .profile import Profile
-
-
-class Threshold(Strict):
-    """Sets when the value is at or beyond the limit, clears when it is back beyond the deadband (alerts.md B3)."""
-
-    kind: Literal["threshold"]
-    signal: str
-    above: float | None = None
-    below: float | None = None
-    deadband: float = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _one_limit(self) -> Threshold:
-        if (self.above is None) == (self.below is None):
-            raise ValueError("needs one of the keys above and below")
-        return self
-
-
-class NoData(Strict):
-    """Sets when there is no good reading of the signal (or of any) for `after_s`."""
-
-    kind: Literal["no_data"]
-    after_s: float = Field(gt=0)
-    signal: str | None = None
-
-
-class DeviceOffline(Strict):
-    """Sets when the device, or the gateway that reads it, cannot be reached."""
-
-    kind: Literal["device_offline"]
-
-
-Condition = Annotated[Threshold | NoData | DeviceOffline, Field(discriminator="kind")]
 
 
 class Where(Strict):
@@ -143,17 +110,6 @@ def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
     if not devices and not is_for_a_kind and len(document.problems) == before:
         document.problem((*path, "where"), "matches no device of the plant")
     watched = {device.profile for device in devices} or {name for name in where.profiles if name in plant.profiles}
-    _check_signal(rule, [plant.profiles[name] for name in sorted(watched)], document)
-
-
-def _check_signal(rule: AlertRule, profiles: Iterable[Profile], document: Document) -> None:
-    path = ("rules", rule.id, "condition", "signal")
-    name = getattr(rule.condition, "signal", None)
-    if name is None:
-        return
-    for profile in profiles:
-        signal = profile.signals.get(name)
-        if signal is None:
-            document.problem(path, f"profile {profile.name} has no signal {name!r}{nearest(name, profile.signals)}; narrow `where`")
-        elif signal.is_text and isinstance(rule.condition, Threshold):
-            document.problem(path, f"signal {name} of profile {profile.name} is a text; a threshold needs a number")
+    for name in sorted(watched):
+        for key, message in rule.condition.problems(plant.profiles[name]):
+            document.problem((*path, "condition", key), message)

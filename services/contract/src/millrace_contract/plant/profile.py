@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..language.words import AssetClass, Leaf, MachineState
-from .document import Strict
+from .document import Strict, nearest
 
 Table = Literal["coil", "discrete", "input", "holding"]
 ValueType = Literal[
@@ -291,6 +291,12 @@ class Profile(Strict):
             for name, signal in signals.items()
         }
         return {**data, "signals": _with_named_bits(filled)}
+
+    def missing_signal(self, name: str) -> str | None:
+        """What is wrong with a reference to this signal; None where there is one of that name."""
+        if name in self.signals:
+            return None
+        return f"profile {self.name} has no signal {name!r}{nearest(name, self.signals)}; narrow `where`"
 
 
 def _with_named_bits(signals: dict[Any, Any]) -> dict[Any, Any]:

@@ -16,6 +16,8 @@ import msgspec
 
 from millrace_contract.plant.holds import FOREVER_MS
 
+from .observations import Tick
+
 
 class Wish(StrEnum):
     """What the newest observation asks for."""
@@ -99,6 +101,11 @@ def advance(timer: Timer, now_ms: int, delays: Delays) -> tuple[Timer, tuple[Fli
     if due_ms is None or due_ms > now_ms:
         return timer, ()
     return _flip(timer, due_ms)
+
+
+def advance_by(timer: Timer, tick: Tick, delays: Delays) -> tuple[Timer, tuple[Flip, ...]]:
+    """As `advance`; nothing runs out while we are cut off."""
+    return (timer, ()) if tick.blind else advance(timer, tick.now_ms, delays)
 
 
 def due_at(timer: Timer, delays: Delays) -> int | None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_alerts.conditions import Delays, Flip, Timer, Wish, advance, due_at, interrupt, observe, threshold_wish
+from millrace_alerts.timer import Delays, Flip, Timer, Wish, advance, due_at, interrupt, observe, threshold_wish
 
 LIMIT, DEADBAND = 85.0, 3.0
 

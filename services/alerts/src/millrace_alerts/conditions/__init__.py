@@ -1,0 +1,32 @@
+"""How each kind of condition is evaluated: one module a kind, of the same name as its model in the contract.
+
+A kind says what it listens to and what an observation does to an alert; pure, without a clock.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from millrace_contract.plant import Condition as Model
+from millrace_contract.plant import DeviceOffline, NoData, Profile, Threshold
+
+from .device_offline import Unreachable
+from .no_data import Silence
+from .threshold import Limit
+
+Condition = Limit | Silence | Unreachable
+
+
+def condition_of(model: Model, profile: Profile) -> Condition:
+    """What the rule's condition is for a device of this profile."""
+    match model:
+        case Threshold():
+            return Limit.of(model, profile)
+        case NoData():
+            return Silence.of(model, profile)
+        case DeviceOffline():
+            return Unreachable.of(model, profile)
+    assert_never(model)
+
+
+__all__ = ["Condition", "Limit", "Silence", "Unreachable", "condition_of"]

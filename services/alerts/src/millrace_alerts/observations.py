@@ -1,0 +1,58 @@
+"""What can be observed of a device or a signal. Times are event times, except in Tick, whose `now_ms` is the evaluation's clock."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The rule's signal: `value` None means that the device was asked and gave no good answer.
+
+    hold_ms: how long it counts if nothing follows; None: as long as a reading of this signal usually does.
+    """
+
+    at_ms: int
+    value: float | str | None
+    uncertain: bool = False
+    hold_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a no-data rule waits for has come."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The device can or cannot be reached."""
+
+    at_ms: int
+    offline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inhibit:
+    """The device went offline, or came back; only for no-data rules."""
+
+    at_ms: int
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Nothing could be observed for `gap_ms`; silence in that time was ours. It ends not before `earliest_ms`."""
+
+    gap_ms: int
+    earliest_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed. `blind`: we are cut off from the broker, so that silence says nothing; only shelves go on."""
+
+    now_ms: int
+    blind: bool = False
+
+
+Observation = Reading | Seen | Link | Inhibit | Resume | Tick
