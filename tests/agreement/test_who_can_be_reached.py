@@ -15,7 +15,8 @@ from millrace_alerts.receiver import AlertsReceiver
 from millrace_alerts.receiver import NoSurroundings as NothingAroundAlerts
 from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import load_configuration
-from millrace_alerts.watch import DeviceRecord, Gateway, Saved, Watch
+from millrace_alerts.records import DeviceRecord, Gateway, Saved
+from millrace_alerts.watch import Watch
 from millrace_contract.language.messages import Ledger
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp
