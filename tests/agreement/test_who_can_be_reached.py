@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from millrace_alerts.api.plant_view import comms_of
 from millrace_alerts.receiver import AlertsReceiver
 from millrace_alerts.receiver import NoSurroundings as NothingAroundAlerts
+from millrace_alerts.records import DeviceRecord, Gateway, Saved
 from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import load_configuration
-from millrace_alerts.records import DeviceRecord, Gateway, Saved
 from millrace_alerts.watch import Watch
 from millrace_contract.language.messages import Ledger
 from millrace_contract.language.telemetry import Telemetry

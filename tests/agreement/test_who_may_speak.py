@@ -11,9 +11,9 @@ import pytest
 
 from millrace_alerts.receiver import AlertsReceiver
 from millrace_alerts.receiver import NoSurroundings as NothingAroundAlerts
+from millrace_alerts.records import Saved
 from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import load_configuration
-from millrace_alerts.records import Saved
 from millrace_alerts.watch import Watch
 from millrace_contract.language.streams import may_tell_of_losses, sender_name, stream_name
 from millrace_contract.language.telemetry import believed, decode_telemetry
