@@ -214,6 +214,7 @@ def test_telemetry_becomes_live_document_windows_and_intervals(
     wait_until(lambda: plant.retained.get("factory/line1/CNC-01/oee"), "the device's live document", 15)
     live = json.loads(plant.retained["factory/line1/CNC-01/oee"])
     assert (live["device_id"], live["final"], live["window"]["kind"]) == ("CNC-01", False, "shift")
+    wait_until(lambda: plant.retained.get("factory/line1/oee"), "the line's live document", 15)
     assert "device_id" not in json.loads(plant.retained["factory/line1/oee"])
     intervals = [document for _, document in plant.of_kind("/oee/interval")]
     assert {document["kind"] for document in intervals} == {"state", "stop"}
