@@ -289,6 +289,23 @@ def test_what_a_killed_run_left_half_made_is_not_used(machine: Machine) -> None:
     assert machine.half_made() == []
 
 
+def test_clearing_up_is_finished_by_who_is_told_to_end_in_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the demo does once it sees the influxd that was made."""
+    really, told = shutil.rmtree, [SystemExit(143)]
+
+    def interrupted(folder: Path, ignore_errors: bool = False) -> None:
+        if folder.exists() and any(folder.iterdir()) and told:
+            raise told.pop()
+        really(folder, ignore_errors=ignore_errors)
+
+    _tools(machine)
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(SystemExit):
+        machine.get_influxd()
+    assert places.find_influxd(machine.environ) == str(machine.cache / "bin" / "influxd")
+    assert sorted(path.name for path in machine.cache.iterdir()) == ["bin", "influxd.lock"]
+
+
 def _start(machine: Machine, server: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER, server, "--repository", str(REPOSITORY)],

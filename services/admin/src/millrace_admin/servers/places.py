@@ -62,4 +62,8 @@ def half_made(cache: Path, name: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        except SystemExit:  # told to end while clearing up: that is finished first
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
