@@ -118,7 +118,7 @@ MISTAKES = [
     (PROFILE, "type: float32, unit: kN", "type: uint16, bits: {0: Door}", "signals.Door: must be lower-case letters"),
     (PROFILE, "type: float32, unit: kN", "type: uint16, bit: 16", "bit 16 is none of uint16"),
     (PROFILE, "type: float32, unit: kN", "type: float32, invalid: [1.0e39]", "invalid holds a number that no float32 can be"),
-    (PROFILE, "registers: 4", "registers: 4, invalid: [0]", "a string has no scale, offset, counter, values or invalid"),
+    (PROFILE, "registers: 4", "registers: 4, invalid: [0]", "a string has no scale, divisor, offset, counter, values or invalid"),
     (PROFILE, "atomic:", "must_not_cross: [{first: 9, last: 10}]\natomic:", "must_not_cross[0]: signal force stands there, at holding 10 to 11"),
     (PROFILE, "atomic:", "must_not_cross: [{at: 11}]\natomic:", "must_not_cross[0]: signal force stands there, at holding 10 to 11"),
     (PROFILE, "atomic:", "must_not_cross: [{first: 9}]\natomic:", "must_not_cross[0]: needs first and last, or at"),

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import math
 import struct
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from millrace_contract.plant import Signal
 from millrace_gateway import registers
@@ -46,9 +49,56 @@ def test_gaps_and_mixed_orders_in_one_block() -> None:
     assert snapshot.quality == {}
 
 
-def test_scale_and_offset_are_computed_in_float64() -> None:
-    snapshot = decode([signal("load", 0, "int16", scale=0.1, offset=-40.0)], struct.pack(">h", 687))
-    assert snapshot.readings == {"load": 687 * 0.1 - 40.0}
+@pytest.mark.parametrize(
+    ("type_name", "raw", "scaling", "reading"),
+    [
+        ("int16", 2301, {"scale": 0.1}, 230.1),  # 2301 * 0.1 is 230.10000000000002
+        ("int16", -3, {"scale": 0.1}, -0.3),
+        ("int16", 687, {"scale": 0.1, "offset": -40.0}, 28.7),
+        ("uint16", 9, {"scale": -0.1, "offset": 1}, 0.1),  # 1 - 9 * 0.1 is 0.09999999999999998
+        ("uint16", 1, {"scale": -1, "offset": 1}, 0),
+        ("int16", 7, {"scale": -0.001}, -0.007),
+        ("uint16", 3, {"scale": 1e-7}, 3e-7),
+        ("uint16", 3, {"scale": 1e-20, "offset": 1e-20}, 4e-20),
+        ("uint16", 13_824, {"scale": 100, "divisor": 27_648}, 50),
+        ("uint16", 1, {"divisor": 3}, 1 / 3),
+        ("uint16", 2301, {"divisor": 10}, 230.1),
+        ("uint64", 2**63 + 1, {"scale": 0.1}, 922337203685477580.9),
+        ("bcd16", 0x2301, {"scale": 0.1}, 230.1),
+        ("float64", 2301.0, {"scale": 0.1}, 230.1),
+        ("float64", 0.5, {"scale": -0.2, "offset": 0.4}, 0.3),
+        ("float32", 1.5, {"offset": 0.1}, 1.6),
+    ],
+)
+def test_a_scale_means_the_decimal_number_that_was_written(
+    type_name: str, raw: float, scaling: dict[str, float], reading: float
+) -> None:
+    payload = struct.pack(">" + NUMBER_TYPES[type_name].code, raw)
+    for limits in ({}, {"minimum": -1e30, "maximum": 1e30}):
+        assert decode([signal("x", 0, type_name, **scaling, **limits)], payload).readings == {"x": reading}
+
+
+@given(
+    raw=st.integers(-(2**31), 2**31 - 1) | st.floats(allow_nan=False, allow_infinity=False),
+    scale=st.decimals(-1000, 1000, places=5).filter(bool),
+    divisor=st.sampled_from([1, 3, 10, 0.5, 27_648]),
+    offset=st.decimals(-1000, 1000, places=3),
+)
+def test_a_scaled_reading_is_the_float_nearest_to_the_exact_one(
+    raw: float, scale: Decimal, divisor: float, offset: Decimal
+) -> None:
+    type_name = "int32" if isinstance(raw, int) else "float64"
+    it = signal("x", 0, type_name, scale=float(scale), divisor=divisor, offset=float(offset))
+    payload = struct.pack(">" + NUMBER_TYPES[type_name].code, raw)
+    exact = Fraction(raw) * Fraction(scale) / Fraction(str(divisor)) + Fraction(offset)
+    if abs(exact) < 1e308:
+        assert decode([it], payload).readings == {"x": float(exact)}
+
+
+@pytest.mark.parametrize("wrong", [{"scale": 0}, {"divisor": 0}, {"scale": 1e40}, {"scale": math.inf}, {"offset": math.nan}])
+def test_a_scale_that_makes_no_reading_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match=r"makes no reading|finite number"):
+        signal("x", 0, "int16", **wrong)
 
 
 def test_bits_of_one_register_and_the_register_itself() -> None:
@@ -89,7 +139,7 @@ def test_a_scale_that_overflows_is_bad() -> None:
 @pytest.mark.parametrize(("raw", "good"), [(-400, True), (-401, False), (1200, True), (1201, False), (-32768, False)])
 def test_outside_its_limits_a_signal_is_bad(raw: int, good: bool) -> None:
     snapshot = decode([signal("t", 0, "int16", scale=0.1, minimum=-40, maximum=120)], struct.pack(">h", raw))
-    assert (snapshot.readings == {"t": raw * 0.1}) is good
+    assert (snapshot.readings == {"t": raw / 10}) is good
     assert snapshot.quality == ({} if good else {"t": "bad"})
 
 

@@ -64,7 +64,7 @@ def acme_p3() -> str:
     start = re.search(r"^ *```yaml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
     cells = re.findall(r"^ *\|[^|`]+\| `((?:type|invalid): [^`]+)`", text, re.MULTILINE)
     assert start is not None
-    assert len(cells) == 6, cells
+    assert len(cells) == 7, cells
     keys = [cell if cell.startswith("type") else f"type: uint16, {cell}" for cell in cells]
     return textwrap.dedent(start[1]) + "".join(f"  row_{i}: {{address: {100 + 10 * i}, {key}}}\n" for i, key in enumerate(keys))
 
@@ -247,7 +247,7 @@ def test_a_known_value_of_every_signal_arrives(
         if signal.bit is not None:
             continue
         raw = known(signal, number)
-        expected[signal.name] = raw if isinstance(raw, str) else raw * signal.scale + signal.offset
+        expected[signal.name] = raw if isinstance(raw, str) else raw * signal.scale / signal.divisor + signal.offset
         for address, word in encoded(signal, raw).items():
             image[signal.table, address] |= word
         if signal.scale_register is not None:

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,9 @@ class Recorder:
 
 
 def scaled(signal: Signal, raw: float | str) -> float | str:
-    if isinstance(raw, str) or (signal.scale == 1 and signal.offset == 0):
+    if isinstance(raw, str) or not signal.is_scaled:
         return canonical(raw)
-    return canonical(raw * signal.scale + signal.offset)
+    return canonical(float(Decimal(raw) * Decimal(str(signal.scale)) + Decimal(str(signal.offset))))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -31,6 +32,7 @@ from .registers import (
     decode_text,
     swap_bytes,
 )
+from .scaling import Scaler, scaler, scaling_of
 
 LATEST_EPOCH_S: Final = 4_102_444_800
 """The year 2100: a clock that says so is a register that is no clock."""
@@ -90,7 +92,7 @@ class BlockDecoder:
 
 
 def _is_plain(signal: Signal) -> bool:
-    unscaled = signal.scale == 1 and signal.offset == 0
+    unscaled = scaling_of(signal).changes_nothing
     unlimited = signal.minimum is None and signal.maximum is None
     judged = signal.is_text or signal.type in BCD_TYPES or signal.type in EPOCH_TYPES or signal.scale_register is not None
     return unscaled and unlimited and signal.bit is None and not signal.invalid and not judged
@@ -181,29 +183,32 @@ class _PowerLayer:
         self.swaps, endian = _reading_order(signals[0])
         self._unpack = _compile(address, count, signals).unpack
         self._power = struct.Struct(f"{endian}h")
-        self._takes = tuple((signal, signal.markers, 2 * ((signal.scale_register or 0) - address)) for signal in signals)
+        self._takes = tuple((signal.name, _powers_of(signal), 2 * ((signal.scale_register or 0) - address)) for signal in signals)
 
     def decode(self, payload: bytes, snapshot: Snapshot) -> None:
-        for (signal, markers, power_at), raw in zip(self._takes, self._unpack(payload), strict=True):
+        for (name, reading_of, power_at), raw in zip(self._takes, self._unpack(payload), strict=True):
             (exponent,) = self._power.unpack_from(payload, power_at)
             try:
-                snapshot.readings[signal.name] = _within_limits(signal, _times_ten(_unmarked(raw, markers), exponent))
+                snapshot.readings[name] = reading_of(raw, exponent)
             except _Unusable as error:
-                snapshot.spoil((signal.name,), str(error))
+                snapshot.spoil((name,), str(error))
 
 
-def _unmarked(raw: Number, markers: frozenset[float]) -> Number:
-    if raw in markers:
-        raise _Unusable(f"the registers hold {raw}, the device's mark for no value")
-    return raw
+def _powers_of(signal: Signal) -> Callable[[int, int], Number]:
+    """What turns a raw value and its power of ten into the reading: 2301 and -1 are 230.1. It raises _Unusable."""
+    markers, by, limited = signal.markers, scaling_of(signal), _limits_of(signal)
+    scalings = {exponent: by.times_ten_to(exponent) for exponent in range(-LARGEST_EXPONENT, LARGEST_EXPONENT + 1)}
 
+    def reading(raw: int, exponent: int) -> Number:
+        if raw in markers:
+            raise _Unusable(_marked(raw))
+        scaled = scalings.get(exponent)
+        if scaled is None:
+            raise _Unusable(f"the register of the power of ten holds {exponent}, which is none: -10 to 10")
+        factor, addend, divisor = scaled
+        return limited(raw * factor + addend if divisor == 1 else (raw * factor + addend) / divisor)
 
-def _times_ten(raw: Number, exponent: int) -> Number:
-    """raw * 10 ** exponent, the nearest number to it: 2301 and -1 are 230.1, which 2301 * 0.1 is not. Raises _Unusable."""
-    if abs(exponent) > LARGEST_EXPONENT:
-        raise _Unusable(f"the register of the power of ten holds {exponent}, which is none: -10 to 10")
-    power: int = 10 ** abs(exponent)
-    return raw * power if exponent >= 0 else raw / power
+    return reading
 
 
 def _reading_of(signal: Signal) -> Callable[[Any], Value]:
@@ -213,26 +218,73 @@ def _reading_of(signal: Signal) -> Callable[[Any], Value]:
         return lambda raw: int(raw >> bit & 1)
     if signal.is_text:
         return lambda raw: decode_text("ABCD", raw, signal.type)  # The layer has put the bytes in order.
-    markers, is_bcd, is_epoch = signal.markers, signal.type in BCD_TYPES, signal.type in EPOCH_TYPES
+    by, markers = scaling_of(signal), signal.markers
+    scaled = scaler(by, of_floats=signal.type in FLOAT_TYPES)
+    if not markers and signal.type not in BCD_TYPES and signal.type not in EPOCH_TYPES:
+        return _limits_of(signal) if by.changes_nothing else _scaled_within_limits(signal, scaled)
+    is_bcd, is_epoch, limited = signal.type in BCD_TYPES, signal.type in EPOCH_TYPES, _limits_of(signal)
 
     def reading(raw: Number) -> Value:
-        raw = _unmarked(raw, markers)
-        if is_bcd:
-            raw = decode_bcd(int(raw))
-        elif is_epoch and not 0 < raw < LATEST_EPOCH_S:
-            raise _Unusable(f"{raw} s since 1970 is no time: the device's clock is not set, or this is no clock")
-        return _within_limits(signal, raw)
+        if raw in markers:
+            raise _Unusable(_marked(raw))
+        value = decode_bcd(int(raw)) if is_bcd else raw
+        if not by.changes_nothing:
+            value = scaled(value)
+        if is_epoch and not 0 < value < LATEST_EPOCH_S:
+            raise _Unusable(f"{value} s since 1970 is no time: the device's clock is not set, or this is no clock")
+        return limited(value)
 
     return reading
 
 
-def _within_limits(signal: Signal, raw: Number) -> Number:
-    value = raw if signal.scale == 1 and signal.offset == 0 else raw * signal.scale + signal.offset
-    if not math.isfinite(value):
-        raise _Unusable(f"the registers hold {raw}, which is no number")
+def _marked(raw: Number) -> str:
+    return f"the registers hold {raw}, the device's mark for no value"
+
+
+def _limits_of(signal: Signal) -> Callable[[Number], Number]:
+    """Hands on what is a number within the signal's limits, and raises _Unusable for the rest."""
+    low, high = _bounds_of(signal)
+
+    def limited(value: Number) -> Number:
+        if low <= value <= high:  # never true of NaN; infinity is beyond the largest float
+            return value
+        raise _Unusable(_why(signal, value))
+
+    return limited
+
+
+def _scaled_within_limits(signal: Signal, scaled: Scaler) -> Callable[[Number], Number]:
+    low, high = _bounds_of(signal)
+    factor, addend, divisor = scaling_of(signal)
+    if signal.type in FLOAT_TYPES:
+
+        def of_float(raw: Number) -> Number:
+            value = scaled(raw)
+            if low <= value <= high:
+                return value
+            raise _Unusable(_why(signal, value))
+
+        return of_float
+
+    def of_whole(raw: Number) -> Number:
+        value = (raw * factor + addend) / divisor
+        if low <= value <= high:
+            return value
+        raise _Unusable(_why(signal, value))
+
+    return of_whole
+
+
+def _bounds_of(signal: Signal) -> tuple[float, float]:
+    low = -sys.float_info.max if signal.minimum is None else signal.minimum
+    high = sys.float_info.max if signal.maximum is None else signal.maximum
+    return low, high
+
+
+def _why(signal: Signal, value: Number) -> str:
     # What a sensor says when it is broken lies outside its limits; as a reading it would raise alarms and move averages.
+    if not math.isfinite(value):
+        return f"the registers hold {value}, which is no number"
     if signal.minimum is not None and value < signal.minimum:
-        raise _Unusable(f"{value} is below the minimum {signal.minimum}")
-    if signal.maximum is not None and value > signal.maximum:
-        raise _Unusable(f"{value} is above the maximum {signal.maximum}")
-    return value
+        return f"{value} is below the minimum {signal.minimum}"
+    return f"{value} is above the maximum {signal.maximum}"

@@ -167,7 +167,7 @@ def _source(profile: Profile, signal: Signal) -> Source:
     if signal.type.startswith("epoch"):
         return lambda machine, time_ms: float(machine.clock_ms(time_ms) // 1000)
     minimum = signal.minimum if signal.minimum is not None else 0.0
-    maximum = signal.maximum if signal.maximum is not None else minimum + 100.0 * max(abs(signal.scale), 1e-9)
+    maximum = signal.maximum if signal.maximum is not None else minimum + 100.0 * max(abs(signal.scale / signal.divisor), 1e-9)
     return anything(signal.name, minimum, maximum)
 
 

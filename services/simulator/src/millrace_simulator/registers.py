@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import struct
+from fractions import Fraction
+from functools import cache
 
 from millrace_contract.plant import Signal
 
@@ -39,7 +41,7 @@ def raw_of(signal: Signal, quantity: float | str) -> Raw:
     number = float(quantity) if isinstance(quantity, str) else quantity
     if signal.type == "bit" or signal.bit is not None:
         return int(number != 0)
-    unscaled = number if signal.scale == 1 and signal.offset == 0 else (number - signal.offset) / signal.scale
+    unscaled = (number - signal.offset) * signal.divisor / signal.scale if signal.is_scaled else number
     if signal.scale_register is not None:
         unscaled /= 10.0**EXPONENT
     if signal.type in _RANGES:
@@ -79,18 +81,34 @@ def registers_of(signal: Signal, raw: Raw) -> list[int]:
 
 
 def reading_of(signal: Signal, raw: Raw) -> float | str | None:
-    """What a client must make of it: scaled and offset in float64; None where limits or marks say that it is no reading."""
+    """What a client must make of it: the float64 nearest to the exact result; None where limits or marks say that it is none."""
     if isinstance(raw, str):
         return raw
     if signal.bit is not None or signal.type == "bit":
         return float(raw)
     if raw in signal.markers or (signal.type in ("epoch32", "epoch64") and not 0 < raw < 4_102_444_800):
         return None
-    number: float = raw if signal.scale_register is None else raw / 10.0**-EXPONENT
-    value = number if signal.scale == 1 and signal.offset == 0 else number * signal.scale + signal.offset
+    value = _exactly_scaled(signal, raw)
     below = signal.minimum is not None and value < signal.minimum
     above = signal.maximum is not None and value > signal.maximum
     return None if below or above or not math.isfinite(value) else float(value)
+
+
+def _exactly_scaled(signal: Signal, raw: float) -> float:
+    if not math.isfinite(raw) or (signal.scale_register is None and not signal.is_scaled):
+        return raw
+    scale, divisor, offset = (_as_written(number) for number in (signal.scale, signal.divisor, signal.offset))
+    power = 1 if signal.scale_register is None else Fraction(10) ** EXPONENT
+    try:
+        return float(Fraction(raw) * power * scale / divisor + offset)
+    except OverflowError:
+        return math.inf
+
+
+@cache
+def _as_written(number: float) -> Fraction:
+    """0.1 as the tenth that a person means, not as the float that is near it."""
+    return Fraction(repr(number))
 
 
 def scale_register_of(signal: Signal) -> int:

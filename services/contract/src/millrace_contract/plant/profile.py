@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ..language.words import AssetClass, Leaf, MachineState
 from .document import Strict, nearest
@@ -33,6 +33,7 @@ BIT_FIELDS = {"uint16": 16, "uint32": 32}
 BIT_TABLES = frozenset({"coil", "discrete"})
 EVERY_GROUP = "*"
 DAY_S = 86_400.0
+SMALLEST_FACTOR = 1e-30
 READS_SERVED = "reads_served"
 """The signal of simulated machines that counts the reads they answered; part of every poll group (contracts.md 7)."""
 
@@ -41,6 +42,14 @@ def _protocol_address(value: Any) -> Any:
     if isinstance(value, str) and value.isdigit():
         raise ValueError(f"{value!r} is a text; write the number without quotes")
     return value
+
+
+def _usable_factor(number: float) -> float:
+    if not SMALLEST_FACTOR <= abs(number) <= 1 / SMALLEST_FACTOR:
+        raise ValueError(
+            f"{number} makes no reading of a register: write what it is multiplied with (scale) or divided by (divisor)"
+        )
+    return number
 
 
 class Counter(Strict):
@@ -137,9 +146,10 @@ class Signal(Strict):
     length: int | None = Field(default=None, alias="registers", ge=1, le=125)
     bit: int | None = Field(default=None, ge=0, le=31)
     bits: dict[Annotated[int, Field(ge=0, le=31)], str] = {}
-    scale: float = 1.0
+    scale: Annotated[float, Field(allow_inf_nan=False), AfterValidator(_usable_factor)] = 1.0
+    divisor: Annotated[float, Field(allow_inf_nan=False), AfterValidator(_usable_factor)] = 1.0
     scale_register: Annotated[int, BeforeValidator(_protocol_address)] | None = Field(default=None, ge=0, le=65_535)
-    offset: float = 0.0
+    offset: float = Field(default=0.0, allow_inf_nan=False)
     unit: str = ""
     group: str = ""
     values: dict[int, str] = {}
@@ -154,6 +164,10 @@ class Signal(Strict):
     def registers(self) -> int:
         """Registers, or bits in the bit tables, that the signal takes."""
         return self.length or REGISTERS[self.type]
+
+    @property
+    def is_scaled(self) -> bool:
+        return self.scale != 1 or self.divisor != 1 or self.offset != 0
 
     @property
     def is_text(self) -> bool:
@@ -204,10 +218,10 @@ class Signal(Strict):
         highest = max(self.bits, default=0 if self.bit is None else self.bit)
         if (self.bits or self.bit is not None) and highest >= BIT_FIELDS.get(self.type, 0):
             raise ValueError(f"bit {highest} is none of {self.type}: uint16 has the bits 0 to 15, uint32 those to 31")
-        if self.bits and (self.bit is not None or self.scale != 1 or self.offset or self.counter or self.values):
-            raise ValueError("a field of named bits has no bit, scale, offset, counter or values")
-        if self.is_text and (self.scale != 1 or self.offset or self.counter or self.values or self.invalid):
-            raise ValueError("a string has no scale, offset, counter, values or invalid")
+        if self.bits and (self.bit is not None or self.is_scaled or self.counter or self.values):
+            raise ValueError("a field of named bits has no bit, scale, divisor, offset, counter or values")
+        if self.is_text and (self.is_scaled or self.counter or self.values or self.invalid):
+            raise ValueError("a string has no scale, divisor, offset, counter, values or invalid")
         if self.scale_register is not None:
             self._check_scale_register()
         if self.on_change and (self.counter or self.values or self.name == READS_SERVED):
