@@ -17,7 +17,7 @@ from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd, wait_until
 
 from .conftest import Running
-from .plantfiles import START_MS
+from .plantfiles import START_MS, comms
 from .test_api import problem
 
 HOUR_MS = 3_600_000
@@ -179,3 +179,31 @@ class TestWithoutDatabase:
         ]
         assert len(running.get("/v1/oee?device=CNC-01").json()["items"]) == 1
         problem(running.get("/v1/oee?line=nope"), 404, "not-found")
+
+    def test_device_that_was_removed_or_moved_is_shown_as_the_model_has_it(self, running: Running) -> None:
+        for device in (None, "CNC-01", "CNC-02"):
+            topic = f"factory/line1/{device}/oee" if device else "factory/line1/oee"
+            running.receive(topic, encode(document(START_MS, device=device)))
+        running.receive("factory/line1/CNC-01/comms", comms("online", START_MS))
+        wait_until(lambda: len(running.get("/v1/oee").json()["items"]) == 3, "the three documents")
+        running.stop()
+        plant = running.settings.config / "plant.yaml"
+        lines = [line for line in plant.read_text().splitlines() if "CNC-02:" not in line]
+        plant.write_text(
+            "\n".join(lines).replace(
+                "profile: test-cnc, connection: {host: 127.0.0.1, port: 5020}",
+                "profile: test-cnc, gateway: edge-9, connection: {host: 127.0.0.1, port: 5020}",
+            )
+        )
+        rules = running.settings.config / "alerts.yaml"
+        rules.write_text(rules.read_text().replace("[CNC-02]", "[CNC-01]"))
+        running.start()
+        assert [item["device_id"] for item in running.get("/v1/oee").json()["items"]] == [None, "CNC-01"]
+        running.receive("factory/line1/CNC-02/oee", encode(document(START_MS, device="CNC-02")))
+        running.receive("factory/line1/CNC-02/oee/window", encode(document(START_MS, device="CNC-02")))
+        running.receive("factory/line1/CNC-01/comms", comms("online", START_MS))
+        running.receive("factory/line1/CNC-01/oee", b"")
+        wait_until(lambda: len(running.get("/v1/oee").json()["items"]) == 1, "the document that was cleared to go")
+        assert running.reader.oee_windows("line1", "CNC-02", "hour", range(START_MS, START_MS + 1), 9), "the past stays"
+        said = running.get("/v1/devices/CNC-01").json()["comms"]
+        assert (said["state"], said["reason"]) == ("unknown", "gateway edge-9 has said nothing yet")

@@ -72,3 +72,23 @@ def test_rolled_back_work_done_again_gives_the_same_results(plant_folder: Callab
     known = refused.tracks["CNC-01"].known
     assert known is not None
     assert known == engine.tracks["CNC-01"].known
+
+
+def test_gap_in_the_stream_of_a_gateway_that_no_longer_reads_the_machine_ends_with_a_look(
+    plant_folder: Callable[..., Path],
+) -> None:
+    connection = connect_in_memory()
+    results = Results(connection, lambda _topic, _message: None)
+    engine = Engine(load_plan(plant_folder()), Store(connection), results)
+    _apply(engine.plan, engine, range(990, 1010))
+    [gap] = engine.gaps()
+    engine.looked_for(gap)
+    assert engine.gaps() == [gap], "its gateway may still send it"
+    folder = plant_folder()
+    plant = (folder / "plant.yaml").read_text()
+    (folder / "plant.yaml").write_text(plant.replace("micro_stop_s:", "gateway: edge-2\n        micro_stop_s:"))
+    moved = Engine(load_plan(folder), Store(connection), results)
+    [gap] = moved.gaps()
+    moved.looked_for(gap)
+    assert moved.gaps() == []
+    assert Engine(load_plan(folder), Store(connection), results).gaps() == []

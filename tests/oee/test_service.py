@@ -283,6 +283,32 @@ def test_next_revision_waits_until_the_last_one_is_stored(
 
 
 @pytest.mark.broker
+def test_device_that_was_removed_while_it_had_a_gap_stops_nobody(
+    plant_folder: Callable[..., Path], plant: Plant, start_oee: Callable[..., Oee]
+) -> None:
+    oee = start_oee(plant_folder({"CNC-01": 2.0, "CNC-02": 2.5}, shifts=HOURS, interval_s=5.0))
+    for first, last, device in ((10, 20, "CNC-01"), (30, 40, "CNC-02")):
+        events = _past(1, device=device)
+        for topic, payload in events[:first] + events[last:]:
+            plant.publish(topic, payload)
+    status = "factory/_platform/oee/1/status"
+    wait_until(lambda: b'"gaps_open":2' in plant.retained[status], "a gap of each device", 30)
+    oee.stop()
+    plant_folder({"CNC-02": 2.5}, shifts=HOURS, interval_s=5.0)
+    before = len(oee.log())
+    oee.start()
+    oee.wait_alive()
+    wait_until(lambda: "gaps_cannot_be_read" in oee.log()[before:], "the other device's gap to be asked for", 30)
+    wait_until(lambda: b'"gaps_open":1' in plant.retained[status], "the gap of the device that is left", 30)
+    assert oee.stop() == 0
+    assert "Traceback" not in oee.log()
+    plant_folder({"CNC-01": 2.0, "CNC-02": 2.5}, shifts=HOURS, interval_s=5.0)
+    oee.start()
+    oee.wait_alive()
+    wait_until(lambda: b'"gaps_open":2' in plant.retained[status], "the gap of the device that is back", 30)
+
+
+@pytest.mark.broker
 def test_device_of_a_dead_gateway_is_shown_offline(
     plant_folder: Callable[..., Path], plant: Plant, start_oee: Callable[..., Oee]
 ) -> None:

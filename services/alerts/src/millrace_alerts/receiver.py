@@ -54,6 +54,8 @@ class Surroundings(Protocol):
 
     def save_oee_window(self, document: OeeDocument) -> None: ...
 
+    def forget_oee(self, line: str, device: str | None) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -71,6 +73,9 @@ class Running:
     def save_oee_window(self, document: OeeDocument) -> None:
         self.store.save_oee_window(document)
 
+    def forget_oee(self, line: str, device: str | None) -> None:
+        self.store.forget_oee(line, device)
+
 
 class NoSurroundings:
     """A replay sends nothing, shows nothing and has nothing at the broker."""
@@ -82,6 +87,9 @@ class NoSurroundings:
         pass
 
     def save_oee_window(self, _document: OeeDocument) -> None:
+        pass
+
+    def forget_oee(self, _line: str, _device: str | None) -> None:
         pass
 
 
@@ -137,15 +145,22 @@ class AlertsReceiver:
         return watch.gateway(topic.instance, self._platform.alive("gateway", topic.instance), now.epoch_ms)
 
     def _oee(self, topic: Topic, payload: bytes) -> None:
-        if topic.line not in self._plant.lines or not payload:
-            self._ignore("undeclared_line")
+        """A shift in progress is shown of what the plant has now; an ended window stays, whatever became of its asset."""
+        line = topic.line or ""
+        if topic.kind is Kind.OEE and not payload:
+            self._surroundings.forget_oee(line, topic.device)
             return
         document = decode(OeeDocument, payload)
         _ms(document.window.start)
-        if topic.kind is Kind.OEE:
+        said = document.line, document.device_id if isinstance(document.device_id, str) else None
+        if said != (line, topic.device):
+            raise Malformed("device", f"says it is of {said}, but its topic is of {(line, topic.device)}")
+        if topic.kind is not Kind.OEE:
+            self._surroundings.save_oee_window(document)
+        elif self._plant.has_asset(line, topic.device):
             self._surroundings.save_oee(document)
         else:
-            self._surroundings.save_oee_window(document)
+            self._ignore("undeclared_device" if topic.device else "undeclared_line")
 
     def _own_state(self, topic: Topic, received: Received, watch: Hears) -> None:
         """The broker shows what we retained earlier: what no rule knows any more is cleared."""

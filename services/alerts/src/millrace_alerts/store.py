@@ -158,6 +158,14 @@ class Store:
         row = (document.line, _device_of(document), _encode(document))
         self.connection.execute("INSERT OR REPLACE INTO oee VALUES (?, ?, ?)", row)
 
+    def forget_oee(self, line: str, device: str | None) -> None:
+        """Its shift in progress is shown no more; ended windows stay."""
+        self.connection.execute("DELETE FROM oee WHERE line = ? AND device = ?", (line, device or ""))
+
+    def oee_assets(self) -> list[tuple[str, str | None]]:
+        """(line, device) of each shift in progress, device None for the line's own."""
+        return [(line, device or None) for line, device in self.connection.execute("SELECT line, device FROM oee").fetchall()]
+
     def save_oee_window(self, document: OeeDocument) -> None:
         """Keep a window; a later revision replaces an earlier one, never the other way round."""
         window = document.window

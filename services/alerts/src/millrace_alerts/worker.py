@@ -132,7 +132,7 @@ class Worker:
         return self._turns.disk_problem
 
     def start(self) -> None:
-        """Brings the store in line with the rules, then runs. Raises DiskRefused."""
+        """Brings the store in line with the plant and its rules, then runs. Raises DiskRefused."""
         self._adopt_rules()
         self._turns.start()
 
@@ -280,7 +280,7 @@ class Worker:
         watch.changed_devices.clear()
 
     def _adopt_rules(self) -> None:
-        """Alerts of rules that are gone end, with an event; new ones get their row."""
+        """Alerts of rules that are gone end, with an event; new ones get their row. OEE of what is gone is shown no more."""
         now = moment(self._clock)
         outcome = _Outcome()
         with self._store.transaction():
@@ -294,6 +294,9 @@ class Worker:
                     )
                     self._record([Transition(ended, alert.state, EventCause.RULE_REMOVED, now.epoch_ms)], now, outcome)
                 self._store.delete_alert(alert.id)
+            for line, device in self._store.oee_assets():
+                if not self._plant.has_asset(line, device):
+                    self._store.forget_oee(line, device)
             self._watch.changed_alerts.update(self._watched)
             self._save()
 

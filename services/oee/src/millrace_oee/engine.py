@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from millrace_contract.language.messages import Ledger, OeeDocument
+from millrace_contract.language.streams import sender_of
 from millrace_contract.language.telemetry import Telemetry, believed
 from millrace_contract.language.words import FigureFlag, RevisionCause
 
@@ -102,12 +103,16 @@ class Engine:
                 self._replace_gap(gap, [] if rest is None else [rest])
 
     def gaps(self) -> list[Gap]:
-        """What is missing now."""
-        return [gap for gaps in self._gaps.values() for gap in gaps]
+        """What is missing now of the plan's machines. Gaps of a machine that the plan no longer has wait for it to come back, or
+        for their age."""
+        return [gap for device, gaps in self._gaps.items() if device in self.plan.machines for gap in gaps]
 
-    def close_gap(self, gap: Gap) -> None:
-        """Nothing more will come for it."""
-        self._replace_gap(gap, [])
+    def looked_for(self, gap: Gap) -> None:
+        """What the database had for it is accepted. A gap that no message can fill any more ends with that look."""
+        machine = self.plan.machines.get(gap.device)
+        is_followed = machine is not None and sender_of(gap.stream) == machine.gateway
+        if gap.missing_seq is None or not is_followed:
+            self._replace_gap(gap, [])
 
     def save(self) -> None:
         """Write what is buffered; call before each commit."""
@@ -194,12 +199,14 @@ class Engine:
         self._store.prune(device, now_ms - KEEP_MS)
 
     def tidy_all(self, now_ms: int) -> None:
-        """The same for what belongs to no device."""
+        """The same for all devices of the store, also those that the plan no longer has, and for what belongs to none."""
+        for device in self._store.devices():
+            self.tidy(device, now_ms)
         self._results.prune(now_ms - KEEP_MS)
         self._store.drop_chains(now_ms - KEEP_MS)
-        for gap in self.gaps():
+        for gap in [gap for gaps in self._gaps.values() for gap in gaps]:
             if gap.before_ms < now_ms - LATENESS_MS:
-                self.close_gap(gap)
+                self._replace_gap(gap, [])
 
     def _cause(self, device: str, track: Track) -> RevisionCause:
         """Why a published window would change now. A new configuration makes every window that can still change open again."""

@@ -213,8 +213,6 @@ class Worker:
         """Nothing is forgotten for its age while the clock cannot be believed."""
         if not self._outbox.are_ages_known(now):
             return
-        for device in self._plan.machines:
-            self._engine.tidy(device, now.epoch_ms)
         self._engine.tidy_all(now.epoch_ms)
 
     def _publish_kept(self, topic: str, message: Kept) -> int:
@@ -253,8 +251,8 @@ class Worker:
                 self._look_backs.append(machine)
                 self._look_back_due_s = now.monotonic_s + 30.0
             return
-        if answer.problem is None and gap.missing_seq is None:
-            self._engine.close_gap(gap)
+        if answer.problem is None:
+            self._engine.looked_for(gap)
         self._schedule.answered(gap, now.monotonic_s, was_read=answer.problem is None)
 
     def _show_figures(self) -> None:

@@ -184,6 +184,13 @@ class PlantModel:
     def profile_of(self, device_id: str) -> Profile:
         return self.profiles[self.devices[device_id].profile]
 
+    def has_asset(self, line: str, device_id: str | None) -> bool:
+        """Is there this line (device_id None), or this device in it?"""
+        if device_id is None:
+            return line in self.lines
+        device = self.devices.get(device_id)
+        return device is not None and device.line == line
+
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
