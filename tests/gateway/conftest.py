@@ -6,6 +6,8 @@ import asyncio
 import ssl
 import struct
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from millrace_contract.plant import Device, Profile
+
+from .watching import Watch
 
 TABLES = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 
@@ -45,7 +49,10 @@ class DeviceServer:
     """Modbus over TCP (or TLS, or RTU frames) on a free port, on a thread of its own.
 
     Every register holds its own address (input registers: plus 1000), every bit the lowest bit of its address, unless `registers`
-    says otherwise. `faults` maps a unit (or None for all) to what goes wrong; `undefined` are addresses that do not exist.
+    says otherwise. `faults` maps a unit (or None for all) to what goes wrong; what is in `next_faults` comes before, a request
+    each. `undefined` are addresses that do not exist, `longest` is what one request may span: `refuses_with` is the exception
+    for both, None silence. `quiet_s`: it answers nothing so long after a connection was made. `before` goes out before each
+    answer, and the request where it `echoes`. `closes_idle`: each answer is followed by the end of the connection.
     """
 
     def __init__(self, framing: str = "mbap", tls: ssl.SSLContext | None = None) -> None:
@@ -56,6 +63,13 @@ class DeviceServer:
         self.faults: dict[int | None, str] = {}
         self.registers: dict[tuple[str, int], int] = {}
         self.undefined: set[tuple[str, int]] = set()
+        self.longest = 2000
+        self.refuses_with: int | None = 2
+        self.next_faults: deque[str] = deque()
+        self.quiet_s = 0.0
+        self.before = b""
+        self.echoes = False
+        self.closes_idle = False
         self.units: set[int] | None = None
         self.connections = 0
         self.most_connections: int | None = None
@@ -63,6 +77,8 @@ class DeviceServer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
+        self._newest: asyncio.StreamWriter | None = None
+        self._late: set[asyncio.Task[None]] = set()
 
     def start(self) -> DeviceServer:
         if not self._thread.is_alive():
@@ -110,14 +126,22 @@ class DeviceServer:
             writer.close()
             return
         self._writers.add(writer)
+        self._newest = writer
+        connected_s = time.monotonic()
         try:
             while True:
                 request = await (self._read_rtu(reader) if self.framing == "rtu" else self._read_mbap(reader))
                 self.requests.append(request)
                 fault = self.faults.get(request.unit) or self.faults.get(None) or ""
+                if self.next_faults:
+                    fault = self.next_faults.popleft()
                 if self.units is not None and request.unit not in self.units:
                     fault = "silent"
+                if time.monotonic() < connected_s + self.quiet_s or (self._refuses(request) and self.refuses_with is None):
+                    fault = "silent"
                 await self._answer(request, fault, writer)
+                if self.closes_idle:
+                    return
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -133,10 +157,14 @@ class DeviceServer:
         assert crc16(frame[:6]) == frame[6:]
         return Request(0, *struct.unpack(">BBHH", frame[:6]))
 
+    def _refuses(self, request: Request) -> bool:
+        span = range(request.address, request.address + request.count)
+        return request.count > self.longest or any((request.table, address) in self.undefined for address in span)
+
     def _pdu(self, request: Request) -> bytes:
         span = range(request.address, request.address + request.count)
-        if any((request.table, address) in self.undefined for address in span):
-            return bytes([request.function | 0x80, 2])
+        if self._refuses(request):
+            return bytes([request.function | 0x80, self.refuses_with or 2])
         if request.function in (1, 2):
             packed = bytearray((request.count + 7) // 8)
             for index, address in enumerate(span):
@@ -162,19 +190,30 @@ class DeviceServer:
         if kind == "close":
             writer.transport.abort()
             raise ConnectionResetError
-        if kind == "late":
-            await asyncio.sleep(float(argument))
+        if kind in ("late", "late_exception"):
+            seconds, _, code = argument.partition(":")
+            await asyncio.sleep(float(seconds))
+            kind, argument = ("exception", code) if code else ("", "")
+        if kind == "elsewhere":  # what stands between keeps the answer, and hands it to whoever is connected then
+            self._late.add(asyncio.create_task(self._answer_newest(frame, float(argument))))
+            return
         if kind == "dribbled":
             for index in range(len(frame)):
                 writer.write(frame[index : index + 1])
                 await writer.drain()
                 await asyncio.sleep(0.001)
             return
-        writer.write(self._spoiled(request, frame, kind, argument))
+        echo = struct.pack(">BBHH", request.unit, request.function, request.address, request.count) if self.echoes else b""
+        writer.write((echo + crc16(echo) if echo else b"") + self.before + self._spoiled(request, frame, kind, argument))
         await writer.drain()
         if kind == "again":
             await asyncio.sleep(float(argument))
             writer.write(frame)
+
+    async def _answer_newest(self, frame: bytes, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        if self._newest is not None:
+            self._newest.write(frame)
 
     def _spoiled(self, request: Request, frame: bytes, kind: str, argument: str) -> bytes:
         """The answer as this fault leaves it."""
@@ -192,6 +231,10 @@ class DeviceServer:
                 return self._frame(request, bytes([pdu[0], pdu[1] - 2]) + pdu[2:-2])
             case "lying":  # announces more than it holds
                 return self._frame(request, bytes([pdu[0], pdu[1] + 2]) + pdu[2:])
+            case "flipped":
+                return frame[:-3] + bytes([frame[-3] ^ 0x10]) + frame[-2:]
+            case "padded":  # bits in whole registers
+                return self._frame(request, bytes([pdu[0], pdu[1] + pdu[1] % 2]) + pdu[2:] + bytes(pdu[1] % 2))
             case "truncated":
                 return frame[:-3]
             case "garbage":
@@ -215,6 +258,11 @@ def device_server() -> Iterator[Callable[..., DeviceServer]]:
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
 
 
 @pytest.fixture

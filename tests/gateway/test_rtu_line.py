@@ -238,15 +238,17 @@ QUESTIONS = [
 
 
 class OtherMaster:
-    """Asks when it likes, now and then just after us."""
+    """Asks when it likes, now and then just after us. Not `is_seen`: what stands between keeps its requests from us."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, *, is_seen: bool = True) -> None:
         self._bus = bus
+        self._is_seen = is_seen
 
     def may_ask(self, chance: float) -> None:
         if self._bus.random.random() < chance:
             question = self._bus.random.choice(QUESTIONS)
-            self._bus.say(request(question), self._bus.now_s)
+            if self._is_seen:
+                self._bus.say(request(question), self._bus.now_s)
             self._bus.put(question)
 
 
@@ -292,3 +294,37 @@ def test_no_value_ever_stands_under_anothers_name(seed: int, *, is_echoing: bool
             break
     assert seen["right"] > 800
     assert min(seen["held back"], seen["silent"], seen["confused"]) > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_value_is_certain_once_a_master_was_heard_whose_requests_are_not(seed: int) -> None:
+    """Nobody can tell its answers from ours, so some values are another's; none of these is called certain."""
+    bus = Bus(seed, limit_s=1.0)
+    other = OtherMaster(bus, is_seen=False)
+    this = line()
+    betrayed: set[int] = set()
+    seen: Counter[str] = Counter()
+    for turn in range(2_500):
+        other.may_ask(0.3)
+        assert heard_until(this, bus, bus.now_s + bus.random.uniform(0.0, 0.4)) is None, "an answer to nothing under way"
+        question = bus.random.choice(QUESTIONS)
+        if this.free_at(question, bus.now_s) > bus.now_s:
+            continue
+        this.sent(question, request(question), bus.now_s)
+        bus.put(question)
+        bus.now_s += 0.001
+        other.may_ask(0.1)
+        verdict = heard_until(this, bus, bus.now_s + bus.limit_s)
+        if verdict is None:
+            this.gave_up()
+        elif isinstance(verdict, RtuAnswer) and not verdict.pdu[0] & 0x80:
+            is_right = verdict.pdu == pdu(answer(question))
+            seen["right" if is_right else "wrong"] += 1
+            if not verdict.is_certain:
+                betrayed.add(question.unit)
+            elif question.unit in betrayed:
+                assert is_right, f"turn {turn}: another answer stands under {question}, and is called certain"
+                seen["certain"] += 1
+    assert betrayed == {1, 2, 3}
+    assert seen["right"] > 300
+    assert seen["wrong"] > 0

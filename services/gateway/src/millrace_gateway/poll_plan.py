@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -15,6 +16,9 @@ from .request_cost import TCP_COST, RequestCost
 
 REFUSAL_REST_S: Final = 60.0
 """How long a request that the device refuses for its addresses is left alone: asking again each second changes nothing."""
+
+_DOUBTS: Final = 6
+"""So many requests of a table are cut that the device answers with "no such function"; then it has no such table."""
 
 
 class PlannedRequest:
@@ -83,6 +87,7 @@ class PollPlan:
         self._rules = rules
         self._cuts: list[tuple[PlannedRequest, PlannedRequest, RegisterGap]] = []
         self._is_cut = False
+        self._doubts: Counter[str] = Counter()
         self.requests = self._planned()
 
     def _planned(self) -> list[PlannedRequest]:
@@ -107,6 +112,11 @@ class PollPlan:
         self._is_cut = True
         return smaller
 
+    def may_doubt(self, table: str) -> bool:
+        """Whether "no such function" is not believed yet where nothing of the table was read: it may be about addresses."""
+        self._doubts[table] += 1
+        return self._doubts[table] <= _DOUBTS
+
     def learn(self) -> None:
         """After a read: a cut whose two sides were both answered as they are was made at a gap that the device refuses."""
         if self._cuts:
@@ -123,6 +133,7 @@ class PollPlan:
     def reset(self) -> None:
         """Forget what the device refused, but for proven gaps."""
         self._cuts.clear()
+        self._doubts.clear()
         if self._is_cut:
             self.requests = self._planned()
             self._is_cut = False

@@ -305,7 +305,8 @@ class _Read:
         """Some devices say that they failed, or know no such function, where there is no such register."""
         passed = self._plan.passed
         if fault.code == UNKNOWN_FUNCTION:
-            return not passed.has(request.block) and passed.has_table(request.block.table)
+            table = request.block.table
+            return not passed.has(request.block) and (passed.has_table(table) or self._plan.may_doubt(table))
         return fault.code == DEVICE_FAILED and not passed.has(request.block)
 
     # Silence that may be a refusal

@@ -8,6 +8,7 @@ requests of another shape; no other request of the same shape, until what is owe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
@@ -18,7 +19,8 @@ LATE_LIMITS: Final = 5
 _SHORTEST_FRAME: Final = 5
 _LARGEST_FRAME: Final = 264
 _STRANGER_S: Final = 60.0
-"""After an answer that nobody here asked for, answers of its shape are uncertain for so long: another master is about."""
+"""After an answer that nobody here asked for, every answer of its unit is uncertain for so long: another master reads it, and
+what it reads is not known."""
 _ECHOES: Final = 3
 """A line that repeated so many requests in a row is one of two wires, whose adapter hears itself."""
 _READS: Final = frozenset({1, 2, 3, 4})
@@ -108,7 +110,7 @@ class RtuLine:
         self._sent_s = 0.0
         self._held = b""
         self._noise = b""
-        self._strangers: dict[tuple[int, int, int], float] = {}
+        self._strangers: dict[int, float] = {}
         self._last_answer = b""
         self._twice: set[int] = set()
         self._instead: Instead | None = None
@@ -254,13 +256,15 @@ class RtuLine:
                 self._await(current, now_s)
                 return Confusion("another master asked this unit for as much just now; nobody can tell whose the answer is")
             self._current = None
+            if self._has_own_instead:  # What came before was not the device's way to answer.
+                self._strangers[current.unit] = now_s
             if others:
                 self._came(others[0], now_s)
                 self._await(current, now_s)
             elif current.unit in self._twice:
                 self._awaited.append(_Awaited(current, now_s + self.late_s / LATE_LIMITS, "repeated"))
             self._last_answer = data
-            return RtuAnswer(data[1:-2], now_s - self._strangers.get(shape, now_s - 2 * _STRANGER_S) > _STRANGER_S)
+            return RtuAnswer(data[1:-2], now_s - self._strangers.get(current.unit, -math.inf) > _STRANGER_S)
         if others:
             self._came(others[0], now_s)
         elif data == self._last_answer:
@@ -269,11 +273,12 @@ class RtuLine:
             self._has_own_instead = True
             self._instead = _other_answer(data, current)
         else:
-            self._strangers[shape] = now_s
-            self._name_other_unit(data[0])
+            self._met_stranger(data[0], now_s)
         return None
 
-    def _name_other_unit(self, unit: int) -> None:
+    def _met_stranger(self, unit: int, now_s: float) -> None:
+        """A frame came that answers nothing that was heard asked."""
+        self._strangers[unit] = now_s
         if self._current is not None and unit != self._current.unit and self._instead is None:
             self._instead = Instead("mismatched", f"unit {unit} answered, unit {self._current.unit} was asked")
 
@@ -294,7 +299,7 @@ class RtuLine:
         if of_unit and all(each.question == of_unit[0].question for each in of_unit):
             self._came(of_unit[0], now_s)
         elif not of_unit:
-            self._name_other_unit(data[0])
+            self._met_stranger(data[0], now_s)
         return None
 
     def _await(self, question: RtuQuestion, since_s: float, whose: _Whose = "ours") -> None:
