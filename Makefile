@@ -1,6 +1,6 @@
 # Millrace. `make` prints this help; anything longer than two lines is a script in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down demo test-unit test test-stack lint bench chaos doctor backup restore lock schemas boards
+.PHONY: help setup up down demo test-unit test test-stack lint cases bench chaos doctor backup restore lock schemas boards
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -60,6 +60,9 @@ lock: ## write the hashed requirements anew (ARGS=--upgrade)
 
 schemas: $(BIN)/.ready ## write docs/schemas/ from the message types
 	$(BIN)/python -m millrace_contract.language.schemas docs/schemas
+
+cases: $(BIN)/.ready ## write what the golden cases of tests/cases expect anew; then read the diff
+	$(BIN)/python -m pytest -q tests/cases --write-expected $(ARGS)
 
 boards: $(BIN)/.ready ## write grafana/dashboards/ from code
 	$(BIN)/python -m grafana.boards

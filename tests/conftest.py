@@ -12,6 +12,10 @@ from millrace_contract.testing import Influxd, Mosquitto
 from millrace_contract.testing.hivemq import HiveMq
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-expected", action="store_true", help="golden cases: write what comes out now; then read the diff")
+
+
 def _need(binary: str | None, name: str, way_out: str) -> None:
     if binary is None:
         message = f"{name} is not on this machine: {way_out}"

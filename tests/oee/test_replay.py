@@ -288,30 +288,6 @@ def test_unscheduled_time_around_lowers_only_teep(plant_folder: Callable[..., Pa
     assert other["ms"]["unscheduled"] == 2 * HOUR_MS
 
 
-def test_constructed_line_is_judged_by_its_bottleneck(plant_folder: Callable[..., Path]) -> None:
-    """A makes 20,000 good parts at 1.0 s, B, last and slowest, 19,700 at 1.2 s: 82.08 %, not the minimum of 69.44 %."""
-    config = plant_folder({"A": 1.0, "B": 1.2}, interval_s=3.0)
-    events = []
-    for ms in range(0, 8 * HOUR_MS + 1, 3000):
-        for device, made in (("A", 20_000), ("B", 19_700)):
-            events.append(_event(START_MS + ms, 1, made * ms // (8 * HOUR_MS), 0, device=device))
-    documents = _replay(config, events)
-    figures = {d.get("device_id"): d["oee"] for d in documents if d["window"]["kind"] == "shift"}
-    assert figures == {"A": 0.694444, "B": 0.820833, None: 0.820833}
-
-
-def test_late_message_revises_and_says_why(plant_folder: Callable[..., Path]) -> None:
-    config = plant_folder()
-    events = _running(START_MS, START_MS + 2 * HOUR_MS)
-    missing, rest = events[1800:1860], events[:1800] + events[1860:]
-    revisions = [
-        (d["revision"], d["cause"], d["ms"]["unknown"])
-        for d in _replay(config, [*rest, *missing], by_arrival=True)
-        if d["window"]["id"] == "2025-10-15/day/01" and d.get("device_id")
-    ]
-    assert revisions == [(1, None, 56_000), (2, "late_data", 0)]
-
-
 def test_stop_across_the_window_end_is_judged_as_a_whole(plant_folder: Callable[..., Path]) -> None:
     """A stop of 150 s, 60 s of it in the first hour: an availability loss in both hours, and published once."""
     config = plant_folder()
@@ -331,13 +307,6 @@ def test_window_in_progress_at_the_end_of_the_file_is_not_final(plant_folder: Ca
     document = _window(_replay(plant_folder(), _running(START_MS, START_MS + 600_000)), "shift", "2025-10-15/day")
     assert (document["final"], document["timestamp"], document["ms"]["all"]) == (False, "2025-10-15T06:10:00.000Z", 600_000)
     assert (document["oee"], document["parts"]["total"]) == (1.0, 600)
-
-
-def test_first_message_of_the_article_gives_null(plant_folder: Callable[..., Path]) -> None:  # N2
-    document = _window(_replay(plant_folder(), [_event(START_MS + 600_000, 1, 5000, 3)]), "shift", "2025-10-15/day")
-    assert document["parts"]["total"] == 0
-    assert [document[k] for k in ("availability", "performance", "quality", "oee")] == [None, None, None, None]
-    assert document["reason"] == "insufficient_data"
 
 
 def _command(config: Path, *arguments: str) -> list[str]:

@@ -73,7 +73,9 @@ class RollupService:
         worker.start()
         stop.wait()
         worker.join(STOP_LIMIT_S)
-        if not worker.is_alive():
+        if worker.is_alive():
+            _log.warning("turn_left_unfinished", problem="the database does not answer", after_s=STOP_LIMIT_S)
+        else:
             self._influx.close()
 
     def stop(self) -> bool:
