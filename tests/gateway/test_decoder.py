@@ -223,8 +223,10 @@ def test_a_power_of_ten_from_another_register(raw: int, power: int, reading: flo
 
 
 def test_a_power_of_ten_before_its_value_and_a_scale_of_the_profile_on_top() -> None:
-    energy = signal("energy", 1, "uint32", order="CDAB", scale_register=0, scale=0.001, offset=5.0, unit="kW.h")
-    assert decode([energy], struct.pack(">hHH", 2, 12, 1)).readings == {"energy": (0x1000C * 100) * 0.001 + 5.0}
+    energy = signal(
+        "energy", 1, "uint32", order="CDAB", scale_register=0, scale=0.001, offset=5.0, unit="kW.h", counter={"max_rate_per_s": 5}
+    )
+    assert decode([energy], struct.pack(">hHH", 2, 12, 1)).readings == {"energy": 6559.8}
 
 
 @pytest.mark.parametrize(

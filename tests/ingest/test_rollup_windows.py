@@ -10,7 +10,7 @@ import pytest
 
 from millrace_contract.language.counters import counter_delta
 from millrace_ingest.rollup import windows
-from millrace_ingest.rollup.windows import CounterRule, RawSample, Span, wider
+from millrace_ingest.rollup.windows import COUNTS_PER_UNIT, CounterRule, RawSample, Span, wider
 
 STEP_MS = 100
 MINUTE = Span(60_000, 180_000, 60_000)
@@ -91,6 +91,19 @@ def test_what_is_no_good_reading_is_no_baseline_of_a_counter() -> None:
     assert found[60_000]["increase"] == 2
 
 
+def test_energy_that_rises_by_less_than_one_kilowatt_hour_has_an_increase() -> None:
+    values = [230.1, 230.4, 230.7, 231.0, 231.3]
+    samples = [RawSample(60_000 + 20_000 * place, value) for place, value in enumerate(values)]
+    found = roll(samples, MINUTE, 60_000, CounterRule(None, 5.0))
+    assert (found[60_000]["increase"], found[120_000]["increase"]) == (0.6, 0.6)
+
+
+def test_a_counter_with_fractions_wraps_and_jumps_like_another() -> None:
+    samples = [RawSample(61_000, 999.75), RawSample(62_000, 0.5), RawSample(63_000, 500.5)]
+    found = roll(samples, MINUTE, 5_000, CounterRule(1_000, 0.5))
+    assert (found[60_000]["increase"], found[60_000]["uncounted"]) == (0.75, 500)
+
+
 def test_a_jump_is_not_counted_but_said() -> None:
     found = roll([RawSample(61_000, 10.0), RawSample(62_000, 5_000.0)], MINUTE, 5_000, CounterRule(None, 5.0))
     assert (found[60_000]["increase"], found[60_000]["uncounted"]) == (0, 4_990)
@@ -138,5 +151,7 @@ def test_increases_add_up_to_what_the_steps_of_oee_count(seed: int) -> None:
         counter_delta(int(one.value or 0), int(two.value or 0), two.time_ms - one.time_ms, modulus=rule.modulus, max_rate_per_s=2.0)
         for one, two in pairwise(good)
     ]
-    assert sum(window.increase for part in parts for window in part.values()) == sum(step.parts for step in steps)
-    assert sum(window.uncounted for part in parts for window in part.values()) == sum(step.quarantined for step in steps)
+    assert sum(window.increase for part in parts for window in part.values()) == COUNTS_PER_UNIT * sum(step.parts for step in steps)
+    assert sum(window.uncounted for part in parts for window in part.values()) == COUNTS_PER_UNIT * sum(
+        step.quarantined for step in steps
+    )

@@ -99,6 +99,11 @@ def test_counters_wrap_at_their_modulus_or_their_types() -> None:
     assert raw_of(signal_of("bcd16", counter={"max_rate_per_s": 5}), 10_003) == 3
 
 
+def test_the_modulus_of_a_counter_is_in_the_unit_of_its_readings() -> None:
+    energy = signal_of("uint32", scale=0.01, counter={"modulus": 100_000, "max_rate_per_s": 5})
+    assert reading_of(energy, raw_of(energy, 100_012.5)) == 12.5
+
+
 @given(quantity=st.floats(-250, 450), scale=st.sampled_from([0.1, 0.01, 0.001, 2.0]), offset=st.sampled_from([0.0, 100.0]))
 def test_scales_are_undone_to_half_a_step(quantity: float, scale: float, offset: float) -> None:
     signal = signal_of("int32", scale=scale, offset=offset)

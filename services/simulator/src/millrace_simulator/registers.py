@@ -56,8 +56,10 @@ def raw_of(signal: Signal, quantity: float | str) -> Raw:
 
 
 def modulus_of(signal: Signal) -> int:
-    """The value at which this counter begins at 0 again."""
+    """What this counter's registers show never: there it begins at 0 again."""
     given = signal.counter.modulus if signal.counter is not None else None
+    if given is not None and signal.scale_register is None:
+        return round(given * signal.divisor / signal.scale)
     return given or _RANGES.get(signal.type, _RANGES["uint32"])[1] + 1
 
 

@@ -28,13 +28,15 @@ def counter_delta(
     modulus: int | None,
     max_rate_per_s: float,
     rebooted: bool = False,
+    unit: int = 1,
 ) -> Delta:
     """Return the parts between two good readings of one counter, `elapsed_ms` apart in event time.
 
     modulus: the first value that the counter never shows (65536 for uint16), None for one that never wraps.
     max_rate_per_s: the most counts a second that the machine can make. rebooted: something else proved that the
     counter started again at 0 (it matters only where the value fell: a counter that kept its value over a restart of
-    the controller is the rule, and the plain difference never invents parts).
+    the controller is the rule, and the plain difference never invents parts). unit: how many of the values' counts are one of
+    what modulus and rate speak of: 1,000,000 where kW.h are handed over in millionths.
 
     Of a fall, a wrap is believed where it fits the rate, then a reset, then neither (`rejected`). A step greater than the
     rate allows is a `jump`. Where a whole turn fits into the time between the readings the number of turns is unknowable:
@@ -46,12 +48,13 @@ def counter_delta(
         raise ValueError(f"a counter step needs values and a time from 0 up, not {previous}, {current}, {elapsed_ms} ms")
     if not max_rate_per_s > 0 or (modulus is not None and modulus < 1):
         raise ValueError(f"a counter needs a positive rate and modulus, not {max_rate_per_s}, {modulus}")
-    slack = math.ceil(max_rate_per_s * elapsed_ms * _RATE_MARGIN / 1000) + 1
-    if modulus is not None and max(previous, current) >= modulus:
+    slack = (math.ceil(max_rate_per_s * elapsed_ms * _RATE_MARGIN / 1000) + 1) * unit
+    turn = None if modulus is None else modulus * unit
+    if turn is not None and max(previous, current) >= turn:
         return Delta(0, "rejected")
-    if modulus is not None and elapsed_ms * max_rate_per_s >= modulus * 1000:
-        return Delta(0, "ambiguous", (current - previous) % modulus)
-    parts, event = _believed(previous, current, slack, modulus, rebooted=rebooted)
+    if modulus is not None and turn is not None and elapsed_ms * max_rate_per_s >= modulus * 1000:
+        return Delta(0, "ambiguous", (current - previous) % turn)
+    parts, event = _believed(previous, current, slack, turn, rebooted=rebooted)
     if parts > slack:
         return Delta(0, "jump", parts)
     return Delta(parts, event)

@@ -53,7 +53,8 @@ def _usable_factor(number: float) -> float:
 
 
 class Counter(Strict):
-    """How a counter counts: the first value that is never shown, and the fastest it can go (oee.md A7)."""
+    """How a counter counts, both in the unit of its readings: the first value that is never shown, and the fastest it can go
+    (oee.md A7)."""
 
     modulus: int | None = Field(default=None, ge=2)
     max_rate_per_s: float = Field(gt=0)
@@ -241,10 +242,8 @@ class Signal(Strict):
         return self
 
     def _check_scale_register(self) -> None:
-        if self.type not in WHOLE_NUMBERS or self.bits or self.bit is not None or self.counter or self.values:
-            raise ValueError(
-                "scale_register gives the power of ten of a whole number, not of a bit, counter, state or another type"
-            )
+        if self.type not in WHOLE_NUMBERS or self.bits or self.bit is not None or self.values:
+            raise ValueError("scale_register gives the power of ten of a whole number, not of a bit, state or another type")
         if self.address <= (self.scale_register or 0) < self.address + self.registers:
             raise ValueError(f"scale_register {self.scale_register} is a register of the value itself")
 
