@@ -179,3 +179,40 @@ def test_a_device_that_closes_after_each_answer_is_read(  # noqa: PLR0917 - fixt
     watch.run([(device, make_profile(SIGNALS, groups=FAST))], lambda: len(watch.of("M-1")) >= 5)
     assert watch.states_of("M-1") == [CommsState.ONLINE]
     assert all(set(snapshot.readings) == set(SIGNALS) for snapshot in watch.of("M-1"))
+
+
+@pytest.mark.parametrize("code", [1, 2, 4, 6])
+def test_a_device_that_answers_exceptions_only_does_not_flap_and_is_offline_after_a_while(  # noqa: PLR0917 - fixtures and cases
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr("millrace_gateway.polled_device.MUTE_S", 0.5)
+    monkeypatch.setattr("millrace_gateway.schedule.PROBE_FIRST_S", 0.1)
+    monkeypatch.setattr("millrace_gateway.schedule.PROBE_LONGEST_S", 0.1)
+    server = device_server()
+    server.faults[None] = f"exception:{code}"
+    asked_when_offline: list[int] = []
+
+    def is_offline() -> bool:
+        if not asked_when_offline and CommsState.OFFLINE in watch.states_of("M-1"):
+            asked_when_offline.append(len(server.requests))
+        return bool(asked_when_offline)
+
+    watch.run(
+        [(make_device(server.port), make_profile(SIGNALS, groups=FAST))],
+        lambda: CommsState.ONLINE in watch.states_of("M-1"),
+        (lambda: is_offline() and len(server.requests) >= asked_when_offline[0] + 8, server.faults.clear),
+    )
+    assert watch.states_of("M-1") == [CommsState.DEGRADED, CommsState.OFFLINE, CommsState.ONLINE]
+    assert f"exception {code}" in str(watch.states[1][2])
+    assert watch.of("M-1")[-1].readings == {"first": 10, "second": 12, "third": 1030}
+
+
+def test_a_group_that_rests_says_nothing_of_the_device(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    server.undefined = {("input", 30)}
+    signals = {**SIGNALS, "third": {**SIGNALS["third"], "group": "other"}}
+    profile = make_profile(signals, groups={"fast": 0.05, "other": 0.05})
+    watch.run([(make_device(server.port), profile)], lambda: len(watch.of("M-1")) >= 20)
+    assert watch.states_of("M-1") == [CommsState.DEGRADED]

@@ -21,6 +21,8 @@ from .request_cost import CostMeter, assumed_cost
 from .schedule import Breaker, OnceSlot, PollSlot
 
 EVERY_SIGNAL: Final = "*"
+MUTE_S: Final = 10.0
+"""A device that answers, and brings no value for so long, is as good as one that does not answer."""
 
 
 class PolledDevice:
@@ -48,6 +50,7 @@ class PolledDevice:
         self._full = full_plan(profile, self._cost, gaps, self._passed)
         self._faults: dict[str, ReadFault] = {}
         self._needs_every_signal = True
+        self._mute_since_s: float | None = None
         self._changes = ChangeFilter(profile.signals.values())
 
     def report_everything(self) -> None:
@@ -81,14 +84,18 @@ class PolledDevice:
     def take(self, group: str, result: ReadResult, now_ms: int, now_s: float) -> tuple[Snapshot | None, bool]:
         """Judge a read of `group`: the snapshot to send, if any, and whether `comms` has news.
 
-        An unreachable device gets one message with every signal bad, then none until it answers, and then one with every signal.
+        An unreachable device gets one message with every signal bad, then none until it is back, and then one with every signal.
+        What is back brings a value: exceptions alone end no outage, and when nothing else comes for MUTE_S they are one.
         """
         self.comms.repeats += result.repeats
-        if result.arrived_ms is None:
-            was_offline = self.comms.state is CommsState.OFFLINE
+        was_offline = self.comms.state is CommsState.OFFLINE
+        if not result.was_asked and (was_offline or self.comms.state is None):
+            return None, False
+        if self._is_away(result, now_s):
             self.breaker.failed(now_s, random.random())  # noqa: S311 - spreads probes, guards nothing
             self._needs_every_signal = True
             self._faults.clear()
+            self._full.reset()
             news = self.comms.observe(CommsState.OFFLINE, result.fault, now_ms)
             return (None if was_offline else self._every_signal_bad(result.fault)), news
         self.breaker.succeeded()
@@ -112,6 +119,16 @@ class PolledDevice:
         fault = next(iter(self._faults.values()), None)
         state = CommsState.DEGRADED if fault else CommsState.ONLINE
         return self._changes.news(result.snapshot, now_s), self.comms.observe(state, fault, now_ms)
+
+    def _is_away(self, result: ReadResult, now_s: float) -> bool:
+        """Whether the device counts as offline after this read. A read that asked nothing, because all of it rests, is none."""
+        if result.round_trip_ms is not None:
+            self._mute_since_s = None
+            return False
+        if self._mute_since_s is None:
+            self._mute_since_s = now_s
+        is_silent = result.was_asked and result.arrived_ms is None
+        return is_silent or self.comms.state is CommsState.OFFLINE or now_s - self._mute_since_s >= MUTE_S
 
     def _settle_once(self, group: str, result: ReadResult) -> None:
         """A group that is read once is done when every signal of it has been answered, be it with a value that is none."""

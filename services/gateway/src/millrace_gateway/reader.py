@@ -53,6 +53,9 @@ class ReadResult:
     unanswered: set[str] = field(default_factory=set)
     """Signals that may be read yet: what kept them is not that the device has no such address"""
 
+    was_asked: bool = True
+    """Whether any request went out: one that rests, or that an owed answer holds back, says nothing of the device."""
+
     repeats: int = 0
     """Requests that were asked again in this turn"""
 
@@ -187,7 +190,7 @@ class _Read:
         self.waiting = deque(plan.for_probe() if is_probe else plan.requests)
         self.failed: dict[Wire, tuple[PlannedRequest, ReadFault]] = {}
         self.answered: set[Wire] = set()
-        self._result = ReadResult(Snapshot())
+        self._result = ReadResult(Snapshot(), was_asked=False)
         self._unit = unit
         self._timeout_s = timeout_s
         self._plan = plan
@@ -209,6 +212,7 @@ class _Read:
             if pause_s:
                 await wire.leave_alone(pause_s)
             answers, fault = await wire.read(self._unit, [request.block for request in requests], self._timeout_s)
+            self._result.was_asked |= bool(answers) or not isinstance(fault, AnswerOwed)
             if answers:
                 self.answered.add(wire)
                 self._keep(requests, answers)
