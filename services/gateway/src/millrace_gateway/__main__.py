@@ -26,10 +26,11 @@ from .fleet import select_fleet
 from .learned import load_learned
 from .polling_cost import DeviceCost, fleet_costs
 from .probe import Decoding, candidates
+from .registers import ORDERS
 from .scan import LIKELY_PLACES, scan
 from .service import serve
 from .settings import GatewaySettings
-from .tag_list import profile_from_tags
+from .tag_lists import as_text, import_tags
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,9 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     scanned.set_defaults(command=_scan)
 
     profile = commands.add_parser("profile", help="make a device profile").add_subparsers(required=True, metavar="WHAT")
-    imported = profile.add_parser("import", help="from a tag list (CSV with name, address, type, unit, ...); prints the profile")
-    imported.add_argument("file", type=Path, metavar="TAGS.csv")
+    imported = profile.add_parser("import", help="from a tag list as people have them; prints the profile, and notes on the rest")
+    imported.add_argument("file", type=Path, metavar="LIST", help="recognised by its content, whatever it is called")
     imported.add_argument("--title", help="what people call the device (default: the file's name)")
+    imported.add_argument("--device", metavar="NAME", help="which device of a list that holds several")
+    imported.add_argument("--order", choices=list(ORDERS), help="word order of the values for which the list gives none")
+    imported.add_argument("--model-at", type=int, metavar="A", help="of a SunSpec model: the zero-based address of its number")
     imported.set_defaults(command=_import)
 
     for each in (run, plan, read, probe, scanned, imported):
@@ -300,17 +304,24 @@ def _import(options: argparse.Namespace) -> int:
         raw = options.file.read_bytes()
     except OSError as error:
         raise _mistake("TAGS.csv", f"{options.file} cannot be read: {error.strerror}") from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("cp1252", errors="replace")  # What a spreadsheet on Windows writes.
-    profile, count = profile_from_tags(text, options.file.name, title=options.title or options.file.stem)
-    check_profile(profile, options.file.stem)
+    name = options.file.stem
+    made = import_tags(
+        as_text(raw, options.file.name),
+        options.file.name,
+        title=options.title or name,
+        device=options.device,
+        order=options.order,
+        model_at=options.model_at,
+    )
+    check_profile(made.text, name)
     if options.json:
-        print(json.dumps({"signals": count, "profile": profile}))
+        notes = [dataclasses.asdict(note) for note in made.notes]
+        print(json.dumps({"signals": made.signals, "notes": notes, "profile": made.text}))
     else:
-        print(profile, end="")
-        sys.stderr.write(f"{count} signals. Save as profiles/<vendor>-<model>.yaml, fill in source, and run millrace check.\n")
+        print(made.text, end="")
+        sys.stderr.write("".join(f"{note}\n" for note in made.notes))
+        count = f"{made.signals} signals" + (f", {len(made.notes)} notes" if made.notes else "")
+        sys.stderr.write(f"{count}. Save as profiles/<vendor>-<model>.yaml, fill in source, and run millrace check.\n")
     return EXIT_WELL
 
 

@@ -50,6 +50,8 @@ class Document:
 
     file: str
     data: dict[str, Any] = field(default_factory=dict)
+    root: Any = None
+    """What the file holds, where it is no mapping too."""
     problems: list[Problem] = field(default_factory=list)
     values: int = 0
     _lines: dict[Path_, int] = field(default_factory=dict)
@@ -97,6 +99,12 @@ def read_document(path: Path, name: str) -> Document:
     except (OSError, UnicodeDecodeError) as error:
         document.problems.append(Problem(name, 0, "", f"cannot be read: {error}"))
         return document
+    return parse_document(text, name)
+
+
+def parse_document(text: str, name: str, *, is_mapping: bool = True) -> Document:
+    """The text with the problems that YAML itself has, and with one for what is no mapping where one must be."""
+    document = Document(name)
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
@@ -113,9 +121,10 @@ def read_document(path: Path, name: str) -> Document:
         message = f"is not usable: with its aliases (*name) it has more than {MAX_VALUES} values, or one that contains itself"
         document.problems.append(Problem(name, 0, "", message))
         return document
+    document.root = data
     if isinstance(data, dict):
         document.data = data
-    else:
+    elif is_mapping:
         document.problems.append(Problem(name, 1, "", "must be a mapping of keys and values"))
     return document
 
