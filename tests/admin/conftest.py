@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,8 +31,16 @@ def files(tmp_path: Path) -> SecretFiles:
     return SecretFiles(tmp_path / "secrets", give_away=False)
 
 
+@pytest.fixture(scope="session")
+def first_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once: many passwords are hashed slowly, on purpose."""
+    folder = tmp_path_factory.mktemp("bootstrapped") / "secrets"
+    bootstrap(SecretFiles(folder, give_away=False), REPOSITORY / "config", "localhost", datetime.now(UTC))
+    return folder
+
+
 @pytest.fixture
-def ready_files(files: SecretFiles, sample_config: Path) -> SecretFiles:
+def ready_files(files: SecretFiles, first_folder: Path) -> SecretFiles:
     """The folder after the first `bootstrap`, with certificates that are good today."""
-    bootstrap(files, sample_config, "localhost", datetime.now(UTC))
+    shutil.copytree(first_folder, files.root)
     return files

@@ -14,6 +14,8 @@ from millrace_admin.broker_accounts import password_matches
 from millrace_admin.secret_files import CONSUMERS, SecretFiles
 from millrace_contract.errors import ConfigurationProblems
 
+pytestmark = pytest.mark.long
+
 
 def contents(files: SecretFiles) -> dict[str, str]:
     return {

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from millrace_admin.demo.layout import Program
 from millrace_admin.demo.processes import Processes
 from millrace_contract.testing import wait_until
+
+pytestmark = pytest.mark.process
 
 # Not a shell: where the tests run under nohup, a shell may not trap the signal.
 SAYS_WHEN_TOLD = """

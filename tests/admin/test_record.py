@@ -175,7 +175,7 @@ def test_a_command_without_a_broker_says_so(environment: Path, capsys: pytest.Ca
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("recording factory/... from the broker at 127.0.0.1:")
-    assert "for 1 min; Ctrl-C ends it earlier\nmillrace: nothing to record: no answer from 127.0.0.1:" in said.err
+    assert "for 1 min; Ctrl-C ends it earlier\nnothing to record: no answer from 127.0.0.1:" in said.err
 
 
 def test_a_command_without_a_password_names_the_file_that_has_it(environment: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,6 +191,7 @@ def test_a_time_that_is_none_is_refused(environment: Path, capsys: pytest.Captur
     assert f"'{minutes}' is not a number of minutes, like 10 or 0.5" in capsys.readouterr().err
 
 
+@pytest.mark.process
 @pytest.mark.broker
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_full_disk_ends_the_recording_in_words(

@@ -24,6 +24,8 @@ from millrace_admin.servers import influxd, mosquitto, places
 from millrace_admin.servers.progress import in_words
 from millrace_contract.testing import free_port, wait_until
 
+pytestmark = pytest.mark.process
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DRIVER = """
 import sys

@@ -16,6 +16,8 @@ from millrace_contract.testing import wait_until
 from .conftest import Running
 from .plantfiles import START_MS, comms, status
 
+pytestmark = pytest.mark.process
+
 HOT = "/v1/alerts/hot.CNC-01"
 ANNA = {"actor": "anna"}
 

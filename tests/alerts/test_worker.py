@@ -15,6 +15,8 @@ from .conftest import Running
 from .plantfiles import START_MS
 from .test_api import ANNA, HOT, problem
 
+pytestmark = pytest.mark.process
+
 
 def test_full_disk_answers_503_loses_nothing_and_goes_on_when_there_is_room(running: Running) -> None:
     etag = running.raise_hot()

@@ -27,6 +27,7 @@ payloads = st.one_of(
 )
 
 
+@pytest.mark.long
 @given(topic=st.text(min_size=1, max_size=20), payload=payloads, late_ms=st.integers(0, 10**9), retained=st.booleans())
 def test_any_message_comes_back_byte_for_byte(topic: str, payload: bytes, late_ms: int, retained: bool) -> None:
     line = encode_event(topic, payload, NOON_MS + late_ms, retained=retained)
@@ -50,6 +51,7 @@ def test_a_recorded_message_stands_as_json_as_text_or_as_bytes(payload: bytes, s
     assert stands_as in encode_event("t", payload, NOON_MS)
 
 
+@pytest.mark.long
 def test_no_message_that_the_broker_lets_through_is_too_long_for_a_line() -> None:
     for payload in (b"\x00" * 2_000_000, b"\xff" * 2_000_000, b"[" + b"1," * 999_999 + b"1]"):
         line = encode_event("t", payload, NOON_MS)

@@ -47,6 +47,7 @@ def test_a_refusal_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"old"
 
 
+@pytest.mark.process
 def test_a_kill_leaves_a_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "number"
     with subprocess.Popen([sys.executable, "-c", REPLACES_FOR_EVER, str(path)], stdout=subprocess.PIPE) as process:

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -214,5 +215,5 @@ class LossyPlant(RuleBasedStateMachine):
             assert set(range(1, last + 1)) == self.stored.get(stream, set()) | lost.get(stream, set())
 
 
-TestLossyPlant: Any = LossyPlant.TestCase
+TestLossyPlant: Any = pytest.mark.long(LossyPlant.TestCase)
 TestLossyPlant.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)

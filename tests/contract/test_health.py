@@ -107,6 +107,7 @@ def test_readiness_names_what_is_missing_and_metrics_are_there(server: tuple[Hea
     assert _get(f"{url}/nothing")[0] == 404
 
 
+@pytest.mark.process
 def test_a_process_with_a_hung_loop_ends_itself() -> None:
     ended = subprocess.run([sys.executable, "-c", HUNG], capture_output=True, timeout=20, check=False)
     assert ended.returncode == 70

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 WRITES = """
 from millrace_contract.runtime.logs import configure_logs, get_logger
 from millrace_contract.runtime.settings import ServiceSettings
@@ -19,6 +21,7 @@ except ZeroDivisionError:
 """
 
 
+@pytest.mark.process
 def test_a_line_of_the_journal_begins_with_its_priority_and_leaves_the_time_to_the_journal() -> None:
     written = subprocess.run([sys.executable, "-c", WRITES], capture_output=True, text=True, timeout=20, check=True).stderr
     lines = written.splitlines()

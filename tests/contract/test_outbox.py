@@ -552,6 +552,7 @@ def test_every_commit_is_synced_and_logged_ahead(outbox: Outbox) -> None:
     assert outbox.connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
+@pytest.mark.process
 def test_outbox_of_a_killed_process_can_be_opened(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     program = (

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from millrace_contract.testing.outboxes import numbers, open_at
+
+pytestmark = pytest.mark.process
 
 KILLS = 8
 

@@ -32,6 +32,8 @@ from millrace_contract.testing import Broker, ManualClock, wait_until
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, numbers, open_at, telemetry
 from millrace_contract.testing.uplinks import CountingIngest, SessionType, Uplink
 
+pytestmark = pytest.mark.process
+
 
 class Wire:
     """Takes what is published; by default a broker and an ingest that confirm it at once."""

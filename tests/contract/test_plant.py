@@ -224,6 +224,7 @@ def test_windows_line_ends_and_a_missing_file_are_no_tracebacks(folder: Path) ->
     assert "plant.yaml: is missing; expected in" in _problems(lambda: load_plant(folder))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

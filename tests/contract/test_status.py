@@ -65,6 +65,7 @@ def test_one_taking_ingest_is_enough_and_a_dead_one_does_not_count() -> None:
     assert platform.alive("gateway", "edge-1") is None
 
 
+@pytest.mark.process
 @pytest.mark.broker
 def test_status_is_retained_said_at_once_and_withdrawn_by_the_will(
     fresh_broker: Broker, session_type: type[PahoSession] | type[LeanSession]

@@ -235,6 +235,7 @@ def _cut_short(path: Path) -> None:
         raw.truncate(8192 * 5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spoil", [_empty, _without_tables, _garbage, _cut_short])
 def test_an_empty_or_damaged_store_is_set_aside_and_a_new_one_says_so_until_it_is_told(
     tmp_path: Path, spoil: Callable[[Path], None]
@@ -260,6 +261,7 @@ def test_an_empty_or_damaged_store_is_set_aside_and_a_new_one_says_so_until_it_i
     assert opened(path).set_aside is None
 
 
+@pytest.mark.long
 def test_a_broken_page_that_is_met_in_a_large_store_is_found_at_the_next_start(tmp_path: Path) -> None:
     path = tmp_path / "tests.db"
     filled(path, rows=5_000)
@@ -338,6 +340,7 @@ def _migrating(path: Path, limit_bytes: int = 0) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.process
 def test_a_kill_in_the_middle_of_a_migration_loses_nothing_and_the_next_start_migrates(tmp_path: Path) -> None:
     path = tmp_path / "tests.db"
     filled(path, rows=20_000)
@@ -359,6 +362,7 @@ def test_a_kill_in_the_middle_of_a_migration_loses_nothing_and_the_next_start_mi
     assert len(texts(path.with_name("tests.db.copy-of-version-1"))) == 20_000
 
 
+@pytest.mark.process
 def test_a_disk_without_room_for_the_copy_migrates_nothing_and_keeps_no_half_copy(tmp_path: Path) -> None:
     path = tmp_path / "tests.db"
     filled(path, rows=20_000)

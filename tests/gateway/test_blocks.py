@@ -120,6 +120,7 @@ def small_maps(draw: st.DrawFn) -> tuple[list[Signal], ReadRules]:
     return signals, ReadRules(limits, must_not_cross=barriers, cost=cost)
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(small_maps())
 def test_no_other_way_to_cut_a_map_is_cheaper(drawn: tuple[list[Signal], ReadRules]) -> None:
@@ -203,6 +204,7 @@ def fences(draw: st.DrawFn) -> tuple[tuple[Barrier, ...], tuple[AddressRange, ..
     return tuple(barriers), tuple(wholes)
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(maps(), fences())
 def test_every_plan_keeps_its_promises(
@@ -234,6 +236,7 @@ def test_every_plan_keeps_its_promises(
             assert whole.last < block.address + block.count
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(maps())
 def test_splitting_to_the_end_still_reads_every_signal_once(drawn: tuple[list[Signal], list[list[str]], DeviceLimits]) -> None:

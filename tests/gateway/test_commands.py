@@ -184,6 +184,7 @@ def test_mistakes_are_answered_in_words(call: Make, arguments: tuple[str, ...], 
     assert "Traceback" not in err
 
 
+@pytest.mark.process
 def test_a_first_start_without_a_plant_is_refused_in_words(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "millrace_gateway", "run", "--config", "no-such-folder"]
     done = subprocess.run(command, env={"MILLRACE_DATA": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=20)

@@ -28,6 +28,8 @@ from millrace_gateway.endpoint import Endpoint
 from millrace_gateway.faults import NotConnected, ReadFault, RequestRefused
 from millrace_gateway.modbus import ModbusConnection
 
+pytestmark = pytest.mark.process
+
 HERE = Path(__file__).parent / "foreign"
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 UNIT = 17

@@ -16,6 +16,8 @@ from millrace_gateway.endpoint import Endpoint
 from millrace_gateway.faults import AnswerOwed, ConnectionDropped, NoAnswer, NotConnected, ReadFault, RequestRefused, WrongAnswer
 from millrace_gateway.modbus import ModbusConnection
 
+pytestmark = pytest.mark.process
+
 # conftest.py has the class; a test module cannot import from there.
 StartServer = Callable[..., Any]
 TIMEOUT_S = 0.2

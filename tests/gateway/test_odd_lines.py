@@ -16,6 +16,8 @@ from millrace_gateway.poll_plan import full_plan
 from .conftest import crc16
 from .watching import FAST, SIGNALS, Watch, read_once
 
+pytestmark = pytest.mark.process
+
 Make = Callable[..., Any]
 
 

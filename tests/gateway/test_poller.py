@@ -23,6 +23,8 @@ from millrace_gateway.reader import ReadResult
 
 from .watching import FAST, SIGNALS, Watch, read_once
 
+pytestmark = pytest.mark.process
+
 Make = Callable[..., Any]
 
 

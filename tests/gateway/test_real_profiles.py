@@ -24,6 +24,8 @@ from millrace_simulator.settings import SimulatorSettings
 from millrace_simulator.testing import RunningSimulator
 from millrace_simulator.truth import Read, read_truth
 
+pytestmark = pytest.mark.process
+
 StartServer = Callable[..., Any]
 """The fixture device_server: conftest.py has the class; a test module cannot import from there."""
 

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,8 @@ from millrace_gateway.faults import ReadFault, RequestRefused
 from millrace_gateway.modbus import ModbusConnection
 from millrace_gateway.poll_plan import PollPlan
 from millrace_gateway.reader import ReadResult, Wire, read_plan
+
+pytestmark = pytest.mark.long
 
 WIDTHS = {"uint16": 1, "uint32": 2, "uint64": 4}
 

@@ -13,6 +13,8 @@ from millrace_gateway.poll_plan import full_plan
 
 from .watching import FAST, SIGNALS, Watch, read_once
 
+pytestmark = pytest.mark.process
+
 Make = Callable[..., Any]
 FOUR = {**SIGNALS, "fourth": {"address": 14, "type": "uint16"}}
 REFUSALS = [None, 4, 1]

@@ -166,6 +166,7 @@ def test_what_is_exported_is_the_same_after_its_import(influxd: Influxd, tmp_pat
     assert (status, "--to" in error) == (2, True)
 
 
+@pytest.mark.long
 def test_a_path_that_is_none_is_refused_in_words(ingest: Any, tmp_path: Path) -> None:
     assert ingest.command("archive", "verify")[0] == 2
     (tmp_path / "x.gz").write_bytes(b"")

@@ -14,6 +14,8 @@ from millrace_ingest.dead_letters import DeadLetter
 from millrace_ingest.disk import FILE_NAME
 from millrace_ingest.local_store import Changes, DiskLimits, LocalStore, open_local_store
 
+pytestmark = pytest.mark.process
+
 Run = Callable[..., int]
 
 

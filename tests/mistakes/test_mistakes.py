@@ -18,6 +18,8 @@ from millrace_contract.testing import Influxd, Mosquitto, free_port, wait_until
 from .command_forks import MODULES
 from .conftest import NOBODY, Commands, Ended, Running
 
+pytestmark = pytest.mark.process
+
 SPAN = "--from 2025-10-15T06:00:00Z --to 2025-10-15T14:00:00Z"
 RECOMPUTE = f"millrace-oee recompute --device M-1 {SPAN}"
 SERVICES = (

@@ -43,6 +43,8 @@ from millrace_simulator.settings import SimulatorSettings
 
 from .conftest import Commands
 
+pytestmark = pytest.mark.process
+
 
 class Bench:
     """One service in this process, on a clock that moves when told; nobody answers as broker, `database` as database."""

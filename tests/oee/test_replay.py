@@ -83,6 +83,7 @@ def _window(documents: Iterable[Document], kind: str, window_id: str, device: st
     return found[-1]
 
 
+@pytest.mark.long
 def test_full_shift_of_published_figures(plant_folder: Callable[..., Path]) -> None:
     """T1 through the whole engine: 60 min of breaks, 47 min of stop, 19,271 parts of 1 s, 423 rejects."""
     breaks = [{"start": "09:00", "end": "09:30"}, {"start": "12:00", "end": "12:30"}]
@@ -103,6 +104,7 @@ def test_full_shift_of_published_figures(plant_folder: Callable[..., Path]) -> N
     assert (document["final"], document["coverage"], document["reason"]) == (True, 1.0, None)
 
 
+@pytest.mark.long
 def test_hours_of_a_shift_add_up_to_the_shift(plant_folder: Callable[..., Path]) -> None:
     rng = random.Random(7)
     config = plant_folder()
@@ -154,6 +156,7 @@ def _scenario(moves: Sequence[tuple[int, int | None, int, int, str]]) -> list[st
     return events
 
 
+@pytest.mark.long
 @FAST
 @given(moves=st.lists(steps, min_size=5, max_size=80), order=st.randoms(use_true_random=False), repeats=st.integers(0, 30))
 def test_order_of_arrival_and_repeats_change_no_byte(  # P3, P4, P13
@@ -177,6 +180,7 @@ def test_order_of_arrival_and_repeats_change_no_byte(  # P3, P4, P13
     assert len(last) == len(ended)
 
 
+@pytest.mark.long
 @FAST
 @given(moves=st.lists(steps, min_size=5, max_size=80), order=st.randoms(use_true_random=False))
 def test_order_of_arrival_changes_no_interval(plant_folder: Callable[..., Path], moves: list[Any], order: random.Random) -> None:
@@ -201,6 +205,7 @@ def _intervals(config: Path, events: Sequence[str]) -> list[tuple[Any, ...]]:
     return sorted((i.id, i.state, i.leaf, i.start, i.end, i.pending) for i in found if i.end != i.start)
 
 
+@pytest.mark.long
 @FAST
 @given(moves=st.lists(steps, min_size=5, max_size=80))
 def test_leaves_partition_time_and_ratios_agree(plant_folder: Callable[..., Path], moves: list[Any]) -> None:  # P1, P2
@@ -220,6 +225,7 @@ def test_leaves_partition_time_and_ratios_agree(plant_folder: Callable[..., Path
                 assert a * p * q == pytest.approx(document["oee"], abs=2e-6 * max(1, p))
 
 
+@pytest.mark.long
 @FAST
 @given(moves=st.lists(steps, min_size=5, max_size=60), micro=st.sampled_from([0, 10, 60, 600]), ideal=st.sampled_from([0.5, 2.0]))
 def test_relabelled_stops_leave_oee_and_another_ideal_cycle_leaves_availability(  # P8, P9
@@ -236,6 +242,7 @@ def test_relabelled_stops_leave_oee_and_another_ideal_cycle_leaves_availability(
             assert other["quality"] == pytest.approx(one["quality"], abs=1e-6)
 
 
+@pytest.mark.long
 @FAST
 @given(moves=st.lists(steps, min_size=5, max_size=60), start=st.integers(0, 65_535))
 def test_a_counter_that_wraps_anywhere_gives_the_same_figures(
@@ -251,6 +258,7 @@ def test_a_counter_that_wraps_anywhere_gives_the_same_figures(
     assert _replay(config, shifted) == _replay(config, _scenario(moves))
 
 
+@pytest.mark.long
 @FAST
 @given(moves=st.lists(steps, min_size=5, max_size=60))
 def test_line_of_one_machine_is_that_machine(plant_folder: Callable[..., Path], moves: list[Any]) -> None:  # P11
@@ -277,6 +285,7 @@ def test_line_of_one_machine_is_that_machine(plant_folder: Callable[..., Path], 
         ]
 
 
+@pytest.mark.long
 def test_unscheduled_time_around_lowers_only_teep(plant_folder: Callable[..., Path]) -> None:  # P10
     events = [*_running(START_MS, START_MS + 2 * HOUR_MS - 1000), _event(START_MS + 2 * HOUR_MS, 5, 7200, 0)]
     short = _replay(plant_folder(shifts={"day": {"start": "06:00", "end": "08:00"}}), events)
@@ -288,6 +297,7 @@ def test_unscheduled_time_around_lowers_only_teep(plant_folder: Callable[..., Pa
     assert other["ms"]["unscheduled"] == 2 * HOUR_MS
 
 
+@pytest.mark.long
 def test_stop_across_the_window_end_is_judged_as_a_whole(plant_folder: Callable[..., Path]) -> None:
     """A stop of 150 s, 60 s of it in the first hour: an availability loss in both hours, and published once."""
     config = plant_folder()
@@ -337,6 +347,7 @@ def recorded_shift(plant_folder: Callable[..., Path]) -> tuple[Path, Path]:
     return config, path
 
 
+@pytest.mark.process
 def test_killed_replay_goes_on_and_gives_the_same_results(recorded_shift: tuple[Path, Path], tmp_path: Path) -> None:  # P6
     config, path = recorded_shift
     whole = subprocess.run(
@@ -359,6 +370,7 @@ def test_killed_replay_goes_on_and_gives_the_same_results(recorded_shift: tuple[
     assert out == whole
 
 
+@pytest.mark.process
 def test_command_line_answers_mistakes_in_words(plant_folder: Callable[..., Path], tmp_path: Path) -> None:
     config = plant_folder()
     missing = subprocess.run(_command(config, str(tmp_path / "nothing.jsonl")), capture_output=True, check=False, timeout=60)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from millrace_contract.language.messages import encode
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import parse_timestamp
@@ -39,6 +41,7 @@ def _apply(plan: Plan, engine: Engine, seconds: range) -> None:
     engine.save()
 
 
+@pytest.mark.long
 def test_rolled_back_work_done_again_gives_the_same_results(plant_folder: Callable[..., Path], tmp_path: Path) -> None:
     plan = load_plan(plant_folder())
     calm = connect_in_memory()

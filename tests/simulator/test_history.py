@@ -25,6 +25,8 @@ from millrace_simulator.image import Image
 from millrace_simulator.past import PastMessage, past, step_ms_of
 from millrace_simulator.registers import reading_of
 
+pytestmark = pytest.mark.process
+
 END_MS = 1_760_443_200_000  # 2025-10-14T12:00:00Z
 HOUR_MS = 3_600_000
 

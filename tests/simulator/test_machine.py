@@ -33,6 +33,7 @@ def looked_at(machine: SimulatedMachine) -> tuple[object, ...]:
     return machine.state, machine.total, machine.rejects, round(machine.energy_kwh, 6), round(machine.run_hours, 6), levels
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(looks=st.lists(st.integers(0, 3 * DAY_MS), max_size=30), name=st.sampled_from(["CNC-01", "IMM-01", "COMP-01", "METER-02"]))
 def test_nobody_changes_a_life_by_looking(plant: PlantModel, calendar: Calendar, looks: list[int], name: str) -> None:

@@ -21,6 +21,8 @@ from millrace_simulator.truth import Read, read_truth
 from .conftest import quiet_port
 from .device_reader import DeviceReader
 
+pytestmark = pytest.mark.process
+
 COMMAND = [sys.executable, "-m", "millrace_simulator"]
 
 

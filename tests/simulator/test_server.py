@@ -19,6 +19,8 @@ from millrace_simulator.truth import Read, read_truth
 
 from .device_reader import DeviceReader
 
+pytestmark = pytest.mark.process
+
 SAMPLE = Path(__file__).parents[2] / "config"
 DEVICES = sorted(load_plant(SAMPLE, {}).devices)
 

@@ -28,6 +28,8 @@ from millrace_simulator.truth import Read, read_truth
 from .conftest import quiet_port, write_config
 from .device_reader import DeviceReader
 
+pytestmark = pytest.mark.process
+
 SERIAL, SECURE = "CNC-02", "LATHE-01"
 
 

@@ -116,6 +116,7 @@ def _has_bytes(path: Path, size_bytes: int) -> bool:
     return path.stat().st_size > size_bytes
 
 
+@pytest.mark.process
 def test_a_counter_value_is_never_used_twice_whatever_kills_the_process(tmp_path: Path) -> None:
     path = tmp_path / "counters.json"
     used: list[int] = []

@@ -12,6 +12,8 @@ import pytest
 
 from millrace_contract.testing import free_port
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
     "outbox.sqlite": ["millrace_gateway", "run"],

@@ -11,7 +11,8 @@ import millrace_alerts.__main__ as alerts
 import millrace_oee.__main__ as oee
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CASES = sorted((REPOSITORY / "tests/cases/event_files").glob("*.jsonl"))
+FOLDER = REPOSITORY / "tests/cases/event_files"
+CASES = sorted(FOLDER.glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("main", [oee.main, alerts.main], ids=["oee", "alerts"])
@@ -19,7 +20,7 @@ CASES = sorted((REPOSITORY / "tests/cases/event_files").glob("*.jsonl"))
 def test_both_replays_say_the_same_of_a_file(
     path: Path, main: Callable[[Sequence[str]], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = main(["replay", "--config", str(REPOSITORY / "config"), str(path)])
+    status = main(["replay", "--config", str(FOLDER / "plant"), str(path)])
     said = capsys.readouterr().err
     assert said.replace(f"{path}: ", "") == path.with_suffix(".words").read_text()
     assert status == ("lines left out" in said)
@@ -30,5 +31,5 @@ def test_both_replays_refuse_a_file_that_is_not_there(
     main: Callable[[Sequence[str]], int], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "none.jsonl"
-    assert main(["replay", "--config", str(REPOSITORY / "config"), str(path)]) == 2
+    assert main(["replay", "--config", str(FOLDER / "plant"), str(path)]) == 2
     assert capsys.readouterr().err == f"{path}: cannot be read: No such file or directory\nnothing started\n"

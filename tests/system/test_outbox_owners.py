@@ -38,6 +38,8 @@ from millrace_oee.service import OeeService
 from millrace_oee.settings import OeeSettings
 from millrace_oee.store import OEE_STORE
 
+pytestmark = pytest.mark.process
+
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 DAY_S = 86_400
 HOUR_S = 3_600

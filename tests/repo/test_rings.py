@@ -1,0 +1,33 @@
+"""`make test-unit` stays a matter of seconds: what starts a process is in a ring of its own."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+OWN_RINGS = {"process", "broker", "influx", "browser", "stack"}
+STARTS = {"sys.executable", "RunningSimulator"}
+"""What starts a program or a simulator, as a test that does it spells it."""
+
+
+def test_a_test_that_starts_a_process_is_not_a_unit_test() -> None:
+    wrong = [f"{path.relative_to(TESTS.parent)}: {name}" for path in TESTS.rglob("test_*.py") for name in _unmarked(path)]
+    assert not wrong, f"mark them with pytest.mark.process: {wrong}"
+
+
+def _unmarked(path: Path) -> Iterator[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark" and _is_marked([node.value]):
+            return
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            starts = STARTS & {ast.unparse(each) for each in ast.walk(node) if isinstance(each, ast.Attribute | ast.Name)}
+            if starts and not _is_marked(node.decorator_list):
+                yield node.name
+
+
+def _is_marked(marks: list[ast.expr]) -> bool:
+    return any(f"pytest.mark.{ring}" in ast.unparse(mark) for ring in OWN_RINGS for mark in marks)
