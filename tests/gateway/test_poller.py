@@ -19,7 +19,7 @@ from millrace_gateway.decoder import Snapshot
 from millrace_gateway.learned import known_of, load_learned, save_learned
 from millrace_gateway.poll_plan import full_plan
 from millrace_gateway.polled_device import PolledDevice
-from millrace_gateway.reader import ReadResult
+from millrace_gateway.read_result import ReadResult
 
 from .watching import FAST, SIGNALS, Watch, read_once
 

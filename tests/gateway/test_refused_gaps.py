@@ -19,7 +19,9 @@ from millrace_gateway.endpoint import Endpoint
 from millrace_gateway.faults import ReadFault, RequestRefused
 from millrace_gateway.modbus import ModbusConnection
 from millrace_gateway.poll_plan import PollPlan
-from millrace_gateway.reader import ReadResult, Wire, read_plan
+from millrace_gateway.read_result import ReadResult
+from millrace_gateway.reader import read_plan
+from millrace_gateway.wire import Wire
 
 pytestmark = pytest.mark.long
 

@@ -218,3 +218,15 @@ def test_a_group_that_rests_says_nothing_of_the_device(
     profile = make_profile(signals, groups={"fast": 0.05, "other": 0.05})
     watch.run([(make_device(server.port), profile)], lambda: len(watch.of("M-1")) >= 20)
     assert watch.states_of("M-1") == [CommsState.DEGRADED]
+
+
+def test_a_device_that_needs_a_pause_after_connecting_gets_it(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    server.quiet_s = 0.3
+    server.closes_idle = True  # Each turn meets a connection that is new.
+    profile = make_profile({"only": {"address": 5, "type": "uint16"}}, groups=FAST, limits={"pause_after_connect_ms": 350})
+    watch.run([(make_device(server.port, timeout_s=0.1), profile)], lambda: len(watch.of("M-1")) >= 3)
+    assert watch.states_of("M-1") == [CommsState.ONLINE]
+    assert len(server.requests) <= 4  # None was lost.

@@ -16,8 +16,10 @@ from millrace_gateway.modbus import ModbusConnection
 from millrace_gateway.poll_plan import PollPlan
 from millrace_gateway.polled_device import PolledDevice
 from millrace_gateway.poller import ConnectionPoller
-from millrace_gateway.reader import ReadResult, Wire, read_plan
+from millrace_gateway.read_result import ReadResult
+from millrace_gateway.reader import read_plan
 from millrace_gateway.schedule import shares
+from millrace_gateway.wire import Wire
 
 SIGNALS: dict[str, dict[str, object]] = {
     "first": {"address": 10, "type": "uint16"},

@@ -20,9 +20,11 @@ from .endpoint import Endpoint
 from .faults import ReadFault, RequestRefused
 from .modbus import ModbusConnection
 from .poll_plan import full_plan
-from .reader import ReadResult, Wire, read_plan
+from .read_result import ReadResult
+from .reader import read_plan
 from .registers import Value, decode_bits, register_words
 from .request_cost import assumed_cost
+from .wire import Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ class SignalReading:
 class _RecordingWire(Wire):
     """Remembers the bytes of each block on their way to the decoder."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(ModbusConnection(endpoint), SystemClock())
+    def __init__(self, endpoint: Endpoint, pause_after_connect_s: float) -> None:
+        super().__init__(ModbusConnection(endpoint), SystemClock(), pause_after_connect_s)
         self.payloads: list[tuple[Block, bytes]] = []
 
     async def read(self, unit: int, blocks: Sequence[Block], timeout_s: float) -> tuple[list[Answer], ReadFault | None]:
@@ -56,7 +58,7 @@ class _RecordingWire(Wire):
 
 def read_device(device: Device, profile: Profile) -> tuple[list[SignalReading], ReadFault | None]:
     """Every signal of the device, read once, in the order of the profile; and the fault that was met, if any."""
-    wire = _RecordingWire(Endpoint.of(device.connection))
+    wire = _RecordingWire(Endpoint.of(device.connection), profile.limits.pause_after_connect_ms / 1000)
 
     async def run() -> ReadResult:
         try:

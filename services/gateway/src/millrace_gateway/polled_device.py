@@ -16,7 +16,7 @@ from .fleet import plans_of
 from .learned import LearnedDevice, place_of
 from .on_change import ChangeFilter
 from .poll_plan import Passed, PollPlan, full_plan
-from .reader import ReadResult
+from .read_result import ReadResult
 from .request_cost import CostMeter, assumed_cost
 from .schedule import Breaker, OnceSlot, PollSlot
 
@@ -52,6 +52,10 @@ class PolledDevice:
         self._needs_every_signal = True
         self._mute_since_s: float | None = None
         self._changes = ChangeFilter(profile.signals.values())
+
+    @property
+    def pause_after_connect_s(self) -> float:
+        return self._profile.limits.pause_after_connect_ms / 1000
 
     def report_everything(self) -> None:
         """The next message carries every signal: a new session with the broker may have listeners that know nothing yet."""

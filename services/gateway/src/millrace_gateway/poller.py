@@ -19,8 +19,9 @@ from .endpoint import Endpoint
 from .metrics import COUNTS, CRASHES
 from .modbus import ModbusConnection
 from .polled_device import PolledDevice
-from .reader import Wire, read_plan
+from .reader import read_plan
 from .schedule import PollSlot
+from .wire import Wire
 
 CRASH_PAUSE_S: Final = 10.0
 FINISH_S: Final = 2.0
@@ -79,7 +80,8 @@ class ConnectionPoller:
         self._clock = clock
         self._on_snapshot = on_snapshot
         self._on_comms = on_comms
-        self._wires = tuple(Wire(ModbusConnection(endpoint), clock) for _ in range(connections))
+        pause_s = max((device.pause_after_connect_s for device in self.devices), default=0.0)
+        self._wires = tuple(Wire(ModbusConnection(endpoint), clock, pause_s) for _ in range(connections))
         self._task: asyncio.Task[None] | None = None
         self._is_resting = False
         self._is_stopping = False

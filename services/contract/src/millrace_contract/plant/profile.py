@@ -83,12 +83,13 @@ class Group(Strict):
 
 class DeviceLimits(Strict):
     """What the device accepts in one request, how many unused registers may be read along to save a request (None: as many as
-    make it cheaper), and how long the device must be left alone after an answer."""
+    make it cheaper), and how long the device must be left alone after an answer and after a connection was made."""
 
     max_registers: int = Field(default=125, ge=1, le=125)
     max_bits: int = Field(default=2000, ge=1, le=2000)
     max_gap: int | None = Field(default=None, ge=0, le=124)
     pause_ms: float = Field(default=0.0, ge=0, le=5_000)
+    pause_after_connect_ms: float = Field(default=0.0, ge=0, le=30_000)
 
     @property
     def widest_gap(self) -> int:
