@@ -38,6 +38,20 @@ ORDERS = ("ABCD", "CDAB", "BADC", "DCBA")
 INTEGERS = ("int16", "uint16", "int32", "uint32", "int64", "uint64")
 WIDE = (*INTEGERS, "float16", "float32", "float64", "bcd16", "bcd32", "epoch32", "epoch64")
 
+PUT_TOGETHER = (
+    "type: uint48, order: EFABCD",
+    "type: int48, minimum: -50, maximum: 50",
+    "type: uint64, order: CDABGHEF",
+    "type: int32, bit_range: [4, 19], minimum: -50, maximum: 50",
+    "type: uint16, sign: magnitude, minimum: -50, maximum: 50",
+    "type: uint32, sign: {address: HERE}, minimum: -50, maximum: 50",
+    "type: uint16, plus: [{address: HERE, scale: 10_000}], minimum: 0, maximum: 10_000_000",
+    "type: clock, registers: 3, layout: YYMMDDhhmmss",
+    "type: epoch64, divisor: 1000",
+    "type: string, registers: 6, encoding: latin-1, words_swapped: true",
+)
+"""`HERE` is an address behind the value, which the answer must hold, too."""
+
 
 def every_type() -> str:
     """A profile with each type in each order, bytes that share a register, text in both packings, and named bits."""
@@ -56,6 +70,8 @@ def every_type() -> str:
               f"scale_register: {address + 100 + 5 * i + 4}, minimum: -500, maximum: 500}}"
               for i, (name, order) in enumerate(product(("int16", "int32", "int64"), ORDERS))]  # fmt: skip
     lines.append(f"  word: {{address: {address + 40}, type: uint32, order: CDAB, bits: {{0: ready, 17: fault, 31: door_open}}}}")
+    lines += [f"  put_together_{i}: {{address: {address + 200 + 10 * i}, {keys.replace('HERE', str(address + 200 + 10 * i + 8))}}}"
+              for i, keys in enumerate(PUT_TOGETHER)]  # fmt: skip
     head = "title: Every type\nsource: test\nverified: simulator\ngroups: {fast: {interval_s: 1}}\nsignals:\n"
     return head + "\n".join(lines) + "\n"
 
@@ -68,7 +84,12 @@ def acme_p3() -> str:
     assert start is not None
     assert len(cells) == 7, cells
     keys = [cell if cell.startswith("type") else f"type: uint16, {cell}" for cell in cells]
-    return textwrap.dedent(start[1]) + "".join(f"  row_{i}: {{address: {100 + 10 * i}, {key}}}\n" for i, key in enumerate(keys))
+    odd = re.findall(r"^\|[^|`]+(?:`[^`]+`)?[^|`]*\| `(\w+: \{address: [^`]+\})`", text, re.MULTILINE)
+    assert len(odd) == 14, odd
+    rows = "".join(f"  {signal}\n" for signal in odd)
+    return (
+        textwrap.dedent(start[1]) + rows + "".join(f"  row_{i}: {{address: {100 + 10 * i}, {key}}}\n" for i, key in enumerate(keys))
+    )
 
 
 @dataclass(frozen=True)

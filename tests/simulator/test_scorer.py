@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from millrace_contract.plant import PlantModel
-from millrace_contract.plant.profile import READS_SERVED
+from millrace_contract.plant.signal import READS_SERVED
 from millrace_simulator.faults import FaultKind
 from millrace_simulator.score import Score, ScoredPoint, Scorer
 from millrace_simulator.truth import Read

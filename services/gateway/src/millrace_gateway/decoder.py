@@ -16,6 +16,7 @@ from typing import Any, Final
 from millrace_contract.language.words import Quality
 from millrace_contract.plant import Signal
 
+from .composed import Exact, Unusable, decode_words, marked, reader_of
 from .registers import (
     BCD_TYPES,
     BYTE_TYPES,
@@ -32,7 +33,7 @@ from .registers import (
     decode_text,
     swap_bytes,
 )
-from .scaling import Scaler, scaler, scaling_of
+from .scaling import Scaler, Scaling, scaler, scaling_of
 
 LATEST_EPOCH_S: Final = 4_102_444_800
 """The year 2100: a clock that says so is a register that is no clock."""
@@ -70,7 +71,8 @@ class BlockDecoder:
     def __init__(self, address: int, count: int, signals: Sequence[Signal]) -> None:
         """`address` and `count` are the block's, in registers, or in bits for coils and discrete inputs."""
         self._bits = [(s.name, s.address - address) for s in signals if s.table in BIT_TABLES]
-        words = [s for s in signals if s.table not in BIT_TABLES]
+        words = [s for s in signals if s.table not in BIT_TABLES and not s.is_composed]
+        composed = [s for s in signals if s.is_composed]
         plain = [s for s in words if _is_plain(s)]
         judged = [s for s in words if not _is_plain(s) and s.scale_register is None]
         powers = [s for s in words if s.scale_register is not None]
@@ -79,6 +81,7 @@ class BlockDecoder:
         ]
         self._layers += [_JudgedLayer(address, count, layer) for layer in _layers(judged)]
         self._layers += [_PowerLayer(address, count, layer) for layer in _layers(powers)]
+        self._composed = [(s.name, _composed_reading(s, address)) for s in composed]
         self._swaps = any(layer.swaps for layer in self._layers)
 
     def decode(self, payload: bytes, snapshot: Snapshot) -> None:
@@ -89,6 +92,11 @@ class BlockDecoder:
         swapped = swap_bytes(payload) if self._swaps else payload
         for layer in self._layers:
             layer.decode(swapped if layer.swaps else payload, snapshot)
+        for name, reading_of in self._composed:
+            try:
+                readings[name] = reading_of(payload)
+            except (Unusable, NotBcd) as error:
+                snapshot.spoil((name,), str(error))
 
 
 def _is_plain(signal: Signal) -> bool:
@@ -156,10 +164,6 @@ class _PlainLayer:
                 snapshot.spoil((name,), f"the registers hold {value}, which is no number")
 
 
-class _Unusable(ValueError):
-    """What the registers hold is no reading; the text says why."""
-
-
 class _JudgedLayer:
     """Signals with a bit, text, digits, a scale, markers or limits."""
 
@@ -172,7 +176,7 @@ class _JudgedLayer:
         for (name, reading_of), raw in zip(self._takes, self._unpack(payload), strict=True):
             try:
                 snapshot.readings[name] = reading_of(raw)
-            except (_Unusable, NotText, NotBcd) as error:
+            except (Unusable, NotText, NotBcd) as error:
                 snapshot.spoil((name,), str(error))
 
 
@@ -190,21 +194,21 @@ class _PowerLayer:
             (exponent,) = self._power.unpack_from(payload, power_at)
             try:
                 snapshot.readings[name] = reading_of(raw, exponent)
-            except _Unusable as error:
+            except Unusable as error:
                 snapshot.spoil((name,), str(error))
 
 
 def _powers_of(signal: Signal) -> Callable[[int, int], Number]:
-    """What turns a raw value and its power of ten into the reading: 2301 and -1 are 230.1. It raises _Unusable."""
+    """What turns a raw value and its power of ten into the reading: 2301 and -1 are 230.1. It raises Unusable."""
     markers, by, limited = signal.markers, scaling_of(signal), _limits_of(signal)
     scalings = {exponent: by.times_ten_to(exponent) for exponent in range(-LARGEST_EXPONENT, LARGEST_EXPONENT + 1)}
 
     def reading(raw: int, exponent: int) -> Number:
         if raw in markers:
-            raise _Unusable(_marked(raw))
+            raise Unusable(marked(raw))
         scaled = scalings.get(exponent)
         if scaled is None:
-            raise _Unusable(f"the register of the power of ten holds {exponent}, which is none: -10 to 10")
+            raise Unusable(f"the register of the power of ten holds {exponent}, which is none: -10 to 10")
         factor, addend, divisor = scaled
         return limited(raw * factor + addend if divisor == 1 else (raw * factor + addend) / divisor)
 
@@ -212,12 +216,12 @@ def _powers_of(signal: Signal) -> Callable[[int, int], Number]:
 
 
 def _reading_of(signal: Signal) -> Callable[[Any], Value]:
-    """What turns the unpacked value of this signal into its reading; it raises _Unusable, NotText or NotBcd."""
+    """What turns the unpacked value of this signal into its reading; it raises Unusable, NotText or NotBcd."""
     if signal.bit is not None:
         bit = signal.bit
         return lambda raw: int(raw >> bit & 1)
     if signal.is_text:
-        return lambda raw: decode_text("ABCD", raw, signal.type)  # The layer has put the bytes in order.
+        return lambda raw: _text(signal, raw)
     by, markers = scaling_of(signal), signal.markers
     scaled = scaler(by, of_floats=signal.type in FLOAT_TYPES)
     if not markers and signal.type not in BCD_TYPES and signal.type not in EPOCH_TYPES:
@@ -226,29 +230,64 @@ def _reading_of(signal: Signal) -> Callable[[Any], Value]:
 
     def reading(raw: Number) -> Value:
         if raw in markers:
-            raise _Unusable(_marked(raw))
+            raise Unusable(marked(raw))
         value = decode_bcd(int(raw)) if is_bcd else raw
         if not by.changes_nothing:
             value = scaled(value)
-        if is_epoch and not 0 < value < LATEST_EPOCH_S:
-            raise _Unusable(f"{value} s since 1970 is no time: the device's clock is not set, or this is no clock")
+        if is_epoch:
+            _require_time(value)
         return limited(value)
 
     return reading
 
 
-def _marked(raw: Number) -> str:
-    return f"the registers hold {raw}, the device's mark for no value"
+def _text(signal: Signal, raw: bytes) -> str:
+    # The layer has put the bytes of each register in order.
+    text = decode_text("ABCD", decode_words(raw, signal), signal.type, signal.encoding or "utf-8")
+    if not text:
+        raise Unusable("the registers hold an empty text")  # a name that is not there is not a good reading of one
+    return text
+
+
+def _require_time(value: Number) -> None:
+    if not 0 < value < LATEST_EPOCH_S:
+        raise Unusable(f"{value} s since 1970 is no time: the device's clock is not set, or this is no clock")
+
+
+def _composed_reading(signal: Signal, address: int) -> Callable[[bytes], Number]:
+    """What turns the bytes of an answer into the reading of a signal that is put together; it raises Unusable or NotBcd."""
+    read, by, limited = reader_of(signal, address), scaling_of(signal), _limits_of(signal)
+    is_time = signal.type in EPOCH_TYPES or signal.type == "clock"
+    if signal.scale_register is not None:
+        endian = "<" if signal.order in LOW_BYTE_FIRST else ">"
+        power, power_at, of_power = struct.Struct(f"{endian}h"), 2 * (signal.scale_register - address), _powers_of(signal)
+        return lambda payload: of_power(int(read(payload)), power.unpack_from(payload, power_at)[0])
+
+    def reading(payload: bytes) -> Number:
+        value = _exactly(read(payload), by)
+        if is_time:
+            _require_time(value)
+        return limited(value)
+
+    return reading
+
+
+def _exactly(value: Exact, by: Scaling) -> Number:
+    if by.changes_nothing:
+        return value if isinstance(value, int | float) else float(value)
+    if isinstance(value, float):
+        return by.of_float(value)
+    return (value.numerator * by.factor + by.addend * value.denominator) / (value.denominator * by.divisor)
 
 
 def _limits_of(signal: Signal) -> Callable[[Number], Number]:
-    """Hands on what is a number within the signal's limits, and raises _Unusable for the rest."""
+    """Hands on what is a number within the signal's limits, and raises Unusable for the rest."""
     low, high = _bounds_of(signal)
 
     def limited(value: Number) -> Number:
         if low <= value <= high:  # never true of NaN; infinity is beyond the largest float
             return value
-        raise _Unusable(_why(signal, value))
+        raise Unusable(_why(signal, value))
 
     return limited
 
@@ -262,7 +301,7 @@ def _scaled_within_limits(signal: Signal, scaled: Scaler) -> Callable[[Number], 
             value = scaled(raw)
             if low <= value <= high:
                 return value
-            raise _Unusable(_why(signal, value))
+            raise Unusable(_why(signal, value))
 
         return of_float
 
@@ -270,7 +309,7 @@ def _scaled_within_limits(signal: Signal, scaled: Scaler) -> Callable[[Number], 
         value = (raw * factor + addend) / divisor
         if low <= value <= high:
             return value
-        raise _Unusable(_why(signal, value))
+        raise Unusable(_why(signal, value))
 
     return of_whole
 

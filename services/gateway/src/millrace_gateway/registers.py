@@ -101,17 +101,19 @@ def decode_bcd(packed: int) -> int:
         raise NotBcd(f"the registers hold {packed:#x}, which is no BCD number") from error
 
 
-def decode_text(order: str, payload: bytes, type_name: str = "string") -> str:
-    """The text up to the first NUL, without the spaces that pad it.
+def decode_text(order: str, payload: bytes, type_name: str = "string", encoding: str = "utf-8") -> str:
+    """The text up to the first NUL, without the spaces or the bytes 0xFF that pad it.
 
-    Raises NotText for what is not UTF-8: guessing an encoding would invent characters.
+    Raises NotText for what is none in this encoding: guessing another would invent characters.
     """
     raw = swap_bytes(payload) if order in LOW_BYTE_FIRST and type_name == "string" else payload
     raw = raw[TEXT_BYTES[type_name]]
     try:
-        text = raw.split(b"\0", 1)[0].decode("utf-8").strip()
+        text = raw.split(b"\0", 1)[0].rstrip(b"\xff").decode(encoding).strip()
     except UnicodeDecodeError as error:
-        raise NotText(f"the registers hold {raw[:16].hex(' ')}, which is no UTF-8 text") from error
+        raise NotText(
+            f"the registers hold {raw[:16].hex(' ')}, which is no {encoding.upper()} text; encoding: latin-1 takes every byte"
+        ) from error
     if not text.isprintable():
         raise NotText(f"the registers hold {raw[:16].hex(' ')}, which has control characters")
     return text

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from millrace_contract.language.words import MachineState
 from millrace_contract.plant import Profile, Signal
-from millrace_contract.plant.profile import BIT_TABLES, READS_SERVED
+from millrace_contract.plant.register_types import BIT_TABLES
+from millrace_contract.plant.signal import READS_SERVED
 
 from .frames import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusError, ModbusRequest
 from .machine import SimulatedMachine
 from .quantities import SOURCES, TEXTS, Source, anything
-from .registers import Raw, raw_of, registers_of, scale_register_of
+from .registers import Raw, placed, raw_of
 
 _SIMILAR_STATES: dict[MachineState, tuple[MachineState, ...]] = {
     MachineState.EXECUTE: (MachineState.EXECUTE,),
@@ -79,12 +80,9 @@ class Image:
                 raw: Raw = reads_served
             else:
                 raw = raw_of(signal, self._sources[signal.name](machine, time_ms))
-            for index, word in enumerate([int(raw)] if table in BIT_TABLES else registers_of(signal, raw)):
-                place = signal.address + index - address
-                if 0 <= place < count:
-                    words[place] |= word
-            if signal.scale_register is not None and 0 <= signal.scale_register - address < count:
-                words[signal.scale_register - address] = scale_register_of(signal)
+            for at, word in [(signal.address, int(raw))] if table in BIT_TABLES else placed(signal, raw):
+                if 0 <= at - address < count:
+                    words[at - address] |= word
             if address <= signal.first and signal.end <= address + count:
                 raw_values[signal.name] = raw
         return ServedRead(words, raw_values)
@@ -164,7 +162,7 @@ def _source(profile: Profile, signal: Signal) -> Source:
         return lambda machine, _: f"{signal.name} {machine.life.product}"
     if signal.type == "bit" or signal.bit is not None:
         return _bit_source(signal.name)
-    if signal.type.startswith("epoch"):
+    if signal.kind == "time":
         return lambda machine, time_ms: float(machine.clock_ms(time_ms) // 1000)
     minimum = signal.minimum if signal.minimum is not None else 0.0
     maximum = signal.maximum if signal.maximum is not None else minimum + 100.0 * max(abs(signal.scale / signal.divisor), 1e-9)

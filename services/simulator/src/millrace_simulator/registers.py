@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import struct
+from datetime import UTC, datetime
 from fractions import Fraction
 from functools import cache
 
-from millrace_contract.plant import Signal
+from millrace_contract.plant import Signal, SignRegister
 
 EXPONENT = -1
 """The power of ten in every simulated `scale_register`."""
@@ -30,6 +31,7 @@ _RANGES = {
     "uint32": (0, (1 << 32) - 1), "int64": (-(1 << 63), (1 << 63) - 1), "uint64": (0, (1 << 64) - 1),
     "int8_high": (-128, 127), "int8_low": (-128, 127), "uint8_high": (0, 255), "uint8_low": (0, 255),
     "bcd16": (0, 9_999), "bcd32": (0, 99_999_999), "epoch32": (0, (1 << 32) - 1), "epoch64": (0, (1 << 63) - 1),
+    "int48": (-(1 << 47), (1 << 47) - 1), "uint48": (0, (1 << 48) - 1), "clock": (0, 4_102_444_799),
 }  # fmt: skip
 """The least and the greatest whole number of each type that holds whole numbers."""
 
@@ -37,7 +39,7 @@ _RANGES = {
 def raw_of(signal: Signal, quantity: float | str) -> Raw:
     """The quantity as this signal's registers can hold it: unscaled, rounded, wrapped or cut to the type's range."""
     if signal.is_text:
-        return _cut(str(quantity), 2 * signal.registers if signal.type == "string" else signal.registers)
+        return _cut(str(quantity), 2 * signal.registers if signal.type == "string" else signal.registers, _encoding(signal))
     number = float(quantity) if isinstance(quantity, str) else quantity
     if signal.type == "bit" or signal.bit is not None:
         return int(number != 0)
@@ -45,10 +47,11 @@ def raw_of(signal: Signal, quantity: float | str) -> Raw:
     if signal.scale_register is not None:
         unscaled /= 10.0**EXPONENT
     if signal.type in _RANGES:
-        low, high = _RANGES[signal.type]
+        low, high = _range_of(signal)
         if signal.counter is not None:
             return int(unscaled) % modulus_of(signal)
-        return min(max(round(unscaled), low), high)
+        whole = min(max(round(unscaled), low), high)
+        return whole if not signal.plus else int(math.copysign(_joined(signal, _shares(signal, abs(whole))), whole))
     if signal.type in ("float16", "float32"):
         code = ">" + _CODES[signal.type]
         return float(struct.unpack(code, struct.pack(code, unscaled))[0])
@@ -60,37 +63,139 @@ def modulus_of(signal: Signal) -> int:
     given = signal.counter.modulus if signal.counter is not None else None
     if given is not None and signal.scale_register is None:
         return round(given * signal.divisor / signal.scale)
-    return given or _RANGES.get(signal.type, _RANGES["uint32"])[1] + 1
+    return given or (_range_of(signal) if signal.type in _RANGES else _RANGES["uint32"])[1] + 1
+
+
+def placed(signal: Signal, raw: Raw) -> list[tuple[int, int]]:
+    """Every register of the signal with what stands in it: its own, and those of its scale, its sign and what is added to it."""
+    words: list[tuple[int, int]] = []
+    own = raw
+    if signal.scale_register is not None:
+        words.append((signal.scale_register, scale_register_of(signal)))
+    if isinstance(signal.sign, SignRegister) and not isinstance(raw, str):
+        held = signal.sign.negative if raw < 0 else signal.sign.positive
+        words.append((signal.sign.address, _in_byte_order(signal.order, held)))
+        own = abs(raw)
+    if signal.plus and signal.type in _RANGES and not isinstance(own, str):
+        own, *shares = _shares(signal, int(own))
+        for addend, share in zip(signal.plus, shares, strict=True):
+            words += enumerate(_number_words(addend.type, addend.order, share), addend.address)
+    return [*words, *enumerate(registers_of(signal, own), signal.address)]
 
 
 def registers_of(signal: Signal, raw: Raw) -> list[int]:
-    """The raw value as registers, in the signal's order. A bit is its register with nothing else in it."""
+    """The raw value as the signal's own registers, in its order. A bit is its register with nothing else in it."""
     if isinstance(raw, str):
-        plain = _padded(signal, raw.encode())
-    elif signal.bit is not None:
-        plain = (int(raw) << signal.bit).to_bytes(2 * signal.registers, "big")
-    elif signal.type.startswith("bcd"):
-        plain = struct.pack(">" + _CODES[signal.type], int(str(raw), 16))
+        plain = _padded(signal, raw.encode(_encoding(signal)))
+        words = [plain[index : index + 2] for index in range(0, len(plain), 2)]
+        if signal.words_swapped:
+            words = [words[index ^ 1] for index in range(len(words))]
+        swaps = signal.order in ("BADC", "DCBA") and signal.type == "string"
+        return [int.from_bytes(word[::-1] if swaps else word, "big") for word in words]
+    if signal.type == "clock":
+        return _clock_words(signal, int(raw))
+    if signal.sign == "magnitude":
+        raw = abs(int(raw)) | ((raw < 0) << (signal.width_bits - 1))
+    if signal.bit is not None:
+        raw = int(raw) << signal.bit
+    elif signal.bit_range is not None:
+        raw = (int(raw) & (1 << signal.width_bits) - 1) << signal.bit_range[0]
     else:
-        plain = struct.pack(">" + _CODES[signal.type], raw)
+        return _number_words(signal.type, signal.order, raw)
+    unsigned = signal.type if signal.type.startswith("u") else f"u{signal.type}"
+    return _number_words(unsigned, signal.order, raw)
+
+
+def _number_words(kind: str, order: str, raw: float) -> list[int]:
+    if kind in ("int48", "uint48"):
+        plain = int(raw).to_bytes(6, "big", signed=kind == "int48")
+    else:
+        plain = struct.pack(">" + _CODES[kind], int(str(raw), 16) if kind.startswith("bcd") else raw)
     words = [plain[index : index + 2] for index in range(0, len(plain), 2)]
-    # Letters name bytes, A the most significant. Text has no word order: only the two bytes of a register may be swapped.
-    if signal.order in ("CDAB", "DCBA") and not isinstance(raw, str):
+    # Letters name bytes, A the most significant: the four names are orders of any length, others name each byte.
+    if order not in ("ABCD", "CDAB", "BADC", "DCBA"):
+        sent = bytes(plain["ABCDEFGH".index(letter)] for letter in order)
+        words = [sent[index : index + 2] for index in range(0, len(sent), 2)]
+    if order in ("CDAB", "DCBA"):
         words.reverse()
-    if signal.order in ("BADC", "DCBA") and not signal.type.startswith(("int8", "uint8", "string_")):
+    if order in ("BADC", "DCBA") and not kind.startswith(("int8", "uint8")):
         words = [word[::-1] for word in words]
     return [int.from_bytes(word, "big") for word in words]
+
+
+def _range_of(signal: Signal) -> tuple[int, int]:
+    """The least and the greatest raw value that the signal's registers can hold, all together."""
+    low, high = _RANGES[signal.type]
+    if signal.bit_range is not None:
+        width = signal.width_bits
+        low, high = (0, (1 << width) - 1) if signal.type.startswith("u") else (-(1 << (width - 1)), (1 << (width - 1)) - 1)
+    if signal.plus:
+        low, high = 0, high + sum(_RANGES[each.type][1] * size for each, size in zip(signal.plus, _sizes(signal), strict=True))
+    if signal.sign == "magnitude":
+        high >>= 1
+    return (-high, high) if signal.sign else (low, high)
+
+
+def _sizes(signal: Signal) -> list[int]:
+    """How many of the value one of each addend is; 0 for one that counts fractions, or is a float: here it holds nothing."""
+    return [
+        int(each.scale / each.divisor) if each.scale / each.divisor >= 1 and each.type in _RANGES else 0 for each in signal.plus
+    ]
+
+
+def _shares(signal: Signal, whole: int) -> list[int]:
+    """What the signal's own registers and each addend's hold of a value: the largest addend as much as it can."""
+    shares, rest = [0] * len(signal.plus), whole
+    sizes = _sizes(signal)
+    for index in sorted(range(len(sizes)), key=lambda each: -sizes[each]):
+        if sizes[index]:
+            shares[index] = min(rest // sizes[index], _RANGES[signal.plus[index].type][1])
+            rest -= shares[index] * sizes[index]
+    return [min(rest, _RANGES[signal.type][1]), *shares]
+
+
+def _joined(signal: Signal, shares: list[int]) -> int:
+    own, *others = shares
+    return own + sum(share * size for share, size in zip(others, _sizes(signal), strict=True))
+
+
+def _clock_words(signal: Signal, seconds: int) -> list[int]:
+    at = datetime.fromtimestamp(seconds, UTC)
+    plain = bytearray()
+    fields = {"MM": at.month, "DD": at.day, "hh": at.hour, "mm": at.minute, "ss": at.second, "--": 0}
+    base = 256 if signal.encoding == "binary" else 100
+    year = at.year if "YYYY" in signal.layout else at.year % 100
+    for index in range(0, len(signal.layout), 2):
+        pair = signal.layout[index : index + 2]
+        if pair == "YY":
+            is_first = signal.layout[index : index + 4] == "YYYY"
+            value = year // base if is_first else year % base
+        else:
+            value = fields[pair]
+        plain.append(value if base == 256 else int(str(value), 16))
+    words = struct.unpack(f">{len(plain) // 2}H", plain)
+    return [_in_byte_order(signal.order, word) for word in words]
+
+
+def _in_byte_order(order: str, word: int) -> int:
+    return (word & 0xFF) << 8 | word >> 8 if order in ("BADC", "DCBA") else word
+
+
+def _encoding(signal: Signal) -> str:
+    return signal.encoding or "utf-8"
 
 
 def reading_of(signal: Signal, raw: Raw) -> float | str | None:
     """What a client must make of it: the float64 nearest to the exact result; None where limits or marks say that it is none."""
     if isinstance(raw, str):
-        return raw
+        return raw or None
     if signal.bit is not None or signal.type == "bit":
         return float(raw)
-    if raw in signal.markers or (signal.type in ("epoch32", "epoch64") and not 0 < raw < 4_102_444_800):
+    if raw in signal.markers and not signal.plus:
         return None
     value = _exactly_scaled(signal, raw)
+    if signal.type in ("epoch32", "epoch64", "clock") and not 0 < value < 4_102_444_800:
+        return None
     below = signal.minimum is not None and value < signal.minimum
     above = signal.maximum is not None and value > signal.maximum
     return None if below or above or not math.isfinite(value) else float(value)
@@ -115,8 +220,7 @@ def _as_written(number: float) -> Fraction:
 
 def scale_register_of(signal: Signal) -> int:
     """What stands in the signal's `scale_register`."""
-    power = EXPONENT & 0xFFFF
-    return (power & 0xFF) << 8 | power >> 8 if signal.order in ("BADC", "DCBA") else power
+    return _in_byte_order(signal.order, EXPONENT & 0xFFFF)
 
 
 def _padded(signal: Signal, text: bytes) -> bytes:
@@ -128,5 +232,5 @@ def _padded(signal: Signal, text: bytes) -> bytes:
     return bytes(plain)
 
 
-def _cut(text: str, size_bytes: int) -> str:
-    return text.encode()[:size_bytes].decode(errors="ignore")
+def _cut(text: str, size_bytes: int, encoding: str) -> str:
+    return text.encode(encoding, errors="replace")[:size_bytes].decode(encoding, errors="ignore")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from millrace_contract.language.telemetry import Value
 from millrace_contract.plant import PlantModel, Profile
-from millrace_contract.plant.profile import READS_SERVED
+from millrace_contract.plant.signal import READS_SERVED
 from millrace_contract.store_forward.ranges import Range, RangeSet
 
 from .faults import SPOILING_KINDS

@@ -10,7 +10,7 @@ from typing import Any
 
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant import PlantModel
-from millrace_contract.plant.profile import READS_SERVED
+from millrace_contract.plant.signal import READS_SERVED
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.store_forward.ranges import RangeSet
 

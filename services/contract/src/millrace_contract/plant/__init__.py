@@ -5,23 +5,13 @@ from .calendar import Break, Calendar, CalendarException, Shift, load_calendar
 from .conditions import Condition, DeviceOffline, NoData, Threshold
 from .holds import hold_ms
 from .model import Connection, Device, Line, LineOee, PlantModel, load_plant
-from .profile import (
-    AddressRange,
-    Barrier,
-    Counter,
-    DeviceLimits,
-    Group,
-    OeeSignals,
-    OnChange,
-    Profile,
-    Signal,
-    Table,
-    ValueType,
-    WordOrder,
-)
+from .profile import AddressRange, Barrier, DeviceLimits, Group, OeeSignals, Profile
 from .reasons import Reason, Reasons, load_reasons
+from .register_types import Addend, SignRegister, Table, ValueType, WordOrder
+from .signal import Counter, OnChange, Signal
 
 __all__ = [
+    "Addend",
     "AddressRange",
     "AlertRule",
     "Barrier",
@@ -45,6 +35,7 @@ __all__ = [
     "Reason",
     "Reasons",
     "Shift",
+    "SignRegister",
     "Signal",
     "Table",
     "Threshold",

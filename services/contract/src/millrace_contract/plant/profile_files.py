@@ -8,8 +8,10 @@ from pathlib import Path
 from ..language.assets import signal_problem
 from ..language.words import MachineState
 from .document import Document, nearest, read_document
-from .profile import BIT_TABLES, EVERY_GROUP, HALVES, OeeSignals, Profile, Signal
+from .profile import OeeSignals, Profile
 from .references import meant_address
+from .register_types import BIT_TABLES, HALVES, SignRegister
+from .signal import EVERY_GROUP, Signal
 
 
 def load_profiles(folder: Path) -> tuple[dict[str, Profile], list[Document]]:
@@ -41,7 +43,9 @@ def _check(profile: Profile, document: Document) -> None:
             document.problem(
                 (*path, "group"), f"{signal.group!r} is not one of the profile's groups: {known}, or '*' for every group"
             )
-        for key, address in (("address", signal.address), ("scale_register", signal.scale_register)):
+        sign = signal.sign.address if isinstance(signal.sign, SignRegister) else None
+        places = [("address", signal.address), ("scale_register", signal.scale_register), ("sign", sign)]
+        for key, address in [*places, *(("plus", addend.address) for addend in signal.plus)]:
             if profile.addresses == "checked" and (plain := meant_address(signal.table, address)) is not None:
                 document.problem(
                     (*path, key),
@@ -53,19 +57,21 @@ def _check(profile: Profile, document: Document) -> None:
                 document.problem((*path, "values"), f"{number} does not fit a register")
     if all(group.once for group in profile.groups.values()):
         document.problem(("groups",), "needs a group with interval_s: one that is read once does not show that the device is there")
-    _check_scale_registers(profile, document)
+    _check_spans(profile, document)
     _check_overlaps(profile, document)
     _check_atomic(profile, document)
     _check_barriers(profile, document)
     _check_oee(profile, document)
 
 
-def _check_scale_registers(profile: Profile, document: Document) -> None:
+def _check_spans(profile: Profile, document: Document) -> None:
+    """What one value is put together from must come with one answer."""
     for signal in profile.signals.values():
+        key = "scale_register" if signal.scale_register is not None else "plus" if signal.plus else "sign"
         span = signal.end - signal.first
-        if signal.scale_register is not None and span > profile.limits.max_registers:
+        if span > signal.registers and span > profile.limits.max_registers:
             document.problem(
-                ("signals", signal.name, "scale_register"),
+                ("signals", signal.name, key),
                 f"is {span} registers from one end to the other, more than the {profile.limits.max_registers} of one request",
             )
 
@@ -73,7 +79,7 @@ def _check_scale_registers(profile: Profile, document: Document) -> None:
 def _check_overlaps(profile: Profile, document: Document) -> None:
     taken: dict[tuple[str, int, str], Signal] = {}
     for signal in profile.signals.values():
-        if signal.bit is not None:
+        if signal.bit is not None or signal.bit_range is not None:
             continue  # bits of one register, and the register as a whole, may all be signals
         halves = (HALVES[signal.type],) if signal.type in HALVES else ("high", "low")
         for address, half in product(range(signal.address, signal.address + signal.registers), halves):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from millrace_contract.plant.document import Document, Path_
-from millrace_contract.plant.profile import REGISTERS
+from millrace_contract.plant.register_types import REGISTERS
 
 from .numbers import StraightLine, read_whole
 from .tags import DeviceTags, Tag, Unclear

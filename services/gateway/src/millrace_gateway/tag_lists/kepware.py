@@ -11,7 +11,7 @@ import re
 from typing import Any, Final
 
 from millrace_contract.plant import references
-from millrace_contract.plant.profile import TEXTS
+from millrace_contract.plant.register_types import TEXTS
 
 from .columns import plain
 from .numbers import StraightLine, line_between, read_number

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.language.assets import signal_problem
 from millrace_contract.plant import Signal, references
-from millrace_contract.plant.profile import HALVES, REGISTERS
+from millrace_contract.plant.register_types import HALVES, REGISTERS
 
 from .tags import DeviceTags, Note, Tag, Unclear
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant import references
-from millrace_contract.plant.profile import FLOATS, TEXTS
+from millrace_contract.plant.register_types import FLOATS, TEXTS
 
 from .columns import AMBIGUOUS, CHANGES_VALUES, KNOWN, NEUTRAL, ORDERS, TABLES, TYPES, plain
 from .numbers import StraightLine, line_between, read_factor, read_number, read_whole

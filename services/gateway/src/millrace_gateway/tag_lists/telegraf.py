@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from millrace_contract.errors import ConfigurationProblems, Problem
-from millrace_contract.plant.profile import REGISTERS, TEXTS
+from millrace_contract.plant.register_types import REGISTERS, TEXTS
 
 from .numbers import StraightLine, read_factor
 from .tags import DeviceTags, QuotedNames, Tag, Unclear

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from millrace_contract.plant.profile import REGISTERS
+from millrace_contract.plant.register_types import REGISTERS
 
 from .numbers import StraightLine
 from .tags import DeviceTags, QuotedNames, Tag, Unclear
