@@ -110,6 +110,8 @@ MISTAKES = [
     (PLANT, "  line2:", "  line1:", "plant.yaml:9: lines.line1: stands twice, first in line 4; give one another name"),
     (PLANT, "lines:", "lines: [", "plant.yaml:"),
     (PROFILE, "address: 10, type: float32", "address: 10, type: int24", "profiles/acme-p3.yaml:9: signals.force.type: 'int24' is not one of 'bit', 'int16'"),
+    (PROFILE, "type: float32, unit: kN", "type: string, regsters: 4", "signals.force.regsters: is not a key here (did you mean registers?)"),
+    (ALERTS, "    class: maint", "    clas: maint", "heavy.clas: is not a key here (did you mean class?)"),
     (PROFILE, "address: 10", "address: 40011", "signals.force.address: address 40011 looks like a reference number; use 10"),
     (PROFILE, "address: 10", "address: 3", "profiles/acme-p3.yaml:9: signals.force.address: overlaps strokes at holding address 3 (strokes takes 2 to 3)"),
     (PROFILE, "address: 10", "address: 65535", "ends at 65536, beyond the last address 65535"),

@@ -231,18 +231,28 @@ class DeviceServer:
                 return self._frame(request, bytes([pdu[0], pdu[1] - 2]) + pdu[2:-2])
             case "lying":  # announces more than it holds
                 return self._frame(request, bytes([pdu[0], pdu[1] + 2]) + pdu[2:])
-            case "flipped":
-                return frame[:-3] + bytes([frame[-3] ^ 0x10]) + frame[-2:]
             case "padded":  # bits in whole registers
                 return self._frame(request, bytes([pdu[0], pdu[1] + pdu[1] % 2]) + pdu[2:] + bytes(pdu[1] % 2))
-            case "truncated":
-                return frame[:-3]
-            case "garbage":
-                return b"HTTP/1.1 400 Bad Request\r\n\r\n"
-            case "duplicated":
-                return frame * 2
             case _:
-                return frame
+                return _spoiled_bytes(frame, kind)
+
+
+def _spoiled_bytes(frame: bytes, kind: str) -> bytes:
+    match kind:
+        case "truncated":
+            return frame[:-3]
+        case "garbage":
+            return b"HTTP/1.1 400 Bad Request\r\n\r\n"
+        case "duplicated":
+            return frame * 2
+        case "long_header":  # says one byte more than comes
+            return frame[:5] + bytes([frame[5] + 1]) + frame[6:]
+        case "short_header":
+            return frame[:5] + bytes([frame[5] - 1]) + frame[6:]
+        case "flipped":
+            return frame[:-3] + bytes([frame[-3] ^ 0x10]) + frame[-2:]
+        case _:
+            return frame
 
 
 @pytest.fixture
@@ -275,6 +285,8 @@ def make_profile() -> Callable[..., Profile]:
         atomic: list[list[str]] | None = None,
         limits: dict[str, int] | None = None,
         order: str = "ABCD",
+        *,
+        tolerate: list[str] | None = None,
     ) -> Profile:
         return Profile.model_validate(
             {
@@ -287,6 +299,7 @@ def make_profile() -> Callable[..., Profile]:
                 "signals": signals,
                 "atomic": atomic or [],
                 "limits": limits or {},
+                "tolerate": tolerate or [],
             }
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import struct
 import subprocess
 import sys
@@ -134,6 +135,19 @@ def test_read_says_why_a_signal_is_bad(device_server: Make, plant_folder: Make, 
     assert [each["quality"] for each in objects(out)] == ["good", "bad", "good"]
     assert objects(out)[1]["reason"] == "input 100 to 101: Modbus exception 2: the device has no such address"
     assert err == "M-1: input 100 to 101: Modbus exception 2: the device has no such address\n"
+
+
+def test_read_of_a_device_that_takes_one_connection_says_who_may_hold_it(
+    device_server: Make, plant_folder: Make, call: Make
+) -> None:
+    server = device_server()
+    server.most_connections = 1
+    with socket.create_connection(("127.0.0.1", server.port)) as held:
+        held.sendall(bytes.fromhex("000100000006010300000001"))
+        assert held.recv(1)  # The server has taken it.
+        status, _, err = call("read", "M-1", "--config", str(plant_folder(("M-1", server.port, 1))))
+    assert status == 1
+    assert "Some devices take one connection only, and the gateway edge-1, where it runs, holds a connection to it" in err
 
 
 def test_read_of_a_device_that_is_not_there(plant_folder: Make, call: Make) -> None:

@@ -91,6 +91,8 @@ def test_an_answer_in_single_bytes_is_put_together(device_server: StartServer, f
         ("wrong_transaction", "mismatched", "answered transaction 8, transaction 1 was asked"),
         ("fewer", "short", "answered 8 bytes of data where 10 were asked for"),
         ("lying", "short", "answered 10 bytes of data where 10 were asked for"),
+        ("long_header", "short", "its header says 14, 13 came; this device counts wrongly"),
+        ("short_header", "short", "its header says 12, 13 are in such an answer; this device counts wrongly"),
         ("truncated", "short", "only 16 bytes of an answer came"),
         ("garbage", "garbled", "no Modbus/TCP"),
         ("close", "closed", "closed the connection before it answered"),
@@ -292,7 +294,7 @@ def test_reading_without_a_connection_says_so() -> None:
         (Endpoint("tcp", "127.0.0.1", 1), "refused", "nothing listens at 127.0.0.1:1"),
         (Endpoint("tcp", "no-such-host.invalid", 502), "unknown_host", "no-such-host.invalid"),
         (Endpoint("tcp", "plc..local", 502), "unknown_host", "plc..local"),
-        (Endpoint("serial", "/dev/no-such-port"), "serial", "/dev/no-such-port cannot be opened"),
+        (Endpoint("serial", "/dev/no-such-port"), "serial", "/dev/no-such-port cannot be opened: there is no such port"),
         (Endpoint("tls", "127.0.0.1", 1, ca_file="/no/such/ca.pem"), "tls", "/no/such/ca.pem"),
     ],
 )
@@ -354,6 +356,41 @@ def test_reads_over_tls_and_checks_the_certificate(device_server: StartServer, t
     assert words(asyncio.run(run(str(ca_file)))) == [40, 41, 42]
     with pytest.raises(NotConnected, match="do not agree on TLS"):
         asyncio.run(run(None))
+
+
+def test_a_port_without_parity_says_what_to_try() -> None:
+    """A pseudo terminal is one."""
+    import os
+
+    ours, theirs = os.openpty()
+    name = os.ttyname(theirs)
+
+    async def run() -> None:
+        await ModbusConnection(Endpoint("serial", name)).connect(2)
+
+    with pytest.raises(NotConnected, match=f"{name} does not take 19200 baud, 8E1; try parity N") as caught:
+        asyncio.run(run())
+    assert caught.value.kind == "serial"
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_port_that_another_holds_is_said() -> None:
+    import os
+
+    ours, theirs = os.openpty()
+    where = Endpoint("serial", os.ttyname(theirs), parity="N")
+
+    async def run() -> None:
+        holder = ModbusConnection(where)
+        await holder.connect(0.1)
+        with pytest.raises(NotConnected, match="is held by another program; a running gateway holds the ports of its devices"):
+            await ModbusConnection(where).connect(0.1)
+        holder.close()
+
+    asyncio.run(run())
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_reads_a_serial_line() -> None:

@@ -114,3 +114,34 @@ def test_an_answer_that_a_converter_kept_over_a_reconnect_is_never_anothers(
     for snapshot in watch.of("M-1"):
         assert snapshot.readings == {name: int(name[1:]) for name in snapshot.readings}
     assert server.connections == 4
+
+
+@pytest.mark.parametrize("what", ["transaction", "unit"])
+def test_a_wrong_number_on_every_answer_is_accepted_where_the_profile_says_so(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch, what: str
+) -> None:
+    server = device_server()
+    server.faults[None] = f"wrong_{what}"
+    device = make_device(server.port, timeout_s=0.1)
+    watch.run([(device, make_profile(SIGNALS, FAST))], lambda: bool(watch.states))
+    assert watch.states[0][1] is CommsState.OFFLINE
+    assert f"if it always does so, `tolerate: [{what}]` in its profile accepts it" in str(watch.states[0][2])
+    watch.snapshots.clear()
+    watch.run([(device, make_profile(SIGNALS, FAST, tolerate=[what]))], lambda: len(watch.snapshots) >= 5)
+    assert all(set(snapshot.readings) == set(SIGNALS) for snapshot in watch.of("M-1"))
+
+
+def test_where_numbers_mean_nothing_a_late_answer_is_never_the_next_ones(
+    device_server: Make, make_profile: Make, make_device: Make, watch: Watch
+) -> None:
+    server = device_server()
+    server.faults[None] = "wrong_transaction"
+    apart = {f"s{address}": {"address": address, "type": "uint16"} for address in (10, 200, 400)}
+    profile = make_profile(apart, FAST, tolerate=["transaction"])
+    watch.run(
+        [(make_device(server.port, timeout_s=0.1), profile)],
+        lambda: len([each for each in watch.of("M-1") if len(each.readings) == 3]) >= 12,
+        *[(lambda n=n: len(watch.of("M-1")) >= n, lambda: server.next_faults.append("late:0.15")) for n in (2, 5, 8)],
+    )
+    for snapshot in watch.of("M-1"):
+        assert snapshot.readings == {name: int(name[1:]) for name in snapshot.readings}

@@ -197,6 +197,9 @@ def _read(options: argparse.Namespace) -> int:
             print(reason)
     if fault is not None:
         sys.stderr.write(f"{device.id}: {fault.reason}\n")
+        if fault.kind == "closed":  # How most devices show that they take no further connection.
+            holder = f"gateway {device.gateway}, where it runs, holds a connection to it"
+            sys.stderr.write(f"Some devices take one connection only, and the {holder}: stop it while you ask.\n")
     return EXIT_WELL if all(reading.quality == "good" for reading in readings) else EXIT_NOT_WELL
 
 

@@ -13,6 +13,7 @@ from .faults import UNIT_BEHIND_GATEWAY_SILENT, NoAnswer, NotConnected, ReadFaul
 EXCEPTION: Final = 0x80
 _MBAP_BYTES: Final = 7
 _BIT_READS: Final = frozenset({1, 2})
+_COUNTS_WRONGLY: Final = "this device counts wrongly"
 _READS: Final = frozenset(FUNCTION_CODES.values())
 
 
@@ -63,13 +64,14 @@ def fault_of(pdu: bytes, question: Question) -> ReadFault:
     if pdu[0] & EXCEPTION:
         refused = RequestRefused(pdu[1])
         return NoAnswer(refused.kind, refused.reason) if refused.code in UNIT_BEHIND_GATEWAY_SILENT else refused
+    if pdu[1] == question.data_bytes and len(pdu) < pdu[1] + 2:
+        return WrongAnswer("short", f"its header says {len(pdu) + 1}, {pdu[1] + 3} are in such an answer; {_COUNTS_WRONGLY}")
     came = min(pdu[1], len(pdu) - 2)
     return WrongAnswer("short", f"answered {came} bytes of data where {question.data_bytes} were asked for")
 
 
-def not_connected(endpoint: Endpoint, error: OSError | UnicodeError, timeout_s: float) -> NotConnected:
-    if endpoint.transport == "serial":
-        return NotConnected("serial", f"{endpoint} cannot be opened: {error}")
+def not_connected(endpoint: Endpoint, error: Exception, timeout_s: float) -> NotConnected:
+    """Why a socket does not come to be."""
     if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter for what cannot be a host name, as plc..local
         return NotConnected("unknown_host", f"the host name {endpoint.host!r} is not known")
     if isinstance(error, ssl.SSLError):
@@ -79,16 +81,23 @@ def not_connected(endpoint: Endpoint, error: OSError | UnicodeError, timeout_s: 
     # asyncio joins the errors of several addresses of one name (IPv6, IPv4) into one without a type.
     if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
         return NotConnected("refused", f"nothing listens at {endpoint} (connection refused)")
-    return NotConnected("unreachable", f"{endpoint} cannot be reached: {error.strerror or error}")
+    return NotConnected("unreachable", f"{endpoint} cannot be reached: {getattr(error, 'strerror', None) or error}")
 
 
 def explain_frame(sent: bytes, received: bytes) -> WrongAnswer:
     """What was wrong with the Modbus/TCP bytes that came while a request waited in vain."""
     if len(received) >= 4 and received[2:4] != b"\0\0":
         return WrongAnswer("garbled", "what came is no Modbus/TCP: another protocol listens there, or the framing is RTU over TCP")
-    if len(received) < _MBAP_BYTES + 1 or len(received) < 6 + int.from_bytes(received[4:6], "big"):
+    said, there = int.from_bytes(received[4:6], "big"), len(received) - 6
+    if 3 <= there < said and there == 3 + received[8]:  # Unit, function, count, and as many bytes as that says.
+        return WrongAnswer("short", f"its header says {said}, {there} came; {_COUNTS_WRONGLY}")
+    if len(received) < _MBAP_BYTES + 1 or there < said:
         return WrongAnswer("short", f"only {len(received)} bytes of an answer came")
     if received[0:2] != sent[0:2]:
-        numbers = int.from_bytes(received[0:2], "big"), int.from_bytes(sent[0:2], "big")
-        return WrongAnswer("mismatched", f"answered transaction {numbers[0]}, transaction {numbers[1]} was asked")
-    return WrongAnswer("mismatched", f"unit {received[6]} answered, unit {sent[6]} was asked")
+        came, asked = int.from_bytes(received[0:2], "big"), int.from_bytes(sent[0:2], "big")
+        return WrongAnswer("mismatched", f"answered transaction {came}, transaction {asked} was asked; {_accept('transaction')}")
+    return WrongAnswer("mismatched", f"unit {received[6]} answered, unit {sent[6]} was asked; {_accept('unit')}")
+
+
+def _accept(what: str) -> str:
+    return f"if it always does so, `tolerate: [{what}]` in its profile accepts it"

@@ -46,8 +46,10 @@ class SignalReading:
 class _RecordingWire(Wire):
     """Remembers the bytes of each block on their way to the decoder."""
 
-    def __init__(self, endpoint: Endpoint, pause_after_connect_s: float) -> None:
-        super().__init__(ModbusConnection(endpoint), SystemClock(), pause_after_connect_s)
+    def __init__(self, device: Device, profile: Profile) -> None:
+        tolerates = {device.connection.unit: frozenset(profile.tolerate)}
+        connection = ModbusConnection(Endpoint.of(device.connection), tolerates)
+        super().__init__(connection, SystemClock(), profile.limits.pause_after_connect_ms / 1000)
         self.payloads: list[tuple[Block, bytes]] = []
 
     async def read(self, unit: int, blocks: Sequence[Block], timeout_s: float) -> tuple[list[Answer], ReadFault | None]:
@@ -58,7 +60,7 @@ class _RecordingWire(Wire):
 
 def read_device(device: Device, profile: Profile) -> tuple[list[SignalReading], ReadFault | None]:
     """Every signal of the device, read once, in the order of the profile; and the fault that was met, if any."""
-    wire = _RecordingWire(Endpoint.of(device.connection), profile.limits.pause_after_connect_ms / 1000)
+    wire = _RecordingWire(device, profile)
 
     async def run() -> ReadResult:
         try:

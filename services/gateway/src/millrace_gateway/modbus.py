@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pymodbus.framer import FramerRTU, FramerSocket
@@ -32,6 +32,7 @@ from .faults import (
     ReadFault,
     WrongAnswer,
 )
+from .ports import OPEN_ERRORS, port_not_opened
 from .rtu_line import LATE_LIMITS, Confusion, Instead, RtuAnswer, RtuLine, RtuQuestion
 
 # pymodbus logs what we turn into typed faults, once a request; its last words would only repeat ours.
@@ -44,6 +45,7 @@ ever came, after twice as many."""
 _LARGEST_FRAME: Final = 264
 _TRANSACTIONS: Final = 65_000
 _NO_TRANSACTION: Final = -1
+_NOTHING: Final[frozenset[str]] = frozenset()
 _BIT_READS: Final = frozenset({1, 2})
 _OUT_OF_STEP: Final = frozenset({"garbled", "mismatched"})
 """Kinds of wrong answers after which nobody knows what the next bytes of a Modbus/TCP stream belong to."""
@@ -60,14 +62,19 @@ _REQUESTS: Final[dict[int, type[ModbusPDU]]] = {
 }
 
 
+Tolerated = Mapping[int, frozenset[str]]
+"""What is accepted in the answers of a unit though it is wrong: its "transaction" number, its "unit"."""
+
+
 class _Stream(asyncio.Protocol):
     """An open Modbus/TCP connection, the requests under way on it, and the bytes that came since. Belongs to the event loop.
 
     Several requests are asked one after the other without their task: it is woken once, when the last is answered.
     """
 
-    def __init__(self, endpoint: Endpoint, converter: Converter) -> None:
+    def __init__(self, endpoint: Endpoint, converter: Converter, tolerates: Tolerated) -> None:
         self._converter = converter
+        self._tolerates = tolerates
         self._framer = (FramerRTU if endpoint.is_rtu else FramerSocket)(DecodePDU(is_server=False))
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
@@ -142,7 +149,7 @@ class _Stream(asyncio.Protocol):
             if not used:
                 break
             data = data[used:]
-            if pdu and not answer and unit == self._unit and self._is_ours(transaction):
+            if pdu and not answer and self._is_ours(unit, transaction):
                 answer = pdu
             if pdu and self._converter.answered(transaction, self._loop.time()):
                 self._due_s = max(self._due_s, self._loop.time() + self._timeout_s)  # The converter is at ours only from here.
@@ -177,9 +184,13 @@ class _Stream(asyncio.Protocol):
             self._set_timer()
         self._transport.write(self.sent)
 
-    def _is_ours(self, transaction: int) -> bool:
+    def _is_ours(self, unit: int, transaction: int) -> bool:
         """Whether an answer is for the request under way. A device without numbers says 0: believed until one may be late."""
-        return transaction in (self._transaction, self._late_transaction) or (transaction == 0 and not self._gave_up)
+        tolerated = self._tolerates.get(self._unit, _NOTHING)
+        if unit != self._unit and "unit" not in tolerated:
+            return False
+        is_numbered = transaction in (self._transaction, self._late_transaction)
+        return is_numbered or ((transaction == 0 or "transaction" in tolerated) and not self._gave_up)
 
     def _take(self, pdu: bytes, *, is_certain: bool = True) -> None:
         if self._done is None or self._done.done():
@@ -229,7 +240,7 @@ class _RtuStream(_Stream):
     """An open RTU connection: one request at a time; `line`, which outlives it, knows whose each answer is."""
 
     def __init__(self, endpoint: Endpoint, line: RtuLine) -> None:
-        super().__init__(endpoint, Converter())
+        super().__init__(endpoint, Converter(), {})
         self._line = line
         self._instead: Instead | None = None
         self.has_heard = asyncio.Event()
@@ -264,8 +275,10 @@ class _RtuStream(_Stream):
 class ModbusConnection:
     """One connection to one endpoint. Requests on it go one after the other; it belongs to one asyncio task."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, tolerates: Tolerated | None = None) -> None:
+        """`tolerates`: by unit; of Modbus/TCP only."""
         self.endpoint = endpoint
+        self._tolerates = tolerates or {}
         self._stream: _Stream | None = None
         self._line = RtuLine(FramerRTU.compute_CRC, endpoint.late_s or 0.0) if endpoint.is_rtu else None
         self._has_listened = False
@@ -288,13 +301,14 @@ class ModbusConnection:
         self.close()
         self._converter.reconnected()
         line = self._line
-        stream = _Stream(self.endpoint, self._converter) if line is None else _RtuStream(self.endpoint, line)
+        stream = _Stream(self.endpoint, self._converter, self._tolerates) if line is None else _RtuStream(self.endpoint, line)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._open(stream, timeout_s)
-        except (OSError, UnicodeError) as error:
+        except OPEN_ERRORS as error:
             stream.close()
-            raise not_connected(self.endpoint, error, timeout_s) from error
+            is_port = self.endpoint.transport == "serial"
+            raise (port_not_opened if is_port else not_connected)(self.endpoint, error, timeout_s) from error
         self._stream = stream
         self._silences = 0
         if self._line is not None and not self._has_listened:
@@ -337,7 +351,7 @@ class ModbusConnection:
             case None:
                 return answers, None
             case TimeoutError():
-                return answers, self._silence(stream, timeout_s)
+                return answers, self._silence(stream, unit, timeout_s)
             case ConnectionDropped():
                 self.close()
                 return answers, fault
@@ -400,10 +414,11 @@ class ModbusConnection:
         self._questions[place] = question
         return question
 
-    def _silence(self, stream: _Stream, timeout_s: float) -> NoAnswer | WrongAnswer:
+    def _silence(self, stream: _Stream, unit: int, timeout_s: float) -> NoAnswer | WrongAnswer:
         """Nothing usable came in time: say what did come, and close a TCP connection that is of no use any more."""
         self._silences += 1
-        is_out_of_step = self._line is None and bool(stream.received)
+        # Where numbers mean nothing, only a new connection keeps a late answer from passing for the next.
+        is_out_of_step = self._line is None and (bool(stream.received) or "transaction" in self._tolerates.get(unit, _NOTHING))
         limit = SILENCES_BEFORE_CLOSE * (1 + self.is_fresh)
         if is_out_of_step or (self._silences >= limit and self.endpoint.transport != "serial"):
             self.close()

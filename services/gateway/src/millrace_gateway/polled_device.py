@@ -57,6 +57,10 @@ class PolledDevice:
     def pause_after_connect_s(self) -> float:
         return self._profile.limits.pause_after_connect_ms / 1000
 
+    @property
+    def tolerates(self) -> frozenset[str]:
+        return frozenset(self._profile.tolerate)
+
     def report_everything(self) -> None:
         """The next message carries every signal: a new session with the broker may have listeners that know nothing yet."""
         self._needs_every_signal = True

@@ -81,7 +81,8 @@ class ConnectionPoller:
         self._on_snapshot = on_snapshot
         self._on_comms = on_comms
         pause_s = max((device.pause_after_connect_s for device in self.devices), default=0.0)
-        self._wires = tuple(Wire(ModbusConnection(endpoint), clock, pause_s) for _ in range(connections))
+        tolerates = {device.device.connection.unit: device.tolerates for device in self.devices if device.tolerates}
+        self._wires = tuple(Wire(ModbusConnection(endpoint, tolerates), clock, pause_s) for _ in range(connections))
         self._task: asyncio.Task[None] | None = None
         self._is_resting = False
         self._is_stopping = False

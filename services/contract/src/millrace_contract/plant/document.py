@@ -217,13 +217,14 @@ def _keys_at(model: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
         step: list[Any] = []
         for candidate in current:
             fields = getattr(candidate, "model_fields", None)
-            if fields is not None and part in fields:
-                step += _models_in(fields[part].annotation)
+            named = {each.alias or name: each for name, each in (fields or {}).items()}
+            if part in named:
+                step += _models_in(named[part].annotation)
             else:  # an index, a key of a dict, or a union's tag: the model stays the same
                 step.append(candidate)
         current = step
-    keys = {key: None for candidate in current for key in getattr(candidate, "model_fields", {}) if key not in ("name", "id")}
-    return list(keys)
+    fields = [item for candidate in current for item in getattr(candidate, "model_fields", {}).items()]
+    return list(dict.fromkeys(each.alias or name for name, each in fields if name not in ("name", "id")))
 
 
 def _models_in(annotation: Any) -> list[Any]:

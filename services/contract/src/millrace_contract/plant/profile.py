@@ -110,6 +110,7 @@ class Profile(Strict):
     verified: str
     order: WordOrder = "ABCD"
     addresses: Literal["checked", "as_written"] = "checked"
+    tolerate: tuple[Literal["transaction", "unit"], ...] = ()
     limits: DeviceLimits = DeviceLimits()
     groups: dict[str, Group] = Field(min_length=1)
     signals: dict[str, Signal] = Field(min_length=1)
