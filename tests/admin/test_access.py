@@ -36,7 +36,10 @@ def test_publisher_password_is_shown_once_and_only_its_hash_is_kept(
     password = json.loads(capsys.readouterr().out)["password"]
     assert password_matches(password, load_accounts(ready_files)["scale"].password_hash)
     assert not [path for path in ready_files.root.rglob("*") if path.is_file() and password in path.read_text()]
-    assert "user scale\ntopic write factory/+/SCALE-01/telemetry\n" in ready_files.path("mosquitto", "access.acl").read_text()
+    assert (
+        "user scale\ntopic write factory/line1/SCALE-01/telemetry\ntopic write factory/line2/SCALE-01/telemetry\n"
+        in ready_files.path("mosquitto", "access.acl").read_text()
+    )
 
 
 @pytest.fixture
@@ -163,6 +166,8 @@ def test_revoke_takes_tokens_and_accounts_away(ready_files: SecretFiles, now: da
         (["add-token", "mes", "--scope", ","], "at least one scope"),
         (["add-token", "gateway", "--scope", "read"], "'gateway' exists already"),
         (["add-publisher", "a b", "--device", "X"], "name 'a b' must be 1 to 63 letters"),
+        (["add-publisher", "ingest-1", "--device", "X"], "name 'ingest-1' is kept for services"),
+        (["add-publisher", "scale", "--device", "X", "--line", "#"], "line '#' must be 1 to 63 letters"),
         (["add-publisher", "scale", "--device", "+"], "device '+' must be 1 to 63 letters"),
         (["add-publisher", "scale", "--device", "CNC-01"], "device CNC-01 is in plant.yaml, so a gateway reads it"),
         (["add-publisher", "scale", "--device", "telemetry"], "is a word that topics use"),

@@ -18,8 +18,11 @@ from pathlib import Path
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
-from millrace_admin.access.grants import add_publisher, revoke
+from millrace_admin.access.grants import add_gateway, add_publisher, revoke
 from millrace_admin.broker_config import LocalBroker, localised
 from millrace_admin.secret_files import SecretFiles
 from millrace_contract.testing import Mosquitto, free_port, wait_until
@@ -64,29 +67,48 @@ class RunningBroker:
 class Client:
     """An MQTT 5 client that is connected when it is made. Raises ConnectionError when the broker refuses."""
 
-    def __init__(self, broker: RunningBroker, name: str, password: str, *, tls: bool = False) -> None:
+    def __init__(
+        self,
+        broker: RunningBroker,
+        name: str,
+        password: str,
+        *,
+        tls: bool = False,
+        client_id: str = "",
+        keeps_session: bool = False,
+    ) -> None:
         self.messages: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self._answers: queue.Queue[int] = queue.Queue()
         self.closed: queue.Queue[int] = queue.Queue()
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"test-{name}-{free_port()}", protocol=mqtt.MQTTv5)
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id or f"test-{name}-{free_port()}", protocol=mqtt.MQTTv5
+        )
         self._client.username_pw_set(name, password)
-        self._client.on_connect = lambda *arguments: self._answers.put(arguments[3].value)
+        self.session_present = False
+        self._client.on_connect = self._connected
         self._client.on_publish = lambda *arguments: self._answers.put(arguments[3].value)
         self._client.on_subscribe = lambda *_: self._answers.put(0)
         self._client.on_disconnect = lambda *arguments: self.closed.put(arguments[3].value)
         self._client.on_message = lambda _client, _data, message: self.messages.put((message.topic, bytes(message.payload)))
         if tls:
             self._client.tls_set(ca_certs=str(broker.files.path("admin", "ca.crt")), cert_reqs=ssl.CERT_REQUIRED)
-        self._client.connect("localhost" if tls else "127.0.0.1", broker.tls_port if tls else broker.port)
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = 86_400 if keeps_session else 0
+        host, port = ("localhost", broker.tls_port) if tls else ("127.0.0.1", broker.port)
+        self._client.connect(host, port, clean_start=not keeps_session, properties=properties)
         self._client.loop_start()
         answer = self._answers.get(timeout=10)
         if answer:
             self.close()
             raise ConnectionError(f"refused with {answer}")
 
-    def publish(self, topic: str, payload: bytes = b"x", *, timeout_s: float = 10) -> int:
+    def _connected(self, _client: mqtt.Client, _data: object, flags: mqtt.ConnectFlags, reason: ReasonCode, *_: object) -> None:
+        self.session_present = flags.session_present
+        self._answers.put(reason.value)
+
+    def publish(self, topic: str, payload: bytes = b"x", *, retain: bool = False, timeout_s: float = 10) -> int:
         """The broker's reason code; below 128 is success. Raises queue.Empty when there is no answer."""
-        self._client.publish(topic, payload, qos=1)
+        self._client.publish(topic, payload, qos=1, retain=retain)
         return self._answers.get(timeout=timeout_s)
 
     def subscribe(self, topic: str) -> None:
@@ -161,6 +183,8 @@ def test_publisher_added_while_the_broker_runs_gets_in_over_tls_and_is_put_out_w
     assert client.publish("factory/line2/SCALE-01/telemetry") < 128
     assert client.publish("factory/line1/CNC-01/telemetry") == NOT_AUTHORISED
     assert client.publish("factory/line1/SCALE-01/comms") == NOT_AUTHORISED
+    assert client.publish("factory/yard/SCALE-01/telemetry") == NOT_AUTHORISED
+    assert client.publish("factory/_platform/SCALE-01/telemetry") == NOT_AUTHORISED
     revoke(ready_files, "scale")
     client.closed.get(timeout=15)
     client.close()
@@ -180,8 +204,8 @@ def test_a_message_beyond_the_contract_reaches_ingest_and_is_not_dropped_in_sile
     reader = Client(broker, "ingest", broker.password("ingest"))
     reader.subscribe("factory/+/+/telemetry")
     sender = Client(broker, "gateway", broker.password("gateway"))
-    assert sender.publish("factory/line1/CNC-01/telemetry", b"x" * 1_000_000) < 128
-    assert len(reader.messages.get(timeout=10)[1]) == 1_000_000
+    assert sender.publish("factory/line1/CNC-01/telemetry", b"x" * 270_000) < 128
+    assert len(reader.messages.get(timeout=10)[1]) == 270_000
     for client in (reader, sender):
         client.close()
 
@@ -189,9 +213,79 @@ def test_a_message_beyond_the_contract_reaches_ingest_and_is_not_dropped_in_sile
 def test_a_message_far_beyond_the_contract_ends_the_connection(broker: RunningBroker) -> None:
     client = Client(broker, "gateway", broker.password("gateway"))
     with pytest.raises(queue.Empty):
-        client.publish("factory/line1/CNC-01/telemetry", b"x" * 3_000_000, timeout_s=1)
+        client.publish("factory/line1/CNC-01/telemetry", b"x" * 300_000, timeout_s=1)
     client.closed.get(timeout=10)
     client.close()
+
+
+def test_gateway_from_outside_speaks_for_no_device_of_another_and_for_new_ones(
+    broker: RunningBroker, ready_files: SecretFiles, now: datetime
+) -> None:
+    name, password = add_gateway(ready_files, "edge-2", now)
+    wait_until(lambda: broker.can_log_in(name, password), "the broker reading its accounts again")
+    client = Client(broker, name, password, tls=True)
+    for topic in ("factory/line1/CNC-01/telemetry", "factory/line2/CNC-01/comms", "factory/_platform/CNC-01/telemetry"):
+        assert client.publish(topic) == NOT_AUTHORISED, topic
+    assert client.publish("factory/line1/NEW-01/telemetry") < 128
+    assert client.publish("factory/_platform/gateway/edge-2/status") < 128
+    client.close()
+
+
+def test_nobody_from_outside_takes_the_session_of_a_service_or_of_another_sensor(
+    broker: RunningBroker, ready_files: SecretFiles, now: datetime
+) -> None:
+    scale, gauge = (add_publisher(ready_files, name, f"{name.upper()}-01", now) for name in ("scale", "gauge"))
+    wait_until(lambda: broker.can_log_in("gauge", gauge), "the broker reading its accounts again")
+    ingest = Client(broker, "ingest", broker.password("ingest"), client_id="ingest-1", keeps_session=True)
+    ingest.subscribe("factory/+/+/telemetry")
+    ingest.close()
+    other = Client(broker, "gauge", gauge, tls=True, client_id="gauge")
+    for thief in ("ingest-1", "gauge"):
+        Client(broker, "scale", scale, tls=True, client_id=thief).close()
+    assert other.publish("factory/line1/GAUGE-01/telemetry", b"kept") < 128
+    assert other.closed.empty()
+    again = Client(broker, "ingest", broker.password("ingest"), client_id="ingest-1", keeps_session=True)
+    assert again.session_present
+    assert again.messages.get(timeout=10) == ("factory/line1/GAUGE-01/telemetry", b"kept")
+    for client in (again, other):
+        client.close()
+
+
+def test_flood_of_one_sensor_leaves_the_broker_small_and_serving(
+    broker: RunningBroker, ready_files: SecretFiles, now: datetime
+) -> None:
+    password = add_publisher(ready_files, "scale", "SCALE-01", now)
+    wait_until(lambda: broker.can_log_in("scale", password), "the broker reading its accounts again")
+    away = Client(broker, "ingest", broker.password("ingest"), client_id="ingest-1", keeps_session=True)
+    away.subscribe("factory/+/+/telemetry")
+    away.close()
+    flood = Client(broker, "scale", password, tls=True)
+    refused = 0
+    for number in range(560):
+        line = ("line1", "line2", f"x{number}", "_platform")[number % 4]
+        refused += flood.publish(f"factory/{line}/SCALE-01/telemetry", b"x" * 262_144, retain=True) >= 128
+    assert refused == 280
+    flood.close()
+    reader = Client(broker, "admin", broker.password("admin"))
+    reader.subscribe("factory/+/+/telemetry")
+    gateway = Client(broker, "gateway", broker.password("gateway"))
+    assert gateway.publish("factory/line1/CNC-01/telemetry", b"still here") < 128
+    came = [reader.messages.get(timeout=10) for _ in range(3)]
+    assert sorted(topic for topic, _ in came) == [
+        "factory/line1/CNC-01/telemetry",
+        "factory/line1/SCALE-01/telemetry",
+        "factory/line2/SCALE-01/telemetry",
+    ]
+    assert reader.messages.empty()
+    assert _resident_mib(broker) < 256, "the queue of who is away ends at 128 MiB"
+    for client in (reader, gateway):
+        client.close()
+
+
+def _resident_mib(broker: RunningBroker) -> float:
+    [pid] = [child for child in _children(broker.process.pid) if Path(f"/proc/{child}/comm").read_text() == "mosquitto\n"]
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1024
 
 
 def test_client_that_does_not_trust_the_authority_refuses_the_broker(broker: RunningBroker) -> None:

@@ -1,8 +1,18 @@
 from __future__ import annotations
 
-from millrace_admin.broker_accounts import Account, Role, hash_password, password_matches, render_access_rules, render_passwords
+from millrace_admin.broker_accounts import (
+    Account,
+    Rights,
+    Role,
+    hash_password,
+    name_problem,
+    password_matches,
+    render_access_rules,
+    render_passwords,
+)
 
 HASH = hash_password("secret")
+RIGHTS = Rights(("line1", "line2"), {"CNC-01": ("edge-1",), "CNC-02": ("edge-1", "edge-2")}, frozenset({"CNC-01", "CNC-02"}))
 
 
 def rules_of(rendered: str, user: str) -> list[str]:
@@ -32,17 +42,22 @@ def test_hash_made_by_mosquitto_passwd_matches() -> None:
 
 def test_publisher_may_write_the_telemetry_of_its_device_and_nothing_else() -> None:
     account = Account("scale", Role.PUBLISHER, HASH, "2026-01-01T00:00:00Z", device="SCALE-01")
-    assert rules_of(render_access_rules("factory", [account]), "scale") == ["topic write factory/+/SCALE-01/telemetry"]
+    assert rules_of(render_access_rules("factory", [account], RIGHTS), "scale") == [
+        "topic write factory/line1/SCALE-01/telemetry",
+        "topic write factory/line2/SCALE-01/telemetry",
+    ]
+    named = Account("scale", Role.PUBLISHER, HASH, "2026-01-01T00:00:00Z", device="SCALE-01", line="yard")
+    assert rules_of(render_access_rules("factory", [named], RIGHTS), "scale") == ["topic write factory/yard/SCALE-01/telemetry"]
 
 
 def test_healthcheck_may_do_nothing() -> None:
     account = Account("healthcheck", Role.HEALTHCHECK, HASH, "2026-01-01T00:00:00Z")
-    assert render_access_rules("factory", [account]).endswith("\n\nuser healthcheck\n")
+    assert render_access_rules("factory", [account], RIGHTS).endswith("\n\nuser healthcheck\n")
 
 
 def test_gateway_added_by_hand_speaks_for_its_own_instance_only() -> None:
     account = Account("gateway-edge-2", Role.GATEWAY, HASH, "2026-01-01T00:00:00Z", instance="edge-2")
-    writes = [rule for rule in rules_of(render_access_rules("factory", [account]), "gateway-edge-2") if "write" in rule]
+    writes = [rule for rule in rules_of(render_access_rules("factory", [account], RIGHTS), "gateway-edge-2") if "write" in rule]
     assert writes == [
         "topic write factory/+/+/telemetry",
         "topic write factory/+/+/comms",
@@ -53,7 +68,7 @@ def test_gateway_added_by_hand_speaks_for_its_own_instance_only() -> None:
 
 def test_nobody_but_ingest_confirms() -> None:
     accounts = [Account(role, role, HASH, "2026-01-01T00:00:00Z") for role in Role if role is not Role.PUBLISHER]
-    rendered = render_access_rules("factory", accounts)
+    rendered = render_access_rules("factory", accounts, RIGHTS)
     confirming = [
         account.role for account in accounts if "topic write factory/_platform/stored/+" in rules_of(rendered, account.name)
     ]
@@ -67,6 +82,22 @@ def test_password_file_is_sorted_so_that_it_changes_only_when_an_account_does() 
 
 def test_a_publisher_may_not_speak_for_a_device_that_a_gateway_reads() -> None:
     account = Account("scale", Role.PUBLISHER, HASH, "2026-01-01T00:00:00Z", device="CNC-01")
-    allowed = rules_of(render_access_rules("factory", [account]), "scale")
-    assert allowed == ["topic write factory/+/CNC-01/telemetry"]
-    assert rules_of(render_access_rules("factory", [account], frozenset({"CNC-01"})), "scale") == []
+    assert rules_of(render_access_rules("factory", [account], RIGHTS), "scale") == []
+
+
+def test_gateway_added_by_hand_may_not_speak_for_the_devices_of_others() -> None:
+    account = Account("gateway-edge-2", Role.GATEWAY, HASH, "2026-01-01T00:00:00Z", instance="edge-2")
+    denied = [rule for rule in rules_of(render_access_rules("factory", [account], RIGHTS), "gateway-edge-2") if "deny" in rule]
+    assert denied == [
+        "topic deny factory/_platform/+/telemetry",
+        "topic deny factory/_platform/+/comms",
+        "topic deny factory/+/CNC-01/telemetry",
+        "topic deny factory/+/CNC-01/comms",
+    ]
+
+
+def test_accounts_from_outside_are_not_called_like_a_client_of_a_service() -> None:
+    for name in ("ingest", "ingest-1", "gateway-edge-1", "oee-1"):
+        assert name_problem(name) is not None, name
+    for name in ("scale", "oeester", "line-1"):
+        assert name_problem(name) is None, name

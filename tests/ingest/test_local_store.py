@@ -61,6 +61,24 @@ def test_full_of_dead_letters_drops_the_oldest_and_the_ledger_names_them(tmp_pat
     assert (loss.first_ms, loss.last_ms) == (1000, 1000 + 49 - len(kept))
 
 
+def test_dead_letters_of_one_device_do_not_push_out_those_of_others(tmp_path: Path) -> None:
+    local = opened(tmp_path, DiskLimits(dead_letter_bytes=20_000, spool_bytes=10**9))
+    others = [letter(number, device=f"D-{number}") for number in range(1, 9)]
+    local.apply(Changes(letters=others), 7000)
+    for number in range(100, 200):
+        local.apply(Changes(letters=[letter(number, size=1000)]), 7000)
+    assert local.dead_letters.bytes <= 20_000
+    kept = {one.seq for one in local.dead_letters.select(Selection(), 200)}
+    assert {each.seq for each in others} <= kept
+    assert {loss.device for loss in lost(local)} == {"D-0"}
+    local.apply(Changes(letters=[letter(number, device="D-1", size=1_000) for number in range(300, 340)]), 7000)
+    devices = {one.device for one in local.dead_letters.select(Selection(), 200)}
+    assert devices == {f"D-{number}" for number in range(9)}, "two that flood share the room, and nobody else gives way"
+    counted = local.dead_letters.bytes
+    local.dead_letters.measure()
+    assert counted == local.dead_letters.bytes <= 20_000
+
+
 def test_a_full_spool_drops_the_oldest_and_says_so(tmp_path: Path) -> None:
     local = opened(tmp_path, DiskLimits(dead_letter_bytes=10**9, spool_bytes=5_000))
     for number in range(30):

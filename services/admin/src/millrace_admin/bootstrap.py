@@ -15,8 +15,10 @@ from millrace_contract.plant.accepted import load_accepted
 from .broker_accounts import (
     SERVICE_ROLES,
     Account,
+    Rights,
     Role,
     hash_password,
+    name_problem,
     password_matches,
     render_access_rules,
     render_passwords,
@@ -26,7 +28,7 @@ from .secret_files import SecretFiles, new_password
 
 ACCOUNTS_FILE = "accounts.json"
 TOKENS_FILE = "api-tokens.json"
-DEVICES_FILE = "devices"
+RIGHTS_FILE = "rights.json"
 BROKER_PASSWORD = "mqtt_password"  # noqa: S105 - the name of a file
 DATABASE_TOKEN = "influx_token"  # noqa: S105 - the name of a file
 
@@ -47,13 +49,9 @@ def bootstrap(files: SecretFiles, config: Path, hostnames: str, now: datetime) -
         plant = _plant(files, config, report)
         _certificates(files, hostnames, now, report)
         accounts = _service_accounts(files, now, report)
-        files.write("admin", DEVICES_FILE, "".join(f"{device}\n" for device in plant.devices))
+        keep_rights(files, plant)
         render_broker_files(files, plant.root, accounts, report)
-        report.warnings += [
-            f"account {account.name} is for device {account.device}, which a gateway reads now: it may not publish any more"
-            for account in accounts
-            if account.role is Role.PUBLISHER and account.device in plant.devices
-        ]
+        report.warnings += _misfits(accounts, plant)
         _screens(files, plant, report)
         files.ensure("alerts", TOKENS_FILE, lambda: '{"tokens": []}')
         files.ensure("admin", "influx_admin_password")
@@ -73,16 +71,22 @@ def save_accounts(files: SecretFiles, accounts: Iterable[Account]) -> None:
     files.write("admin", ACCOUNTS_FILE, msgspec.json.format(msgspec.json.encode(list(accounts))).decode() + "\n")
 
 
-def gateway_devices(files: SecretFiles) -> frozenset[str]:
-    """The devices of the plant model of the last start: gateways read them, so publishers may not speak for them."""
-    return frozenset((files.read("admin", DEVICES_FILE) or "").split())
+def load_rights(files: SecretFiles) -> Rights:
+    """What the plant models of all starts say about who may write what."""
+    text = files.read("admin", RIGHTS_FILE)
+    return msgspec.json.decode(text, type=Rights) if text else Rights()
+
+
+def keep_rights(files: SecretFiles, plant: PlantModel) -> None:
+    """What this plant model says, too; the broker learns of it with `render_broker_files`."""
+    files.write("admin", RIGHTS_FILE, msgspec.json.encode(load_rights(files).with_plant(plant), order="sorted").decode() + "\n")
 
 
 def render_broker_files(files: SecretFiles, root: str, accounts: Iterable[Account], report: BootstrapReport | None = None) -> None:
     """The broker's password and access rule files, as the accounts say. A running broker reads them within seconds."""
     accounts = list(accounts)
     # First the rules: a new account must never be seen by the broker without them.
-    changed = files.write("mosquitto", "access.acl", render_access_rules(root, accounts, gateway_devices(files)))
+    changed = files.write("mosquitto", "access.acl", render_access_rules(root, accounts, load_rights(files)))
     changed |= files.write("mosquitto", "passwords", render_passwords(accounts))
     files.write("admin", "root", root + "\n")
     if changed and report is not None:
@@ -96,6 +100,21 @@ def _plant(files: SecretFiles, config: Path, report: BootstrapReport) -> PlantMo
             f"the plant model has {len(accepted.problems)} problem(s), so the last good one is used; `millrace check` shows them"
         )
     return accepted.model
+
+
+def _misfits(accounts: Iterable[Account], plant: PlantModel) -> list[str]:
+    """Publishers that the plant model, or the way in from outside, leaves no room for."""
+    said = []
+    for account in accounts:
+        if account.role is not Role.PUBLISHER:
+            continue
+        if account.device in plant.devices:
+            said.append(
+                f"account {account.name} is for device {account.device}, which a gateway reads now: it may not publish any more"
+            )
+        if problem := name_problem(account.name):
+            said.append(f"account {account.name} {problem}: revoke it, and add one of another name")
+    return said
 
 
 def _certificates(files: SecretFiles, hostnames: str, now: datetime, report: BootstrapReport) -> None:

@@ -11,7 +11,8 @@ from enum import StrEnum
 
 import msgspec
 
-from millrace_contract.language.topics import Kind, Topics
+from millrace_contract.language.topics import PLATFORM, Kind, Topics
+from millrace_contract.plant import PlantModel
 
 # Passwords here are random, 140 bits: more rounds would only slow down the broker when every client comes back at once.
 HASH_ROUNDS = 1000
@@ -49,6 +50,26 @@ class Account(msgspec.Struct, frozen=True):
     device: str | None = None
     instance: str | None = None
     """A gateway that was added by hand: its one instance. Accounts of bootstrap serve every instance of their service."""
+    line: str | None = None
+    """A publisher's line, where it was named; else it is one of the plant model."""
+
+
+class Rights(msgspec.Struct, frozen=True):
+    """What of the plant model decides who may write what."""
+
+    lines: tuple[str, ...] = ()
+    gateways: dict[str, tuple[str, ...]] = {}
+    """The gateways of each device of the plant model, past ones included: what their outboxes still hold is theirs to send."""
+    devices: frozenset[str] = frozenset()
+    """Devices that a gateway reads now: no publisher may speak for them, or it could take part in that gateway's stream."""
+
+    def with_plant(self, plant: PlantModel) -> Rights:
+        """What is known once this plant model is accepted."""
+        gateways = dict(self.gateways)
+        for device in plant.devices.values():
+            before = gateways.get(device.id, ())
+            gateways[device.id] = before if device.gateway in before else (*before, device.gateway)
+        return Rights(tuple(plant.lines), gateways, frozenset(plant.devices))
 
 
 def hash_password(password: str) -> str:
@@ -68,20 +89,24 @@ def render_passwords(accounts: Iterable[Account]) -> str:
     return "".join(f"{account.name}:{account.password_hash}\n" for account in sorted(accounts, key=lambda each: each.name))
 
 
-def render_access_rules(root: str, accounts: Iterable[Account], gateway_devices: frozenset[str] = frozenset()) -> str:
-    """The access rule file: what no line allows is refused.
-
-    `gateway_devices` are read by a gateway: no publisher may speak for them, or it could take part in that gateway's stream.
-    """
+def render_access_rules(root: str, accounts: Iterable[Account], rights: Rights) -> str:
+    """The access rule file: what no line allows is refused."""
     topics = Topics(root)
     blocks = ["# Rendered at each start from the plant model and the accounts; edits here are overwritten."]
     for account in sorted(accounts, key=lambda each: each.name):
         lines = [f"user {account.name}"]
-        if account.role is not Role.PUBLISHER or account.device not in gateway_devices:
-            lines += [f"topic write {topic}" for topic in _may_write(topics, account)]
+        lines += [f"topic deny {topic}" for topic in _may_not_write(topics, account, rights)]
+        lines += [f"topic write {topic}" for topic in _may_write(topics, account, rights)]
         lines += [f"topic read {topic}" for topic in _may_read(topics, account)]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
+
+
+def name_problem(name: str) -> str | None:
+    """Why an account from outside may not be called this: its name is its client id there, and must not be a service's."""
+    if any(name == role or name.startswith(f"{role}-") for role in SERVICE_ROLES):
+        return f"is kept for services; a name must not begin with {', '.join(SERVICE_ROLES)}"
+    return None
 
 
 _PUBLISHES: dict[Role, tuple[Kind, ...]] = {
@@ -114,14 +139,26 @@ _READ_BROKER_FIGURES = frozenset({Role.INGEST, Role.ALERTS, Role.ADMIN})
 _HAVE_STATUS = frozenset({Role.GATEWAY, Role.INGEST, Role.ROLLUP, Role.OEE, Role.ALERTS, Role.SIMULATOR})
 
 
-def _may_write(topics: Topics, account: Account) -> list[str]:
+def _may_write(topics: Topics, account: Account, rights: Rights) -> list[str]:
     if account.role is Role.PUBLISHER:
-        return [topics.telemetry("+", account.device or "")]
+        device = account.device or ""
+        lines = (account.line,) if account.line else rights.lines
+        return [] if device in rights.devices else [topics.telemetry(line, device) for line in lines]
     allowed = [topic for kind in _PUBLISHES[account.role] for topic in topics.filters(kind)]
     if account.role in _HAVE_STATUS:
         instance = account.instance or "+"
         allowed += [topics.status(account.role, instance), topics.ledger(account.role, instance)]
     return allowed
+
+
+def _may_not_write(topics: Topics, account: Account, rights: Rights) -> list[str]:
+    """Out of what `_may_write` allows with wildcards: they also match the platform's topics, and the devices of other gateways."""
+    kinds = [kind for kind in _PUBLISHES[account.role] if kind in (Kind.TELEMETRY, Kind.COMMS)]
+    refused = [f"{topics.root}/{PLATFORM}/+/{kind}" for kind in kinds]
+    if account.role is Role.GATEWAY and account.instance:
+        others = [device for device, gateways in sorted(rights.gateways.items()) if account.instance not in gateways]
+        refused += [f"{topics.root}/+/{device}/{kind}" for device in others for kind in kinds]
+    return refused
 
 
 def _may_read(topics: Topics, account: Account) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,8 +31,14 @@ _TO_REPLAY = "SELECT id, size FROM dead_letter WHERE replay_ms IS NOT NULL ORDER
 _OUTCOMES = """
 SELECT id, replay_ms IS NOT NULL, reason FROM dead_letter WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id
 """
-_MEASURE_SOME = "SELECT count(*), coalesce(sum(size), 0) FROM dead_letter WHERE id IN (SELECT value FROM json_each(?))"
-_EVICTABLE = "SELECT id, size, device, stream, seq, first_ms, last_ms FROM dead_letter ORDER BY id LIMIT 10000"
+_MEASURE_SOME = """
+SELECT coalesce(device, ''), count(*), sum(size) FROM dead_letter WHERE id IN (SELECT value FROM json_each(?)) GROUP BY 1
+"""
+_EVICTABLE = """
+SELECT id, size, device, stream, seq, first_ms, last_ms FROM dead_letter
+WHERE coalesce(device, '') = ? ORDER BY id LIMIT 10000
+"""
+_MEASURE = "SELECT coalesce(device, ''), count(*), sum(size) FROM dead_letter GROUP BY 1"
 _INSERT = """
 INSERT INTO dead_letter (topic, digest, payload, code, reason, device, stream, seq, first_ms, last_ms)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -99,14 +106,18 @@ class DeadLetters:
         self._disk = disk
         self._limit_bytes = limit_bytes
         self.count, self.bytes = 0, 0
+        self._bytes_of: Counter[str] = Counter()
+        """By the device of the topic, which access rules protect; "" for topics of none."""
         self.measure()
 
     def measure(self) -> None:
         """Counts anew what lies on disk: at start, and after a transaction that failed."""
-        [(self.count, self.bytes)] = self._disk.execute("SELECT count(*), coalesce(sum(size), 0) FROM dead_letter")
+        found = self._disk.execute(_MEASURE)
+        self._bytes_of = Counter({device: size for device, _, size in found})
+        self.count, self.bytes = sum(count for _, count, _ in found), self._bytes_of.total()
 
     def park(self, letters: Sequence[DeadLetter]) -> list[OwnLoss]:
-        """Keeps the letters, and drops the oldest where the limit asks for it: those are losses to be told."""
+        """Keeps the letters, and drops some where the limit asks for it: those are losses to be told."""
         for letter in letters:
             values = (
                 letter.topic,
@@ -124,6 +135,7 @@ class DeadLetters:
             if times == 1:
                 self.count += 1
                 self.bytes += size
+                self._bytes_of[letter.device or ""] += size
         return self._evict() if self.bytes > self._limit_bytes else []
 
     def select(self, selection: Selection, limit: int) -> list[ParkedLetter]:
@@ -145,10 +157,11 @@ class DeadLetters:
 
     def remove(self, ids: Sequence[int]) -> None:
         """Letters that are stored now."""
-        [(count, size)] = self._disk.execute(_MEASURE_SOME, [json.dumps(list(ids))])
+        for device, count, size in self._disk.execute(_MEASURE_SOME, [json.dumps(list(ids))]):
+            self.count -= count
+            self.bytes -= size
+            self._bytes_of[device] -= size
         self._disk.execute_many("DELETE FROM dead_letter WHERE id = ?", [(letter_id,) for letter_id in ids])
-        self.count -= count
-        self.bytes -= size
 
     def put_back(self, reasons: Sequence[tuple[int, str, str]]) -> None:
         """Letters whose replay failed: (id, code, reason)."""
@@ -158,15 +171,23 @@ class DeadLetters:
         )
 
     def _evict(self) -> list[OwnLoss]:
+        """Drops the oldest letters of whoever has most of the room: one sender's flood costs no other's letters."""
+        losses: list[OwnLoss] = []
+        while (excess := self.bytes - self._limit_bytes) > 0:
+            [(device, most), *others] = self._bytes_of.most_common(2)
+            # Down to the one who has the second most, then both in turn.
+            losses += self._drop_oldest(device, min(excess, max(most - others[0][1], 1)) if others else excess)
+        return losses
+
+    def _drop_oldest(self, device: str, excess: int) -> list[OwnLoss]:
         losses: list[OwnLoss] = []
         doomed: list[int] = []
-        excess = self.bytes - self._limit_bytes
-        for letter_id, size, device, stream, seq, first_ms, last_ms in self._disk.execute(_EVICTABLE):
+        for letter_id, size, named, stream, seq, first_ms, last_ms in self._disk.execute(_EVICTABLE, [device]):
             if excess <= 0:
                 break
             excess -= size
             doomed.append(letter_id)
             seqs = () if seq is None else ((seq, seq),)
-            losses.append(OwnLoss("dead_letter_evicted", device, first_ms, last_ms, stream, seqs))
+            losses.append(OwnLoss("dead_letter_evicted", named, first_ms, last_ms, stream, seqs))
         self.remove(doomed)
         return losses

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from millrace_contract.language.api_tokens import SCOPES
-from millrace_contract.plant import load_plant
+from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_WELL
 from millrace_contract.runtime.settings import load_settings
@@ -45,6 +45,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     publisher = verb("add-publisher", _add_publisher, "a broker account for one device that sends its own telemetry")
     publisher.add_argument("name", metavar="NAME", help="user name")
     publisher.add_argument("--device", required=True, metavar="ID", help="the only device it may send for")
+    publisher.add_argument("--line", metavar="NAME", help="the only line below which it may send (default: each of plant.yaml)")
     gateway = verb("add-gateway", _add_gateway, "a broker account for one more gateway")
     gateway.add_argument("instance", metavar="INSTANCE", help="the gateway's MILLRACE_INSTANCE, as plant.yaml names it")
     gateway.add_argument("--host", metavar="NAME", help="name of this server for that gateway (default: MILLRACE_HOSTNAME's first)")
@@ -111,9 +112,9 @@ def _purpose(device: str | None, instance: str | None) -> str:
 
 def _add_publisher(options: argparse.Namespace) -> int:
     settings, files = _opened(options)
-    password = grants.add_publisher(files, options.name, options.device, _now())
+    password = grants.add_publisher(files, options.name, options.device, _now(), line=options.line)
     shown = {"user": options.name, "password": password, "broker": f"{settings.outside_name}:{settings.mqtt_tls_port}"}
-    topic = f"{files.read('admin', 'root')}/LINE/{options.device}/telemetry"
+    topic = f"{files.read('admin', 'root')}/{options.line or 'LINE'}/{options.device}/telemetry"
     notes = {"password": "shown only now", "broker": "TLS; trust the certificate that `millrace access ca` prints"}
     return _print(options, f"{options.name} may publish to {topic} and nothing else", shown, notes)
 
@@ -127,7 +128,7 @@ def _add_gateway(options: argparse.Namespace) -> int:
         return EXIT_WELL
     plant = load_plant(settings.config)
     with _kit_file(options.kit) as out:
-        access = _gateway_account(files, options.instance, host, settings.mqtt_tls_port)
+        access = _gateway_account(files, options.instance, host, settings.mqtt_tls_port, plant)
         out.write(pack(access, settings.config, _now()))
     said = (
         f"gateway {access.instance}: the kit holds its password; delete it once the gateway runs. It will call {host}:{access.port}"
@@ -138,8 +139,8 @@ def _add_gateway(options: argparse.Namespace) -> int:
     return EXIT_WELL
 
 
-def _gateway_account(files: SecretFiles, instance: str, host: str, port: int) -> GatewayAccess:
-    name, password = grants.add_gateway(files, instance, _now())
+def _gateway_account(files: SecretFiles, instance: str, host: str, port: int, plant: PlantModel | None = None) -> GatewayAccess:
+    name, password = grants.add_gateway(files, instance, _now(), plant)
     return GatewayAccess(instance, host, port, name, password, grants.authority(files))
 
 

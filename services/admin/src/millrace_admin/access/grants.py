@@ -9,9 +9,10 @@ from datetime import datetime
 from millrace_contract.errors import Refusal
 from millrace_contract.language.api_tokens import SCOPES, ApiToken, decode_tokens, encode_tokens, token_hash
 from millrace_contract.language.assets import segment_problem
+from millrace_contract.plant import PlantModel
 
-from ..bootstrap import TOKENS_FILE, gateway_devices, load_accounts, render_broker_files, save_accounts
-from ..broker_accounts import SERVICE_ROLES, Account, Role, hash_password
+from ..bootstrap import TOKENS_FILE, keep_rights, load_accounts, load_rights, render_broker_files, save_accounts
+from ..broker_accounts import SERVICE_ROLES, Account, Role, hash_password, name_problem
 from ..secret_files import SecretFiles, new_password
 
 TOKEN_LENGTH = 40
@@ -21,20 +22,33 @@ class GrantRefused(Refusal):
     """The request cannot be carried out; the text tells a person why and what to do instead."""
 
 
-def add_publisher(files: SecretFiles, name: str, device: str, now: datetime) -> str:
-    """A broker account that may publish one device's telemetry and nothing else; returns its password."""
-    if problem := segment_problem(device):
-        raise GrantRefused(f"device {device!r} {problem}")
-    if device in gateway_devices(files):
+def add_publisher(files: SecretFiles, name: str, device: str, now: datetime, *, line: str | None = None) -> str:
+    """A broker account that may publish one device's telemetry and nothing else; returns its password.
+
+    `line`: the only line below which it may; else each line of the plant model.
+    """
+    for what, segment in (("device", device), ("line", line)):
+        if segment is not None and (problem := segment_problem(segment)):
+            raise GrantRefused(f"{what} {segment!r} {problem}")
+    if device in load_rights(files).devices:
         raise GrantRefused(f"device {device} is in plant.yaml, so a gateway reads it; a publisher needs a device id of its own")
-    return _add_account(files, name, now, role=Role.PUBLISHER, device=device)
+    if name not in load_accounts(files) and (problem := name_problem(name)):
+        raise GrantRefused(f"name {name!r} {problem}")
+    return _add_account(files, name, now, role=Role.PUBLISHER, device=device, line=line)
 
 
-def add_gateway(files: SecretFiles, instance: str, now: datetime) -> tuple[str, str]:
-    """A broker account for one more gateway; returns its user name and password."""
+def add_gateway(files: SecretFiles, instance: str, now: datetime, plant: PlantModel | None = None) -> tuple[str, str]:
+    """A broker account for one more gateway; returns its user name and password.
+
+    `plant`: the model that it is to run on, where that may be newer than the last start's: its devices are the gateway's now.
+    """
     if problem := segment_problem(instance):
         raise GrantRefused(f"instance {instance!r} {problem}")
     name = f"gateway-{instance}"
+    if plant is not None:
+        with _changing(files):
+            _check_free(files, name)
+            keep_rights(files, plant)
     return name, _add_account(files, name, now, role=Role.GATEWAY, instance=instance)
 
 
@@ -93,13 +107,20 @@ def authority(files: SecretFiles) -> str:
 
 
 def _add_account(
-    files: SecretFiles, name: str, now: datetime, *, role: Role, device: str | None = None, instance: str | None = None
+    files: SecretFiles,
+    name: str,
+    now: datetime,
+    *,
+    role: Role,
+    device: str | None = None,
+    instance: str | None = None,
+    line: str | None = None,
 ) -> str:
     with _changing(files):
         _check_free(files, name)
         password = new_password()
         accounts = load_accounts(files)
-        accounts[name] = Account(name, role, hash_password(password), _stamp(now), device, instance)
+        accounts[name] = Account(name, role, hash_password(password), _stamp(now), device, instance, line)
         save_accounts(files, accounts.values())
         render_broker_files(files, _root(files), accounts.values())
     return password
