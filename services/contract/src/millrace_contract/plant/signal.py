@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -42,6 +44,14 @@ CLOCKS = frozenset({"epoch32", "epoch64", "clock"})
 COMPOSED = frozenset({"int48", "uint48", "clock"})
 Bit = Annotated[int, Field(ge=0, le=63)]
 SignalKind = Literal["gauge", "counter", "state", "bit", "bits", "text", "time"]
+
+MEASURED = frozenset({"gauge", "counter"})
+ACRONYMS = frozenset({"ac", "dc", "id", "rpm"})
+
+
+def _is_numbered(word: str) -> bool:
+    """A letter or three with a number, as phases, inputs and flags are called: l1, x001, dd2."""
+    return re.fullmatch("[a-z]{1,3}[0-9]+", word) is not None
 
 
 class Counter(Strict):
@@ -120,6 +130,24 @@ class Signal(Strict):
         if self.counter is not None:
             return "counter"
         return "state" if self.values else "gauge"
+
+    @property
+    def label(self) -> str:
+        """What people read: its title, or else its name in words."""
+        if self.title:
+            return self.title
+        words = [word.upper() if word in ACRONYMS or _is_numbered(word) else word for word in self.name.split("_")]
+        return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
+
+    @property
+    def shown_decimals(self) -> int | None:
+        """How many decimals its readings are shown with: as the profile says, or else as many as its scale makes."""
+        if self.decimals is not None or self.kind not in MEASURED:
+            return self.decimals
+        if self.scale_register is not None or self.plus or self.type in FLOATS:
+            return None
+        factor, offset = Fraction(repr(self.scale)) / Fraction(repr(self.divisor)), Fraction(repr(self.offset))
+        return next((n for n in range(10) if (factor * 10**n).denominator == (offset * 10**n).denominator == 1), None)
 
     @property
     def is_composed(self) -> bool:
@@ -253,12 +281,14 @@ class Signal(Strict):
             raise ValueError(f"ends at {self.end - 1}, beyond the last address 65535")
         if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
             raise ValueError(f"minimum {self.minimum} is not below maximum {self.maximum}")
+        if self.decimals is not None and self.kind not in MEASURED:
+            raise ValueError(f"a {self.kind} has no decimals")
         if self.normal is not None:
             self._check_normal(*self.normal)
         return self
 
     def _check_normal(self, low: float | None, high: float | None) -> None:
-        if self.kind not in ("gauge", "counter"):
+        if self.kind not in MEASURED:
             raise ValueError(f"a {self.kind} has no normal range")
         if low is not None and high is not None and low >= high:
             raise ValueError(f"normal [{low}, {high}]: the lower end comes first")
