@@ -61,6 +61,7 @@ class DeviceServer:
         self.port = 0
         self.requests: list[Request] = []
         self.faults: dict[int | None, str] = {}
+        self.table_faults: dict[str, str] = {}
         self.registers: dict[tuple[str, int], int] = {}
         self.undefined: set[tuple[str, int]] = set()
         self.longest = 2000
@@ -72,6 +73,8 @@ class DeviceServer:
         self.closes_idle = False
         self.units: set[int] | None = None
         self.connections = 0
+        self.most_at_once = 0
+        self._at_once = 0
         self.most_connections: int | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -132,14 +135,19 @@ class DeviceServer:
             while True:
                 request = await (self._read_rtu(reader) if self.framing == "rtu" else self._read_mbap(reader))
                 self.requests.append(request)
-                fault = self.faults.get(request.unit) or self.faults.get(None) or ""
+                fault = self.table_faults.get(request.table) or self.faults.get(request.unit) or self.faults.get(None) or ""
                 if self.next_faults:
                     fault = self.next_faults.popleft()
                 if self.units is not None and request.unit not in self.units:
                     fault = "silent"
                 if time.monotonic() < connected_s + self.quiet_s or (self._refuses(request) and self.refuses_with is None):
                     fault = "silent"
-                await self._answer(request, fault, writer)
+                self._at_once += 1
+                self.most_at_once = max(self.most_at_once, self._at_once)
+                try:
+                    await self._answer(request, fault, writer)
+                finally:
+                    self._at_once -= 1
                 if self.closes_idle:
                     return
         except (asyncio.IncompleteReadError, ConnectionError):

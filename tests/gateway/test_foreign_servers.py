@@ -112,15 +112,17 @@ def read(endpoint: Endpoint, *asked: tuple[int, int, int], unit: int = UNIT) -> 
 
     async def run() -> list[Any]:
         connection = ModbusConnection(endpoint)
-        await connection.connect(TIMEOUT_S)
         answers: list[Any] = []
-        for function, address, count in asked:
-            try:
-                answers.append(await connection.read(unit, function, address, count, TIMEOUT_S))
-            except ReadFault as fault:
-                answers.append(fault)
-        connection.close()
-        await asyncio.sleep(0)
+        try:
+            await connection.connect(TIMEOUT_S)
+            for function, address, count in asked:
+                try:
+                    answers.append(await connection.read(unit, function, address, count, TIMEOUT_S))
+                except ReadFault as fault:
+                    answers.append(fault)
+        finally:
+            connection.close()
+            await asyncio.sleep(0)
         return answers
 
     return asyncio.run(run())
@@ -190,9 +192,12 @@ def test_rtu_over_tcp(children: Children, maker: Sequence[str]) -> None:
 
         thread = threading.Thread(target=accept)
         thread.start()
-        check(Endpoint("rtu_over_tcp", "127.0.0.1", listener.getsockname()[1]))
-        thread.join(5)
-        client[0].close()
+        try:
+            check(Endpoint("rtu_over_tcp", "127.0.0.1", listener.getsockname()[1]))
+        finally:  # or the socket of a failure here is a warning in another test
+            thread.join(5)
+            for connection in client:
+                connection.close()
 
 
 @dataclass(frozen=True)

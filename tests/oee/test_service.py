@@ -49,7 +49,7 @@ class Plant:
             broker.settings(), "plant", Callbacks(message=self._take), filters=["factory/#"], persistent=True
         )
         self.session.start()
-        assert self.session.wait_connected(10)
+        assert self.session.wait_connected(60)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         assert self.session.publish(topic, payload, retain=retain) is not None
@@ -217,11 +217,11 @@ def test_telemetry_becomes_live_document_windows_and_intervals(
         plant.publish(topic, payload)
     expected = _replayed(config, events)
     assert len(expected) >= 8
-    wait_until(_all_there(plant, expected), "the windows that a replay gives", 40)
-    wait_until(lambda: plant.retained.get("factory/line1/CNC-01/oee"), "the device's live document", 15)
+    wait_until(_all_there(plant, expected), "the windows that a replay gives")
+    wait_until(lambda: plant.retained.get("factory/line1/CNC-01/oee"), "the device's live document")
     live = json.loads(plant.retained["factory/line1/CNC-01/oee"])
     assert (live["device_id"], live["final"], live["window"]["kind"]) == ("CNC-01", False, "shift")
-    wait_until(lambda: plant.retained.get("factory/line1/oee"), "the line's live document", 15)
+    wait_until(lambda: plant.retained.get("factory/line1/oee"), "the line's live document")
     assert "device_id" not in json.loads(plant.retained["factory/line1/oee"])
     intervals = [document for _, document in plant.of_kind("/oee/interval")]
     assert {document["kind"] for document in intervals} == {"state", "stop"}
@@ -272,19 +272,19 @@ def test_next_revision_waits_until_the_last_one_is_stored(
         plant.publish(topic, payload)
     early, expected = _replayed(config, events[:100] + events[110:]), _replayed(config, events)
     affected = {key for key, document in expected.items() if early.get(key) != document}
-    wait_until(lambda: affected <= plant.windows().keys(), "first revisions of what the late messages change", 40)
-    wait_until(lambda: oee.metric("millrace_oee_gaps_open") == 1, "the gap to be seen", 30)
+    wait_until(lambda: affected <= plant.windows().keys(), "first revisions of what the late messages change")
+    wait_until(lambda: oee.metric("millrace_oee_gaps_open") == 1, "the gap to be seen")
     for topic, payload in events[100:110]:
         plant.publish(topic, payload)
-    wait_until(lambda: oee.metric("millrace_oee_gaps_open") == 0, "the gap to close", 30)
+    wait_until(lambda: oee.metric("millrace_oee_gaps_open") == 0, "the gap to close")
     evaluations = oee.metric("millrace_oee_evaluation_seconds_count")
-    wait_until(lambda: oee.metric("millrace_oee_evaluation_seconds_count") > evaluations, "figures of the late messages", 30)
+    wait_until(lambda: oee.metric("millrace_oee_evaluation_seconds_count") > evaluations, "figures of the late messages")
     assert {document["revision"] for _, document in plant.of_kind("/oee/window")} == {1}
     plant.confirms = True
     for _, document in [*plant.of_kind("/oee/window"), *plant.of_kind("/oee/interval")]:
         stored = Stored(stream=document["stream"], seqs=[(document["seq"], document["seq"])])
         plant.publish(f"factory/_platform/stored/{SENDER}", encode(stored))
-    wait_until(_all_there(plant, expected), "the second revision", 40)
+    wait_until(_all_there(plant, expected), "the second revision")
     revised = [plant.windows()[key] for key in affected]
     assert {(document["revision"], document["cause"]) for document in revised} == {(2, "late_data")}
 
@@ -299,20 +299,20 @@ def test_device_that_was_removed_while_it_had_a_gap_stops_nobody(
         for topic, payload in events[:first] + events[last:]:
             plant.publish(topic, payload)
     status = "factory/_platform/oee/1/status"
-    wait_until(lambda: b'"gaps_open":2' in plant.retained[status], "a gap of each device", 30)
+    wait_until(lambda: b'"gaps_open":2' in plant.retained[status], "a gap of each device")
     oee.stop()
     plant_folder({"CNC-02": 2.5}, shifts=HOURS, interval_s=5.0)
     before = len(oee.log())
     oee.start()
     oee.wait_alive()
-    wait_until(lambda: "gaps_cannot_be_read" in oee.log()[before:], "the other device's gap to be asked for", 30)
-    wait_until(lambda: b'"gaps_open":1' in plant.retained[status], "the gap of the device that is left", 30)
+    wait_until(lambda: "gaps_cannot_be_read" in oee.log()[before:], "the other device's gap to be asked for")
+    wait_until(lambda: b'"gaps_open":1' in plant.retained[status], "the gap of the device that is left")
     assert oee.stop() == 0
     assert "Traceback" not in oee.log()
     plant_folder({"CNC-01": 2.0, "CNC-02": 2.5}, shifts=HOURS, interval_s=5.0)
     oee.start()
     oee.wait_alive()
-    wait_until(lambda: b'"gaps_open":2' in plant.retained[status], "the gap of the device that is back", 30)
+    wait_until(lambda: b'"gaps_open":2' in plant.retained[status], "the gap of the device that is back")
 
 
 @pytest.mark.broker
@@ -325,9 +325,9 @@ def test_device_of_a_dead_gateway_is_shown_offline(
     gateway = b'{"service":"gateway","instance":"edge-1","alive":%s}'
     plant.publish("factory/_platform/gateway/edge-1/status", gateway % b"false", retain=True)
     topic = "factory/line1/CNC-01/oee"
-    wait_until(lambda: b"device_offline" in plant.retained.get(topic, b""), "the flag device_offline", 20)
+    wait_until(lambda: b"device_offline" in plant.retained.get(topic, b""), "the flag device_offline")
     plant.publish("factory/_platform/gateway/edge-1/status", gateway % b"true", retain=True)
-    wait_until(lambda: b"device_offline" not in plant.retained[topic], "the flag to go", 20)
+    wait_until(lambda: b"device_offline" not in plant.retained[topic], "the flag to go")
 
 
 def _store(influx: Influx, events: list[tuple[str, bytes]]) -> None:
@@ -358,8 +358,8 @@ def test_gap_is_filled_from_the_database_once_it_is_there_and_recompute_agrees(
         plant.publish(topic, payload)
     missing = [document for key, document in plant.windows().items() if document["ms"]["unknown"] > 0]
     without = _replayed(config, events[:300] + events[400:])
-    wait_until(_all_there(plant, without), "windows with unknown time while the database is away", 40)
-    wait_until(lambda: b'"gaps_open":1' in plant.retained["factory/_platform/oee/1/status"], "the open gap", 20)
+    wait_until(_all_there(plant, without), "windows with unknown time while the database is away")
+    wait_until(lambda: b'"gaps_open":1' in plant.retained["factory/_platform/oee/1/status"], "the open gap")
     assert b"gap_open" in plant.retained["factory/line1/CNC-01/oee"] or not missing
     influxd.start()
     with _influx(influxd) as influx:
@@ -367,7 +367,7 @@ def test_gap_is_filled_from_the_database_once_it_is_there_and_recompute_agrees(
     expected = _replayed(config, events)
     assert expected != without
     wait_until(_all_there(plant, expected), "windows revised from the database", 60)
-    wait_until(lambda: b'"gaps_open":0' in plant.retained["factory/_platform/oee/1/status"], "the gap to close", 20)
+    wait_until(lambda: b'"gaps_open":0' in plant.retained["factory/_platform/oee/1/status"], "the gap to close")
     oee.stop()
     starts = [document["window"]["start"] for document in expected.values()]
     ends = [document["window"]["end"] for document in expected.values()]
@@ -399,4 +399,4 @@ def test_lost_store_looks_back_in_the_database(
     with _influx(influxd) as influx:
         _store(influx, events)
     start_oee(config, influxd.url, Influxd.TOKEN)
-    wait_until(_all_there(plant, _replayed(config, events)), "the windows of the past hours", 40)
+    wait_until(_all_there(plant, _replayed(config, events)), "the windows of the past hours")

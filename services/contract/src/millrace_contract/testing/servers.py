@@ -30,8 +30,8 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 15.0) -> None:
-    """Poll until `condition` is truthy. Raises TimeoutError that names what was awaited."""
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
+    """Poll until `condition` is truthy. The limit only guards. Raises TimeoutError that names what was awaited."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline_s:
