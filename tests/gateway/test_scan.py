@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from millrace_gateway.__main__ import main
+from millrace_gateway.scan import LIKELY_UNITS
 
 Make = Callable[..., Any]
 
@@ -28,8 +30,9 @@ def test_scan_finds_the_units_that_answer(device_server: Make, capsys: pytest.Ca
     assert found[0]["remark"] == "the protocol's limit"
     assert found[0]["pause_ms"] == 0
     assert {request.function for request in server.requests} <= {3, 4}
-    assert len(server.of_unit(2)) <= 1 + 1 + 10
-    assert len(server.of_unit(1)) == 1
+    assert found[0]["pause_after_connect_ms"] == 0
+    assert len(server.of_unit(2)) <= 1 + 1 + 10 + 2
+    assert [len(server.of_unit(silent)) for silent in (3, 4, 6)] == [1, 1, 1]
 
 
 def test_scan_finds_the_largest_request(device_server: Make, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,3 +61,52 @@ def test_scan_where_nobody_answers_or_listens(device_server: Make, capsys: pytes
     assert "nothing listens" in capsys.readouterr().err
     assert main(["scan", "127.0.0.1", "--units", "1-300"]) == 2
     assert "'1-300' is not a unit id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("framing", "transport"), [("mbap", "tcp"), ("rtu", "rtu_over_tcp")])
+def test_scan_misses_no_unit_of_a_device_that_closes_after_each_answer(
+    device_server: Make, capsys: pytest.CaptureFixture[str], framing: str, transport: str
+) -> None:
+    server = device_server(framing)
+    server.closes_idle = True
+    server.units = {2, 3, 4}
+    status, found = scan(capsys, server.port, "--units", "2-4", "--transport", transport)
+    assert (status, [each["unit"] for each in found]) == (0, [2, 3, 4])
+    assert {each["largest_request"] for each in found} == {125}
+
+
+def test_scan_finds_how_long_a_device_is_silent_after_connecting(device_server: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    server = device_server()
+    server.quiet_s = 0.3
+    server.units = {3}
+    status, (found,) = scan(capsys, server.port, "--units", "3")
+    assert (status, found["unit"]) == (0, 3)
+    assert found["pause_after_connect_ms"] == 500
+
+
+def test_scan_says_that_something_answers_with_the_wrong_unit(device_server: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    server = device_server()
+    server.faults[None] = "wrong_unit"
+    status, (found,) = scan(capsys, server.port, "--units", "7")
+    assert status == 0
+    assert "something answered with the wrong unit: unit 8 answered, unit 7 was asked" in found["remark"]
+
+
+def test_scan_asks_every_unit_id_and_stops_where_all_answer(device_server: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sorted(LIKELY_UNITS) == [*range(248), 255]
+    server = device_server()
+    assert main(["scan", f"127.0.0.1:{server.port}", "--timeout-s", "0.1"]) == 0
+    assert {request.unit for request in server.requests} == set(range(1, 13))
+    assert "Every unit id was answered: the device probably ignores it." in capsys.readouterr().out
+
+
+def test_scan_and_probe_ask_a_serial_port(capsys: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = os.openpty()
+    name = os.ttyname(theirs)
+    for command in (["scan", name, "--units", "1"], ["probe", name, "--address", "10"]):
+        assert main(command) == 1
+        assert f"{name} does not take 19200 baud, 8E1; try parity N" in capsys.readouterr().err
+    assert main(["scan", name, "--units", "1", "--parity", "N", "--timeout-s", "0.05"]) == 1
+    assert f"{name} listens, but none of the units 1 answered" in capsys.readouterr().out
+    os.close(ours)
+    os.close(theirs)

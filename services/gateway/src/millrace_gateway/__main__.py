@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.plant.document import nearest
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, add_version, answer_mistakes
@@ -20,14 +19,14 @@ from millrace_contract.runtime.tables import aligned
 
 from .blocks import FUNCTION_CODES
 from .commission import check_profile, read_around, read_device
-from .endpoint import Endpoint
 from .faults import ReadFault
 from .fleet import select_fleet
 from .learned import load_learned
+from .place_arguments import add_place_arguments, mistake, place_of
 from .polling_cost import DeviceCost, fleet_costs
 from .probe import Decoding, candidates
 from .registers import ORDERS
-from .scan import LIKELY_PLACES, scan
+from .scan import ALL_ANSWER, LIKELY_PLACES, LIKELY_UNITS, ScannedUnit, scan
 from .service import serve
 from .settings import GatewaySettings
 from .tag_lists import as_text, import_tags
@@ -56,24 +55,20 @@ def _parser() -> argparse.ArgumentParser:
     read.set_defaults(command=_read)
 
     probe = commands.add_parser("probe", help="decode one address in every type and order")
-    probe.add_argument("host", metavar="HOST[:PORT]", help="port 502 unless given")
+    add_place_arguments(probe, timeout_s=1.0)
     probe.add_argument("--unit", type=int, default=1, metavar="N", help="unit id (default 1)")
     probe.add_argument(
         "--address", type=int, required=True, metavar="A", help="zero-based protocol address: a manual's 40011 is 10"
     )
     probe.add_argument("--table", choices=list(FUNCTION_CODES), default="holding")
     probe.add_argument("--expect", metavar="X", help="the value that the machine shows now")
-    probe.add_argument("--transport", choices=["tcp", "rtu_over_tcp"], default="tcp")
-    probe.add_argument("--timeout-s", type=float, default=1.0, metavar="S")
     probe.set_defaults(command=_probe)
 
     scanned = commands.add_parser("scan", help="the units that answer at a host, their largest request and shortest pause")
-    scanned.add_argument("host", metavar="HOST[:PORT]", help="port 502 unless given")
-    scanned.add_argument("--units", default="1-32,255", metavar="N,N-M", help="unit ids to ask (default 1-32,255)")
+    add_place_arguments(scanned, timeout_s=0.5)
+    scanned.add_argument("--units", metavar="N,N-M", help="unit ids to ask (default: all from 0 to 247 and 255, likely ones first)")
     scanned.add_argument("--table", choices=["holding", "input"], default="holding", help="with --address (default holding)")
     scanned.add_argument("--address", type=int, metavar="A", help="a zero-based address that can be read (default: likely ones)")
-    scanned.add_argument("--transport", choices=["tcp", "rtu_over_tcp"], default="tcp")
-    scanned.add_argument("--timeout-s", type=float, default=0.5, metavar="S")
     scanned.set_defaults(command=_scan)
 
     profile = commands.add_parser("profile", help="make a device profile").add_subparsers(required=True, metavar="WHAT")
@@ -204,15 +199,12 @@ def _read(options: argparse.Namespace) -> int:
 
 
 def _probe(options: argparse.Namespace) -> int:
-    host, port = _host_and_port(options.host)
     for key, value, highest in (("--unit", options.unit, 255), ("--address", options.address, 0xFFFF)):
         if not 0 <= value <= highest:
-            raise _mistake(key, f"{value} is not allowed: 0 to {highest}")
-    if options.timeout_s <= 0:
-        raise _mistake("--timeout-s", f"{options.timeout_s:g} is not allowed: more than 0")
-    endpoint = Endpoint(options.transport, host, port)
+            raise mistake(key, f"{value} is not allowed: 0 to {highest}")
+    endpoint, pause_s = place_of(options)
     try:
-        payloads = read_around(endpoint, options.unit, options.table, options.address, options.timeout_s)
+        payloads = read_around(endpoint, options.unit, options.table, options.address, options.timeout_s, pause_s)
     except ReadFault as fault:
         sys.stderr.write(f"{options.table} {options.address} of unit {options.unit} at {endpoint}: {fault.reason}\n")
         return EXIT_NOT_WELL
@@ -256,16 +248,18 @@ def _print_candidates(found: Sequence[Decoding], options: argparse.Namespace) ->
 
 
 def _scan(options: argparse.Namespace) -> int:
-    host, port = _host_and_port(options.host)
-    units = _unit_ids(options.units)
+    endpoint, pause_s = place_of(options)
+    units = LIKELY_UNITS if options.units is None else _unit_ids(options.units)
     if options.address is not None and not 0 <= options.address <= 0xFFFF:
-        raise _mistake("--address", f"{options.address} is not allowed: 0 to 65535")
-    if options.timeout_s <= 0:
-        raise _mistake("--timeout-s", f"{options.timeout_s:g} is not allowed: more than 0")
+        raise mistake("--address", f"{options.address} is not allowed: 0 to 65535")
     places = LIKELY_PLACES if options.address is None else [(options.table, options.address)]
-    endpoint = Endpoint(options.transport, host, port)
+
+    def tell(found: ScannedUnit) -> None:
+        if not options.json:
+            sys.stderr.write(f"unit {found.unit} answers\n")
+
     try:
-        found = scan(endpoint, units, places, options.timeout_s)
+        found = scan(endpoint, units, places, options.timeout_s, pause_s, tell)
     except ReadFault as fault:
         sys.stderr.write(f"{endpoint}: {fault.reason}\n")
         return EXIT_NOT_WELL
@@ -280,15 +274,17 @@ def _scan(options: argparse.Namespace) -> int:
                 "-" if each.table is None else f"{each.table} {each.address}",
                 "-" if each.largest_request is None else each.largest_request,
                 "-" if each.pause_ms is None else f"{each.pause_ms:g}",
+                "-" if each.pause_after_connect_ms is None else f"{each.pause_after_connect_ms:g}",
                 each.remark,
             )
             for each in found
         ]
-        print(aligned(("unit", "round trip ms", "read at", "largest request", "pause ms", "why"), rows))
-        if len(found) == len(units) > 2:
+        print(aligned(("unit", "round trip ms", "read at", "largest request", "pause ms", "after connect", "why"), rows))
+        if len(found) == min(len(units), ALL_ANSWER) > 2:
             print("\nEvery unit id was answered: the device probably ignores it.")
     else:
-        print(f"{endpoint} listens, but none of the units {options.units} answered within {options.timeout_s:g} s.")
+        asked = "from 0 to 247, nor 255," if options.units is None else options.units
+        print(f"{endpoint} listens, but none of the units {asked} answered within {options.timeout_s:g} s.")
     return EXIT_WELL if found else EXIT_NOT_WELL
 
 
@@ -297,7 +293,7 @@ def _unit_ids(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdigit() or (dash and not last.isdigit()) or not int(first) <= int(last or first) <= 255:
-            raise _mistake("--units", f"{part.strip()!r} is not a unit id from 0 to 255, or a range like 1-32")
+            raise mistake("--units", f"{part.strip()!r} is not a unit id from 0 to 255, or a range like 1-32")
         units.update(dict.fromkeys(range(int(first), int(last or first) + 1)))
     return list(units)
 
@@ -306,7 +302,7 @@ def _import(options: argparse.Namespace) -> int:
     try:
         raw = options.file.read_bytes()
     except OSError as error:
-        raise _mistake("TAGS.csv", f"{options.file} cannot be read: {error.strerror}") from error
+        raise mistake("TAGS.csv", f"{options.file} cannot be read: {error.strerror}") from error
     name = options.file.stem
     made = import_tags(
         as_text(raw, options.file.name),
@@ -328,22 +324,9 @@ def _import(options: argparse.Namespace) -> int:
     return EXIT_WELL
 
 
-def _host_and_port(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]") or (":" in host and not host.endswith("]")):
-        host, port = text, "502"
-    if not host or not port.isdigit() or not 1 <= int(port) <= 0xFFFF:
-        raise _mistake("HOST[:PORT]", f"{text!r} is not a host, or a host and a port from 1 to 65535")
-    return host.strip("[]"), int(port)
-
-
 def _require_device(plant: PlantModel, name: str) -> None:
     if name not in plant.devices:
-        raise _mistake("DEVICE", f"there is no device {name!r} in plant.yaml{nearest(name, plant.devices)}")
-
-
-def _mistake(key: str, message: str) -> ConfigurationProblems:
-    return ConfigurationProblems([Problem("command line", 0, key, message)])
+        raise mistake("DEVICE", f"there is no device {name!r} in plant.yaml{nearest(name, plant.devices)}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from millrace_contract.plant.profile_files import load_profiles
 from millrace_contract.runtime.clock import SystemClock
 
 from .answers import Answer
-from .blocks import FUNCTION_CODES, Block
+from .asker import Asker
+from .blocks import Block
 from .decoder import BIT_TABLES
 from .endpoint import Endpoint
 from .faults import ReadFault, RequestRefused
@@ -95,42 +96,43 @@ def read_device(device: Device, profile: Profile) -> tuple[list[SignalReading], 
     return readings, result.fault
 
 
-def read_around(endpoint: Endpoint, unit: int, table: str, address: int, timeout_s: float) -> dict[int, bytes]:
+def read_around(  # noqa: PLR0917 - what a person may give
+    endpoint: Endpoint, unit: int, table: str, address: int, timeout_s: float, pause_after_connect_s: float = 0.0
+) -> dict[int, bytes]:
     """The bytes from the address, and from its two neighbours, on: as many of four registers as exist, or one bit.
 
-    Raises ReadFault when the device does not answer, or has not even the address itself.
+    Raises ReadFault when the address itself cannot be read.
     """
 
     async def run() -> dict[int, bytes]:
-        connection = ModbusConnection(endpoint)
+        asker = Asker(endpoint, timeout_s, pause_after_connect_s)
         try:
-            await connection.connect(timeout_s)
             found: dict[int, bytes] = {}
             for start in (address, address - 1, address + 1):
                 if not 0 <= start <= 0xFFFF:
                     continue
                 try:
-                    found[start] = await _widest(connection, unit, table, start, timeout_s)
+                    found[start] = await _widest(asker, unit, table, start)
                 except RequestRefused:
                     if start == address:
                         raise
             return found
         finally:
-            connection.close()
+            asker.close()
             await asyncio.sleep(0)
 
     return asyncio.run(run())
 
 
-async def _widest(connection: ModbusConnection, unit: int, table: str, start: int, timeout_s: float) -> bytes:
+async def _widest(asker: Asker, unit: int, table: str, start: int) -> bytes:
     widths = [1] if table in BIT_TABLES else [count for count in (4, 2, 1) if start + count <= 0x10000]
     for count in widths[:-1]:
         try:
-            return await connection.read(unit, FUNCTION_CODES[table], start, count, timeout_s)
+            return await asker.read(unit, table, start, count)
         except RequestRefused as fault:
             if not fault.is_about_addresses:
                 raise
-    return await connection.read(unit, FUNCTION_CODES[table], start, widths[-1], timeout_s)
+    return await asker.read(unit, table, start, widths[-1])
 
 
 def check_profile(text: str, name: str) -> None:

@@ -275,8 +275,11 @@ class _RtuStream(_Stream):
 class ModbusConnection:
     """One connection to one endpoint. Requests on it go one after the other; it belongs to one asyncio task."""
 
-    def __init__(self, endpoint: Endpoint, tolerates: Tolerated | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, tolerates: Tolerated | None = None, silences_before_close: int = SILENCES_BEFORE_CLOSE
+    ) -> None:
         """`tolerates`: by unit; of Modbus/TCP only."""
+        self._silences_before_close = silences_before_close
         self.endpoint = endpoint
         self._tolerates = tolerates or {}
         self._stream: _Stream | None = None
@@ -419,7 +422,7 @@ class ModbusConnection:
         self._silences += 1
         # Where numbers mean nothing, only a new connection keeps a late answer from passing for the next.
         is_out_of_step = self._line is None and (bool(stream.received) or "transaction" in self._tolerates.get(unit, _NOTHING))
-        limit = SILENCES_BEFORE_CLOSE * (1 + self.is_fresh)
+        limit = self._silences_before_close * (1 + self.is_fresh)
         if is_out_of_step or (self._silences >= limit and self.endpoint.transport != "serial"):
             self.close()
         return stream.explain(timeout_s)

@@ -1,17 +1,16 @@
-"""What is behind a host: units that answer, the largest request each takes, the pause it needs. Few small reads, one at a time."""
+"""What is behind a host: units that answer, the largest request each takes, the pauses it needs. Small reads, one at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from .blocks import FUNCTION_CODES
+from .asker import Asker
 from .endpoint import Endpoint
-from .faults import NotConnected, ReadFault, RequestRefused
-from .modbus import ModbusConnection
+from .faults import NotConnected, ReadFault, RequestRefused, WrongAnswer
 
 LIKELY_PLACES: Final = tuple(
     (table, address) for table in ("holding", "input") for address in (0, 1, 100, 1000, 4096, 8192, 30_000, 40_000)
@@ -20,6 +19,11 @@ LIKELY_PLACES: Final = tuple(
 LARGEST: Final = 125
 PAUSES_MS: Final = (0.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 READS_A_PAUSE: Final = 10
+PAUSES_AFTER_CONNECT_MS: Final = (0.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 3000.0)
+LIKELY_UNITS: Final = (*range(1, 17), 255, 0, *range(17, 248))
+"""Every unit id of the protocol, those first that devices have most often."""
+ALL_ANSWER: Final = 12
+"""After so many units in a row that all answer, the device takes any unit id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,39 +36,42 @@ class ScannedUnit:
     address: int | None = None
     largest_request: int | None = None
     pause_ms: float | None = None
+    pause_after_connect_ms: float | None = None
     remark: str = ""
 
 
-class _Asker:
-    """One connection, opened again when a silence has closed it."""
-
-    def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
-        self._connection = ModbusConnection(endpoint)
-        self._timeout_s = timeout_s
-
-    async def read(self, unit: int, table: str, address: int, count: int = 1) -> None:
-        """Raises ReadFault."""
-        if not self._connection.is_connected:
-            await self._connection.connect(self._timeout_s)
-        await self._connection.read(unit, FUNCTION_CODES[table], address, count, self._timeout_s)
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-def scan(
-    endpoint: Endpoint, units: Iterable[int], places: Sequence[tuple[str, int]] = LIKELY_PLACES, timeout_s: float = 0.5
+def scan(  # noqa: PLR0917 - what a person may give
+    endpoint: Endpoint,
+    units: Iterable[int],
+    places: Sequence[tuple[str, int]] = LIKELY_PLACES,
+    timeout_s: float = 0.5,
+    pause_after_connect_s: float = 0.0,
+    on_found: Callable[[ScannedUnit], None] = lambda _: None,
 ) -> list[ScannedUnit]:
-    """The units that answer, in the order asked. Raises NotConnected when nothing listens there.
+    """The units that answer, in the order asked; no further than ALL_ANSWER where each of them does. Raises NotConnected when
+    nothing listens there.
 
-    A silent unit costs one time limit, one that answers at most 16 + 8 + 80 small reads.
+    A silent unit costs one time limit, one that answers at most 16 + 8 + 80 small reads, the first of them a few connections.
     """
 
     async def run() -> list[ScannedUnit]:
-        asker = _Asker(endpoint, timeout_s)
+        asker = Asker(endpoint, timeout_s, pause_after_connect_s)
+        found: list[ScannedUnit] = []
+        pause_ms: float | None = None
         try:
-            found = [await _scan_unit(asker, unit, places) for unit in units]
-            return [each for each in found if each is not None]
+            for asked, unit in enumerate(units, 1):
+                each = await _scan_unit(asker, unit, places)
+                if each is None:
+                    continue
+                if each.table is not None and endpoint.transport != "serial":
+                    if pause_ms is None:
+                        pause_ms = await _pause_after_connect_ms(asker, unit, each.table, each.address or 0)
+                    each = replace(each, pause_after_connect_ms=pause_ms)
+                found.append(each)
+                on_found(each)
+                if len(found) == asked == ALL_ANSWER:
+                    break
+            return found
         finally:
             asker.close()
             await asyncio.sleep(0)
@@ -72,7 +79,7 @@ def scan(
     return asyncio.run(run())
 
 
-async def _scan_unit(asker: _Asker, unit: int, places: Sequence[tuple[str, int]]) -> ScannedUnit | None:
+async def _scan_unit(asker: Asker, unit: int, places: Sequence[tuple[str, int]]) -> ScannedUnit | None:
     began = time.perf_counter()
     readable, refusal = None, ""
     for place in places:
@@ -83,12 +90,14 @@ async def _scan_unit(asker: _Asker, unit: int, places: Sequence[tuple[str, int]]
             refusal = fault.reason  # It lives, but not here.
         except NotConnected:
             raise
-        except ReadFault:
+        except ReadFault as fault:
+            if isinstance(fault, WrongAnswer) and fault.kind == "mismatched":
+                return ScannedUnit(unit, _ms_since(began), remark=f"something answered with the wrong unit: {fault.reason}")
             return None
         else:
             readable = place
             break
-    round_trip_ms = round((time.perf_counter() - began) * 1000, 1)
+    round_trip_ms = _ms_since(began)
     if readable is None:
         return ScannedUnit(unit, round_trip_ms, remark=f"refused every address that was tried ({refusal}): name one with --address")
     table, address = readable
@@ -96,10 +105,14 @@ async def _scan_unit(asker: _Asker, unit: int, places: Sequence[tuple[str, int]]
     pause_ms = await _safe_pause_ms(asker, unit, table, address)
     if pause_ms is None:
         remark = f"{remark}; answers were lost even with pauses of {PAUSES_MS[-1]:g} ms"
-    return ScannedUnit(unit, round_trip_ms, table, address, largest, pause_ms, remark)
+    return ScannedUnit(unit, round_trip_ms, table, address, largest, pause_ms, remark=remark)
 
 
-async def _largest(asker: _Asker, unit: int, table: str, address: int) -> tuple[int, str]:
+def _ms_since(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 1)
+
+
+async def _largest(asker: Asker, unit: int, table: str, address: int) -> tuple[int, str]:
     """The longest request that passes, by halving, and what is known of its reason."""
     passes, fails, why = 1, min(LARGEST, 0x10000 - address) + 1, ""
     attempt = fails - 1
@@ -118,7 +131,7 @@ async def _largest(asker: _Asker, unit: int, table: str, address: int) -> tuple[
     return passes, f"{'the addresses may end there' if is_end else 'more is refused'}: {why}"
 
 
-async def _safe_pause_ms(asker: _Asker, unit: int, table: str, address: int) -> float | None:
+async def _safe_pause_ms(asker: Asker, unit: int, table: str, address: int) -> float | None:
     """The shortest pause between an answer and the next request with which ten answers in a row came."""
     for pause_ms in PAUSES_MS:
         try:
@@ -127,6 +140,19 @@ async def _safe_pause_ms(asker: _Asker, unit: int, table: str, address: int) -> 
                 await asker.read(unit, table, address)
         except NotConnected:
             raise
+        except ReadFault:
+            continue
+        return pause_ms
+    return None
+
+
+async def _pause_after_connect_ms(asker: Asker, unit: int, table: str, address: int) -> float | None:
+    """The shortest pause between connecting and the first request with which an answer came, twice."""
+    for pause_ms in PAUSES_AFTER_CONNECT_MS:
+        try:
+            for _ in range(2):
+                asker.pause_after_connect(pause_ms / 1000)
+                await asker.read(unit, table, address)
         except ReadFault:
             continue
         return pause_ms
