@@ -23,7 +23,7 @@ from millrace_contract.runtime.mqtt.session import Callbacks, Received, Session
 from millrace_contract.runtime.settings import BrokerSettings
 from millrace_contract.testing import Mosquitto, wait_until
 
-SESSIONS = {"paho": PahoSession, "wire": LeanSession}
+SESSIONS = {"paho": PahoSession, "lean": LeanSession}
 AHEAD = 1_000
 """Publishes on their way: paho keeps all that it is given, and would be measured at keeping them."""
 

@@ -90,3 +90,21 @@ def test_the_glossary_has_each_word_once_in_order() -> None:
     words = [word.strip() for word in ",".join(row for row in rows[1:]).split(",")]
     assert len(words) > 50
     assert words == sorted(set(words), key=str.casefold)
+
+
+_NAMED_BY_THE_PLACE = {"service", "settings", "metrics"}
+"""What every service has under the same name."""
+
+
+@pytest.mark.parametrize("readme", sorted(ROOT.glob("services/*/README.md")), ids=_shown)
+def test_code_map_has_the_modules_that_are_there(readme: Path) -> None:
+    code_map = readme.read_text(encoding="utf-8").partition("## Code map")[2]
+    (package,) = (path for path in (readme.parent / "src").iterdir() if (path / "__init__.py").exists())
+    there = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    named = set(re.findall(r"`(\w+)(?:\.py|/)?`", code_map))
+    missing = {name for name in there if not name.startswith("_")} - named - _NAMED_BY_THE_PLACE
+    assert not missing, f"{_shown(readme)}: the code map lacks {sorted(missing)}"
+    cells = re.findall(r"^\| (`[^|]+`) \|", code_map, re.MULTILINE)
+    first = {name for cell in cells for name in re.findall(r"`(\w+)(?:\.py|/)?`", cell)}
+    gone = {name for name in first if not list(package.rglob(f"{name}.py")) and not (package / name).is_dir()}
+    assert not gone, f"{_shown(readme)}: the code map names {sorted(gone)}"

@@ -336,8 +336,8 @@ class ModbusConnection:
     ) -> tuple[list[Answer], ReadFault | None]:
         """Read places (function code, address, count) in turn, up to the first that brings no data: the answers, and its fault.
 
-        The fault is NotConnected (also when connect() was never called), ConnectionDropped, NoAnswer, Refused, WrongAnswer, or
-        AnswerOwed: not asked. Nothing is tried twice. A Modbus/TCP connection that may be out of step afterwards is closed.
+        The fault is NotConnected (also when connect() was never called), ConnectionDropped, NoAnswer, RequestRefused, WrongAnswer,
+        or AnswerOwed: not asked. Nothing is tried twice. A Modbus/TCP connection that may be out of step afterwards is closed.
         """
         stream = self._stream
         if stream is None or not self.is_connected:

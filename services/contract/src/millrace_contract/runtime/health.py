@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ..language.times import format_timestamp
 from .clock import Clock, SystemClock
+from .lifecycle import EXIT_FAILED
 from .listening import cannot_listen
 from .logs import get_logger
 from .metrics import CONTENT_TYPE, exposition
@@ -141,7 +142,7 @@ class Watchdog:
             silent = set(self._heartbeats.silent(self._limit_s))
             if silent & known:
                 _log.critical("loop_silent", loops=sorted(silent & known), limit_s=self._limit_s)
-                os._exit(70)
+                os._exit(EXIT_FAILED)
             known = silent
             tell_supervisor("WATCHDOG=1")
 

@@ -18,6 +18,8 @@ from ..errors import CannotStart, ConfigurationProblems, Refusal, Unavailable
 EXIT_WELL = 0
 EXIT_NOT_WELL = 1
 EXIT_MISTAKE = 2
+EXIT_FAILED = 70
+"""A fault of ours: the restart policy acts."""
 
 
 def stop_event(when_set: Callable[[], object] = lambda: None) -> threading.Event:

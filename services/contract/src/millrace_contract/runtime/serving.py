@@ -15,12 +15,9 @@ from typing import Protocol, TypeVar
 
 from ..errors import CannotStart
 from ..plant.accepted import AcceptedConfiguration, load_accepted
-from .lifecycle import EXIT_NOT_WELL, EXIT_WELL, stop_event
+from .lifecycle import EXIT_FAILED, EXIT_NOT_WELL, EXIT_WELL, stop_event
 from .logs import configure_logs, get_logger
 from .settings import ServiceSettings, variable
-
-EXIT_FAILED = 70
-"""A fault of ours: the restart policy acts."""
 
 T = TypeVar("T")
 

@@ -165,14 +165,14 @@ class OutboxThread:
         return is_busy
 
     def _commit_and_pump(self, now: Now) -> bool:
-        if self._file is None and not self._try_to_open(now):
+        keeper = self._keeper or self._try_to_open(now)
+        if keeper is None:
             return False
-        assert self._keeper is not None  # noqa: S101 - just opened
         drafts = self._inbox.take(self._trouble.commit_rows)
         is_full_batch = len(drafts) == self._trouble.commit_rows
         dropped = self._inbox.take_dropped()
         try:
-            rows = self._commit(self._keeper, drafts, dropped, now)
+            rows = self._commit(keeper, drafts, dropped, now)
         except (DiskRefused, Damaged) as error:
             self._inbox.put_back(drafts)
             self._inbox.put_back_dropped(dropped)
@@ -185,7 +185,7 @@ class OutboxThread:
             self._inbox.drop(error.draft, "encoding_failed")
             return True
         self._trouble.accepted(len(rows), now.monotonic_s, len(self._inbox))
-        self._keeper.forwarder.committed(rows, now)
+        keeper.forwarder.committed(rows, now)
         return self._pump(now) or is_full_batch
 
     def _commit(self, keeper: OutboxKeeper, drafts: list[Draft], dropped: dict[DroppedKey, Dropped], now: Now) -> list[Row]:
@@ -225,21 +225,21 @@ class OutboxThread:
                 self._give_up(error, now)
         self._refresh_stats(now)
 
-    def _try_to_open(self, now: Now) -> bool:
+    def _try_to_open(self, now: Now) -> OutboxKeeper | None:
         """`start` passes on WrongSender, InUse and StoreRefused; met while the thread runs they are the disk's trouble."""
         try:
             self._file = self._open_file(now_ms=now.epoch_ms, distrust=self._distrust)
         except DiskRefused as error:
             self._give_up(error, now)
-            return False
+            return None
         except (WrongSender, InUse, StoreRefused) as error:
             if self._thread.ident is None:
                 raise
             self._give_up(DiskRefused(str(error)), now)
-            return False
+            return None
         self._distrust = None
-        self._keeper = self._new_keeper(self._file.outbox)
-        self._begin(self._keeper, now)
+        self._keeper = keeper = self._new_keeper(self._file.outbox)
+        self._begin(keeper, now)
         aside = self._file.set_aside
         if aside is not None:
             self._tally.set_aside += 1
@@ -251,9 +251,9 @@ class OutboxThread:
                 stream=self._file.outbox.stream,
             )
         if self._is_connected:
-            self._keeper.forwarder.connected()
-        self._keeper.forwarder.taking(self._is_taking)
-        return True
+            keeper.forwarder.connected()
+        keeper.forwarder.taking(self._is_taking)
+        return keeper
 
     def _begin(self, keeper: OutboxKeeper, now: Now) -> None:
         try:

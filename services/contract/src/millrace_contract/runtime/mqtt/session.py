@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from ...errors import CannotStart
+from ..lifecycle import EXIT_FAILED
 from ..logs import get_logger
 from ..settings import BrokerSettings, variable
 
@@ -151,7 +152,7 @@ class Session:
                 callback(*arguments)
             except BaseException:  # noqa: BLE001 - whatever it is, the restart policy is the way out
                 _log.critical("mqtt_callback_failed", exc_info=True)
-                os._exit(70)
+                os._exit(EXIT_FAILED)
 
         return guarded
 
