@@ -208,6 +208,7 @@ def _place_faults(
 def _fault(chance: random.Random, device: str, kind: FaultKind, seconds: float) -> Fault:
     count = {
         FaultKind.SMALL: chance.choice((2, 8, 40)),
+        FaultKind.MUTE: chance.choice((2, 8, 40)),
         FaultKind.CROWDED: 1,
         FaultKind.COUNTER_JUMP: chance.choice((-7, 40, 5_000)),
         FaultKind.COUNTER_WRAP: chance.choice((1, 5, 20)),

@@ -13,7 +13,8 @@ import pytest
 from millrace_contract.plant import Device, PlantModel, Profile, load_plant
 from millrace_contract.testing import wait_until
 from millrace_simulator.control import NotControlled, send
-from millrace_simulator.faults import EXCEPTION_CODES, Fault, FaultKind
+from millrace_simulator.faults import EXCEPTION_CODES, Fault, FaultKind, deliver
+from millrace_simulator.frames import Framing, ModbusRequest
 from millrace_simulator.testing import RunningSimulator
 from millrace_simulator.truth import Read, read_truth
 
@@ -179,6 +180,33 @@ def test_each_fault_spoils_the_answer_in_its_own_way(simulator: RunningSimulator
     assert ask(device)[1] == "whole"
     faults = {record.fault for record in read_truth(simulator.settings.data / "truth") if isinstance(record, Read)}
     assert faults == {"truncated", "drop", "short", "wrong_unit", "wrong_transaction", "wrong_function", "dribble"}
+
+
+def test_a_device_may_be_mute_for_long_requests_sleepy_after_connecting_or_hasty(simulator: RunningSimulator) -> None:
+    assert ask(begin(simulator, FaultKind.MUTE, count=3), 0.2) == (b"", "quiet")
+    assert ask(begin(simulator, FaultKind.MUTE, count=4))[1] == "whole"
+    assert ask(begin(simulator, FaultKind.SLEEPY, ms=60_000), 0.2) == (b"", "quiet")
+    assert ask(begin(simulator, FaultKind.SLEEPY, ms=0))[1] == "whole"
+    device = begin(simulator, FaultKind.HASTY)
+    with socket.create_connection(("127.0.0.1", device.connection.port), timeout=5) as connection:
+        connection.sendall(REQUEST)
+        received = b""
+        while chunk := connection.recv(GOOD_BYTES):
+            received += chunk
+    assert len(received) == GOOD_BYTES
+
+
+@pytest.mark.parametrize("kind", [FaultKind.ECHO, FaultKind.NOISE, FaultKind.OTHER_MASTER])
+def test_what_else_is_heard_on_a_serial_line_comes_before_the_answer_and_only_there(kind: FaultKind) -> None:
+    pdu = bytes((3, 4, 0, 1, 0, 2))
+    on_tcp = ModbusRequest(7, 1, 3, 16, 2)
+    on_line = ModbusRequest(0, 1, 3, 16, 2, Framing.RTU)
+    fault = Fault(device="METER-01", kind=kind)
+    assert deliver(fault, on_tcp, pdu) == deliver(None, on_tcp, pdu)
+    ((_, chunk),) = deliver(fault, on_line, pdu).chunks
+    answer = on_line.answer(pdu)
+    assert chunk.endswith(answer)
+    assert len(chunk) > len(answer)
 
 
 def test_exceptions_of_gateways_and_busy_devices_have_names(simulator: RunningSimulator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from .dice import Dice
-from .frames import DEVICE_FAILURE, ILLEGAL_VALUE, ModbusRequest, exception_pdu
+from .frames import DEVICE_FAILURE, ILLEGAL_VALUE, Framing, Function, ModbusRequest, exception_pdu, rtu_frame
 
 MAX_SECONDS = 7 * 86_400.0
 
@@ -38,6 +39,12 @@ class FaultKind(StrEnum):
     WRONG_TRANSACTION = "wrong_transaction"
     WRONG_FUNCTION = "wrong_function"
     SMALL = "small"
+    MUTE = "mute"
+    SLEEPY = "sleepy"
+    HASTY = "hasty"
+    ECHO = "echo"
+    NOISE = "noise"
+    OTHER_MASTER = "other_master"
     POWER_OFF = "power_off"
     JAM = "jam"
     STOP = "stop"
@@ -100,6 +107,12 @@ MEANINGS: dict[FaultKind, str] = {
     FaultKind.WRONG_TRANSACTION: "answers with another transaction id; in serial frames with a wrong checksum",
     FaultKind.WRONG_FUNCTION: "answers with another function code",
     FaultKind.SMALL: "refuses requests of more than `count` registers with exception 3",
+    FaultKind.MUTE: "does not answer requests of more than `count` registers, as if they had never come",
+    FaultKind.SLEEPY: "answers nothing in the first `ms` of each connection",
+    FaultKind.HASTY: "closes the connection after each answer",
+    FaultKind.ECHO: "on serial lines: sends the request back before each answer, as two-wire adapters do",
+    FaultKind.NOISE: "on serial lines: sends a NUL before each answer",
+    FaultKind.OTHER_MASTER: "on serial lines: another master's request and its answer are heard before each answer",
     FaultKind.POWER_OFF: "no power: connections refused, work lost, counters at 0 afterwards",
     FaultKind.JAM: "the machine is held by a jam",
     FaultKind.STOP: "the machine is stopped",
@@ -224,6 +237,13 @@ def too_large(fault: Fault, request: ModbusRequest) -> bytes | None:
     return None
 
 
+def ignores(fault: Fault, request: ModbusRequest, connected_ms: int) -> bool:
+    """Whether the device is silent for this request; `connected_ms`: how long its connection stands."""
+    if fault.kind is FaultKind.MUTE:
+        return request.count > fault.count
+    return fault.kind is FaultKind.SLEEPY and connected_ms < fault.ms
+
+
 def deliver(fault: Fault | None, request: ModbusRequest, pdu: bytes) -> Delivery:
     """How a good answer goes out under this fault."""
     answer = request.answer(pdu)
@@ -233,6 +253,10 @@ def deliver(fault: Fault | None, request: ModbusRequest, pdu: bytes) -> Delivery
         return Delivery(((0.0, _REPLACED[fault.kind](request, pdu)),))
     half = max(1, len(answer) // 2)
     match fault.kind:
+        case FaultKind.ECHO | FaultKind.NOISE | FaultKind.OTHER_MASTER if request.framing is Framing.RTU:
+            return Delivery(((0.0, _heard_before(fault.kind, request) + answer),))
+        case FaultKind.HASTY:
+            return Delivery(((0.0, answer),), closes=True)
         case FaultKind.SLOW:
             return Delivery(((fault.ms / 1000, answer),))
         case FaultKind.DRIBBLE:
@@ -254,12 +278,25 @@ def _unsolicited(request: ModbusRequest, pdu: bytes) -> bytes:
     return request.answer(pdu[:2] + bytes(byte ^ 0xFF for byte in pdu[2:]), transaction=request.transaction ^ _OTHER)
 
 
+def _heard_before(kind: FaultKind, request: ModbusRequest) -> bytes:
+    """What else is on the line of a serial device, whole and with right checksums."""
+    asked = struct.pack(">BHH", request.function, request.address, request.count)
+    if kind is FaultKind.ECHO:
+        return rtu_frame(request.unit, asked)
+    if kind is FaultKind.NOISE:
+        return b"\0"
+    answered = struct.pack(">BBH", Function.READ_HOLDING_REGISTERS, 2, 0x1234)
+    return rtu_frame(_OTHER_UNIT, struct.pack(">BHH", Function.READ_HOLDING_REGISTERS, 40, 1)) + rtu_frame(_OTHER_UNIT, answered)
+
+
 def _short(request: ModbusRequest, pdu: bytes) -> bytes:
     kept = pdu[2 : 2 + (len(pdu) - 2) // 4 * 2]
     return request.answer(bytes((request.function, len(kept))) + kept)
 
 
 _OTHER = 0x5555
+_OTHER_UNIT = 246
+"""Whom the other master asks; no simulated machine has it."""
 _REPLACED: dict[FaultKind, Callable[[ModbusRequest, bytes], bytes]] = {
     FaultKind.GARBAGE: lambda request, pdu: bytes(byte ^ 0xA5 for byte in request.answer(pdu)),
     FaultKind.SHORT: _short,

@@ -14,7 +14,7 @@ from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.metrics import Counter, Gauge
 
 from .devices import SimulatedDevice, SimulatedPlant
-from .faults import UNSERVED_KINDS, Delivery, Fault, FaultKind, deliver, refusal, too_large
+from .faults import UNSERVED_KINDS, Delivery, Fault, FaultKind, deliver, ignores, refusal, too_large
 from .frames import (
     DEVICE_FAILURE,
     HEADER,
@@ -152,7 +152,7 @@ class ModbusListener:
             await self._take_and_forget(connection.reader)
             return False
         late = connection.late if self._clock.monotonic_s() - waiting_s < WAITED_S else None
-        connection.late, delivery = self._answer(*request, late)
+        connection.late, delivery = self._answer(*request, late, connection.opened_ms)
         for pause_s, chunk in delivery.chunks:
             if pause_s:
                 await asyncio.sleep(pause_s)
@@ -165,7 +165,7 @@ class ModbusListener:
         while await asyncio.wait_for(reader.read(65_536), IDLE_LIMIT_S):
             pass
 
-    def _answer(self, transaction: int, unit: int, pdu: bytes, late: Fault | None) -> tuple[Fault | None, Delivery]:
+    def _answer(self, transaction: int, unit: int, pdu: bytes, late: Fault | None, opened_ms: int) -> tuple[Fault | None, Delivery]:
         """The answer, and the fault that makes it late; `late` is that of the answer before, where this request waited for it."""
         device = self.devices.get(unit)
         if device is None:  # On a serial line nobody speaks for those who are not there.
@@ -181,6 +181,8 @@ class ModbusListener:
         fault = self._plant.faults.hit(device.id, now_ms)
         if fault is not None:
             _faulted.labels(device.id, fault.kind.value).inc()
+            if ignores(fault, request, now_ms - opened_ms):
+                return None, _whole(None)
             if fault.kind in UNSERVED_KINDS:
                 return None, _whole(refusal(fault, request))
             if (too_much := too_large(fault, request)) is not None:
