@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -200,3 +203,19 @@ def test_every_unit_of_the_shipped_profiles_is_one_that_an_import_would_leave_as
     profiles, _ = load_profiles(Path(__file__).resolve().parents[2] / "config" / "profiles")
     units = {signal.unit for profile in profiles.values() for signal in profile.signals.values()}
     assert {unit for unit in units if not is_ucum(unit) or read_unit(unit).text != unit} == set()
+
+
+STRANGE = ('"x"', "-1", "[]", "99999999999", "true", "{}", '""', "1e400", "0", "[{}]", "null")
+
+
+@pytest.mark.parametrize("case", sorted(CASES.iterdir()), ids=lambda case: case.name)
+def test_a_damaged_list_never_ends_in_a_traceback(case: Path) -> None:
+    (given,) = (path for path in case.iterdir() if path.name not in ANSWERS)
+    text = given.read_text(encoding="utf-8")
+    damage = random.Random(case.name)
+    tokens = [match.span() for match in re.finditer(r'"[^"\n]*"|\b\d[\d.]*\b|\[[^\]\n]*\]|\b[a-z_]+\b(?=\s*$)', text, re.MULTILINE)]
+    for _ in range(60 if tokens else 0):
+        start, end = damage.choice(tokens)
+        damaged = text[:start] + damage.choice(STRANGE) + text[end:]
+        with contextlib.suppress(ConfigurationProblems):
+            import_tags(damaged, given.name, title="X", model_at=100)

@@ -319,7 +319,7 @@ def _import(options: argparse.Namespace) -> int:
     else:
         print(made.text, end="")
         sys.stderr.write("".join(f"{note}\n" for note in made.notes))
-        count = f"{made.signals} signals" + (f", {len(made.notes)} notes" if made.notes else "")
+        count = f"{made.signals} signal{'s' * (made.signals != 1)}, {len(made.notes)} note{'s' * (len(made.notes) != 1)}"
         sys.stderr.write(f"{count}. Save as profiles/<vendor>-<model>.yaml, fill in source, and run millrace check.\n")
     return EXIT_WELL
 

@@ -6,12 +6,15 @@ import re
 from typing import Final
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
-    "name": ("name", "tag", "tag name", "tagname", "signal", "variable", "symbol", "parameter", "item name"),
+    "name": (
+        "name", "tag", "tag name", "tagname", "signal", "variable", "symbol", "parameter", "item name", "point name",
+        "point",
+    ),
     "address": ("address", "modbus address", "protocol address", "offset address", "addr", "zero based address"),
     "reference": ("reference", "reference number", "modbus reference", "modicon address", "modicon", "4x address", "plc address"),
     "number": ("register number", "one based address", "register 1 based"),
     "table": ("table", "area", "register type", "object type", "memory area", "function", "function code", "fc", "modbus function"),
-    "type": ("type", "data type", "datatype", "format", "value type"),
+    "type": ("type", "data type", "datatype", "format", "value type", "modbus datatype", "modbus data type"),
     "order": ("order", "byte order", "word order", "endian", "endianness", "swap"),
     "word_swap": ("word swap", "words swapped", "swap words", "word swapped", "swapped words", "low word first", "lsw first"),
     "byte_swap": ("byte swap", "bytes swapped", "swap bytes", "byte swapped", "swapped bytes", "low byte first"),
@@ -43,16 +46,19 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "minimum": ("minimum", "min", "low limit", "range low"),
     "maximum": ("maximum", "max", "high limit", "range high"),
     "device": ("device", "device name", "slave", "slave id", "unit id", "station", "node", "slave address", "unit identifier"),
-    "description": ("description", "comment", "remark", "remarks", "text", "meaning", "notes"),
+    "description": (
+        "description", "comment", "remark", "remarks", "text", "meaning", "notes", "description optional",
+    ),
 }  # fmt: skip
 KNOWN: Final = {alias: column for column, aliases in COLUMNS.items() for alias in aliases}
 AMBIGUOUS: Final = ("register", "reg", "modbus register", "register no", "no", "number")
 
 CHANGES_VALUES: Final = re.compile(
     r"\b(scal|raw|gain|factor|mult|div|offset|swap|endian|sign|neg|invert|expo|mask|shift|decim|coeff|conver|formula|correct|calc|"
-    r"slope|intercept|ratio|bias|bcd|complement|encod|clamp|transform|byte|word|bits|invalid|digits)"
+    r"slope|intercept|ratio|bias|bcd|complement|encod|clamp|transform|byte|word|bits|invalid|digits)|^[a-z]$"
 )
-"""In the header of a column that we do not know: it may say what the number means, so that it cannot be passed over."""
+"""In the header of a column that we do not know: it may say what the number means, so that it is never passed over. One letter
+may be a coefficient."""
 NEUTRAL: Final = frozenset({"", "0", "none", "no", "false", "n", "-", "off", "n/a"})
 """Cells that do nothing to a value, whatever their column means."""
 

@@ -68,6 +68,8 @@ def read_evcc(text: str) -> list[DeviceTags]:
         if node.key not in ("register", "source", "type") or ("set" in way and node.key != "register"):
             continue
         name = _name(node)
+        if node.key == "register" and node.value:
+            continue  # That of a block: how many registers are read at once.
         if node.key == "register":
             _take(node, name, device, names)
         elif node.value == "sunspec":

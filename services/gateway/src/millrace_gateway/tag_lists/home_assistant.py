@@ -8,10 +8,11 @@ from typing import Any, Final
 from millrace_contract.plant.document import Document, Path_
 from millrace_contract.plant.register_types import REGISTERS
 
-from .numbers import StraightLine, read_whole
+from .numbers import StraightLine, number_of, read_whole, whole_of
 from .tags import DeviceTags, Tag, Unclear
 from .units import read_unit
 
+MOST_REPEATS: Final = 1000
 READ: Final = ("sensors", "binary_sensors")
 WRITTEN: Final = ("switches", "lights", "fans", "covers", "climates")
 TABLES: Final = {"holding": "holding", "input": "input", "coil": "coil", "discrete_input": "discrete"}
@@ -62,7 +63,7 @@ def read_home_assistant(document: Document) -> list[DeviceTags]:
                     _take(sensor, key, _device_of(sensor, hub, devices), document.line_of((*place, index)))
         for key in WRITTEN:
             for device in devices.values():
-                if hub.get(key):
+                if isinstance(hub.get(key), list):
                     device.note("left out", document.line_of((*path, key)), key, f"{len(hub[key])} of them: a profile only reads")
     return list(devices.values())
 
@@ -81,9 +82,9 @@ def _take(sensor: Mapping[str, Any], section: str, device: DeviceTags, line: int
     try:
         device.pass_over(sensor, USED)
         keys = _bit_keys(sensor) if section == "binary_sensors" else _keys(sensor, device, line)
-        more = int(sensor.get("slave_count") or sensor.get("virtual_count") or 0)
-        _refuse_several_bits(keys, more)
-        step = keys.get("registers") or REGISTERS[keys["type"]]
+        more = whole_of(sensor, "slave_count", 0) or whole_of(sensor, "virtual_count", 0)
+        _refuse_repeats(keys, more)
+        step = keys.get("registers", REGISTERS.get(keys["type"], 1))
         for index in range(more + 1):
             each = {**keys, "address": keys["address"] + index * step}
             device.tags.append(Tag(line, f"{name} {index}" if index else name, each))
@@ -91,7 +92,9 @@ def _take(sensor: Mapping[str, Any], section: str, device: DeviceTags, line: int
         device.refuse(line, name, unclear)
 
 
-def _refuse_several_bits(keys: Mapping[str, Any], more: int) -> None:
+def _refuse_repeats(keys: Mapping[str, Any], more: int) -> None:
+    if more > MOST_REPEATS:
+        raise Unclear("slave_count", f"{more} are more than a device has registers for")
     if more and "bit" in keys:
         raise Unclear("slave_count", "several bits of a register from one entry; write an entry for each bit")
 
@@ -119,11 +122,11 @@ def _keys(sensor: Mapping[str, Any], device: DeviceTags, line: int) -> dict[str,
     if type_name == "string":
         if order not in ("ABCD", "BADC"):
             raise Unclear("swap", "words of a text are swapped, which a profile cannot do")
-        return {**keys, "registers": int(sensor.get("count", 1))}
-    scale = _number(sensor, "scale", 1.0)
+        return {**keys, "registers": whole_of(sensor, "count", 1)}
+    scale = number_of(sensor, "scale", 1.0)
     if scale == 0:
         raise Unclear("scale", "0 would make every value the same")
-    keys.update(StraightLine(scale, _number(sensor, "offset", 0.0)).keys())
+    keys.update(StraightLine(scale, number_of(sensor, "offset", 0.0)).keys())
     if "nan_value" in sensor:
         keys["invalid"] = [
             sensor["nan_value"] if isinstance(sensor["nan_value"], int) else read_whole("nan_value", str(sensor["nan_value"]))
@@ -157,7 +160,7 @@ def _type_and_order(sensor: Mapping[str, Any]) -> tuple[str, str]:
             raise Unclear("structure", f"{structure!r} with swap {swap} is more than one number in the order of the wire")
         return STRUCTURES[letter], "ABCD"
     if word in SIZED:
-        found = SIZED[word].get(int(count or 1))
+        found = SIZED[word].get(whole_of(sensor, "count", 1))
         if found is None:
             raise Unclear("count", f"{word} of {count} registers is no type that a profile has")
         return found, order
@@ -166,10 +169,3 @@ def _type_and_order(sensor: Mapping[str, Any]) -> tuple[str, str]:
     if word != "string" and count is not None and count != REGISTERS[word]:
         raise Unclear("count", f"{word} takes {REGISTERS[word]} registers, and count is {count}")
     return word, order
-
-
-def _number(sensor: Mapping[str, Any], key: str, default: float) -> float:
-    value = sensor.get(key, default)
-    if not isinstance(value, (int, float)):
-        raise Unclear(key, f"{value!r} is no number")
-    return float(value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from .tags import Unclear
 
@@ -59,6 +60,24 @@ def read_factor(column: str, text: str) -> float:
     if value == 0:
         raise Unclear(column, "0 would make every value the same")
     return value
+
+
+def number_of(entry: Mapping[str, Any], key: str, default: float) -> float:
+    """The number under the key, or the default. Raises Unclear for what is none, and for one that is not finite."""
+    value = entry.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise Unclear(key, f"{value!r} is no number")
+    return read_number(key, str(value))
+
+
+def whole_of(entry: Mapping[str, Any], key: str, default: int) -> int:
+    """The whole number under the key, or the default. Raises Unclear."""
+    value = entry.get(key)
+    if value is None:
+        return default
+    return read_whole(key, str(value))
 
 
 def read_whole(column: str, text: str) -> int:

@@ -47,15 +47,17 @@ class _Profile:
 
     def add(self, tag: Tag, order: str | None) -> None:
         try:
-            name = self._free_name(tag)
             keys = dict(tag.keys)
-            if "order" not in keys and REGISTERS.get(keys["type"], 1) > 1:
+            is_assumed = "order" not in keys and REGISTERS.get(keys["type"], 1) > 1
+            if is_assumed:
                 keys["order"] = order or self.device.default_order
-                if order is None:
-                    self.assumed.append(name)
-            signal = _checked(name, keys)
+            signal = _checked(signal_name(tag.name), keys)
             if not self.device.is_strict:
-                self._take_registers(signal)
+                self._refuse_taken_registers(signal)
+            name = self._free_name(tag)
+            self._taken.update(dict.fromkeys(_registers(signal), name))
+            if is_assumed and order is None:
+                self.assumed.append(name)
         except Unclear as unclear:
             self.device.refuse(tag.line, tag.name, unclear)
             if self.device.is_strict:
@@ -78,17 +80,18 @@ class _Profile:
         self.device.note("changed", tag.line, tag.name, f"is called {name}_{number}: {name} is taken")
         return f"{name}_{number}"
 
-    def _take_registers(self, signal: Signal) -> None:
+    def _refuse_taken_registers(self, signal: Signal) -> None:
         """Raises Unclear where another signal stands there already."""
-        if signal.bit is not None:
-            return
-        halves = (HALVES[signal.type],) if signal.type in HALVES else ("high", "low")
-        places = [
-            (signal.table, each, half) for each, half in product(range(signal.address, signal.address + signal.registers), halves)
-        ]
-        if other := next((self._taken[place] for place in places if place in self._taken), None):
+        if other := next((self._taken[place] for place in _registers(signal) if place in self._taken), None):
             raise Unclear("address", f"reads what {other} reads already; a profile reads a register once")
-        self._taken.update(dict.fromkeys(places, signal.name))
+
+
+def _registers(signal: Signal) -> list[tuple[str, int, str]]:
+    """Table, address and half of each register that nobody else may read; a single bit shares its register."""
+    if signal.bit is not None:
+        return []
+    halves = (HALVES[signal.type],) if signal.type in HALVES else ("high", "low")
+    return [(signal.table, *place) for place in product(range(signal.address, signal.address + signal.registers), halves)]
 
 
 def write_profile(device: DeviceTags, file: str, *, title: str, order: str | None = None) -> ImportedProfile:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant import references
-from millrace_contract.plant.register_types import FLOATS, TEXTS
+from millrace_contract.plant.register_types import FLOATS, REGISTERS, TEXTS
 
 from .columns import AMBIGUOUS, CHANGES_VALUES, KNOWN, NEUTRAL, ORDERS, TABLES, TYPES, plain
 from .numbers import StraightLine, line_between, read_factor, read_number, read_whole
@@ -118,6 +118,8 @@ def signal_keys(row: TagRow, device: DeviceTags) -> dict[str, Any]:
     keys: dict[str, Any] = {"table": table, "address": address, "type": type_name}
     if type_name in TEXTS:
         keys["registers"] = _string_registers(cells, characters, 2 if type_name == "string" else 1)
+    else:
+        _check_length(cells, type_name)
     if bit is not None and table in ("holding", "input"):
         keys["bit"] = bit
     if order := _order(cells):
@@ -200,6 +202,14 @@ def _string_registers(cells: Mapping[str, str], characters: int | None, characte
     if characters is None and "length" not in cells:
         raise Unclear("registers", "a string needs its length: a column registers, or length in characters, or STRING(16)")
     return -(-(characters or read_whole("length", cells["length"])) // characters_each)
+
+
+def _check_length(cells: Mapping[str, str], type_name: str) -> None:
+    """Raises Unclear where the row says that a number takes more or less than its type does; `length` may count bits or bytes."""
+    count = REGISTERS[type_name]
+    for column, allowed in (("registers", {count}), ("length", {count, 2 * count, 16 * count, 1 if type_name == "bit" else count})):
+        if column in cells and read_whole(column, cells[column]) not in allowed:
+            raise Unclear(column, f"{cells[column]} does not go with {cells['type']}, which takes {count} (as {type_name})")
 
 
 def _order(cells: Mapping[str, str]) -> str | None:

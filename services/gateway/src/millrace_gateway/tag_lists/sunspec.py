@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .profile_text import signal_name
-from .tags import DeviceTags, QuotedNames, Tag, Unclear
+from .tags import DeviceTags, QuotedNames, Tag, Unclear, entries_of
 from .units import read_unit
 
 TYPES: Final = {
@@ -25,6 +25,8 @@ NOT_IMPLEMENTED: Final = {
 """What a point reads where the device does not have it. Of counters (acc) that is 0, which is a number of theirs too."""
 NO_VALUES: Final = frozenset({"pad", "sunssf"})
 WIDEST: Final = 125
+MOST_REPEATS: Final = 1000
+"""Of one group; a count beyond it is a mistake, for there are not that many registers."""
 USED: Final = ("name", "label", "desc", "type", "size", "sf", "units", "symbols", "value", "detail", "notes", "comments")
 HARMLESS: Final = ("mandatory", "static", "access", "standards")
 
@@ -60,7 +62,7 @@ def read_sunspec(document: Mapping[str, Any], text: str, model_at: int | None) -
     for each in points:
         name = str(each.point.get("label") or each.point.get("name", ""))
         line = places.line_of(str(each.point.get("name", "")))
-        if each.point.get("type") in NO_VALUES or each.point.get("name") in ("ID", "L"):
+        if str(each.point.get("type")) in NO_VALUES or str(each.point.get("name")) in ("ID", "L"):
             continue
         try:
             keys = _keys(each, device, f"{each.group} {name}".strip(), line)
@@ -77,15 +79,15 @@ def _points(
     """The points of a group and those in it, and the address behind it; None where only the device knows how long it is."""
     own = dict(factors)
     at = address
-    for point in group.get("points", []):
+    for point in entries_of(group, "points"):
         if point.get("type") == "sunssf":
             own[str(point.get("name"))] = at
-        at += int(point.get("size", 1))
+        at += _size(point)
     result = list(_in_a_row(group, address, own, name))
-    for inner in group.get("groups", []):
+    for inner in entries_of(group, "groups"):
         count = inner.get("count", 1)
         title = str(inner.get("label") or inner.get("name", ""))
-        if not isinstance(count, int) or count < 1:
+        if not isinstance(count, int) or not 1 <= count <= MOST_REPEATS:
             device.note("left out", 0, title, "and what follows it: only the device says how often it comes")
             return result, None
         for index in range(count):
@@ -98,9 +100,9 @@ def _points(
 
 
 def _in_a_row(group: Mapping[str, Any], address: int, factors: Mapping[str, int], name: str) -> Iterator[_Point]:
-    for point in group.get("points", []):
+    for point in entries_of(group, "points"):
         yield _Point(point, address, factors, name)
-        address += int(point.get("size", 1))
+        address += _size(point)
 
 
 def _keys(each: _Point, device: DeviceTags, name: str, line: int) -> dict[str, Any]:
@@ -110,8 +112,12 @@ def _keys(each: _Point, device: DeviceTags, name: str, line: int) -> dict[str, A
         raise Unclear("type", f"{kind} is no type that a profile has")
     keys: dict[str, Any] = {"table": "holding", "address": each.address, "type": TYPES[kind], "order": "ABCD"}
     if kind == "string":
-        keys["registers"] = int(point.get("size", 1))
-    symbols = {int(symbol["value"]): str(symbol["name"]) for symbol in point.get("symbols", []) if "value" in symbol}
+        keys["registers"] = _size(point)
+    symbols = {
+        int(symbol["value"]): str(symbol["name"])
+        for symbol in entries_of(point, "symbols")
+        if isinstance(symbol.get("value"), int) and "name" in symbol
+    }
     if kind.startswith("bitfield"):
         width = int(kind.removeprefix("bitfield"))
         if symbols:
@@ -132,6 +138,14 @@ def _keys(each: _Point, device: DeviceTags, name: str, line: int) -> dict[str, A
     if point.get("desc"):
         keys["description"] = str(point["desc"])
     return keys
+
+
+def _size(point: Mapping[str, Any]) -> int:
+    """Registers. Raises Unclear: behind a point of unknown size nothing has an address."""
+    size = point.get("size", 1)
+    if not isinstance(size, int) or not 1 <= size <= 0xFFFF:
+        raise Unclear("size", f"{size!r} of point {point.get('name')} is no number of registers")
+    return size
 
 
 def _factor(factor: Any, each: _Point) -> dict[str, Any]:

@@ -83,6 +83,12 @@ class DeviceTags:
             self.unused[key] = None
 
 
+def entries_of(holder: Any, key: str) -> list[Mapping[str, Any]]:
+    """The mappings in the list under the key; none where there is no such list."""
+    entries = holder.get(key) if isinstance(holder, Mapping) else None
+    return [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+
+
 class QuotedNames:
     """The lines of a text in which quoted names stand, asked for in their order; for formats whose reader tells no lines."""
 

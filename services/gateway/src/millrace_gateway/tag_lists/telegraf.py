@@ -10,8 +10,8 @@ from typing import Any, Final
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant.register_types import REGISTERS, TEXTS
 
-from .numbers import StraightLine, read_factor
-from .tags import DeviceTags, QuotedNames, Tag, Unclear
+from .numbers import StraightLine, read_factor, whole_of
+from .tags import DeviceTags, QuotedNames, Tag, Unclear, entries_of
 
 TYPES: Final = {
     "INT8L": "int8_low", "INT8H": "int8_high", "UINT8L": "uint8_low", "UINT8H": "uint8_high", "INT16": "int16",
@@ -54,7 +54,7 @@ def read_telegraf(text: str, file: str) -> list[DeviceTags]:
         raise ConfigurationProblems([Problem(file, 0, "", f"is Telegraf's configuration, but no valid TOML: {error}")]) from error
     places = QuotedNames(text)
     devices: dict[str, DeviceTags] = {}
-    for plugin in document.get("inputs", {}).get("modbus", []):
+    for plugin in entries_of(document.get("inputs"), "modbus"):
         for each in _fields(plugin):
             name = str(plugin.get("name", "modbus")) + (f"/{each.slave}" if _is_shared(plugin) else "")
             device = devices.setdefault(name, DeviceTags(name))
@@ -64,19 +64,19 @@ def read_telegraf(text: str, file: str) -> list[DeviceTags]:
 
 
 def _is_shared(plugin: Mapping[str, Any]) -> bool:
-    parts = [*plugin.get("request", []), *plugin.get("metric", [])]
-    return len({part.get("slave_id", 0) for part in parts}) > 1
+    parts = [*entries_of(plugin, "request"), *entries_of(plugin, "metric")]
+    return len({str(part.get("slave_id", 0)) for part in parts}) > 1
 
 
 def _fields(plugin: Mapping[str, Any]) -> Iterator[_Field]:
     """All that the plugin reads, in the one style that it is set to."""
-    style = plugin.get("configuration_type", "register")
+    style = str(plugin.get("configuration_type", "register"))
     if style == "register":
         for key, table in TABLES.items():
-            yield from (_Field(entry, plugin.get("slave_id"), table, "ABCD", plugin) for entry in plugin.get(key, []))
+            yield from (_Field(entry, plugin.get("slave_id"), table, "ABCD", plugin) for entry in entries_of(plugin, key))
         return
-    for part in plugin.get(style, []):
-        for entry in part.get("fields", []):
+    for part in entries_of(plugin, style):
+        for entry in entries_of(part, "fields"):
             table = str((entry if style == "metric" else part).get("register", "holding"))
             yield _Field(entry, part.get("slave_id"), table, str(part.get("byte_order", "ABCD")), plugin)
 
@@ -107,18 +107,23 @@ def _keys(each: _Field, device: DeviceTags, line: int) -> dict[str, Any]:
         return {"table": each.table, "address": first, "type": "bit"}
     keys: dict[str, Any] = {"table": each.table, "address": first, "type": _type(entry, addresses, each.plugin)}
     if keys["type"] == "bit":
-        return {**keys, "type": "uint16", "bit": int(entry.get("bit", 0))}
+        return {**keys, "type": "uint16", "bit": whole_of(entry, "bit", 0)}
     order = str(entry.get("byte_order", each.order)).upper()
     if order not in ORDERS:
         raise Unclear("byte_order", f"{order!r} is none that Telegraf has")
     keys["order"] = ORDERS[order]
     if keys["type"] in TEXTS:
-        return {**keys, "registers": len(addresses) if isinstance(addresses, list) else int(entry.get("length", 0))}
+        return {**keys, "registers": len(addresses) if isinstance(addresses, list) else whole_of(entry, "length", 0)}
     scale = read_factor("scale", str(entry.get("scale", 1.0)))
     is_cut = str(entry.get("data_type", entry.get("output", ""))).upper().startswith(("INT", "UINT")) and scale != int(scale)
     if is_cut:
         device.note("changed", line, str(entry["name"]), "Telegraf cuts the digits after the point; the profile keeps them")
     return {**keys, **StraightLine(scale).keys()}
+
+
+def _workarounds(plugin: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = plugin.get("workarounds")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _type(entry: Mapping[str, Any], addresses: object, plugin: Mapping[str, Any]) -> str:
@@ -132,7 +137,7 @@ def _type(entry: Mapping[str, Any], addresses: object, plugin: Mapping[str, Any]
     if found is None:
         raise Unclear("type", f"{word!r} is no type that a profile has")
     if found == "string":
-        return STRINGS.get(str(plugin.get("workarounds", {}).get("string_register_location", "both")), "string")
+        return STRINGS.get(str(_workarounds(plugin).get("string_register_location", "both")), "string")
     if count is not None and count != REGISTERS[found]:
         raise Unclear("address", f"{word} takes {REGISTERS[found]} registers, and {count} are given")
     return found

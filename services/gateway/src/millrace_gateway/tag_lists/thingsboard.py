@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from millrace_contract.plant.register_types import REGISTERS
 
-from .numbers import StraightLine
-from .tags import DeviceTags, QuotedNames, Tag, Unclear
+from .numbers import StraightLine, number_of, whole_of
+from .tags import DeviceTags, QuotedNames, Tag, Unclear, entries_of
 
 TABLES: Final = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 TYPES: Final = {
@@ -34,11 +34,10 @@ def slaves_of(document: Any) -> list[Any]:
         return []
     inner = document.get("configurationJson", document)
     for outer, key in (("master", "slaves"), ("server", "devices")):
-        if isinstance(inner, dict) and isinstance(inner.get(outer), dict) and isinstance(inner[outer].get(key), list):
+        if isinstance(inner, dict) and (slaves := entries_of(inner.get(outer), key)):
             shared = {each: inner[outer][each] for each in ("byteOrder", "wordOrder") if each in inner[outer]}
-            return [{**shared, **slave} for slave in inner[outer][key] if isinstance(slave, dict)]
-    slaves = inner.get("slaves") if isinstance(inner, dict) else None
-    return [slave for slave in slaves if isinstance(slave, dict)] if isinstance(slaves, list) else []
+            return [{**shared, **slave} for slave in slaves]
+    return list(entries_of(inner, "slaves"))
 
 
 def read_thingsboard(document: Any, text: str) -> list[DeviceTags]:
@@ -49,10 +48,10 @@ def read_thingsboard(document: Any, text: str) -> list[DeviceTags]:
         device = DeviceTags(str(slave.get("deviceName", f"unit {slave.get('unitId', '')}")))
         device.unused["the connection's settings"] = None
         for section in ("attributes", "timeseries"):
-            for entry in slave.get(section, []):
+            for entry in entries_of(slave, section):
                 _take(entry, slave, device, places)
         for section in WRITES:
-            if slave.get(section):
+            if isinstance(slave.get(section), (list, dict)) and slave[section]:
                 device.note("left out", 0, section, f"{len(slave[section])} of them: a profile only reads")
         devices.append(device)
     return devices
@@ -71,11 +70,11 @@ def _take(entry: Mapping[str, Any], slave: Mapping[str, Any], device: DeviceTags
 
 def _keys(entry: Mapping[str, Any], slave: Mapping[str, Any], device: DeviceTags, line: int) -> dict[str, Any]:
     function, address = entry.get("functionCode"), entry.get("address")
-    if function not in TABLES:
+    if not isinstance(function, int) or function not in TABLES:
         raise Unclear("functionCode", f"{function!r} does not read; 1, 2, 3 and 4 do")
     if not isinstance(address, int):
         raise Unclear("address", f"{address!r} is no whole number")
-    count = int(entry.get("objectsCount", entry.get("registersCount", entry.get("registerCount", 1))))
+    count = next((whole_of(entry, key, 1) for key in ("objectsCount", "registersCount", "registerCount") if key in entry), 1)
     kind = str(entry.get("type", "")).lower()
     place = {"table": TABLES[function], "address": address}
     if function in (1, 2):
@@ -93,12 +92,11 @@ def _keys(entry: Mapping[str, Any], slave: Mapping[str, Any], device: DeviceTags
         raise Unclear("type", f"{entry.get('type')!r} of {count} registers is no type that a profile has")
     if type_name.endswith("_high"):
         device.note("changed", line, str(entry.get("tag")), "8 bits are the byte that is sent first")
-    divider, multiplier = entry.get("divider") or 1, entry.get("multiplier") or 1
     return {
         **place,
         "type": type_name,
         "order": _order(entry, slave, device),
-        **StraightLine(float(multiplier) / float(divider)).keys(),
+        **StraightLine((number_of(entry, "multiplier", 1) or 1) / (number_of(entry, "divider", 1) or 1)).keys(),
     }
 
 

@@ -19,18 +19,19 @@ SPELLINGS: Final[dict[str, str]] = {
     "nm": "N.m",
     "rpm": "1/min", "r/min": "1/min", "u/min": "1/min", "1/min": "1/min", "min-1": "1/min", "min^-1": "1/min", "1/h": "1/h",
     "1/s": "1/s", "pcs": "{part}", "parts": "{part}", "pieces": "{part}", "stk": "{part}", "litre": "L", "liter": "L",
-    "l/min": "L/min", "lpm": "L/min", "l/h": "L/h", "l/s": "L/s", "m³": "m3", "m^3": "m3", "m³/h": "m3/h", "m^3/h": "m3/h",
+    "lpm": "L/min", "m³": "m3", "m^3": "m3", "m³/h": "m3/h", "m^3/h": "m3/h",
     "nm³/h": "m3/h{norm}", "nm3/h": "m3/h{norm}", "m²": "m2", "m^2": "m2", "w/m²": "W/m2", "m/s²": "m/s2", "µm": "um", "μm": "um",
     "µs": "us", "μs": "us", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "mins": "min", "minute": "min",
     "minutes": "min", "hr": "h", "hrs": "h", "hour": "h", "hours": "h", "day": "d", "days": "d", "percent": "%", "pct": "%",
-    "% rh": "%", "%rh": "%", "psi": "[psi]", "bara": "bar", "barg": "bar", "bar g": "bar", "bar(g)": "bar",
+    "% rh": "%", "%rh": "%", "psi": "[psi]", "bar": "bar", "mbar": "mbar", "mps": "m/s",
+    "kmh": "km/h", "degree": "deg", "bara": "bar", "barg": "bar", "bar g": "bar", "bar(g)": "bar",
     "gal": "[gal_us]", "gpm": "[gal_us]/min",
     "inch": "[in_i]", "in": "[in_i]", "ft": "[ft_i]", "lb": "[lb_av]", "lbs": "[lb_av]", "tmsec": "ms", "secs.": "s",
     "kg/hr": "kg/h", "cosφ": "1", "cos phi": "1", "pf": "1", "-": "", "--": "", "n/a": "", "none": "", "unitless": "", "bool": "",
 }  # fmt: skip
 EXACT: Final[dict[str, str]] = {
     "MWh": "MW.h", "mWh": "mW.h", "MVAh": "MVA.h", "Mvarh": "Mvar.h", "mAh": "mA.h", "Nm": "N.m", "C": "Cel",
-    "F": "[degF]", "l": "L", "ft": "[ft_i]", "PF": "1", "pH": "[pH]",
+    "F": "[degF]", "l": "L", "l/min": "L/min", "l/h": "L/h", "l/s": "L/s", "ft": "[ft_i]", "PF": "1", "pH": "[pH]",
 }  # fmt: skip
 """Spellings in which capital letters mean something, or that UCUM reads as what no machine means: C is the coulomb there."""
 
@@ -66,6 +67,9 @@ def read_unit(text: str) -> Unit:
     if RANGE.search(words):
         raise _holds_a_number(text)
     scale, words = _scale(words, text)
+    if not words and scale != 1 and scale == int(scale):
+        message = f"{text!r} alone may be a unit id or a factor: call the column slave, or scale"
+        raise Unclear("unit", message)
     if not words:
         return Unit("", scale, is_known=True)
     unit = EXACT.get(words) or _known(words)
