@@ -23,6 +23,11 @@ class Converter:
         self._answers_late: bool | None = None
         self._needed_s: dict[int, float] = {}
 
+    @property
+    def is_owing(self) -> bool:
+        """Whether any request was given up that may be answered yet."""
+        return bool(self._given_up)
+
     def gave_up(self, transaction: int, unit: int, sent_s: float, late_s: float) -> None:
         """The time limit of a request is over; an answer of it later than `late_s` never comes."""
         self._given_up[transaction] = _GivenUp(unit, sent_s, sent_s + late_s)

@@ -151,7 +151,7 @@ class _Stream(asyncio.Protocol):
             data = data[used:]
             if pdu and not answer and self._is_ours(unit, transaction):
                 answer = pdu
-            if pdu and self._converter.answered(transaction, self._loop.time()):
+            if pdu and self._converter.is_owing and self._converter.answered(transaction, self._loop.time()):
                 self._due_s = max(self._due_s, self._loop.time() + self._timeout_s)  # The converter is at ours only from here.
         self._held = data if len(data) <= _LARGEST_FRAME else b""
         if answer:  # Only now may the next request go out: what came with this answer is none to that.

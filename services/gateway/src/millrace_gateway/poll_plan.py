@@ -52,8 +52,13 @@ class Passed:
 
     def __init__(self) -> None:
         self._blocks: list[Block] = []
+        self._noted: set[tuple[int, int, int]] = set()  # So that what passes again and again costs a look-up.
 
     def note(self, block: Block) -> None:
+        place = block.place
+        if place in self._noted:
+            return
+        self._noted.add(place)
         if not self.has(block):
             self._blocks = [each for each in self._blocks if not each.is_part_of(block)]
             self._blocks.append(block)
@@ -68,6 +73,7 @@ class Passed:
     def forget(self) -> None:
         """The device was away: it may have got another program."""
         self._blocks.clear()
+        self._noted.clear()
 
 
 class PollPlan:
