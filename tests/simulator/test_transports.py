@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from millrace_contract.errors import ConfigurationProblems
+from millrace_contract.errors import CannotStart
 from millrace_simulator.control import send
 from millrace_simulator.faults import Fault, FaultKind
 from millrace_simulator.frames import checksum
@@ -135,5 +135,5 @@ def test_without_a_certificate_devices_behind_tls_are_not_served(tmp_path: Path)
 def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
-    with pytest.raises(ConfigurationProblems, match=r"MILLRACE_SIM_CERTIFICATE: .*wrong\.pem can't be used"):
+    with pytest.raises(CannotStart, match=r"MILLRACE_SIM_CERTIFICATE: .*wrong\.pem can't be used"):
         RunningSimulator(settings_of(tmp_path, wrong)).start()
