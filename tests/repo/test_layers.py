@@ -25,6 +25,39 @@ READS_THE_ENVIRONMENT = {
     "services/contract/src/millrace_contract/runtime/supervisor.py": "NOTIFY_SOCKET is systemd's, no setting of ours",
 }
 
+READS_A_CLOCK = {
+    "services/admin/src/millrace_admin/database_setup.py": "waits for a server that starts",
+    "services/admin/src/millrace_admin/demo/processes.py": "a command: restarts real processes",
+    "services/admin/src/millrace_admin/demo/run.py": "a command: waits for the broker that it started",
+    "services/admin/src/millrace_admin/record/cli.py": "a command: how often a person is told",
+    "services/contract/src/millrace_contract/runtime/mqtt/lean_session.py": "time limits of a socket",
+    "services/contract/src/millrace_contract/runtime/mqtt/link.py": "time limits of a socket",
+    "services/contract/src/millrace_contract/runtime/mqtt/paho_session.py": "time limits of a socket",
+    "services/contract/src/millrace_contract/runtime/mqtt/session.py": "time limits of a socket",
+    "services/contract/src/millrace_contract/store_forward/outbox_thread.py": "how long a thread waits for its queue",
+    "services/contract/src/millrace_contract/testing/servers.py": "waits for real servers",
+    "services/gateway/src/millrace_gateway/modbus.py": "time limits of a socket, on the clock of its event loop",
+    "services/gateway/src/millrace_gateway/scan.py": "measures how long real devices take",
+    "services/ingest/src/millrace_ingest/archive_cli.py": "a command: how often a person is told",
+    "services/ingest/src/millrace_ingest/cli.py": "a command: waits for a running service",
+    "services/ingest/src/millrace_ingest/status_cli.py": "a command: waits for a running service",
+    "services/simulator/src/millrace_simulator/scoring.py": "a command: waits for a running plant",
+}
+"""Who may ask the machine for durations, or sleep, and why no Clock is handed in. Nobody asks it for the time of day."""
+
+TIMES_OF_DAY = {
+    ("datetime", "now"),
+    ("datetime", "utcnow"),
+    ("datetime", "today"),
+    ("date", "today"),
+    ("time", "time"),
+    ("time", "time_ns"),
+}
+DURATIONS = {
+    *(("time", name) for name in ("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep")),
+    *((loop, "time") for loop in ("loop", "_loop")),
+}
+
 FEW_MESSAGES = {
     "services/contract/src/millrace_contract/testing/uplinks.py": "the same tests run over both clients",
     "services/ingest/src/millrace_ingest/rollup/service.py": "hears of late data, and publishes a status",
@@ -140,23 +173,31 @@ def test_only_command_lines_print(package: Path) -> None:
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
 def test_the_clock_and_the_environment_are_handed_in(package: Path) -> None:
-    clocks = {
-        ("datetime", "now"),
-        ("datetime", "utcnow"),
-        ("datetime", "today"),
-        ("date", "today"),
-        ("time", "time"),
-        ("time", "time_ns"),
-    }
     wrong = []
     for module in _modules(package):
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-            if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)):
-                continue
-            used = (node.value.id, node.attr)
-            if used in clocks and module.stem != "clock":
+        for node in _attributes(module):
+            used = _dotted(node)
+            is_banned = used in TIMES_OF_DAY or (used in DURATIONS and _shown(module) not in READS_A_CLOCK)
+            if is_banned and module.stem != "clock":
                 wrong.append(f"{_shown(module)}:{node.lineno} asks {'.'.join(used)}: take a Clock")
             may_read = module.stem in ("__main__", "cli") or _shown(module) in READS_THE_ENVIRONMENT
             if used in {("os", "environ"), ("os", "getenv")} and not may_read:
                 wrong.append(f"{_shown(module)}:{node.lineno} reads {'.'.join(used)}: take it from the settings")
     assert not wrong, "\n".join(wrong)
+
+
+def test_every_reader_of_a_clock_still_reads_it() -> None:
+    """A reason outlives its cause in no list."""
+    idle = [name for name in READS_A_CLOCK if not any(_dotted(node) in DURATIONS for node in _attributes(ROOT / name))]
+    assert not idle, f"these take a Clock now; take them out of the list: {idle}"
+
+
+def _attributes(module: Path) -> Iterator[ast.Attribute]:
+    return (node for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute))
+
+
+def _dotted(node: ast.Attribute) -> tuple[str, str]:
+    """The last two names: time.monotonic, and self._loop.time as _loop.time."""
+    if isinstance(node.value, ast.Name):
+        return node.value.id, node.attr
+    return (node.value.attr if isinstance(node.value, ast.Attribute) else "", node.attr)
