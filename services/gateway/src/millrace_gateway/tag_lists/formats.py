@@ -10,7 +10,7 @@ from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant.document import Document, parse_document
 
 from . import evcc, home_assistant, kepware, rows, sunspec, telegraf, thingsboard
-from .profile_text import ImportedProfile, write_profile
+from .profile_text import ImportedProfile, compose_profile
 from .tags import DeviceTags, Unclear
 
 KINDS: Final = (
@@ -40,7 +40,7 @@ def import_tags(
 
     Raises ConfigurationProblems that name every tag that must be mended, and for a text that is no tag list.
     """
-    return write_profile(_chosen(read_list(text, file, model_at), device, file), file, title=title, order=order)
+    return compose_profile(_chosen(read_list(text, file, model_at), device, file), file, title=title, order=order)
 
 
 def read_list(text: str, file: str, model_at: int | None = None) -> list[DeviceTags]:

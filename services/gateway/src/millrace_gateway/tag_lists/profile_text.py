@@ -94,7 +94,7 @@ def _registers(signal: Signal) -> list[tuple[str, int, str]]:
     return [(signal.table, *place) for place in product(range(signal.address, signal.address + signal.registers), halves)]
 
 
-def write_profile(device: DeviceTags, file: str, *, title: str, order: str | None = None) -> ImportedProfile:
+def compose_profile(device: DeviceTags, file: str, *, title: str, order: str | None = None) -> ImportedProfile:
     """`order`: of the values for which the list gives none. Raises ConfigurationProblems that name every tag to be mended."""
     profile = _Profile(device, file)
     for tag in device.tags:

@@ -25,7 +25,7 @@ ENTRY_KEYS: Final = (
     "byteOrder", "wordOrder",
 )  # fmt: skip
 HARMLESS: Final = ("bitTargetType",)
-WRITES: Final = ("attributeUpdates", "rpc")
+COMMANDS: Final = ("attributeUpdates", "rpc")
 
 
 def slaves_of(document: Any) -> list[Any]:
@@ -50,7 +50,7 @@ def read_thingsboard(document: Any, text: str) -> list[DeviceTags]:
         for section in ("attributes", "timeseries"):
             for entry in entries_of(slave, section):
                 _take(entry, slave, device, places)
-        for section in WRITES:
+        for section in COMMANDS:
             if isinstance(slave.get(section), (list, dict)) and slave[section]:
                 device.note("left out", 0, section, f"{len(slave[section])} of them: a profile only reads")
         devices.append(device)
