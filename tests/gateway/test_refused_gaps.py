@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from millrace_contract.plant import Barrier, DeviceLimits, Signal
 from millrace_contract.runtime.clock import SystemClock
 from millrace_gateway.answers import Answer
-from millrace_gateway.blocks import Block, ReadRules, RegisterGap
+from millrace_gateway.blocks import ReadRules, RegisterGap
 from millrace_gateway.endpoint import Endpoint
 from millrace_gateway.faults import ReadFault, RequestRefused
 from millrace_gateway.modbus import ModbusConnection
 from millrace_gateway.poll_plan import PollPlan
 from millrace_gateway.read_result import ReadResult
 from millrace_gateway.reader import read_plan
-from millrace_gateway.wire import Wire
+from millrace_gateway.wire import Place, Wire
 
 pytestmark = pytest.mark.long
 
@@ -40,8 +40,8 @@ class Map:
     def exists(self, signal: Signal) -> bool:
         return self.holes.isdisjoint(range(signal.address, signal.address + signal.registers))
 
-    def crosses(self, block: Block) -> bool:
-        return not self.holes.isdisjoint(range(block.address, block.address + block.count))
+    def crosses(self, registers: range) -> bool:
+        return not self.holes.isdisjoint(registers)
 
 
 class HoledDevice(Wire):
@@ -49,23 +49,24 @@ class HoledDevice(Wire):
 
     def __init__(self, device: Map) -> None:
         super().__init__(ModbusConnection(Endpoint("tcp", "nowhere")), SystemClock())
-        self.answered: list[Block] = []
-        self.refused: list[Block] = []
+        self.answered: list[range] = []
+        self.refused: list[range] = []
         self._device = device
 
-    async def read(
+    async def ask(
         self,
         unit: int,  # noqa: ARG002 - there is one unit, at once
-        blocks: Sequence[Block],
+        places: Sequence[Place],
         timeout_s: float,  # noqa: ARG002
     ) -> tuple[list[Answer], ReadFault | None]:
         answers: list[Answer] = []
-        for block in blocks:
-            if block.count > self._device.longest or self._device.crosses(block):
-                self.refused.append(block)
-                return answers, RequestRefused(2 if block.count <= self._device.longest else 3)
-            self.answered.append(block)
-            answers.append(Answer(struct.pack(f">{block.count}H", *range(block.address, block.address + block.count)), 1.0))
+        for _, address, count in places:
+            registers = range(address, address + count)
+            if count > self._device.longest or self._device.crosses(registers):
+                self.refused.append(registers)
+                return answers, RequestRefused(2 if count <= self._device.longest else 3)
+            self.answered.append(registers)
+            answers.append(Answer(struct.pack(f">{count}H", *registers), 1.0))
         return answers, None
 
 
@@ -101,11 +102,14 @@ def check_readings(of: Map, result: ReadResult) -> None:
 
 def check_requests(of: Map, device: HoledDevice) -> None:
     """Each signal in exactly one request that was answered, none of them beyond a limit or across a barrier."""
-    names = [name for block in device.answered for name in block.names]
-    assert sorted(names) == sorted(s.name for s in of.signals if of.exists(s))
-    for block in (*device.answered, *device.refused):
-        assert block.count <= of.rules.limits.max_registers
-        assert not any(block.address < each.start < block.address + block.count for each in of.rules.must_not_cross)
+    for signal in of.signals:
+        times = sum(
+            signal.address in registers and signal.address + signal.registers - 1 in registers for registers in device.answered
+        )
+        assert times == of.exists(signal)
+    for registers in (*device.answered, *device.refused):
+        assert len(registers) <= of.rules.limits.max_registers
+        assert not any(registers.start < each.start < registers.stop for each in of.rules.must_not_cross)
 
 
 @settings(deadline=None, max_examples=75)
@@ -132,11 +136,11 @@ def test_a_restart_with_what_was_learned_asks_for_no_refused_gap_again(of: Map) 
     if of.longest >= of.rules.limits.max_registers:  # Then only holes are refused, and each gap that was learned has one.
         assert all(_has_hole(gap, of.holes) for gap in plan.gaps)
     # A plan without these gaps may ask across others, which were in no request before.
-    assert not any(_spans(block, gap) for block in device.refused for gap in plan.gaps)
+    assert not any(_spans(registers, gap) for registers in device.refused for gap in plan.gaps)
 
 
-def _spans(block: Block, gap: RegisterGap) -> bool:
-    return block.table == gap.table and block.address < gap.end and gap.start < block.address + block.count
+def _spans(registers: range, gap: RegisterGap) -> bool:
+    return registers.start < gap.end and gap.start < registers.stop
 
 
 def _has_hole(gap: RegisterGap, holes: frozenset[int]) -> bool:

@@ -38,6 +38,8 @@ class Question(NamedTuple):
 
     def data_of(self, pdu: bytes) -> bytes | None:
         """The data of an answer of the right function and length, else None. Bits that fill whole registers are bits."""
+        if len(pdu) == self.data_bytes + 2 and pdu[0] == self.function_code and pdu[1] == self.data_bytes:
+            return pdu[2:]
         size = pdu[1] if len(pdu) > 1 else 0
         fits = size == self.data_bytes or (self.function_code in _BIT_READS and size == self.data_bytes + self.data_bytes % 2)
         return pdu[2 : 2 + self.data_bytes] if pdu[0] == self.function_code and fits and len(pdu) == size + 2 else None

@@ -15,7 +15,7 @@ from millrace_contract.runtime.clock import SystemClock
 
 from .answers import Answer
 from .asker import Asker
-from .blocks import Block
+from .blocks import FUNCTION_CODES
 from .decoder import BIT_TABLES
 from .endpoint import Endpoint
 from .faults import ReadFault, RequestRefused
@@ -25,7 +25,7 @@ from .read_result import ReadResult
 from .reader import read_plan
 from .registers import Value, decode_bits, register_words
 from .request_cost import assumed_cost
-from .wire import Wire
+from .wire import Place, Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +45,17 @@ class SignalReading:
 
 
 class _RecordingWire(Wire):
-    """Remembers the bytes of each block on their way to the decoder."""
+    """Remembers the bytes of each place on their way to the decoder."""
 
     def __init__(self, device: Device, profile: Profile) -> None:
         tolerates = {device.connection.unit: frozenset(profile.tolerate)}
         connection = ModbusConnection(Endpoint.of(device.connection), tolerates)
         super().__init__(connection, SystemClock(), profile.limits.pause_after_connect_ms / 1000)
-        self.payloads: list[tuple[Block, bytes]] = []
+        self.payloads: list[tuple[Place, bytes]] = []
 
-    async def read(self, unit: int, blocks: Sequence[Block], timeout_s: float) -> tuple[list[Answer], ReadFault | None]:
-        answers, fault = await super().read(unit, blocks, timeout_s)
-        self.payloads += [(block, answer.data) for block, answer in zip(blocks, answers, strict=False)]
+    async def ask(self, unit: int, places: Sequence[Place], timeout_s: float) -> tuple[list[Answer], ReadFault | None]:
+        answers, fault = await super().ask(unit, places, timeout_s)
+        self.payloads += [(place, answer.data) for place, answer in zip(places, answers, strict=False)]
         return answers, fault
 
 
@@ -145,9 +145,11 @@ def check_profile(text: str, name: str) -> None:
         raise ConfigurationProblems(problems)
 
 
-def _raw_registers(payloads: list[tuple[Block, bytes]]) -> dict[tuple[str, int], int]:
+def _raw_registers(payloads: list[tuple[Place, bytes]]) -> dict[tuple[str, int], int]:
+    tables = {code: table for table, code in FUNCTION_CODES.items()}
     raw: dict[tuple[str, int], int] = {}
-    for block, payload in payloads:
-        values = decode_bits(payload, block.count) if block.table in BIT_TABLES else register_words(payload)
-        raw.update({(block.table, block.address + index): value for index, value in enumerate(values)})
+    for (code, start, count), payload in payloads:
+        table = tables[code]
+        values = decode_bits(payload, count) if table in BIT_TABLES else register_words(payload)
+        raw.update({(table, start + index): value for index, value in enumerate(values)})
     return raw

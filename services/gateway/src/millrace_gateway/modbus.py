@@ -166,8 +166,8 @@ class _Stream(asyncio.Protocol):
 
     def _number(self, question: Question) -> None:
         """Give the request its number. Where the same one was given up just now, its late answer is right for it, too."""
-        self._late_transaction = self._late[2] if self._late and self._late[:2] == (self._unit, question) else _NO_TRANSACTION
-        self._late = None
+        late, self._late = self._late, None
+        self._late_transaction = late[2] if late and late[:2] == (self._unit, question) else _NO_TRANSACTION
         self._transaction = self._transaction % _TRANSACTIONS + 1
 
     def _abandon(self) -> None:
@@ -186,6 +186,8 @@ class _Stream(asyncio.Protocol):
 
     def _is_ours(self, unit: int, transaction: int) -> bool:
         """Whether an answer is for the request under way. A device without numbers says 0: believed until one may be late."""
+        if unit == self._unit and transaction == self._transaction:
+            return True
         tolerated = self._tolerates.get(self._unit, _NOTHING)
         if unit != self._unit and "unit" not in tolerated:
             return False

@@ -24,12 +24,13 @@ _DOUBTS: Final = 6
 class PlannedRequest:
     """A block with its compiled decoder, and whether it rests because the device refused it."""
 
-    __slots__ = ("block", "cost_registers", "decoder", "names", "refusal", "rests_until_s", "was_answered")
+    __slots__ = ("block", "cost_registers", "decoder", "names", "place", "refusal", "rests_until_s", "was_answered")
 
     def __init__(self, block: Block) -> None:
         self.block = block
         self.decoder = BlockDecoder(block.address, block.count, block.signals)
         self.names = block.names
+        self.place = block.place
         self.cost_registers = round(block.cost_registers)
         self.was_answered = False
         self.refusal: ReadFault | None = None
@@ -52,13 +53,8 @@ class Passed:
 
     def __init__(self) -> None:
         self._blocks: list[Block] = []
-        self._noted: set[tuple[int, int, int]] = set()  # So that what passes again and again costs a look-up.
 
     def note(self, block: Block) -> None:
-        place = block.place
-        if place in self._noted:
-            return
-        self._noted.add(place)
         if not self.has(block):
             self._blocks = [each for each in self._blocks if not each.is_part_of(block)]
             self._blocks.append(block)
@@ -73,7 +69,6 @@ class Passed:
     def forget(self) -> None:
         """The device was away: it may have got another program."""
         self._blocks.clear()
-        self._noted.clear()
 
 
 class PollPlan:
@@ -145,6 +140,7 @@ class PollPlan:
             self._is_cut = False
         for request in self.requests:
             request.rests_until_s = 0.0
+            request.was_answered = False
 
 
 def group_plan(

@@ -73,7 +73,7 @@ class _Read:
         while requests := self._next_requests(at_once):
             if pause_s:
                 await wire.leave_alone(pause_s)
-            answers, fault = await wire.read(self._unit, [request.block for request in requests], self._timeout_s)
+            answers, fault = await wire.ask(self._unit, [request.place for request in requests], self._timeout_s)
             self._result.was_asked |= bool(answers) or not isinstance(fault, AnswerOwed)
             if answers:
                 self.answered.add(wire)
@@ -106,8 +106,9 @@ class _Read:
         result = self._result
         for request, answer in zip(requests, answers, strict=False):
             result.timings.append((request.cost_registers, answer.took_ms))
-            request.was_answered = True
-            self._plan.passed.note(request.block)
+            if not request.was_answered:
+                request.was_answered = True
+                self._plan.passed.note(request.block)
             request.decoder.decode(answer.data, result.snapshot)
             if not answer.is_certain:
                 result.snapshot.doubt(request.names, f"{request.block}: {_ANOTHER_MASTER}")

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from millrace_contract.runtime.clock import Clock
 
 from .answers import Answer
-from .blocks import Block
 from .faults import ConnectionDropped, NotConnected, ReadFault
 from .modbus import ModbusConnection
 from .request_cost import silence_s
@@ -52,30 +51,24 @@ class Wire:
         self.silence_s = silence_s(connection.endpoint)
         """Between an answer and the next request. RTU has no transaction numbers: what comes twice must show before."""
 
-    async def read(self, unit: int, blocks: Sequence[Block], timeout_s: float) -> tuple[list[Answer], ReadFault | None]:
-        """Read blocks in turn, up to the first that brings no data: the answers, and its fault."""
-        return await self.ask(unit, [block.place for block in blocks], timeout_s)
-
     async def ask(self, unit: int, places: Sequence[Place], timeout_s: float) -> tuple[list[Answer], ReadFault | None]:
-        """The same for places.
+        """Ask places in turn, up to the first that brings no data: the answers, and its fault.
 
         A connection found closed is opened once more: many devices close idle connections, and reading twice does no harm.
         """
-        answers, fault = await self._ask(unit, places, timeout_s)
+        connection = self.connection
+        if not connection.is_connected and (closed := await self._open(timeout_s)):
+            return [], closed
+        answers, fault = await connection.read_all(unit, places, timeout_s)
         while isinstance(fault, ConnectionDropped):
-            again, fault = await self._ask(unit, places[len(answers) :], timeout_s)
+            if closed := await self._open(timeout_s):
+                return answers, closed
+            again, fault = await connection.read_all(unit, places[len(answers) :], timeout_s)
             answers += again
             if not again:
                 break
         self._answered_s = self._clock.monotonic_s()
         return answers, fault
-
-    async def _ask(self, unit: int, places: Sequence[Place], timeout_s: float) -> tuple[list[Answer], ReadFault | None]:
-        try:
-            await self._open(timeout_s)
-        except NotConnected as fault:
-            return [], fault
-        return await self.connection.read_all(unit, places, timeout_s)
 
     def trouble(self, unit: int) -> UnitTrouble:
         """What this connection has with a unit, where others lead to it as well."""
@@ -90,19 +83,19 @@ class Wire:
     def close(self) -> None:
         self.connection.close()
 
-    async def _open(self, timeout_s: float) -> None:
-        if self.connection.is_connected:
-            return
+    async def _open(self, timeout_s: float) -> NotConnected | None:
+        """Connect; or why there is no connection."""
         now_s = self._clock.monotonic_s()
         if self._last_fault is not None and not self._breaker.allows(now_s):
-            raise self._last_fault
+            return self._last_fault
         try:
             await self.connection.connect(timeout_s)
         except NotConnected as fault:
             self._last_fault = fault
             self._breaker.failed(self._clock.monotonic_s(), random.random())  # noqa: S311 - spreads retries, guards nothing
-            raise
+            return fault
         self._last_fault = None
         self._breaker.succeeded()
         if self.pause_after_connect_s:
             await asyncio.sleep(self.pause_after_connect_s)
+        return None
