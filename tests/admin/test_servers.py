@@ -260,7 +260,7 @@ def test_a_build_that_is_broken_off_ends_all_its_processes_and_goes_on_the_next_
     wait_until(lambda: (machine.cache / "influxd-build" / "compiled").read_text().count("\n") == 5, "five packages", 30)
     process.send_signal(number)
     assert process.wait(30) == 128 + number
-    assert _has_ended(int((tmp_path / "compiler").read_text()))
+    wait_until(lambda: _has_ended(int((tmp_path / "compiler").read_text())), "the compiler to end", 30)
     assert machine.half_made() == []
     assert not (machine.cache / "bin" / "influxd").exists()
     _tools(machine)
@@ -275,7 +275,7 @@ def test_a_download_of_packages_that_is_broken_off_leaves_nothing(machine: Machi
     wait_until(lambda: (tmp_path / "downloader").exists() and (tmp_path / "downloader").read_text(), "the download", 30)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 128 + signal.SIGINT
-    assert _has_ended(int((tmp_path / "downloader").read_text()))
+    wait_until(lambda: _has_ended(int((tmp_path / "downloader").read_text())), "the downloader to end", 30)
     assert machine.half_made() == []
 
 
