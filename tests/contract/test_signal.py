@@ -77,10 +77,12 @@ def test_one_end_of_the_normal_range_may_be_open() -> None:
         signal(bit=1, decimals=2)
 
 
-@pytest.mark.parametrize("path", sorted(SAMPLE.glob("*.yaml")), ids=lambda path: path.stem)
-def test_a_shipped_profile_says_how_its_readings_are_shown(path: Path) -> None:
-    profile = load_profiles(SAMPLE)[0][path.stem]
-    for each in profile.signals.values():
-        assert each.label
-        assert each.kind not in ("gauge", "counter") or each.shown_decimals is not None, each.name
-        assert each.unit not in ("kW.h", "W.h") or each.kind == "counter", each.name
+def test_a_shipped_profile_says_how_its_readings_are_shown() -> None:
+    profiles, _ = load_profiles(SAMPLE)
+    assert len(profiles) == len(list(SAMPLE.glob("*.yaml")))
+    for profile in profiles.values():
+        for each in profile.signals.values():
+            where = f"{profile.name}: {each.name}"
+            assert each.label, where
+            assert each.kind not in ("gauge", "counter") or each.shown_decimals is not None, where
+            assert each.unit not in ("kW.h", "W.h") or each.kind == "counter", where

@@ -12,6 +12,8 @@ import pytest
 from millrace_gateway.__main__ import main
 from millrace_gateway.scan import LIKELY_UNITS
 
+pytestmark = pytest.mark.long
+
 Make = Callable[..., Any]
 
 
