@@ -69,7 +69,7 @@ def test_page_draws_alerts_and_machines_in_a_browser(running: Running, tmp_path:
 
         def is_drawn() -> bool:
             running.measure("CNC-02", run_status=1.0)  # A state holds some seconds only.
-            drawn = page.evaluate("document.documentElement.outerHTML")
+            drawn = page.evaluate("document.documentElement ? document.documentElement.outerHTML : ''")
             return all(text in drawn for text in texts)
 
         wait_until(is_drawn, f"the page to show {texts}")
