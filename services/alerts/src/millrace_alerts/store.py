@@ -16,10 +16,12 @@ from millrace_contract.language.messages import AlertEvent, OeeDocument
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import ANNUNCIATED, SUPPRESSED
 from millrace_contract.store_forward.outbox import OUTBOX_STEPS
+from millrace_contract.store_forward.restored import read_restored
 from millrace_contract.store_forward.sqlite import Connection, connect_to_read, transaction
 from millrace_contract.store_forward.store_file import StoreKind, open_store
 
 from .alert import Alert, Description
+from .feed import FEED_STEP, Cursor, Feed, keep_feed, read_feed, where_to_go_on
 from .records import DeviceRecord, Gateway, Saved
 
 WINDOWS_KEPT_MS = 40 * 86_400_000
@@ -55,7 +57,7 @@ _VERSION_1 = (
     ) WITHOUT ROWID""",
     "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
 )
-ALERTS_STORE = StoreKind("the store of alerts", (_VERSION_1,))
+ALERTS_STORE = StoreKind("the store of alerts", (_VERSION_1, FEED_STEP))
 
 _alert = msgspec.json.Decoder(Alert)
 _device = msgspec.json.Decoder(DeviceRecord)
@@ -89,7 +91,7 @@ class Store:
     """The writing side, for one thread; the file is this process's alone.
 
     Raises StoreRefused, InUse and DiskRefused. A damaged file is set aside, `set_aside` says where, and a new one begun:
-    alarms go on.
+    alarms go on. `was_restored`: it was put back from a backup since it was last open.
     """
 
     def __init__(self, path: Path, now_ms: int) -> None:
@@ -98,6 +100,8 @@ class Store:
         self.database = open_store(ALERTS_STORE, path, now_ms)
         self.set_aside = self.database.set_aside
         self.connection = self.database.connection
+        with self.transaction():
+            self.was_restored = keep_feed(self.connection, read_restored(path.parent), now_ms)
 
     def close(self) -> None:
         self.database.close()
@@ -138,7 +142,9 @@ class Store:
         self.connection.execute("DELETE FROM alert WHERE id = ?", (alert_id,))
 
     def last_event_seq(self) -> int:
-        return int(self.connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
+        """The last number that was given; the next event's is the one after it."""
+        last_seq = int(self.connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
+        return max(last_seq, read_feed(self.connection).base_seq)
 
     def append_event(self, event: AlertEvent, recorded_ms: int, via: str | None) -> None:
         row = (event.event_seq, event.alert_id, recorded_ms, via, _encode(event))
@@ -230,6 +236,14 @@ class Reader:
     def last_event_seq(self) -> int:
         row = self._one("SELECT coalesce(max(seq), 0) FROM event")
         return 0 if row is None else int(row[0])
+
+    def feed(self) -> Feed:
+        return read_feed(self._connection())
+
+    def where_to_go_on(self, cursor: Cursor) -> Cursor | None:
+        """None for a cursor that misses nothing; else where its reader must begin."""
+        connection = self._connection()
+        return where_to_go_on(connection, read_feed(connection), cursor)
 
     def events(self, after: int, limit: int, alert_id: str | None = None) -> list[StoredEvent]:
         """Events with a seq above `after`, in order."""

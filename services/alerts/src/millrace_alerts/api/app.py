@@ -23,7 +23,8 @@ Alerts with the life cycle of ISA-18.2, devices, readings and OEE, for an MES an
 * Times are RFC 3339 in UTC with milliseconds. Requests may use any offset, but must have one.
 * Every `/v1` request needs a token: `Authorization: Bearer <token>`, with the scope `read`, `ack` or `shelve`.
 * A command names the version that was seen (`If-Match`), may carry an `Idempotency-Key`, and becomes an event.
-* To follow what happens, poll `/v1/alert-events?after=<seq>` or listen to `/v1/alerts/stream`: no gaps, no repeats.
+* To follow what happens, poll `/v1/alert-events?after=<cursor>` or listen to `/v1/alerts/stream`: no gaps, no repeats. After
+  the store was restored or lost, older cursors are answered 410 with the place to go on from.
 * Errors are `application/problem+json` (RFC 9457) with a stable `type`.
 """
 

@@ -7,59 +7,79 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from ..feed import CURSOR_PATTERN, Cursor, parse_cursor
 from .access import Reads
-from .context import Ctx
-from .models import EventList, event_resource
+from .context import Context, Ctx
+from .models import CURSOR, EventList, event_resource
 from .paging import next_link
 from .problems import ApiProblem, answers
 
 router = APIRouter(tags=["events"], responses=answers("unauthorized", "forbidden"))
 
 STREAM_BATCH = 200
-MAX_SEQ = 10**18
-"""Beyond any number of events, within what the store can compare."""
+_AFTER = "the `cursor` of an answer, or the last seq that you have; 0 begins with the first"
 
 
-@router.get("/v1/alert-events", responses=answers("invalid"))
+@router.get("/v1/alert-events", responses=answers("feed-restarted", "invalid"))
 def list_events(
     *,
     request: Request,
     response: Response,
     context: Ctx,
     _client: Reads,
-    after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="the last seq that you have; 0 begins with the first")] = 0,
+    after: Annotated[str, Query(pattern=CURSOR_PATTERN, description=_AFTER, examples=[CURSOR])] = "0",
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
     alert_id: Annotated[str | None, Query(max_length=130, description="of this alert only; the seq then has gaps")] = None,
 ) -> EventList:
-    """Events after a seq, in order. Nothing is repeated and nothing left out, however long you were away."""
+    """Events after a place in the feed, in order. Nothing is repeated and nothing left out, however long you were away."""
+    begin = _checked(context, parse_cursor(after))
+    feed = context.reader.feed()
     last_seq = context.reader.last_event_seq()
-    found = context.reader.events(after, limit, alert_id)
+    found = context.reader.events(begin.seq, limit, alert_id)
+    cursor = str(feed.cursor(found[-1].event.event_seq if found else begin.seq))
     if len(found) == limit:
-        response.headers.update(next_link(request, after=found[-1].event.event_seq))
-    return EventList(items=[event_resource(stored) for stored in found], last_seq=last_seq)
+        response.headers.update(next_link(request, after=cursor))
+    return EventList(items=[event_resource(stored) for stored in found], cursor=cursor, last_seq=last_seq)
 
 
-def _begin_after(context: Ctx, last_event_id: Annotated[str | None, Header(description="resume after this seq")] = None) -> int:
+def _checked(context: Context, cursor: Cursor) -> Cursor:
+    """Raises ApiProblem 410 for a place that this store's feed does not go on from."""
+    again = context.reader.where_to_go_on(cursor)
+    if again is None:
+        return cursor
+    rest = f"what you have beyond number {again.seq} is in the feed no more" if again.seq else "it begins with the first event"
+    detail = (
+        f"the store of alerts was restored from a backup, or lost, since {cursor} was given: the feed does not go on from there; "
+        f"go on after {again}, from where you miss nothing that there is: {rest}"
+    )
+    raise ApiProblem("feed-restarted", detail, cursor=str(again))
+
+
+def _begin_after(
+    context: Ctx, last_event_id: Annotated[str | None, Header(description="resume after the event with this id")] = None
+) -> Cursor:
     # Found before the answer begins: whoever has its first byte misses nothing that happens later.
     if last_event_id is None:
-        return context.reader.last_event_seq()
-    if not last_event_id.isascii() or not last_event_id.isdecimal() or len(last_event_id) > 18:
-        raise ApiProblem("bad-request", "Last-Event-ID: send the id of the last event that you have, a number")
-    return int(last_event_id)
+        return context.reader.feed().cursor(context.reader.last_event_seq())
+    try:
+        return _checked(context, parse_cursor(last_event_id))
+    except ValueError as error:
+        raise ApiProblem("bad-request", f"Last-Event-ID: {error}") from error
 
 
-@router.get("/v1/alerts/stream", response_class=EventSourceResponse, responses=answers("bad-request"))
+@router.get("/v1/alerts/stream", response_class=EventSourceResponse, responses=answers("bad-request", "feed-restarted"))
 async def stream_events(
-    context: Ctx, _client: Reads, after: Annotated[int, Depends(_begin_after)]
+    context: Ctx, _client: Reads, after: Annotated[Cursor, Depends(_begin_after)]
 ) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events: `id` is the seq, `data` an event as in /v1/alert-events. Without Last-Event-ID it begins now."""
+    """Server-sent events: `id` is a cursor, `data` an event as in /v1/alert-events. Without Last-Event-ID it begins now."""
     reader = context.reader
-    seq = after
+    feed = reader.feed()
+    seq = after.seq
     while not context.bell.is_closing:
         rung = context.bell.next()  # Taken before reading: what is committed from here on rings it.
         found = await to_thread.run_sync(reader.events, seq, STREAM_BATCH)
         for stored in found:
             seq = stored.event.event_seq
-            yield ServerSentEvent(data=event_resource(stored), event="alert", id=str(seq))
+            yield ServerSentEvent(data=event_resource(stored), event="alert", id=str(feed.cursor(seq)))
         if not found:
             await rung.wait()

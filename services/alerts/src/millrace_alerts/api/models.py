@@ -25,6 +25,7 @@ from ..alert import Alert, state_message
 from ..rules import Watched
 from ..store import StoredEvent
 
+CURSOR = "5f3a9c21-4711"
 OCCURRENCE = "spindle-hot.CNC-01.1760535902123"
 NOW = "2025-10-15T13:45:02.123Z"
 LATER = "2025-10-15T13:45:07.123Z"
@@ -69,7 +70,10 @@ class AlertList(BaseModel):
 
 
 class EventResource(BaseModel):
-    """One transition of an alert; never changed. `seq` counts all events without gaps (`event_seq` on MQTT)."""
+    """One transition of an alert; never changed.
+
+    `seq` counts all events without gaps (`event_seq` on MQTT); after a restore it goes on far above what was ever given.
+    """
 
     seq: int = Field(examples=[4711])
     alert_id: str = Field(examples=["spindle-hot.CNC-01"])
@@ -90,9 +94,10 @@ class EventResource(BaseModel):
 
 
 class EventList(BaseModel):
-    """Events in order. Ask again with `after` = the last seq that you have."""
+    """Events in order. Keep `cursor` once you have worked off the items, and ask again with it as `after`."""
 
     items: list[EventResource]
+    cursor: str = Field(description="the place behind the last item; send it as `after`", examples=[CURSOR])
     last_seq: int = Field(description="the newest seq there is", examples=[4711])
 
 

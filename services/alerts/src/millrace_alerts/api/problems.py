@@ -29,6 +29,7 @@ class ProblemDocument(BaseModel):
     instance: str = Field(examples=["/v1/alerts/spindle-hot.CNC-01/ack"])
     state: str | None = Field(default=None, description="409: the state in which the alert is", examples=["NORM"])
     version: int | None = Field(default=None, description="412: the version that the alert has now", examples=[7])
+    cursor: str | None = Field(default=None, description="410: where to go on", examples=["5f3a9c21-4711"])
     errors: list[dict[str, str]] | None = Field(default=None, description="422: each mistake, by place")
 
 
@@ -39,6 +40,7 @@ _TITLES = {
     "not-found": (404, "There is no such thing"),
     "illegal-transition": (409, "Not possible in the present state"),
     "in-progress": (409, "The same request is being worked on"),
+    "feed-restarted": (410, "The feed does not go on from there"),
     "stale-version": (412, "The alert has changed since it was read"),
     "too-large": (413, "The request is too large"),
     "invalid": (422, "The request breaks a rule"),

@@ -210,7 +210,10 @@ class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):
-    """One transition of an alert; never changed afterwards. `event_seq` counts all events of the service without gaps."""
+    """One transition of an alert; never changed afterwards.
+
+    `event_seq` counts all events of the service without gaps; after a restore it goes on far above what was ever given.
+    """
 
     event_seq: int
     alert_id: str
