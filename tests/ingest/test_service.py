@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.language.messages import Ledger, Status, encode
+from millrace_contract.language.messages import Ledger, PlantInUse, Status, encode
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
@@ -226,10 +226,12 @@ def test_the_status_shows_outboxes_roll_ups_and_what_was_lost_by_whom(ingest: An
     wait_until(ingest.ready, "ingest to be ready")
     topics, now = gateway.topics, format_timestamp(SystemClock().now_ms())
     online, holds = {"devices": 3.0, "devices_online": 2.0}, ["outbox: holds 61 h at the present rate"]
+    stale = PlantInUse(version="0", devices=99, reads={"plant": "0"})
     behind, waits = {"rollup_behind_s": 95.0, "rollup_late_waiting": 4.0}, ["nothing is rolled up"]
     for status in (
         Status(service="gateway", instance="edge-1", alive=True, timestamp=now, figures=online, notes=holds),
         Status(service="rollup", instance="1", alive=True, timestamp=now, figures=behind, problems=waits),
+        Status(service="oee", instance="1", alive=True, timestamp=now, plant=stale),
     ):
         stranger.publish(topics.status(status.service, status.instance), encode(status), retain=True)
     assert "ledger: nothing was ever lost" in ingest.command("status")[1]
@@ -247,6 +249,8 @@ def test_the_status_shows_outboxes_roll_ups_and_what_was_lost_by_whom(ingest: An
     assert "  - outbox: holds 61 h at the present rate" in out
     assert "rollup 1 is 95 s behind (up to 200 are usual), 4 hours to make again" in out
     assert "  ! nothing is rolled up" in out
+    assert "  ! oee 1 runs the plant model (99 devices), the files say " in out
+    assert out.count("the files say") == 1  # nobody else runs on what is no more
     span = "of 2026-01-02T03:04:05.000Z to 2026-01-02T04:00:00.000Z"
     assert out.splitlines()[-3:] == [
         f"  gateway edge-1: 7 messages, outbox_full, {span}",
@@ -254,7 +258,8 @@ def test_the_status_shows_outboxes_roll_ups_and_what_was_lost_by_whom(ingest: An
         f"  gateway edge-1: nobody knows how many messages, store_set_aside, {span}",
     ]
     *services, ledger = [json.loads(line) for line in ingest.command("status", "--json")[1].splitlines()]
-    assert [one["service"] for one in services] == ["ingest", "rollup", "gateway"]
+    assert [one["service"] for one in services] == ["ingest", "rollup", "gateway", "oee"]
+    assert services[0]["plant"]["reads"]["plant"] == services[0]["plant"]["version"] != "0"
     assert [(one["count"], one["cause"]) for one in ledger["ledger"]] == [
         (7, "outbox_full"),
         (1, "outbox_age"),

@@ -76,13 +76,16 @@ def _check(options: argparse.Namespace) -> int:
         as_json = {"file": problem.file, "line": problem.line, "key": problem.key, "message": problem.message}
         print(json.dumps(as_json) if options.json else problem)
     if options.json:
+        if not examined.problems:
+            print(json.dumps({"version": examined.version, **examined.counts}))
         return EXIT_NOT_WELL if examined.problems else EXIT_WELL
     for name in examined.unchecked:
         print(f"{name}: what it says of lines, devices and profiles is checked once plant.yaml is right")
     if examined.problems:
         print(f"{len(examined.problems)} problem{'s' if len(examined.problems) != 1 else ''}")
         return EXIT_NOT_WELL
-    print(f"{settings.config}: no problems;", ", ".join(f"{count} {what}" for what, count in examined.counts.items()))
+    counts = ", ".join(f"{count} {what}" for what, count in examined.counts.items())
+    print(f"{settings.config}: no problems; {counts}; version {examined.version}")
     if examined.waiting:
         print("no device matches these alert rules yet:", ", ".join(examined.waiting))
     return EXIT_WELL

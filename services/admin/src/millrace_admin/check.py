@@ -25,6 +25,8 @@ class Examined:
     unchecked: tuple[str, ...]
     waiting: tuple[str, ...]
     counts: Mapping[str, int]
+    version: str | None
+    """What the status of a service would name if it took these files over; None while plant.yaml or a profile is wrong."""
 
 
 def examine(config: Path) -> Examined:
@@ -42,7 +44,7 @@ def examine(config: Path) -> Examined:
         counts["alert rules"] = len(rules)
         waiting = tuple(rule.id for rule in rules.values() if not rule.devices(plant))
     unchecked = () if plant is not None else ("calendar.yaml", "alerts.yaml")
-    return Examined(tuple(sorted(problems)), unchecked, waiting, counts)
+    return Examined(tuple(sorted(problems)), unchecked, waiting, counts, None if plant is None else plant.version)
 
 
 def _loaded(load: Callable[[], Loaded], problems: list[Problem]) -> Loaded | None:

@@ -9,10 +9,12 @@ from pathlib import Path
 import msgspec
 import uvicorn
 
-from millrace_contract.language.messages import Status
+from millrace_contract.language.messages import PlantInUse, Status
 from millrace_contract.language.topics import Topics
 from millrace_contract.plant import AlertRule, PlantModel, load_alert_rules, load_plant
 from millrace_contract.plant.accepted import AcceptedConfiguration
+from millrace_contract.plant.alert_rules import rules_version
+from millrace_contract.plant.versions import ALERT_RULES, PLANT, plant_in_use
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
@@ -216,6 +218,11 @@ class AlertsService:
             "watching": self._worker.figures.observing,
         }
 
+    def _plant_in_use(self) -> PlantInUse:
+        plant, rules = self._plant, self._accepted.model.rules
+        reads = {PLANT: plant.version, ALERT_RULES: rules_version(rules)}
+        return plant_in_use(plant.version, len(plant.devices), self._accepted.accepted_ms, reads)
+
     def _collect(self, base: Status) -> Status:
         figures, outbox = self._worker.figures, self._worker.outbox_figures
         problems = [str(problem) for problem in self._accepted.problems]
@@ -227,6 +234,7 @@ class AlertsService:
         return msgspec.structs.replace(
             base,
             configuration=self._accepted.configuration,
+            plant=self._plant_in_use(),
             problems=problems,
             notes=[f"outbox: {outbox.in_words}"],
             figures={

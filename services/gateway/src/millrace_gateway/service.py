@@ -9,9 +9,10 @@ from importlib.metadata import version
 
 import msgspec
 
-from millrace_contract.language.messages import Status
+from millrace_contract.language.messages import PlantInUse, Status
 from millrace_contract.language.words import NOT_HEARD, CommsState
 from millrace_contract.plant.accepted import AcceptedConfiguration
+from millrace_contract.plant.versions import SHARE, plant_in_use
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.logs import get_logger
@@ -221,6 +222,11 @@ class GatewayService:
         OUTBOX_SET_ASIDE.set(stats.set_aside)
         BROKER_CONNECTED.set(self._uplink.session.is_connected)
 
+    def _plant_in_use(self) -> PlantInUse:
+        plant = self._accepted.model.plant
+        share = plant.shares.get(self._settings.instance, "")
+        return plant_in_use(plant.version, len(plant.devices), self._accepted.accepted_ms, {SHARE: share})
+
     def _collect(self, base: Status) -> Status:
         """What only the gateway knows of itself; called on the status thread."""
         stats, states = self._uplink.outbox.stats(), self._states()
@@ -244,6 +250,7 @@ class GatewayService:
         return msgspec.structs.replace(
             base,
             configuration=self._accepted.configuration,
+            plant=self._plant_in_use(),
             problems=problems,
             notes=[f"outbox: {stats.in_words}"],
             figures={name: float(value) for name, value in figures.items()},

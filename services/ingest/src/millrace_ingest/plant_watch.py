@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems
+from millrace_contract.language.messages import PlantInUse
 from millrace_contract.plant import load_plant
 from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.model import PlantModel
+from millrace_contract.plant.versions import PLANT, plant_in_use
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.serving import accept
 
@@ -42,6 +45,12 @@ class PlantWatch:
         return "last_accepted" if self.problems else "current"
 
     @property
+    def in_use(self) -> PlantInUse:
+        """As `status` says it."""
+        plant = self.plant
+        return plant_in_use(plant.version, len(plant.devices), self._accepted.accepted_ms, {PLANT: plant.version})
+
+    @property
     def problems(self) -> list[str]:
         found = [str(problem) for problem in self._accepted.problems]
         return [*found, self._root_problem] if self._root_problem else found
@@ -55,7 +64,7 @@ class PlantWatch:
         try:
             accepted = accept(self._config_dir, self._data_dir, load_plant)
         except ConfigurationProblems as refused:
-            self._accepted = AcceptedConfiguration(self.plant, refused.problems)
+            self._accepted = replace(self._accepted, problems=refused.problems)
             _log.error("configuration_refused", problems=[str(problem) for problem in refused.problems])
             return True
         if accepted.model.root != self.plant.root:

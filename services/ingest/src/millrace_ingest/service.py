@@ -196,6 +196,7 @@ class IngestService:
             base,
             taking=bool(summary.pop("taking")),
             configuration=self._watch.configuration,
+            plant=self._watch.in_use,
             problems=[*self._writer.problems, *self._watch.problems, *archive_problems, *store_problems],
             notes=self._writer.notes,
             figures=summary,

@@ -12,12 +12,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+import msgspec
+
 from millrace_contract.errors import ConfigurationProblems, Malformed, Unavailable
 from millrace_contract.language.messages import Status
 from millrace_contract.language.points import PRODUCTION_BUCKET
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import Topics
 from millrace_contract.plant import load_plant
+from millrace_contract.plant.not_taken import edit_not_taken, read_plant_files
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
@@ -25,7 +28,7 @@ from millrace_contract.runtime.status import Platform
 
 from .settings import IngestSettings
 
-SHOWN = ("ingest", "rollup", "gateway")
+SHOWN = ("ingest", "rollup", "gateway", "oee", "alerts")
 CONNECT_S = 5.0
 FIRST_S = 2.0
 OTHERS_S = 0.3
@@ -56,10 +59,16 @@ def status(settings: IngestSettings, arguments: argparse.Namespace) -> int:
     if broker_problem is not None:
         _say(json.dumps({"error": broker_problem}) if arguments.json else f"no broker: {broker_problem}")
         return EXIT_NOT_WELL
+    files = read_plant_files(settings.config)
+    statuses = [_with_problem(one, edit_not_taken(one, files)) for one in statuses]
     lost, ledger_problem = _ledger(settings)
     say_all = _say_json if arguments.json else _say_words
     say_all(statuses, lost, ledger_problem)
     return EXIT_WELL if any(one.service == "ingest" and one.alive and one.taking for one in statuses) else EXIT_NOT_WELL
+
+
+def _with_problem(one: Status, problem: str | None) -> Status:
+    return one if problem is None else msgspec.structs.replace(one, problems=[*one.problems, problem])
 
 
 def _statuses(settings: IngestSettings) -> tuple[list[Status], str | None]:
@@ -123,6 +132,7 @@ def _say_json(statuses: Sequence[Status], lost: Sequence[Lost], ledger_problem: 
         row = {
             "service": one.service, "instance": one.instance, "alive": one.alive, "taking": one.taking,
             "timestamp": one.timestamp, "configuration": one.configuration, "problems": one.problems, "notes": one.notes,
+            "plant": msgspec.to_builtins(one.plant),
             **one.figures,
         }  # fmt: skip
         _say(json.dumps(row, ensure_ascii=False))
@@ -163,6 +173,8 @@ def _state(one: Status) -> str:
         case "rollup":
             behind_s, late = one.figures.get("rollup_behind_s", 0), one.figures.get("rollup_late_waiting", 0)
             return f"is {behind_s:,.0f} s behind (up to 200 are usual), {late:,.0f} hours to make again"
+        case "oee" | "alerts":
+            return "runs"
         case _:
             return f"runs, {one.figures.get('devices_online', 0):.0f} of {one.figures.get('devices', 0):.0f} devices online"
 

@@ -26,6 +26,8 @@ class Plan:
     lines: Mapping[str, LinePlan]
     calendars: Mapping[str, LineCalendar]
     calendar_version: str
+    calendar_file: str
+    """Version of calendar.yaml alone."""
     versions: Mapping[str, dict[str, str]]
     """What the figures of each device, and of each line (`line:NAME`), are computed from."""
 
@@ -57,6 +59,7 @@ def build_plan(plant: PlantModel, calendar: Calendar) -> Plan:
         lines=lines,
         calendars={line: LineCalendar(calendar, line, zone) for line in plant.lines},
         calendar_version=version,
+        calendar_file=calendar.version,
         versions={
             **{machine.id: versions([machine], version) for machine in machines.values()},
             **{f"line:{line.name}": versions(line.machines, version, line.method) for line in lines.values()},

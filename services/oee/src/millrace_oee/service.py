@@ -7,8 +7,9 @@ from importlib.metadata import version
 
 import msgspec
 
-from millrace_contract.language.messages import Status
+from millrace_contract.language.messages import PlantInUse, Status
 from millrace_contract.plant.accepted import AcceptedConfiguration
+from millrace_contract.plant.versions import CALENDAR, PLANT, plant_in_use
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
@@ -123,6 +124,11 @@ class OeeService:
     def _readiness(self) -> dict[str, bool]:
         return {"broker": self._session.is_connected, "store": self._worker.disk_problem is None}
 
+    def _plant_in_use(self) -> PlantInUse:
+        plan = self._accepted.model
+        reads = {PLANT: plan.plant.version, CALENDAR: plan.calendar_file}
+        return plant_in_use(plan.plant.version, len(plan.plant.devices), self._accepted.accepted_ms, reads)
+
     def _collect(self, base: Status) -> Status:
         figures, outbox = self._worker.figures, self._worker.outbox_figures
         problems = [str(problem) for problem in self._accepted.problems]
@@ -133,6 +139,7 @@ class OeeService:
         return msgspec.structs.replace(
             base,
             configuration=self._accepted.configuration,
+            plant=self._plant_in_use(),
             problems=problems,
             notes=[f"outbox: {outbox.in_words}"],
             figures={

@@ -67,6 +67,19 @@ class Comms(Message, frozen=True, kw_only=True):
     repeats: int | None = None
 
 
+class PlantInUse(Message, frozen=True, kw_only=True):
+    """The version of the plant model that a service runs on, since when (of these files), and how many devices it has.
+
+    `reads`: the version of each part that this service makes use of: `plant` (plant.yaml with the profiles), `share` (what this
+    gateway needs of them), `calendar`, `alert_rules`.
+    """
+
+    version: str
+    devices: int
+    accepted_at: str = ""
+    reads: dict[str, str] = {}
+
+
 class Status(Message, frozen=True, kw_only=True):
     """How a service is. As last will only `alive` (false) matters. `figures` are depths, lags and counts by name.
 
@@ -81,6 +94,7 @@ class Status(Message, frozen=True, kw_only=True):
     started: str = ""
     taking: bool | None = None
     configuration: ConfigurationInUse = ConfigurationInUse.CURRENT
+    plant: PlantInUse | None = None
     problems: list[str] = []
     notes: list[str] = []
     figures: dict[str, float] = {}

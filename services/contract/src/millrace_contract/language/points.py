@@ -83,7 +83,11 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "device_lag": Measurement(
         TELEMETRY_BUCKET, ("line", "device", "sender"), ("lag_ms", "lag_min_ms", "lag_max_ms", "messages")
     ),
-    "platform": Measurement(PRODUCTION_BUCKET, ("service", "instance"), ("alive", "taking", "problems_text", "version_text")),
+    "platform": Measurement(
+        PRODUCTION_BUCKET,
+        ("service", "instance"),
+        ("alive", "taking", "problems_text", "version_text", "plant_version_text", "plant_devices"),
+    ),
 }  # fmt: skip
 """`platform` has besides a field for each of a status' figures."""
 
@@ -233,6 +237,8 @@ def platform_line(status: Status, received_ms: int) -> bytes:
         "taking": float(status.taking) if status.taking is not None else None,
         "problems_text": "; ".join(status.problems)[:1024] if status.problems else None,
         "version_text": status.version or None,
+        "plant_version_text": status.plant.version or None if status.plant else None,
+        "plant_devices": float(status.plant.devices) if status.plant else None,
         **{name: float(figure) for name, figure in status.figures.items() if not name.startswith("_")},
     }
     tags = (("service", status.service), ("instance", status.instance))

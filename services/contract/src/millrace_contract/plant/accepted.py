@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from ..errors import ConfigurationProblems, Problem
+from ..language.times import format_timestamp, parse_timestamp
 from ..language.words import ConfigurationInUse
+
+_ACCEPTED_AT = "accepted-at"
+"""Beside the copied files: when they were taken over."""
 
 T = TypeVar("T")
 
@@ -23,6 +27,8 @@ class AcceptedConfiguration(Generic[T]):
     problems: list[Problem] = field(default_factory=list)
     not_kept: str | None = None
     """Why there is no copy of this configuration for later: a disk that is full is no reason not to start."""
+    accepted_ms: int | None = None
+    """When these files were taken over for the first time, over restarts; None where nobody knows."""
 
     @property
     def configuration(self) -> ConfigurationInUse:
@@ -30,11 +36,14 @@ class AcceptedConfiguration(Generic[T]):
         return ConfigurationInUse.LAST_ACCEPTED if self.problems else ConfigurationInUse.CURRENT
 
 
-def load_accepted(config_dir: Path, data_dir: Path, load: Callable[[Path], T]) -> AcceptedConfiguration[T]:
+def load_accepted(
+    config_dir: Path, data_dir: Path, load: Callable[[Path], T], now_ms: int | None = None
+) -> AcceptedConfiguration[T]:
     """The present configuration, or the last one that was good.
 
-    `load` reads a whole folder and raises ConfigurationProblems. A good one is copied to `data_dir` for later. Raises
-    ConfigurationProblems when the present one is bad and none was ever accepted: a wrong file refuses the first start.
+    `load` reads a whole folder and raises ConfigurationProblems. A good one is copied to `data_dir` for later, with `now_ms` as the
+    time from which it is in use. Raises ConfigurationProblems when the present one is bad and none was ever accepted: a wrong file
+    refuses the first start.
     """
     copy = data_dir / "accepted-config"
     try:
@@ -43,15 +52,24 @@ def load_accepted(config_dir: Path, data_dir: Path, load: Callable[[Path], T]) -
         kept = next((folder for folder in (copy, _old(copy)) if folder.is_dir()), None)
         if kept is None:
             raise
-        return AcceptedConfiguration(load(kept), refused.problems)
+        return AcceptedConfiguration(load(kept), refused.problems, accepted_ms=_accepted_ms(kept))
     try:
-        _keep(config_dir, copy)
+        _keep(config_dir, copy, now_ms)
     except OSError as error:
-        return AcceptedConfiguration(model, not_kept=str(error))
-    return AcceptedConfiguration(model)
+        return AcceptedConfiguration(model, not_kept=str(error), accepted_ms=now_ms)
+    accepted_ms = _accepted_ms(copy)
+    return AcceptedConfiguration(model, accepted_ms=now_ms if accepted_ms is None else accepted_ms)
 
 
-def _keep(config_dir: Path, copy: Path) -> None:
+def _accepted_ms(copy: Path) -> int | None:
+    """None for a copy that was made before its time was kept."""
+    try:
+        return parse_timestamp((copy / _ACCEPTED_AT).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _keep(config_dir: Path, copy: Path, now_ms: int | None) -> None:
     """Replace the copy. A kill at any instant leaves a whole one: under its own name or, between two renames, as the old one.
 
     Nothing is written where nothing has changed: a service starts again on a full disk.
@@ -68,16 +86,21 @@ def _keep(config_dir: Path, copy: Path) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "profiles").mkdir(parents=True)
     for name in files:
-        path, target = config_dir / name, fresh / name
-        with path.open("rb") as source, target.open("wb") as out:
-            shutil.copyfileobj(source, out)
-            out.flush()
-            os.fsync(out.fileno())
+        _write(fresh / name, (config_dir / name).read_bytes())
+    if now_ms is not None:
+        _write(fresh / _ACCEPTED_AT, format_timestamp(now_ms).encode())
     if copy.exists():
         shutil.rmtree(old, ignore_errors=True)
         copy.rename(old)
     fresh.rename(copy)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def _files(folder: Path) -> list[Path]:

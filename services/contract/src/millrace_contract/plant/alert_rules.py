@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..language.words import AlertClass, Priority
 from .conditions import Condition
 from .document import Document, Strict, nearest, read_document
 from .model import Device, PlantModel
+from .versions import version_of
 
 
 class Where(Strict):
@@ -74,6 +75,10 @@ class _RulesFile(Strict):
         if not isinstance(rules, dict):
             return data
         return {**data, "rules": {k: {**r, "id": str(k)} if isinstance(r, dict) else r for k, r in rules.items()}}
+
+
+def rules_version(rules: Mapping[str, AlertRule]) -> str:
+    return version_of({name: rule.model_dump(mode="json") for name, rule in rules.items()})
 
 
 def load_alert_rules(folder: Path, plant: PlantModel | None) -> dict[str, AlertRule]:

@@ -12,6 +12,7 @@ from ..errors import ConfigurationProblems
 from ..language.assets import segment_problem
 from .document import Document, Strict, nearest, read_document
 from .model import PlantModel
+from .versions import version_of
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -80,6 +81,10 @@ class Calendar(Strict):
         if not isinstance(shifts, dict):
             return data
         return {**data, "shifts": {k: {**s, "name": str(k)} if isinstance(s, dict) else s for k, s in shifts.items()}}
+
+    @property
+    def version(self) -> str:
+        return version_of(self.model_dump(mode="json"))
 
     def shifts_of(self, line: str) -> tuple[Shift, ...]:
         names = self.lines[line].shifts if line in self.lines else tuple(self.shifts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +17,7 @@ from ..language.assets import SEGMENT_PATTERN, root_problem, segment_problem
 from .document import Document, Strict, nearest, read_document
 from .profile import Profile
 from .profile_files import load_profiles
+from .versions import version_of
 
 DEFAULT_GATEWAY = "edge-1"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -180,6 +181,11 @@ class PlantModel:
     lines: dict[str, Line]
     devices: dict[str, Device]
     profiles: dict[str, Profile]
+    version: str = ""
+    """Of plant.yaml and the profiles (versions.py)."""
+    shares: Mapping[str, str] = field(default_factory=dict)
+    """Of each gateway, the version of what it reads: its devices and their profiles."""
+    profile_versions: Mapping[str, str] = field(default_factory=dict)
 
     def profile_of(self, device_id: str) -> Profile:
         return self.profiles[self.devices[device_id].profile]
@@ -209,14 +215,29 @@ def load_plant(folder: Path, environ: Mapping[str, str] | None = None) -> PlantM
     problems: list[Problem] = [problem for each in documents for problem in each.problems]
     if problems or plant is None:
         raise ConfigurationProblems(problems or [Problem("plant.yaml", 0, "", "is empty")])
+    devices = {device.id: device for line in plant.lines.values() for device in line.devices.values()}
+    profile_versions = {Path(each.file).stem: version_of(each.data) for each in documents if each is not document}
     return PlantModel(
         root=plant.root,
         time_zone=plant.time_zone,
         undeclared=plant.undeclared,
         lines={name: Line(name, line.title or name, line.oee, tuple(line.devices)) for name, line in plant.lines.items()},
-        devices={device.id: device for line in plant.lines.values() for device in line.devices.values()},
+        devices=devices,
         profiles=profiles,
+        version=version_of([document.data, profile_versions]),
+        shares=_shares(document.data, devices, profile_versions),
+        profile_versions=profile_versions,
     )
+
+
+def _shares(data: dict[str, Any], devices: Mapping[str, Device], profile_versions: Mapping[str, str]) -> dict[str, str]:
+    """From the file as it was written: what a variable stands for differs from one process to the next."""
+    written = {(str(line), str(name)): entry for line, each in data["lines"].items() for name, entry in each["devices"].items()}
+    found: dict[str, list[Any]] = {}
+    for device in devices.values():
+        share = found.setdefault(device.gateway, [data["root"]])
+        share.append([device.line, device.id, written[(device.line, device.id)], profile_versions[device.profile]])
+    return {gateway: version_of(share) for gateway, share in found.items()}
 
 
 def _check(plant: _PlantFile, document: Document, profiles: Mapping[str, Profile], broken: set[str]) -> None:

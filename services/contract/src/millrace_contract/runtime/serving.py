@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from ..errors import CannotStart
 from ..plant.accepted import AcceptedConfiguration, load_accepted
+from .clock import Clock, SystemClock
 from .lifecycle import EXIT_FAILED, EXIT_NOT_WELL, EXIT_WELL, stop_event
 from .logs import configure_logs, get_logger
 from .settings import ServiceSettings, variable
@@ -110,12 +111,12 @@ def serve_on_loop(settings: ServiceSettings, name: str, construct: Callable[[], 
     return EXIT_WELL if is_complete else EXIT_NOT_WELL
 
 
-def accept(config: Path, data: Path, load: Callable[[Path], T]) -> AcceptedConfiguration[T]:
+def accept(config: Path, data: Path, load: Callable[[Path], T], clock: Clock | None = None) -> AcceptedConfiguration[T]:
     """The configuration to run on; what was refused, or could not be kept for later, is said in the log.
 
     Raises ConfigurationProblems, as `load_accepted`.
     """
-    accepted = load_accepted(config, data, load)
+    accepted = load_accepted(config, data, load, (clock or SystemClock()).now_ms())
     if accepted.not_kept:
         _log.error("configuration_not_kept", problem=accepted.not_kept, path=str(data))
     if accepted.problems:

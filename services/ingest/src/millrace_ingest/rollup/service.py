@@ -137,6 +137,7 @@ class RollupService:
         return msgspec.structs.replace(
             base,
             configuration=self._watch.configuration,
+            plant=self._watch.in_use,
             problems=[*problems, *self._watch.problems],
             figures=self._figures(),
         )
