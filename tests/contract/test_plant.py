@@ -208,13 +208,13 @@ def test_an_unchanged_configuration_is_not_written_again(folder: Path, tmp_path:
 def test_a_profile_may_say_that_its_high_addresses_are_meant(folder: Path) -> None:
     _edit(folder / PROFILE, "address: 10", "address: 40071")
     _edit(folder / PROFILE, "groups:", "addresses: as_written\ngroups:")
-    assert load_plant(folder).profiles["acme-p3"].signals["force"].address == 40_071
+    assert load_plant(folder).profiles["acme-p3"].register_signals["force"].address == 40_071
 
 
 def test_two_bytes_of_one_register_are_two_signals(folder: Path) -> None:
     _edit(folder / PROFILE, "address: 10, type: float32", "address: 10, type: int8_high")
     _edit(folder / PROFILE, "  name:", "  trim: {address: 10, type: uint8_low}\n  name:")
-    assert load_plant(folder).profiles["acme-p3"].signals["trim"].address == 10
+    assert load_plant(folder).profiles["acme-p3"].register_signals["trim"].address == 10
     _edit(folder / PROFILE, "uint8_low", "uint8_high")
     assert "signals.trim.address: overlaps force at holding address 10" in _problems(lambda: load_plant(folder))
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from millrace_contract.plant import Signal
+from millrace_contract.plant import RegisterSignal
 from millrace_contract.plant.profile_files import load_profiles
 
 SAMPLE = Path(__file__).parents[2] / "config" / "profiles"
 
 
-def signal(name: str = "it", **keys: Any) -> Signal:
-    return Signal.model_validate({"name": name, "address": 10, "type": "uint16", **keys})
+def signal(name: str = "it", **keys: Any) -> RegisterSignal:
+    return RegisterSignal.model_validate({"name": name, "address": 10, "type": "uint16", **keys})
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace_contract.plant import AddressRange, Barrier, DeviceLimits, Profile, Signal
+from millrace_contract.plant import AddressRange, Barrier, DeviceLimits, Profile, RegisterSignal
 from millrace_gateway.blocks import Block, ReadRules, RegisterGap, UnreadableSignals, plan_blocks, split_block
 from millrace_gateway.request_cost import RequestCost
 
 MakeProfile = Callable[..., Profile]
 
 
-def word(name: str, address: int, type_name: str = "uint16", table: str = "holding") -> Signal:
-    return Signal.model_validate({"name": name, "table": table, "address": address, "type": type_name, "group": "fast"})
+def word(name: str, address: int, type_name: str = "uint16", table: str = "holding") -> RegisterSignal:
+    return RegisterSignal.model_validate({"name": name, "table": table, "address": address, "type": type_name, "group": "fast"})
 
 
 def requests(blocks: tuple[Block, ...]) -> list[tuple[str, int, int]]:
@@ -59,9 +59,9 @@ def test_atomic_signals_beyond_the_largest_request_are_refused_in_words() -> Non
         plan_blocks([word("total", 0), word("reject", 60)], ReadRules(DeviceLimits(max_registers=50), (["total", "reject"],)))
 
 
-def scaled(name: str, address: int, scale_register: int) -> Signal:
+def scaled(name: str, address: int, scale_register: int) -> RegisterSignal:
     facts = {"name": name, "address": address, "type": "int16", "group": "fast", "scale_register": scale_register}
-    return Signal.model_validate(facts)
+    return RegisterSignal.model_validate(facts)
 
 
 def test_a_value_and_its_power_of_ten_come_from_one_request() -> None:
@@ -107,7 +107,7 @@ def test_a_barrier_is_a_range_or_a_border(wrong: dict[str, Any]) -> None:
 
 
 @st.composite
-def small_maps(draw: st.DrawFn) -> tuple[list[Signal], ReadRules]:
+def small_maps(draw: st.DrawFn) -> tuple[list[RegisterSignal], ReadRules]:
     """At most eight signals, so that every way to cut them can be tried."""
     signals, address = [], 0
     for index in range(draw(st.integers(1, 8))):
@@ -123,7 +123,7 @@ def small_maps(draw: st.DrawFn) -> tuple[list[Signal], ReadRules]:
 @pytest.mark.long
 @settings(deadline=None)
 @given(small_maps())
-def test_no_other_way_to_cut_a_map_is_cheaper(drawn: tuple[list[Signal], ReadRules]) -> None:
+def test_no_other_way_to_cut_a_map_is_cheaper(drawn: tuple[list[RegisterSignal], ReadRules]) -> None:
     signals, rules = drawn
     planned = sum(rules.cost.of(block.count) for block in plan_blocks(signals, rules))
     for cuts in product([False, True], repeat=len(signals) - 1):
@@ -164,9 +164,9 @@ WIDTHS = {"uint16": 1, "float32": 2, "float64": 4}
 
 
 @st.composite
-def maps(draw: st.DrawFn) -> tuple[list[Signal], list[list[str]], DeviceLimits]:
+def maps(draw: st.DrawFn) -> tuple[list[RegisterSignal], list[list[str]], DeviceLimits]:
     """A random register map without overlaps, some neighbours atomic, and the limits of a device."""
-    signals: list[Signal] = []
+    signals: list[RegisterSignal] = []
     for table in ("holding", "input", "coil"):
         address = draw(st.integers(0, 50))
         for _ in range(draw(st.integers(0, 15))):
@@ -208,7 +208,7 @@ def fences(draw: st.DrawFn) -> tuple[tuple[Barrier, ...], tuple[AddressRange, ..
 @settings(deadline=None)
 @given(maps(), fences())
 def test_every_plan_keeps_its_promises(
-    drawn: tuple[list[Signal], list[list[str]], DeviceLimits], fenced: tuple[tuple[Barrier, ...], tuple[AddressRange, ...]]
+    drawn: tuple[list[RegisterSignal], list[list[str]], DeviceLimits], fenced: tuple[tuple[Barrier, ...], tuple[AddressRange, ...]]
 ) -> None:
     signals, atomic, limits = drawn
     barriers, wholes = fenced
@@ -239,7 +239,9 @@ def test_every_plan_keeps_its_promises(
 @pytest.mark.long
 @settings(deadline=None)
 @given(maps())
-def test_splitting_to_the_end_still_reads_every_signal_once(drawn: tuple[list[Signal], list[list[str]], DeviceLimits]) -> None:
+def test_splitting_to_the_end_still_reads_every_signal_once(
+    drawn: tuple[list[RegisterSignal], list[list[str]], DeviceLimits],
+) -> None:
     signals, atomic, limits = drawn
     waiting, final = list(plan_blocks(signals, ReadRules(limits, tuple(atomic)))), []
     while waiting:
@@ -263,6 +265,6 @@ def test_a_counter_of_every_group_and_a_plan_for_one_group(make_profile: MakePro
         groups={"fast": 1.0, "slow": 10.0},
     )
     for group in profile.groups:
-        members = [signal for signal in profile.signals.values() if group in signal.groups(profile)]
+        members = [signal for signal in profile.register_signals.values() if group in signal.groups(profile)]
         (block,) = plan_blocks(members, ReadRules.of(profile))
         assert "reads_served" in block.names

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from millrace_contract.plant import Signal
+from millrace_contract.plant import RegisterSignal
 from millrace_gateway.decoder import BlockDecoder, Snapshot
 from millrace_simulator.registers import placed, raw_of, reading_of
 
@@ -19,17 +19,17 @@ JULY = 1_783_161_296
 """2026-07-04 10:34:56 UTC."""
 
 
-def signal(type_name: str, **keys: Any) -> Signal:
-    return Signal.model_validate({"name": "it", "address": AT, "type": type_name, "group": "all", **keys})
+def signal(type_name: str, **keys: Any) -> RegisterSignal:
+    return RegisterSignal.model_validate({"name": "it", "address": AT, "type": type_name, "group": "all", **keys})
 
 
-def decode(it: Signal, payload: bytes) -> Snapshot:
+def decode(it: RegisterSignal, payload: bytes) -> Snapshot:
     snapshot = Snapshot()
     BlockDecoder(it.first, len(payload) // 2, [it]).decode(payload, snapshot)
     return snapshot
 
 
-def served(it: Signal, raw: float | str) -> bytes:
+def served(it: RegisterSignal, raw: float | str) -> bytes:
     """The answer of a simulated machine to a read of the whole signal."""
     words = dict(placed(it, raw))
     return struct.pack(f">{it.end - it.first}H", *(words.get(at, 0) for at in range(it.first, it.end)))
@@ -175,7 +175,7 @@ def test_a_clock_is_read_back(layout: str, order: str, encoding: str, seconds: i
 def test_it_lies_in_the_middle_of_a_larger_answer() -> None:
     it = signal("uint16", plus=MODULO_10000)
     snapshot = Snapshot()
-    plain = Signal.model_validate({"name": "next", "address": 105, "type": "float32", "order": "CDAB"})
+    plain = RegisterSignal.model_validate({"name": "next", "address": 105, "type": "float32", "order": "CDAB"})
     payload = bytes.fromhex("ffff ffff 11d7 007b 0059 0000 ffff 0000 3fc0 ffff")
     BlockDecoder(98, 10, [it, plain]).decode(payload, snapshot)
     assert snapshot.readings == {"it": 8_901_234_567, "next": 1.5}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from millrace_contract.plant import Signal
+from millrace_contract.plant import RegisterSignal
 from millrace_gateway import registers
 from millrace_gateway.decoder import BlockDecoder, Snapshot
 from millrace_gateway.registers import BCD_TYPES, EPOCH_TYPES, FLOAT_TYPES, NUMBER_TYPES, ORDERS
@@ -19,11 +19,11 @@ from millrace_gateway.registers import BCD_TYPES, EPOCH_TYPES, FLOAT_TYPES, NUMB
 from .device_bytes import encode_bits, encode_number, encode_text
 
 
-def signal(name: str, address: int, type_name: str, **more: Any) -> Signal:
-    return Signal.model_validate({"name": name, "address": address, "type": type_name, **more})
+def signal(name: str, address: int, type_name: str, **more: Any) -> RegisterSignal:
+    return RegisterSignal.model_validate({"name": name, "address": address, "type": type_name, **more})
 
 
-def decode(signals: list[Signal], payload: bytes, address: int = 0, count: int | None = None) -> Snapshot:
+def decode(signals: list[RegisterSignal], payload: bytes, address: int = 0, count: int | None = None) -> Snapshot:
     snapshot = Snapshot()
     BlockDecoder(address, len(payload) // 2 if count is None else count, signals).decode(payload, snapshot)
     return snapshot
@@ -156,7 +156,7 @@ FINITE = {
 
 
 @st.composite
-def layouts(draw: st.DrawFn) -> tuple[list[Signal], dict[str, registers.Number], bytes]:
+def layouts(draw: st.DrawFn) -> tuple[list[RegisterSignal], dict[str, registers.Number], bytes]:
     """Signals of random types and orders with gaps, their values, and the payload that holds them."""
     signals, values, payload, address = [], {}, b"", 7
     for index in range(draw(st.integers(1, 20))):
@@ -181,7 +181,9 @@ def layouts(draw: st.DrawFn) -> tuple[list[Signal], dict[str, registers.Number],
 
 
 @given(layouts())
-def test_a_compiled_block_agrees_with_decoding_one_by_one(layout: tuple[list[Signal], dict[str, registers.Number], bytes]) -> None:
+def test_a_compiled_block_agrees_with_decoding_one_by_one(
+    layout: tuple[list[RegisterSignal], dict[str, registers.Number], bytes],
+) -> None:
     signals, values, payload = layout
     snapshot = decode(signals, payload, address=7)
     assert snapshot.readings == values

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from millrace_contract.plant import Signal
+from millrace_contract.plant import RegisterSignal
 from millrace_gateway.decoder import Snapshot
 from millrace_gateway.on_change import ChangeFilter
 
 
-def signal(name: str, **more: Any) -> Signal:
-    return Signal.model_validate({"name": name, "address": 0, "type": "float32", **more})
+def signal(name: str, **more: Any) -> RegisterSignal:
+    return RegisterSignal.model_validate({"name": name, "address": 0, "type": "float32", **more})
 
 
 def changes() -> ChangeFilter:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace_contract.plant import Barrier, DeviceLimits, Signal
+from millrace_contract.plant import Barrier, DeviceLimits, RegisterSignal
 from millrace_contract.runtime.clock import SystemClock
 from millrace_gateway.answers import Answer
 from millrace_gateway.blocks import ReadRules, RegisterGap
@@ -32,12 +32,12 @@ WIDTHS = {"uint16": 1, "uint32": 2, "uint64": 4}
 class Map:
     """A device: its signals, the addresses that do not exist, and the longest request that it answers."""
 
-    signals: tuple[Signal, ...]
+    signals: tuple[RegisterSignal, ...]
     holes: frozenset[int]
     longest: int
     rules: ReadRules
 
-    def exists(self, signal: Signal) -> bool:
+    def exists(self, signal: RegisterSignal) -> bool:
         return self.holes.isdisjoint(range(signal.address, signal.address + signal.registers))
 
     def crosses(self, registers: range) -> bool:
@@ -72,12 +72,12 @@ class HoledDevice(Wire):
 
 @st.composite
 def maps(draw: st.DrawFn) -> Map:
-    signals: list[Signal] = []
+    signals: list[RegisterSignal] = []
     address = draw(st.integers(0, 20))
     borders: list[int] = []
     for index in range(draw(st.integers(1, 25))):
         kind = draw(st.sampled_from(sorted(WIDTHS)))
-        signals.append(Signal.model_validate({"name": f"s{index}", "address": address, "type": kind, "group": "fast"}))
+        signals.append(RegisterSignal.model_validate({"name": f"s{index}", "address": address, "type": kind, "group": "fast"}))
         address += WIDTHS[kind] + draw(st.sampled_from([0, 0, 1, 2, 9, 30]))
         borders.append(address)
     holes: set[int] = set()

@@ -35,7 +35,7 @@ def load(text: str, folder: Path) -> dict[str, object]:
     assert [problem for document in documents for problem in document.problems] == []
     return {
         name: (s.table, s.address, s.type, s.registers, s.order, s.scale, s.unit, s.bit)
-        for name, s in profiles["acme-x"].signals.items()
+        for name, s in profiles["acme-x"].register_signals.items()
     }
 
 
@@ -201,7 +201,7 @@ def test_a_unit_with_a_number_of_unknown_meaning_is_refused(text: str) -> None:
 
 def test_every_unit_of_the_shipped_profiles_is_one_that_an_import_would_leave_as_it_is() -> None:
     profiles, _ = load_profiles(Path(__file__).resolve().parents[2] / "config" / "profiles")
-    units = {signal.unit for profile in profiles.values() for signal in profile.signals.values()}
+    units = {signal.unit for profile in profiles.values() for signal in profile.register_signals.values()}
     assert {unit for unit in units if not is_ucum(unit) or read_unit(unit).text != unit} == set()
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pymodbus import FramerType
 from pymodbus.client import ModbusTcpClient
 
-from millrace_contract.plant import Device, Signal
+from millrace_contract.plant import Device, RegisterSignal
 
 
 class DeviceReader:
@@ -28,7 +28,7 @@ class DeviceReader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.client.close()
 
-    def read(self, signal: Signal) -> float | str:
+    def read(self, signal: RegisterSignal) -> float | str:
         """The signal's raw value, before scale and offset."""
         reads = {
             "holding": self.client.read_holding_registers,
@@ -40,13 +40,13 @@ class DeviceReader:
         assert not answer.isError(), f"{signal.name}: {answer}"
         return int(answer.bits[0]) if signal.type == "bit" else decode(signal, answer.registers)
 
-    def number(self, signal: Signal) -> float:
+    def number(self, signal: RegisterSignal) -> float:
         value = self.read(signal)
         assert not isinstance(value, str)
         return value
 
 
-def decode(signal: Signal, registers: list[int]) -> float | str:
+def decode(signal: RegisterSignal, registers: list[int]) -> float | str:
     """pymodbus decodes; it knows word orders only, so swapped bytes are put right first, as its documentation says."""
     if signal.order in ("BADC", "DCBA"):
         registers = [(register & 0xFF) << 8 | register >> 8 for register in registers]

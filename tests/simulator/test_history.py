@@ -45,7 +45,7 @@ def test_a_past_is_what_the_live_plant_goes_on_with(plant: PlantModel, calendar:
         machine.begin(message.time_ms)
         profile = plant.profile_of(name)
         raw = Image(profile).signals(machine, message.time_ms, list(profile.signals))
-        live = {signal: reading_of(profile.signals[signal], value) for signal, value in raw.items()}
+        live = {signal: reading_of(profile.register_signals[signal], value) for signal, value in raw.items()}
         assert {signal: value for signal, value in live.items() if value is not None} == message.readings
 
 
@@ -58,7 +58,7 @@ def test_messages_are_in_order_with_every_change_of_state_within_a_second(plant:
     machine.begin(mine[0].time_ms)
     changes = machine.advance(END_MS - 2_000)
     assert len(changes) > 10
-    numbers = {word: number for number, word in plant.profile_of("PRESS-01").signals["press_state"].values.items()}
+    numbers = {word: number for number, word in plant.profile_of("PRESS-01").register_signals["press_state"].values.items()}
     for change, following in itertools.pairwise(changes):
         if following.time_ms - change.time_ms > 2_000:
             seen = next(message for message in mine if message.time_ms >= change.time_ms)

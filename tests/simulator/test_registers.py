@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.plant import Calendar, DeviceLimits, PlantModel, Profile, Signal, ValueType, WordOrder
+from millrace_contract.plant import Calendar, DeviceLimits, PlantModel, Profile, RegisterSignal, ValueType, WordOrder
 from millrace_contract.plant.register_types import TEXTS
 from millrace_gateway.registers import decode_number, decode_text
 from millrace_simulator.frames import Function, ModbusError, ModbusRequest
@@ -27,8 +27,8 @@ NUMBERS = sorted(set(get_args(ValueType)) - {"bit", "int48", "uint48", "clock", 
 ORDERS = get_args(WordOrder)
 
 
-def signal_of(kind: str, order: str = "ABCD", **figures: object) -> Signal:
-    return Signal.model_validate({"name": "it", "address": 10, "type": kind, "order": order, "group": "all", **figures})
+def signal_of(kind: str, order: str = "ABCD", **figures: object) -> RegisterSignal:
+    return RegisterSignal.model_validate({"name": "it", "address": 10, "type": kind, "order": order, "group": "all", **figures})
 
 
 def payload(registers: list[int]) -> bytes:

@@ -79,9 +79,9 @@ def test_a_kill_loses_no_truth_and_a_restart_goes_on_with_the_same_life(process:
             told = process.command("fault", "PRESS-01", "jam", "--seconds", "600")
             assert (told.returncode, told.stdout) == (0, "PRESS-01 jam: the machine is held by a jam\n")
         with DeviceReader(device) as reader:
-            assert reader.read(profile.signals["press_state"]) == 4
-            strokes = reader.number(profile.signals["strokes"])
-            answered += [reader.number(profile.signals["reads_served"]) for _ in range(20)]
+            assert reader.read(profile.register_signals["press_state"]) == 4
+            strokes = reader.number(profile.register_signals["strokes"])
+            answered += [reader.number(profile.register_signals["reads_served"]) for _ in range(20)]
         assert process.end(signal.SIGKILL) == -signal.SIGKILL
     truth = [record for record in read_truth(tmp_path / "data" / "truth") if isinstance(record, Read)]
     assert [record.counter for record in truth if record.counted] == answered

@@ -17,7 +17,7 @@ from millrace_contract.language import points
 from millrace_contract.language.messages import Ledger
 from millrace_contract.language.telemetry import Telemetry, canonical
 from millrace_contract.language.times import format_timestamp
-from millrace_contract.plant import Signal
+from millrace_contract.plant import RegisterSignal
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.store_forward.ranges import RangeSet
 from millrace_contract.testing import Influxd
@@ -50,7 +50,7 @@ class Recorder:
         readings: dict[str, float | str] = {}
         with DeviceReader(device) as reader:
             for table in ("input", "holding"):
-                for signal in profile.signals.values():
+                for signal in profile.register_signals.values():
                     if signal.table == table:
                         readings[signal.name] = scaled(signal, reader.read(signal))
         self.seq += 1
@@ -59,7 +59,7 @@ class Recorder:
         return Telemetry(timestamp_ms=time_ms, readings=readings, quality={}, tags={}, stream=self.stream, seq=self.seq)
 
 
-def scaled(signal: Signal, raw: float | str) -> float | str:
+def scaled(signal: RegisterSignal, raw: float | str) -> float | str:
     if isinstance(raw, str) or not signal.is_scaled:
         return canonical(raw)
     return canonical(float(Decimal(raw) * Decimal(str(signal.scale)) + Decimal(str(signal.offset))))

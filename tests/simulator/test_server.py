@@ -31,7 +31,7 @@ def test_every_signal_of_every_demo_device_reads_back_as_served(shared_simulator
     simulator = shared_simulator
     device, profile = simulator.plant.devices[name], simulator.plant.profile_of(name)
     with DeviceReader(device) as reader:
-        read_back = {signal.name: reader.read(signal) for signal in profile.signals.values()}
+        read_back = {signal.name: reader.read(signal) for signal in profile.register_signals.values()}
     served: dict[str, int | float | str] = {}
     for record in read_truth(simulator.settings.data / "truth"):
         if isinstance(record, Read) and record.device == name:
@@ -42,7 +42,7 @@ def test_every_signal_of_every_demo_device_reads_back_as_served(shared_simulator
 
 def assert_plausible(profile: Profile, values: dict[str, float | str]) -> None:
     for name, raw in values.items():
-        signal = profile.signals[name]
+        signal = profile.register_signals[name]
         if isinstance(raw, str):
             assert raw
             continue
@@ -86,10 +86,10 @@ def test_addresses_outside_the_map_are_refused(shared_simulator: RunningSimulato
 def test_counter_steps_only_with_reads_that_cover_it(shared_simulator: RunningSimulator) -> None:
     simulator = shared_simulator
     device, profile = simulator.plant.devices["METER-02"], simulator.plant.profile_of("METER-02")
-    served = profile.signals["reads_served"]
+    served = profile.register_signals["reads_served"]
     with DeviceReader(device) as reader:
         first = reader.number(served)
-        reader.read(profile.signals["voltage_l1"])
+        reader.read(profile.register_signals["voltage_l1"])
         assert reader.number(served) == first + 1
 
 
@@ -97,7 +97,7 @@ def test_counter_values_are_never_used_again_after_a_restart(start_simulator: Ca
     seen: list[float] = []
     for _ in range(2):
         simulator = start_simulator()
-        device, signal = simulator.plant.devices["COMP-01"], simulator.plant.profile_of("COMP-01").signals["reads_served"]
+        device, signal = simulator.plant.devices["COMP-01"], simulator.plant.profile_of("COMP-01").register_signals["reads_served"]
         with DeviceReader(device) as reader:
             seen += [reader.number(signal) for _ in range(3)]
         simulator.stop()
@@ -110,7 +110,7 @@ def test_units_on_one_port_are_devices_of_their_own(shared_simulator: RunningSim
     plant: PlantModel = simulator.plant
     meter, other = plant.devices["METER-01"], plant.devices["METER-02"]
     assert meter.connection.port == other.connection.port
-    serial = plant.profile_of("METER-01").signals["serial_number"]
+    serial = plant.profile_of("METER-01").register_signals["serial_number"]
     with DeviceReader(meter) as one, DeviceReader(other) as two:
         assert one.read(serial) != two.read(serial)
 
@@ -223,7 +223,7 @@ def test_bytes_that_nobody_asked_for_are_no_answer(simulator: RunningSimulator) 
     assert how == "whole"
     assert frame[:2] != b"\x00\x07"
     with DeviceReader(device) as reader:
-        reader.number(simulator.plant.profile_of("CNC-01").signals["cycle_count"])  # pymodbus passes over the first frame
+        reader.number(simulator.plant.profile_of("CNC-01").register_signals["cycle_count"])  # pymodbus passes over the first frame
 
 
 def test_a_half_open_connection_is_dead_for_good_and_a_new_one_works(simulator: RunningSimulator) -> None:
@@ -255,7 +255,7 @@ def test_a_read_that_waited_behind_a_late_answer_names_that_and_no_other_fault(s
     meters = [simulator.plant.devices[name].connection for name in ("METER-01", "METER-02", "COMP-01")]
     send(simulator.url, "POST", Fault(device="METER-01", kind=FaultKind.SLOW, ms=500))
     send(simulator.url, "POST", Fault(device="METER-02", kind=FaultKind.SHORT))
-    served = [simulator.plant.profile_of(name).signals["reads_served"] for name in ("METER-01", "METER-02", "COMP-01")]
+    served = [simulator.plant.profile_of(name).register_signals["reads_served"] for name in ("METER-01", "METER-02", "COMP-01")]
     functions = {"holding": 3, "input": 4}
     with socket.create_connection(("127.0.0.1", meters[0].port), timeout=5) as connection:
         connection.sendall(  # at once: what is sent later need not have waited
@@ -296,9 +296,9 @@ def test_refused_connections_come_back_after_the_fault(simulator: RunningSimulat
 def test_a_machine_fault_shows_in_the_registers(simulator: RunningSimulator) -> None:
     device, profile = simulator.plant.devices["CNC-01"], simulator.plant.profile_of("CNC-01")
     begin(simulator, FaultKind.JAM, seconds=60)
-    counter = profile.signals["cycle_count"]
+    counter = profile.register_signals["cycle_count"]
     with DeviceReader(device) as reader:
-        assert reader.read(profile.signals["run_status"]) == 2
+        assert reader.read(profile.register_signals["run_status"]) == 2
         before = reader.number(counter)
         begin(simulator, FaultKind.COUNTER_JUMP, count=500)
         assert (reader.number(counter) - before) % 65536 == 500

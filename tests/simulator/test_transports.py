@@ -77,7 +77,7 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSimul
 def test_every_signal_behind_serial_frames_reads_back_as_served(simulator: RunningSimulator) -> None:
     profile = simulator.plant.profile_of(SERIAL)
     with DeviceReader(simulator.plant.devices[SERIAL]) as reader:
-        read_back = {signal.name: reader.read(signal) for signal in profile.signals.values()}
+        read_back = {signal.name: reader.read(signal) for signal in profile.register_signals.values()}
     served: dict[str, int | float | str] = {}
     for record in read_truth(simulator.settings.data / "truth"):
         if isinstance(record, Read) and record.device == SERIAL:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from millrace_contract.plant import AddressRange, Barrier, DeviceLimits, Profile, Signal
+from millrace_contract.plant import AddressRange, Barrier, DeviceLimits, Profile, RegisterSignal
 
 from .decoder import BIT_TABLES
 from .request_cost import TCP_COST, RequestCost
@@ -78,7 +78,7 @@ class Piece:
     table: str
     address: int
     count: int
-    signals: tuple[Signal, ...]
+    signals: tuple[RegisterSignal, ...]
 
     @property
     def end(self) -> int:
@@ -104,7 +104,7 @@ class Block:
         return FUNCTION_CODES[self.table], self.address, self.count
 
     @property
-    def signals(self) -> tuple[Signal, ...]:
+    def signals(self) -> tuple[RegisterSignal, ...]:
         return tuple(signal for piece in self.pieces for signal in piece.signals)
 
     @property
@@ -132,7 +132,7 @@ class Block:
         return f"{self.table} {self.address}" if self.count == 1 else f"{self.table} {self.address} to {last}"
 
 
-def plan_blocks(signals: Iterable[Signal], rules: ReadRules) -> tuple[Block, ...]:
+def plan_blocks(signals: Iterable[RegisterSignal], rules: ReadRules) -> tuple[Block, ...]:
     """The cheapest requests that read every signal exactly once, in order of table and address.
 
     Atomic groups count only with the members that are among `signals`. Raises UnreadableSignals for a piece beyond the rules.
@@ -219,7 +219,7 @@ def split_block(block: Block) -> tuple[Block, Block, RegisterGap] | None:
     return low, high, RegisterGap(block.table, min(low.address + low.count, high.address), high.address)
 
 
-def _pieces(signals: list[Signal], rules: ReadRules) -> list[Piece]:
+def _pieces(signals: list[RegisterSignal], rules: ReadRules) -> list[Piece]:
     loose = {signal.name: signal for signal in signals}
     pieces: list[Piece] = []
     for group in rules.atomic:
@@ -238,7 +238,7 @@ def _pieces(signals: list[Signal], rules: ReadRules) -> list[Piece]:
     return pieces
 
 
-def _piece(members: list[Signal]) -> Piece:
+def _piece(members: list[RegisterSignal]) -> Piece:
     table = members[0].table
     if any(signal.table != table for signal in members):
         names = ", ".join(signal.name for signal in members)

@@ -91,7 +91,7 @@ def read_device(device: Device, profile: Profile) -> tuple[list[SignalReading], 
                 if (signal.table, address) in raw
             ),
         )
-        for signal in profile.signals.values()
+        for signal in profile.register_signals.values()
     ]
     return readings, result.fault
 

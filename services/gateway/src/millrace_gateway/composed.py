@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Final
 
-from millrace_contract.plant import Addend, Signal, SignRegister
+from millrace_contract.plant import Addend, RegisterSignal, SignRegister
 from millrace_contract.plant.register_types import BCD_TYPES, CLOCK_FIELDS, FLOATS
 
 from .registers import LOW_BYTE_FIRST, ORDERS, Number, decode_bcd, swap_bytes
@@ -37,7 +37,7 @@ def marked(raw: Number) -> str:
     return f"the registers hold {raw}, the device's mark for no value"
 
 
-def reader_of(signal: Signal, address: int) -> Reader:
+def reader_of(signal: RegisterSignal, address: int) -> Reader:
     """What reads the signal, before scale and offset, from the answer of a request that begins at `address`."""
     at = 2 * (signal.address - address)
     if signal.type == "clock":
@@ -92,7 +92,7 @@ def byte_places(order: str, size: int) -> tuple[int, ...]:
     return tuple(order.index(letter) for letter in LETTERS[:size])
 
 
-def _sign_of(signal: Signal, address: int) -> Callable[[bytes], int] | None:
+def _sign_of(signal: RegisterSignal, address: int) -> Callable[[bytes], int] | None:
     """What the register of the sign makes of the value: 1 or -1. None for a sign within the value."""
     sign = signal.sign
     if not isinstance(sign, SignRegister):
@@ -132,7 +132,7 @@ def _fraction(value: Exact) -> Fraction:
     return Fraction(value)
 
 
-def _clock(signal: Signal, at: int) -> Callable[[bytes], int]:
+def _clock(signal: RegisterSignal, at: int) -> Callable[[bytes], int]:
     """Date and time, field by field, as seconds since 1970: what the clock shows is taken as UTC."""
     fields = [CLOCK_FIELDS[pair] for pair in re.findall("..", signal.layout)]
     end, swaps, is_bcd = at + 2 * signal.registers, signal.order in LOW_BYTE_FIRST, signal.encoding != "binary"
@@ -154,7 +154,7 @@ def _clock(signal: Signal, at: int) -> Callable[[bytes], int]:
     return read
 
 
-def decode_words(payload: bytes, signal: Signal) -> bytes:
+def decode_words(payload: bytes, signal: RegisterSignal) -> bytes:
     """The bytes of a text, those of each pair of registers exchanged where the signal says so."""
     if not signal.words_swapped:
         return payload

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from millrace_contract.language.words import Quality
-from millrace_contract.plant import Signal
+from millrace_contract.plant import RegisterSignal
 
 from .composed import Exact, Unusable, decode_words, marked, reader_of
 from .registers import (
@@ -68,7 +68,7 @@ class Snapshot:
 class BlockDecoder:
     """Decodes the payload of one block. Build it once, use it for every answer; it keeps nothing between answers."""
 
-    def __init__(self, address: int, count: int, signals: Sequence[Signal]) -> None:
+    def __init__(self, address: int, count: int, signals: Sequence[RegisterSignal]) -> None:
         """`address` and `count` are the block's, in registers, or in bits for coils and discrete inputs."""
         self._bits = [(s.name, s.address - address) for s in signals if s.table in BIT_TABLES]
         words = [s for s in signals if s.table not in BIT_TABLES and not s.is_composed]
@@ -99,22 +99,22 @@ class BlockDecoder:
                 snapshot.spoil((name,), str(error))
 
 
-def _is_plain(signal: Signal) -> bool:
+def _is_plain(signal: RegisterSignal) -> bool:
     unscaled = scaling_of(signal).changes_nothing
     unlimited = signal.minimum is None and signal.maximum is None
     judged = signal.is_text or signal.type in BCD_TYPES or signal.type in EPOCH_TYPES or signal.scale_register is not None
     return unscaled and unlimited and signal.bit is None and not signal.invalid and not judged
 
 
-def _reading_order(signal: Signal) -> tuple[bool, str]:
+def _reading_order(signal: RegisterSignal) -> tuple[bool, str]:
     if signal.type in BYTE_TYPES or (signal.is_text and signal.type != "string"):
         return False, ">"
     return (signal.order in LOW_BYTE_FIRST, ">") if signal.type == "string" else ORDERS[signal.order]
 
 
-def _layers(signals: Sequence[Signal]) -> list[list[Signal]]:
+def _layers(signals: Sequence[RegisterSignal]) -> list[list[RegisterSignal]]:
     """Groups of signals of one byte order that do not overlap, each in ascending order: what one `struct` can unpack."""
-    layers: list[list[Signal]] = []
+    layers: list[list[RegisterSignal]] = []
     for signal in sorted(signals, key=lambda s: (s.address, s.name)):
         for layer in layers:
             last = layer[-1]
@@ -126,7 +126,7 @@ def _layers(signals: Sequence[Signal]) -> list[list[Signal]]:
     return layers
 
 
-def _compile(address: int, count: int, signals: Sequence[Signal]) -> struct.Struct:
+def _compile(address: int, count: int, signals: Sequence[RegisterSignal]) -> struct.Struct:
     _, endian = _reading_order(signals[0])
     parts, at = [endian], address
     for signal in signals:
@@ -136,7 +136,7 @@ def _compile(address: int, count: int, signals: Sequence[Signal]) -> struct.Stru
     return struct.Struct("".join(parts))
 
 
-def _code(signal: Signal) -> str:
+def _code(signal: RegisterSignal) -> str:
     if signal.is_text:
         return f"{2 * signal.registers}s"
     return BYTE_TYPES.get(signal.type) or NUMBER_TYPES[signal.type].code
@@ -145,7 +145,7 @@ def _code(signal: Signal) -> str:
 class _PlainLayer:
     """Numbers that are readings as they stand, but for floats that are no numbers."""
 
-    def __init__(self, address: int, count: int, signals: Sequence[Signal]) -> None:
+    def __init__(self, address: int, count: int, signals: Sequence[RegisterSignal]) -> None:
         self.swaps = _reading_order(signals[0])[0]
         self._unpack = _compile(address, count, signals).unpack
         self._names = tuple(signal.name for signal in signals)
@@ -167,7 +167,7 @@ class _PlainLayer:
 class _JudgedLayer:
     """Signals with a bit, text, digits, a scale, markers or limits."""
 
-    def __init__(self, address: int, count: int, signals: Sequence[Signal]) -> None:
+    def __init__(self, address: int, count: int, signals: Sequence[RegisterSignal]) -> None:
         self.swaps = _reading_order(signals[0])[0]
         self._unpack = _compile(address, count, signals).unpack
         self._takes = tuple((signal.name, _reading_of(signal)) for signal in signals)
@@ -183,7 +183,7 @@ class _JudgedLayer:
 class _PowerLayer:
     """Whole numbers whose power of ten stands in another register of the same answer, as in SunSpec's integer models."""
 
-    def __init__(self, address: int, count: int, signals: Sequence[Signal]) -> None:
+    def __init__(self, address: int, count: int, signals: Sequence[RegisterSignal]) -> None:
         self.swaps, endian = _reading_order(signals[0])
         self._unpack = _compile(address, count, signals).unpack
         self._power = struct.Struct(f"{endian}h")
@@ -198,7 +198,7 @@ class _PowerLayer:
                 snapshot.spoil((name,), str(error))
 
 
-def _powers_of(signal: Signal) -> Callable[[int, int], Number]:
+def _powers_of(signal: RegisterSignal) -> Callable[[int, int], Number]:
     """What turns a raw value and its power of ten into the reading: 2301 and -1 are 230.1. It raises Unusable."""
     markers, by, limited = signal.markers, scaling_of(signal), _limits_of(signal)
     scalings = {exponent: by.times_ten_to(exponent) for exponent in range(-LARGEST_EXPONENT, LARGEST_EXPONENT + 1)}
@@ -215,7 +215,7 @@ def _powers_of(signal: Signal) -> Callable[[int, int], Number]:
     return reading
 
 
-def _reading_of(signal: Signal) -> Callable[[Any], Value]:
+def _reading_of(signal: RegisterSignal) -> Callable[[Any], Value]:
     """What turns the unpacked value of this signal into its reading; it raises Unusable, NotText or NotBcd."""
     if signal.bit is not None:
         bit = signal.bit
@@ -241,7 +241,7 @@ def _reading_of(signal: Signal) -> Callable[[Any], Value]:
     return reading
 
 
-def _text(signal: Signal, raw: bytes) -> str:
+def _text(signal: RegisterSignal, raw: bytes) -> str:
     # The layer has put the bytes of each register in order.
     text = decode_text("ABCD", decode_words(raw, signal), signal.type, signal.encoding or "utf-8")
     if not text:
@@ -254,7 +254,7 @@ def _require_time(value: Number) -> None:
         raise Unusable(f"{value} s since 1970 is no time: the device's clock is not set, or this is no clock")
 
 
-def _composed_reading(signal: Signal, address: int) -> Callable[[bytes], Number]:
+def _composed_reading(signal: RegisterSignal, address: int) -> Callable[[bytes], Number]:
     """What turns the bytes of an answer into the reading of a signal that is put together; it raises Unusable or NotBcd."""
     read, by, limited = reader_of(signal, address), scaling_of(signal), _limits_of(signal)
     is_time = signal.type in EPOCH_TYPES or signal.type == "clock"
@@ -280,7 +280,7 @@ def _exactly(value: Exact, by: Scaling) -> Number:
     return (value.numerator * by.factor + by.addend * value.denominator) / (value.denominator * by.divisor)
 
 
-def _limits_of(signal: Signal) -> Callable[[Number], Number]:
+def _limits_of(signal: RegisterSignal) -> Callable[[Number], Number]:
     """Hands on what is a number within the signal's limits, and raises Unusable for the rest."""
     low, high = _bounds_of(signal)
 
@@ -292,7 +292,7 @@ def _limits_of(signal: Signal) -> Callable[[Number], Number]:
     return limited
 
 
-def _scaled_within_limits(signal: Signal, scaled: Scaler) -> Callable[[Number], Number]:
+def _scaled_within_limits(signal: RegisterSignal, scaled: Scaler) -> Callable[[Number], Number]:
     low, high = _bounds_of(signal)
     factor, addend, divisor = scaling_of(signal)
     if signal.type in FLOAT_TYPES:
@@ -314,13 +314,13 @@ def _scaled_within_limits(signal: Signal, scaled: Scaler) -> Callable[[Number], 
     return of_whole
 
 
-def _bounds_of(signal: Signal) -> tuple[float, float]:
+def _bounds_of(signal: RegisterSignal) -> tuple[float, float]:
     low = -sys.float_info.max if signal.minimum is None else signal.minimum
     high = sys.float_info.max if signal.maximum is None else signal.maximum
     return low, high
 
 
-def _why(signal: Signal, value: Number) -> str:
+def _why(signal: RegisterSignal, value: Number) -> str:
     # What a sensor says when it is broken lies outside its limits; as a reading it would raise alarms and move averages.
     if not math.isfinite(value):
         return f"the registers hold {value}, which is no number"

@@ -16,19 +16,24 @@ from .request_cost import TCP_COST, RequestCost
 
 @dataclass(frozen=True)
 class Fleet:
-    """What one gateway reads: its devices by endpoint, in the order of the plant file."""
+    """What one gateway reads, in the order of the plant file: devices that it asks, by endpoint, and those that send messages."""
 
     plant: PlantModel
     gateway: str
     endpoints: dict[Endpoint, tuple[Device, ...]]
+    senders: tuple[Device, ...] = ()
 
     @property
     def devices(self) -> list[Device]:
+        return [*self.asked, *self.senders]
+
+    @property
+    def asked(self) -> list[Device]:
         return [device for devices in self.endpoints.values() for device in devices]
 
     def problem(self) -> str | None:
         """Why there is nothing to read, in words; None where there is something."""
-        if self.endpoints:
+        if self.endpoints or self.senders:
             return None
         named = ", ".join(sorted({device.gateway for device in self.plant.devices.values()})) or "none"
         return f"no device of plant.yaml names gateway {self.gateway!r}, only {named}: set MILLRACE_INSTANCE, or the key gateway"
@@ -44,8 +49,10 @@ def select_fleet(plant: PlantModel, gateway: str) -> Fleet:
     problems: list[Problem] = []
     endpoints: dict[Endpoint, tuple[Device, ...]] = {}
     first_at: dict[str, Device] = {}
-    for device in plant.devices.values():
-        if device.gateway != gateway:
+    mine = [device for device in plant.devices.values() if device.gateway == gateway]
+    senders = tuple(device for device in mine if device.connection.sends_messages)
+    for device in mine:
+        if device.connection.sends_messages:
             continue
         endpoint = Endpoint.of(device.connection)
         other = first_at.setdefault(device.connection.endpoint, device)
@@ -56,10 +63,10 @@ def select_fleet(plant: PlantModel, gateway: str) -> Fleet:
             problems.append(Problem("plant.yaml", 0, key, message))
         endpoints[endpoint] = (*endpoints.get(endpoint, ()), device)
     for profile in {device.profile: plant.profiles[device.profile] for device in plant.devices.values()}.values():
-        problems += _unreadable(profile)
+        problems += [] if profile.sends_messages else _unreadable(profile)
     if problems:
         raise ConfigurationProblems(problems)
-    return Fleet(plant, gateway, endpoints)
+    return Fleet(plant, gateway, endpoints, senders)
 
 
 def plans_of(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from millrace_contract.plant import Profile, Signal
+from millrace_contract.plant import Profile, RegisterSignal
 
 from .blocks import Block, ReadRules, RegisterGap, plan_blocks, split_block
 from .decoder import BlockDecoder
@@ -76,7 +76,11 @@ class PollPlan:
     was proven to be the reason of a cut is remembered beyond it, in the set that all plans of a device share."""
 
     def __init__(
-        self, signals: Sequence[Signal], rules: ReadRules, gaps: set[RegisterGap] | None = None, passed: Passed | None = None
+        self,
+        signals: Sequence[RegisterSignal],
+        rules: ReadRules,
+        gaps: set[RegisterGap] | None = None,
+        passed: Passed | None = None,
     ) -> None:
         """`gaps`: those that the device is known to refuse; proven ones are added. Raises UnreadableSignals."""
         self.passed = Passed() if passed is None else passed
@@ -147,7 +151,7 @@ def group_plan(
     profile: Profile, group: str, cost: RequestCost = TCP_COST, gaps: set[RegisterGap] | None = None, passed: Passed | None = None
 ) -> PollPlan:
     """The plan of one poll group. Raises UnreadableSignals."""
-    members = [signal for signal in profile.signals.values() if group in signal.groups(profile)]
+    members = [signal for signal in profile.register_signals.values() if group in signal.groups(profile)]
     return PollPlan(members, ReadRules.of(profile, cost), gaps, passed)
 
 
@@ -155,4 +159,4 @@ def full_plan(
     profile: Profile, cost: RequestCost = TCP_COST, gaps: set[RegisterGap] | None = None, passed: Passed | None = None
 ) -> PollPlan:
     """The plan that reads every signal once: for the first message after a start or an outage. Raises UnreadableSignals."""
-    return PollPlan(list(profile.signals.values()), ReadRules.of(profile, cost), gaps, passed)
+    return PollPlan(list(profile.register_signals.values()), ReadRules.of(profile, cost), gaps, passed)

@@ -142,7 +142,7 @@ class GatewayService:
         self._learned = load_learned(self._settings.data)
         pollers = []
         moments = Moments()
-        intervals = [group.interval_s for each in fleet.devices for group in fleet.plant.profile_of(each.id).groups.values()]
+        intervals = [group.interval_s for each in fleet.asked for group in fleet.plant.profile_of(each.id).groups.values()]
         spread = ticks(len(fleet.endpoints), min(intervals, default=1.0))
         for index, (endpoint, members) in enumerate(fleet.endpoints.items()):
             devices = [

@@ -152,5 +152,5 @@ class SimulatedPlant:
 def _limit(profile: Profile) -> int:
     """How many parts the profile's counter of parts can show; where it has none, what 16 bits can."""
     name = profile.oee.total or profile.oee.good if profile.oee is not None else None
-    signal = profile.signals[name] if name is not None else None
+    signal = profile.register_signals[name] if name is not None else None
     return round(modulus_of(signal) * signal.scale / signal.divisor) if signal is not None else 1 << 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from millrace_contract.language.words import MachineState
-from millrace_contract.plant import Profile, Signal
+from millrace_contract.plant import Profile, RegisterSignal
 from millrace_contract.plant.register_types import BIT_TABLES
 from millrace_contract.plant.signal import READS_SERVED
 
@@ -52,16 +52,17 @@ class Image:
 
     def __init__(self, profile: Profile) -> None:
         self._limits = profile.limits
-        self._signals: dict[str, list[Signal]] = {}
-        for signal in profile.signals.values():
+        self._signals: dict[str, list[RegisterSignal]] = {}
+        by_name = profile.register_signals
+        for signal in by_name.values():
             self._signals.setdefault(signal.table, []).append(signal)
         self._spans = {table: _spans(table, signals, profile.limits.widest_gap) for table, signals in self._signals.items()}
-        self._sources = {name: _source(profile, signal) for name, signal in profile.signals.items() if name != READS_SERVED}
-        for signal in profile.signals.values():
+        self._sources = {name: _source(profile, signal) for name, signal in by_name.items() if name != READS_SERVED}
+        for signal in by_name.values():
             if bits := _bits_of(profile, signal):
                 self._sources[signal.name] = _field_source([(bit, self._sources[bit.name]) for bit in bits])
-        self._plans: dict[tuple[str, int, int], tuple[list[Signal], bool]] = {}
-        self.served = profile.signals.get(READS_SERVED)
+        self._plans: dict[tuple[str, int, int], tuple[list[RegisterSignal], bool]] = {}
+        self.served = by_name.get(READS_SERVED)
 
     def covers_reads_served(self, request: ModbusRequest) -> bool:
         """Does this read touch the counter of served reads? Then the counter steps."""
@@ -96,7 +97,7 @@ class Image:
                     result[signal.name] = raw_of(signal, self._sources[signal.name](machine, time_ms))
         return result
 
-    def _plan(self, table: str, address: int, count: int) -> list[Signal]:
+    def _plan(self, table: str, address: int, count: int) -> list[RegisterSignal]:
         key = (table, address, count)
         plan = self._plans.get(key)
         if plan is None:
@@ -110,26 +111,30 @@ class Image:
         return signals
 
 
-def _bits_of(profile: Profile, field: Signal) -> list[Signal]:
+def _bits_of(profile: Profile, field: RegisterSignal) -> list[RegisterSignal]:
     """The signals that are single bits of this one: together they are what it says."""
     if field.bit is not None:
         return []
     place = (field.table, field.address, field.type)
-    return [each for each in profile.signals.values() if each.bit is not None and (each.table, each.address, each.type) == place]
+    return [
+        each
+        for each in profile.register_signals.values()
+        if each.bit is not None and (each.table, each.address, each.type) == place
+    ]
 
 
-def _field_source(bits: list[tuple[Signal, Source]]) -> Source:
+def _field_source(bits: list[tuple[RegisterSignal, Source]]) -> Source:
     def source(machine: SimulatedMachine, time_ms: int) -> float:
         return sum(int(raw_of(signal, each(machine, time_ms))) << (signal.bit or 0) for signal, each in bits)
 
     return source
 
 
-def _overlaps(signal: Signal, address: int, count: int) -> bool:
+def _overlaps(signal: RegisterSignal, address: int, count: int) -> bool:
     return signal.first < address + count and address < signal.end
 
 
-def _spans(table: str, signals: list[Signal], max_gap: int) -> list[tuple[int, int]]:
+def _spans(table: str, signals: list[RegisterSignal], max_gap: int) -> list[tuple[int, int]]:
     """The address ranges [first, end) that may be read."""
     gap = 16 * max_gap if table in BIT_TABLES else max_gap
     spans: list[tuple[int, int]] = []
@@ -141,7 +146,7 @@ def _spans(table: str, signals: list[Signal], max_gap: int) -> list[tuple[int, i
     return spans
 
 
-def _source(profile: Profile, signal: Signal) -> Source:
+def _source(profile: Profile, signal: RegisterSignal) -> Source:
     """Where the signal's quantity comes from: its part in OEE first, then its name, then anything that fits its limits."""
     oee = profile.oee
     if oee is not None and signal.name == oee.state:
@@ -174,14 +179,14 @@ def _bit_source(name: str) -> Source:
     return lambda machine, time_ms: float(float(wanders(machine, time_ms)) > 0.0)
 
 
-def state_words(signal: Signal) -> dict[MachineState, str]:
+def state_words(signal: RegisterSignal) -> dict[MachineState, str]:
     """What the signal says in each state of a machine, in the words of its `values`."""
     known = set(signal.values.values())
     otherwise = next(iter(signal.values.values()))
     return {state: next((word for word in words if word in known), otherwise) for state, words in _SIMILAR_STATES.items()}
 
 
-def _state_source(signal: Signal) -> Source:
+def _state_source(signal: RegisterSignal) -> Source:
     numbers = {word: number for number, word in signal.values.items()}
     codes = {state: numbers[word] for state, word in state_words(signal).items()}
     return lambda machine, _: codes[machine.state]

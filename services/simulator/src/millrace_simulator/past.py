@@ -51,12 +51,12 @@ def _past_of(plant: PlantModel, calendar: Calendar, device: Device, seed: int, g
     profile = plant.profile_of(device.id)
     image = Image(profile)
     machine = build_machine(plant, calendar, device, seed)
-    names = list(profile.signals)
+    signals = profile.register_signals
 
     def message(time_ms: int) -> PastMessage:
         machine.advance(time_ms)
-        raw = image.signals(machine, time_ms, names)
-        found = {name: reading_of(profile.signals[name], value) for name, value in raw.items()}
+        raw = image.signals(machine, time_ms, list(signals))
+        found = {name: reading_of(signals[name], value) for name, value in raw.items()}
         readings = {name: value for name, value in found.items() if value is not None}
         return PastMessage(time_ms, device, readings, tuple(name for name, value in found.items() if value is None))
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from functools import cache
 
-from millrace_contract.plant import Signal, SignRegister
+from millrace_contract.plant import RegisterSignal, SignRegister
 
 EXPONENT = -1
 """The power of ten in every simulated `scale_register`."""
@@ -36,7 +36,7 @@ _RANGES = {
 """The least and the greatest whole number of each type that holds whole numbers."""
 
 
-def raw_of(signal: Signal, quantity: float | str) -> Raw:
+def raw_of(signal: RegisterSignal, quantity: float | str) -> Raw:
     """The quantity as this signal's registers can hold it: unscaled, rounded, wrapped or cut to the type's range."""
     if signal.is_text:
         return _cut(str(quantity), 2 * signal.registers if signal.type == "string" else signal.registers, _encoding(signal))
@@ -58,7 +58,7 @@ def raw_of(signal: Signal, quantity: float | str) -> Raw:
     return float(unscaled)
 
 
-def modulus_of(signal: Signal) -> int:
+def modulus_of(signal: RegisterSignal) -> int:
     """What this counter's registers show never: there it begins at 0 again."""
     given = signal.counter.modulus if signal.counter is not None else None
     if given is not None and signal.scale_register is None:
@@ -66,7 +66,7 @@ def modulus_of(signal: Signal) -> int:
     return given or (_range_of(signal) if signal.type in _RANGES else _RANGES["uint32"])[1] + 1
 
 
-def placed(signal: Signal, raw: Raw) -> list[tuple[int, int]]:
+def placed(signal: RegisterSignal, raw: Raw) -> list[tuple[int, int]]:
     """Every register of the signal with what stands in it: its own, and those of its scale, its sign and what is added to it."""
     words: list[tuple[int, int]] = []
     own = raw
@@ -83,7 +83,7 @@ def placed(signal: Signal, raw: Raw) -> list[tuple[int, int]]:
     return [*words, *enumerate(registers_of(signal, own), signal.address)]
 
 
-def registers_of(signal: Signal, raw: Raw) -> list[int]:
+def registers_of(signal: RegisterSignal, raw: Raw) -> list[int]:
     """The raw value as the signal's own registers, in its order. A bit is its register with nothing else in it."""
     if isinstance(raw, str):
         plain = _padded(signal, raw.encode(_encoding(signal)))
@@ -123,7 +123,7 @@ def _number_words(kind: str, order: str, raw: float) -> list[int]:
     return [int.from_bytes(word, "big") for word in words]
 
 
-def _range_of(signal: Signal) -> tuple[int, int]:
+def _range_of(signal: RegisterSignal) -> tuple[int, int]:
     """The least and the greatest raw value that the signal's registers can hold, all together."""
     low, high = _RANGES[signal.type]
     if signal.bit_range is not None:
@@ -136,14 +136,14 @@ def _range_of(signal: Signal) -> tuple[int, int]:
     return (-high, high) if signal.sign else (low, high)
 
 
-def _sizes(signal: Signal) -> list[int]:
+def _sizes(signal: RegisterSignal) -> list[int]:
     """How many of the value one of each addend is; 0 for one that counts fractions, or is a float: here it holds nothing."""
     return [
         int(each.scale / each.divisor) if each.scale / each.divisor >= 1 and each.type in _RANGES else 0 for each in signal.plus
     ]
 
 
-def _shares(signal: Signal, whole: int) -> list[int]:
+def _shares(signal: RegisterSignal, whole: int) -> list[int]:
     """What the signal's own registers and each addend's hold of a value: the largest addend as much as it can."""
     shares, rest = [0] * len(signal.plus), whole
     sizes = _sizes(signal)
@@ -154,12 +154,12 @@ def _shares(signal: Signal, whole: int) -> list[int]:
     return [min(rest, _RANGES[signal.type][1]), *shares]
 
 
-def _joined(signal: Signal, shares: list[int]) -> int:
+def _joined(signal: RegisterSignal, shares: list[int]) -> int:
     own, *others = shares
     return own + sum(share * size for share, size in zip(others, _sizes(signal), strict=True))
 
 
-def _clock_words(signal: Signal, seconds: int) -> list[int]:
+def _clock_words(signal: RegisterSignal, seconds: int) -> list[int]:
     at = datetime.fromtimestamp(seconds, UTC)
     plain = bytearray()
     fields = {"MM": at.month, "DD": at.day, "hh": at.hour, "mm": at.minute, "ss": at.second, "--": 0}
@@ -181,11 +181,11 @@ def _in_byte_order(order: str, word: int) -> int:
     return (word & 0xFF) << 8 | word >> 8 if order in ("BADC", "DCBA") else word
 
 
-def _encoding(signal: Signal) -> str:
+def _encoding(signal: RegisterSignal) -> str:
     return signal.encoding or "utf-8"
 
 
-def reading_of(signal: Signal, raw: Raw) -> float | str | None:
+def reading_of(signal: RegisterSignal, raw: Raw) -> float | str | None:
     """What a client must make of it: the float64 nearest to the exact result; None where limits or marks say that it is none."""
     if isinstance(raw, str):
         return raw or None
@@ -201,7 +201,7 @@ def reading_of(signal: Signal, raw: Raw) -> float | str | None:
     return None if below or above or not math.isfinite(value) else float(value)
 
 
-def _exactly_scaled(signal: Signal, raw: float) -> float:
+def _exactly_scaled(signal: RegisterSignal, raw: float) -> float:
     if not math.isfinite(raw) or (signal.scale_register is None and not signal.is_scaled):
         return raw
     scale, divisor, offset = (_as_written(number) for number in (signal.scale, signal.divisor, signal.offset))
@@ -218,12 +218,12 @@ def _as_written(number: float) -> Fraction:
     return Fraction(repr(number))
 
 
-def scale_register_of(signal: Signal) -> int:
+def scale_register_of(signal: RegisterSignal) -> int:
     """What stands in the signal's `scale_register`."""
     return _in_byte_order(signal.order, EXPONENT & 0xFFFF)
 
 
-def _padded(signal: Signal, text: bytes) -> bytes:
+def _padded(signal: RegisterSignal, text: bytes) -> bytes:
     """The text's bytes in its registers: two a register, or one in the high or the low byte with a blank beside it."""
     if signal.type == "string":
         return text.ljust(2 * signal.registers, b"\0")

@@ -204,7 +204,7 @@ class Scorer:
 
     def _expected(self, profile: Profile, read: Read, name: str) -> list[Value]:
         """What the point may hold for a signal: the value in the counter's answer, or else those of the poll's other answers."""
-        signal = profile.signals.get(name)
+        signal = profile.register_signals.get(name)
         if signal is None:
             return []
         if name in read.raw:

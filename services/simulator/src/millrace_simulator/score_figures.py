@@ -55,7 +55,7 @@ def score_states(profile: Profile, changes: Sequence[Change], stored: Sequence[S
     score = FigureScore()
     if profile.oee is None:
         return score
-    signal = profile.signals[profile.oee.state]
+    signal = profile.register_signals[profile.oee.state]
     poll_ms = round(1000 * min(profile.groups[group].interval_s for group in signal.groups(profile)))
     starts = [interval.start_ms for interval in stored]
     words = state_words(signal)

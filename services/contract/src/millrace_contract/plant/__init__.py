@@ -4,9 +4,11 @@ from .alert_rules import AlertRule, load_alert_rules
 from .calendar import Break, Calendar, CalendarException, Shift, load_calendar
 from .conditions import Condition, DeviceOffline, NoData, Threshold
 from .holds import hold_ms
+from .message_signal import MessageForm, MessageSignal
 from .model import Connection, Device, Line, LineOee, PlantModel, load_plant
 from .profile import AddressRange, Barrier, DeviceLimits, Group, OeeSignals, Profile
 from .reasons import Reason, Reasons, load_reasons
+from .register_signal import RegisterSignal
 from .register_types import Addend, SignRegister, Table, ValueType, WordOrder
 from .signal import Counter, OnChange, Signal
 
@@ -27,6 +29,8 @@ __all__ = [
     "Group",
     "Line",
     "LineOee",
+    "MessageForm",
+    "MessageSignal",
     "NoData",
     "OeeSignals",
     "OnChange",
@@ -34,6 +38,7 @@ __all__ = [
     "Profile",
     "Reason",
     "Reasons",
+    "RegisterSignal",
     "Shift",
     "SignRegister",
     "Signal",

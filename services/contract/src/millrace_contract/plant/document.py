@@ -78,7 +78,7 @@ class Document:
     def _path(self, loc: Iterable[str | int]) -> Path_:
         """pydantic's location without the union tags that are no keys of the file, and without its mark of a key that is wrong."""
         path: Path_ = ()
-        loc = tuple(part for part in loc if part != "[key]")
+        loc = tuple(part for part in loc if part != "[key]" and not str(part).startswith("<"))
         for index, part in enumerate(loc):
             if (*path, part) in self._lines or index == len(loc) - 1:
                 path = (*path, part)
@@ -127,6 +127,11 @@ def parse_document(text: str, name: str, *, is_mapping: bool = True) -> Document
     elif is_mapping:
         document.problems.append(Problem(name, 1, "", "must be a mapping of keys and values"))
     return document
+
+
+def tag_of(class_name: str) -> str:
+    """The tag of a class in a union that is chosen by what stands in the file; it looks like no key."""
+    return f"<{class_name}>"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -214,8 +219,9 @@ def _keys_at(model: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
     """The keys that a model allows at a place, following fields, dicts, lists and tagged unions by name."""
     current: list[Any] = [model]
     for part in loc:
+        chosen = [candidate for candidate in current if tag_of(getattr(candidate, "__name__", "")) == part]
         step: list[Any] = []
-        for candidate in current:
+        for candidate in chosen or current:
             fields = getattr(candidate, "model_fields", None)
             named = {each.alias or name: each for name, each in (fields or {}).items()}
             if part in named:

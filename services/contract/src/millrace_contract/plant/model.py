@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from ..errors import ConfigurationProblems, Problem
 from ..language.assets import SEGMENT_PATTERN, root_problem, segment_problem
 from .document import Document, Strict, nearest, read_document
+from .message_signal import TopicName, ZoneName
 from .profile import Profile
 from .profile_files import load_profiles
 from .versions import version_of
@@ -24,9 +25,13 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 class Connection(Strict):
-    """How to reach a device. Devices with the same host and port (or serial port) share a connection, or `connections` of them."""
+    """How to reach a device. Devices with the same host and port (or serial port) share a connection, or `connections` of them.
 
-    transport: Literal["tcp", "tls", "rtu_over_tcp", "serial"] = "tcp"
+    A device with `transport: mqtt` is not reached: it sends messages to the plant's broker, on `topic`. `time_zone`: that of its
+    times where it differs from what its profile says.
+    """
+
+    transport: Literal["tcp", "tls", "rtu_over_tcp", "serial", "mqtt"] = "tcp"
     host: str = ""
     port: int = Field(default=502, ge=1, le=65_535)
     unit: int = Field(default=1, ge=0, le=255)
@@ -40,6 +45,8 @@ class Connection(Strict):
     ca_file: str = ""
     certificate_file: str = ""
     key_file: str = ""
+    topic: TopicName | None = None
+    time_zone: ZoneName | None = None
 
     @field_validator("host", "port", mode="before")
     @classmethod
@@ -62,6 +69,12 @@ class Connection(Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> Connection:
+        if self.transport == "mqtt":
+            self._check_message_keys()
+            return self
+        if self.topic is not None or self.time_zone is not None:
+            key = "topic" if self.topic is not None else "time_zone"
+            raise ValueError(f"the key {key} is for transport mqtt, not {self.transport}")
         if self.transport == "serial":
             if not self.serial_port or self.host:
                 raise ValueError("transport serial needs the key serial_port, and no host")
@@ -75,9 +88,21 @@ class Connection(Strict):
             raise ValueError("late_s is for RTU lines; Modbus/TCP tells a late answer by its number")
         return self
 
+    def _check_message_keys(self) -> None:
+        if self.topic is None:
+            raise ValueError("transport mqtt needs the key topic: where the device sends its messages")
+        if foreign := self.model_fields_set - {"transport", "topic", "time_zone"}:
+            raise ValueError(f"transport mqtt has the keys topic and time_zone; leave out {', '.join(sorted(foreign))}")
+
+    @property
+    def sends_messages(self) -> bool:
+        return self.transport == "mqtt"
+
     @property
     def endpoint(self) -> str:
         """What is connected to: equal endpoints share a connection."""
+        if self.topic is not None:
+            return self.topic
         return self.serial_port if self.transport == "serial" else f"{self.transport}://{self.host}:{self.port}"
 
 
@@ -197,6 +222,14 @@ class PlantModel:
         device = self.devices.get(device_id)
         return device is not None and device.line == line
 
+    def topics_of(self, device_id: str) -> tuple[str, ...]:
+        """The topics that a device sends its messages on; none for one that is asked."""
+        topic = self.devices[device_id].connection.topic
+        if topic is None:
+            return ()
+        signals = self.profile_of(device_id).message_signals.values()
+        return tuple(dict.fromkeys(topic if each.topic is None else f"{topic}/{each.topic}" for each in signals))
+
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
@@ -257,6 +290,23 @@ def _check(plant: _PlantFile, document: Document, profiles: Mapping[str, Profile
                 document.problem(
                     (*path, "profile"), f"no profile {device.profile!r}{nearest(device.profile, profiles)}; there are: {known}"
                 )
+            elif device.profile in profiles:
+                _check_source(device, profiles[device.profile], plant.root, path, document)
         for machine in line.oee.machines:
             if machine not in line.devices:
                 document.problem(("lines", line_name, "oee", "machines"), f"{machine!r} is not a device of this line")
+
+
+def _check_source(device: Device, profile: Profile, root: str, path: tuple[str | int, ...], document: Document) -> None:
+    """What a device sends, or is asked for, must be what its profile describes."""
+    place = (*path, "connection")
+    if device.connection.sends_messages and not profile.sends_messages:
+        document.problem(place, f"transport mqtt needs a profile of messages; {profile.name} is one of registers")
+    if profile.sends_messages and not device.connection.sends_messages:
+        document.problem(place, f"profile {profile.name} is one of messages; write {{transport: mqtt, topic: ...}}")
+    topic = device.connection.topic
+    if topic is not None and f"{topic}/".startswith(f"{root}/"):
+        document.problem(
+            (*place, "topic"),
+            f"{topic} lies below the plant's own root, {root}; a sensor needs a topic beside it",
+        )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from ..language.words import AssetClass, Leaf, MachineState
-from .document import Strict, nearest
+from .document import Strict, nearest, tag_of
+from .message_signal import MessageForm, MessageSignal
+from .register_signal import RegisterSignal
 from .register_types import Table, WordOrder
-from .signal import Signal
 
 DAY_S = 86_400.0
 
@@ -98,8 +99,33 @@ class OeeSignals(Strict):
     stale_s: float | None = Field(default=None, gt=0, le=86_400)
 
 
+REGISTER_KEYS = ("order", "addresses", "tolerate", "limits", "atomic", "read_as_one", "must_not_cross")
+"""What a profile says of registers and requests; one of messages has none of it."""
+
+
+_OF_REGISTERS, _OF_MESSAGES = tag_of("RegisterSignal"), tag_of("MessageSignal")
+
+
+class _OfMessages(dict[str, Any]):
+    """A signal as it stands in a profile of messages."""
+
+
+def _source_of(signal: Any) -> str:
+    """Where a signal comes from decides what may be said of it."""
+    has_path = isinstance(signal, dict) and "path" in signal
+    return _OF_MESSAGES if has_path or isinstance(signal, _OfMessages | MessageSignal) else _OF_REGISTERS
+
+
+AnySignal = Annotated[
+    Annotated[RegisterSignal, Tag(_OF_REGISTERS)] | Annotated[MessageSignal, Tag(_OF_MESSAGES)], Discriminator(_source_of)
+]
+
+
 class Profile(Strict):
-    """A device class. `name` is the file's stem and the measurement in the database."""
+    """A device class. `name` is the file's stem and the measurement in the database.
+
+    Its signals stand in registers, or come in messages (`message`), all of them in the same way.
+    """
 
     name: str
     title: str
@@ -113,7 +139,8 @@ class Profile(Strict):
     tolerate: tuple[Literal["transaction", "unit"], ...] = ()
     limits: DeviceLimits = DeviceLimits()
     groups: dict[str, Group] = Field(min_length=1)
-    signals: dict[str, Signal] = Field(min_length=1)
+    message: MessageForm | None = None
+    signals: dict[str, AnySignal] = Field(min_length=1)
     atomic: tuple[tuple[str, ...], ...] = ()
     read_as_one: tuple[AddressRange, ...] = ()
     must_not_cross: tuple[Barrier, ...] = ()
@@ -128,19 +155,49 @@ class Profile(Strict):
         if not isinstance(signals, dict) or not isinstance(groups, dict) or not groups:
             return data
         first = next(iter(groups))
-        filled = {
-            name: {"order": data.get("order", "ABCD"), "group": first, **signal, "name": str(name)}
-            if isinstance(signal, dict)
-            else signal
-            for name, signal in signals.items()
-        }
+        shared = {"order": data.get("order", "ABCD"), "group": first}
+        if data.get("message") is not None:
+            signals = {name: _OfMessages(signal) if isinstance(signal, dict) else signal for name, signal in signals.items()}
+        filled = {name: _filled(name, signal, shared) if isinstance(signal, dict) else signal for name, signal in signals.items()}
         return {**data, "signals": _with_named_bits(filled)}
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Profile:
+        kinds = {type(signal) for signal in self.signals.values()}
+        if (self.message is None) == (MessageSignal in kinds) or len(kinds) > 1:
+            raise ValueError(
+                "a profile of messages has the key message, and a path in each signal; one of registers has no message, and an "
+                "address in each signal"
+            )
+        given = [key for key in REGISTER_KEYS if key in self.model_fields_set]
+        if self.message is not None and given:
+            raise ValueError(f"{given[0]} is about registers; a profile of messages has none")
+        return self
+
+    @property
+    def sends_messages(self) -> bool:
+        """Whether its devices speak for themselves; else they are asked."""
+        return self.message is not None
+
+    @property
+    def register_signals(self) -> dict[str, RegisterSignal]:
+        return {name: signal for name, signal in self.signals.items() if isinstance(signal, RegisterSignal)}
+
+    @property
+    def message_signals(self) -> dict[str, MessageSignal]:
+        return {name: signal for name, signal in self.signals.items() if isinstance(signal, MessageSignal)}
 
     def missing_signal(self, name: str) -> str | None:
         """What is wrong with a reference to this signal; None where there is one of that name."""
         if name in self.signals:
             return None
         return f"profile {self.name} has no signal {name!r}{nearest(name, self.signals)}; narrow `where`"
+
+
+def _filled(name: Any, signal: dict[Any, Any], shared: dict[str, Any]) -> dict[Any, Any]:
+    if _source_of(signal) == _OF_MESSAGES:
+        return _OfMessages({"group": shared["group"], **signal, "name": str(name)})
+    return {**shared, **signal, "name": str(name)}
 
 
 def _with_named_bits(signals: dict[Any, Any]) -> dict[Any, Any]:

@@ -10,8 +10,9 @@ from ..language.words import MachineState
 from .document import Document, nearest, read_document
 from .profile import OeeSignals, Profile
 from .references import meant_address
+from .register_signal import RegisterSignal
 from .register_types import BIT_TABLES, HALVES, SignRegister
-from .signal import EVERY_GROUP, Signal
+from .signal import EVERY_GROUP
 
 
 def load_profiles(folder: Path) -> tuple[dict[str, Profile], list[Document]]:
@@ -43,6 +44,26 @@ def _check(profile: Profile, document: Document) -> None:
             document.problem(
                 (*path, "group"), f"{signal.group!r} is not one of the profile's groups: {known}, or '*' for every group"
             )
+        for number in signal.values:
+            if not -(2**31) <= number < 2**32:
+                document.problem((*path, "values"), f"{number} does not fit a register")
+    if profile.sends_messages:
+        for name, group in profile.groups.items():
+            if group.once:
+                document.problem(("groups", name), "needs interval_s: a device that sends messages is never asked, not even once")
+    if all(group.once for group in profile.groups.values()):
+        document.problem(("groups",), "needs a group with interval_s: one that is read once does not show that the device is there")
+    _check_addresses(profile, document)
+    _check_spans(profile, document)
+    _check_overlaps(profile, document)
+    _check_atomic(profile, document)
+    _check_barriers(profile, document)
+    _check_oee(profile, document)
+
+
+def _check_addresses(profile: Profile, document: Document) -> None:
+    for signal in profile.register_signals.values():
+        path = ("signals", signal.name)
         sign = signal.sign.address if isinstance(signal.sign, SignRegister) else None
         places = [("address", signal.address), ("scale_register", signal.scale_register), ("sign", sign)]
         for key, address in [*places, *(("plus", addend.address) for addend in signal.plus)]:
@@ -52,21 +73,11 @@ def _check(profile: Profile, document: Document) -> None:
                     f"{key} {address} looks like a reference number; use {plain}, "
                     "or set addresses: as_written in this profile if the device really counts like that",
                 )
-        for number in signal.values:
-            if not -(2**31) <= number < 2**32:
-                document.problem((*path, "values"), f"{number} does not fit a register")
-    if all(group.once for group in profile.groups.values()):
-        document.problem(("groups",), "needs a group with interval_s: one that is read once does not show that the device is there")
-    _check_spans(profile, document)
-    _check_overlaps(profile, document)
-    _check_atomic(profile, document)
-    _check_barriers(profile, document)
-    _check_oee(profile, document)
 
 
 def _check_spans(profile: Profile, document: Document) -> None:
     """What one value is put together from must come with one answer."""
-    for signal in profile.signals.values():
+    for signal in profile.register_signals.values():
         key = "scale_register" if signal.scale_register is not None else "plus" if signal.plus else "sign"
         span = signal.end - signal.first
         if span > signal.registers and span > profile.limits.max_registers:
@@ -77,8 +88,8 @@ def _check_spans(profile: Profile, document: Document) -> None:
 
 
 def _check_overlaps(profile: Profile, document: Document) -> None:
-    taken: dict[tuple[str, int, str], Signal] = {}
-    for signal in profile.signals.values():
+    taken: dict[tuple[str, int, str], RegisterSignal] = {}
+    for signal in profile.register_signals.values():
         if signal.bit is not None or signal.bit_range is not None:
             continue  # bits of one register, and the register as a whole, may all be signals
         halves = (HALVES[signal.type],) if signal.type in HALVES else ("high", "low")
@@ -95,7 +106,7 @@ def _check_overlaps(profile: Profile, document: Document) -> None:
 
 def _check_atomic(profile: Profile, document: Document) -> None:
     for index, names in enumerate(profile.atomic):
-        signals = [profile.signals[name] for name in names if name in profile.signals]
+        signals = [profile.register_signals[name] for name in names if name in profile.register_signals]
         for name in names:
             if name not in profile.signals:
                 document.problem(("atomic", index), f"{name!r} is not a signal of this profile{nearest(name, profile.signals)}")
@@ -110,7 +121,7 @@ def _check_atomic(profile: Profile, document: Document) -> None:
 
 def _check_barriers(profile: Profile, document: Document) -> None:
     for index, barrier in enumerate(profile.must_not_cross):
-        for signal in profile.signals.values():
+        for signal in profile.register_signals.values():
             if signal.table == barrier.table and signal.first < barrier.end and barrier.start < signal.end:
                 document.problem(
                     ("must_not_cross", index),

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.language.assets import signal_problem
-from millrace_contract.plant import Signal, references
+from millrace_contract.plant import RegisterSignal, references
 from millrace_contract.plant.register_types import HALVES, REGISTERS
 
 from .tags import DeviceTags, Note, Tag, Unclear
@@ -80,13 +80,13 @@ class _Profile:
         self.device.note("changed", tag.line, tag.name, f"is called {name}_{number}: {name} is taken")
         return f"{name}_{number}"
 
-    def _refuse_taken_registers(self, signal: Signal) -> None:
+    def _refuse_taken_registers(self, signal: RegisterSignal) -> None:
         """Raises Unclear where another signal stands there already."""
         if other := next((self._taken[place] for place in _registers(signal) if place in self._taken), None):
             raise Unclear("address", f"reads what {other} reads already; a profile reads a register once")
 
 
-def _registers(signal: Signal) -> list[tuple[str, int, str]]:
+def _registers(signal: RegisterSignal) -> list[tuple[str, int, str]]:
     """Table, address and half of each register that nobody else may read; a single bit shares its register."""
     if signal.bit is not None:
         return []
@@ -154,12 +154,12 @@ def signal_name(text: str) -> str:
     return name if re.match(r"[a-z]", name) else f"signal_{name}".rstrip("_")
 
 
-def _checked(name: str, keys: Mapping[str, Any]) -> Signal:
+def _checked(name: str, keys: Mapping[str, Any]) -> RegisterSignal:
     """Raises Unclear with what the profile would say against this signal."""
     if problem := signal_problem(name):
         raise Unclear(name, problem)
     try:
-        return Signal.model_validate({"name": name, **keys})
+        return RegisterSignal.model_validate({"name": name, **keys})
     except ValidationError as error:
         words = "; ".join(str(finding.get("ctx", {}).get("error", finding["msg"])) for finding in error.errors())
         raise Unclear(name, words) from error
