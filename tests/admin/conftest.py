@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from millrace_admin.bootstrap import bootstrap
 from millrace_admin.secret_files import SecretFiles
+from millrace_contract.plant import PlantModel, load_plant
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -23,6 +26,25 @@ def now() -> datetime:
 @pytest.fixture
 def sample_config() -> Path:
     return REPOSITORY / "config"
+
+
+@pytest.fixture
+def write_plant(tmp_path: Path) -> Callable[..., PlantModel]:
+    """Writes `config` in the test's folder: line -> device -> gateway."""
+
+    def write(lines: dict[str, dict[str, str]], root: str = "factory") -> PlantModel:
+        folder = tmp_path / "config"
+        (folder / "profiles").mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / "config/profiles/demo-cnc.yaml", folder / "profiles")
+        where = {"profile": "demo-cnc", "connection": {"host": "127.0.0.1"}}
+        devices = {
+            line: {"devices": {name: {**where, "gateway": gateway} for name, gateway in each.items()}}
+            for line, each in lines.items()
+        }
+        (folder / "plant.yaml").write_text(yaml.safe_dump({"root": root, "time_zone": "UTC", "lines": devices}))
+        return load_plant(folder)
+
+    return write
 
 
 @pytest.fixture

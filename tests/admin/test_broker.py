@@ -11,7 +11,7 @@ import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from millrace_admin.access.follow import PlantFollower
 from millrace_admin.access.grants import add_gateway, add_publisher, revoke
 from millrace_admin.broker_config import LocalBroker, localised
 from millrace_admin.secret_files import SecretFiles
+from millrace_contract.plant import PlantModel
 from millrace_contract.testing import Mosquitto, free_port, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -218,16 +220,24 @@ def test_a_message_far_beyond_the_contract_ends_the_connection(broker: RunningBr
     client.close()
 
 
-def test_gateway_from_outside_speaks_for_no_device_of_another_and_for_new_ones(
-    broker: RunningBroker, ready_files: SecretFiles, now: datetime
+def test_gateway_from_outside_speaks_for_its_own_devices_and_for_a_new_one_once_the_plant_model_has_it(
+    broker: RunningBroker, ready_files: SecretFiles, now: datetime, write_plant: Callable[..., PlantModel], tmp_path: Path
 ) -> None:
+    write_plant({"line1": {"OWN-01": "edge-2"}})
+    follower = PlantFollower(ready_files, tmp_path / "config")
     name, password = add_gateway(ready_files, "edge-2", now)
+    follower.look()
     wait_until(lambda: broker.can_log_in(name, password), "the broker reading its accounts again")
     client = Client(broker, name, password, tls=True)
-    for topic in ("factory/line1/CNC-01/telemetry", "factory/line2/CNC-01/comms", "factory/_platform/CNC-01/telemetry"):
-        assert client.publish(topic) == NOT_AUTHORISED, topic
-    assert client.publish("factory/line1/NEW-01/telemetry") < 128
+    assert client.publish("factory/line1/OWN-01/telemetry") < 128
     assert client.publish("factory/_platform/gateway/edge-2/status") < 128
+    for place in ("line1/CNC-01", "line2/OWN-01", "line1/NEW-01", "_platform/OWN-01", "_platform/CNC-01"):
+        assert client.publish(f"factory/{place}/telemetry") == NOT_AUTHORISED, place
+        assert client.publish(f"factory/{place}/comms") == NOT_AUTHORISED, place
+    write_plant({"line1": {"OWN-01": "edge-2", "NEW-01": "edge-2"}})
+    follower.look()
+    wait_until(lambda: client.publish("factory/line1/NEW-01/telemetry") < 128, "the broker reading its rules again")
+    assert client.publish("factory/line1/OWN-01/telemetry") < 128
     client.close()
 
 

@@ -51,7 +51,7 @@ def test_everything_is_healthy_within_two_minutes(stack: Stack) -> None:
     assert stack.started_in_s < READY_LIMIT_S
     states = {each["Config"]["Labels"]["com.docker.compose.service"]: each["State"] for each in stack.containers()}
     assert {name: state["Health"]["Status"] for name, state in states.items() if "Health" in state} == dict.fromkeys(
-        ("simulator", "gateway", "mosquitto", "influxdb", "ingest", "rollup", "oee", "alerts", "grafana"), "healthy"
+        ("simulator", "gateway", "access", "mosquitto", "influxdb", "ingest", "rollup", "oee", "alerts", "grafana"), "healthy"
     )
     assert {name: state["ExitCode"] for name, state in states.items() if "Health" not in state} == {
         "bootstrap": 0,

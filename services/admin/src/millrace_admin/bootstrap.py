@@ -29,6 +29,8 @@ from .secret_files import SecretFiles, new_password
 ACCOUNTS_FILE = "accounts.json"
 TOKENS_FILE = "api-tokens.json"
 RIGHTS_FILE = "rights.json"
+SPEAKERS_FILE = "speakers.json"
+RULES_FILE = "access.acl"
 BROKER_PASSWORD = "mqtt_password"  # noqa: S105 - the name of a file
 DATABASE_TOKEN = "influx_token"  # noqa: S105 - the name of a file
 
@@ -72,25 +74,44 @@ def save_accounts(files: SecretFiles, accounts: Iterable[Account]) -> None:
 
 
 def load_rights(files: SecretFiles) -> Rights:
-    """What the plant models of all starts say about who may write what."""
-    text = files.read("admin", RIGHTS_FILE)
+    """What all accepted plant models say about who may write what. They lie with the broker; once they lay with `admin`."""
+    text = files.read("mosquitto", RIGHTS_FILE) or files.read("admin", RIGHTS_FILE)
     return msgspec.json.decode(text, type=Rights) if text else Rights()
 
 
 def keep_rights(files: SecretFiles, plant: PlantModel) -> None:
     """What this plant model says, too; the broker learns of it with `render_broker_files`."""
-    files.write("admin", RIGHTS_FILE, msgspec.json.encode(load_rights(files).with_plant(plant), order="sorted").decode() + "\n")
+    with files.locked("mosquitto"):
+        add_rights(files, plant)
 
 
 def render_broker_files(files: SecretFiles, root: str, accounts: Iterable[Account], report: BootstrapReport | None = None) -> None:
     """The broker's password and access rule files, as the accounts say. A running broker reads them within seconds."""
     accounts = list(accounts)
-    # First the rules: a new account must never be seen by the broker without them.
-    changed = files.write("mosquitto", "access.acl", render_access_rules(root, accounts, load_rights(files)))
-    changed |= files.write("mosquitto", "passwords", render_passwords(accounts))
+    with files.locked("mosquitto"):
+        # First the rules: a new account must never be seen by the broker without them.
+        changed = files.write("mosquitto", RULES_FILE, render_access_rules(root, accounts, load_rights(files)))
+        changed |= files.write("mosquitto", "passwords", render_passwords(accounts))
+        files.write("mosquitto", SPEAKERS_FILE, _encoded(Speakers(root, [each.without_password for each in accounts])))
     files.write("admin", "root", root + "\n")
     if changed and report is not None:
         report.done.append("broker accounts and access rules rendered")
+
+
+class Speakers(msgspec.Struct, frozen=True):
+    """Whom the access rules are for: of the accounts no password, not even a hash. For `access follow`."""
+
+    root: str
+    accounts: list[Account]
+
+
+def add_rights(files: SecretFiles, plant: PlantModel) -> None:
+    """`keep_rights` for who holds the lock of the broker's files."""
+    files.write("mosquitto", RIGHTS_FILE, _encoded(load_rights(files).with_plant(plant)))
+
+
+def _encoded(content: msgspec.Struct) -> str:
+    return msgspec.json.encode(content, order="sorted").decode() + "\n"
 
 
 def _plant(files: SecretFiles, config: Path, report: BootstrapReport) -> PlantModel:

@@ -14,6 +14,8 @@ import msgspec
 from millrace_contract.language.topics import PLATFORM, Kind, Topics
 from millrace_contract.plant import PlantModel
 
+from .gateway_rights import gateway_topics
+
 # Passwords here are random, 140 bits: more rounds would only slow down the broker when every client comes back at once.
 HASH_ROUNDS = 1000
 SALT_BYTES = 12
@@ -53,6 +55,11 @@ class Account(msgspec.Struct, frozen=True):
     line: str | None = None
     """A publisher's line, where it was named; else it is one of the plant model."""
 
+    @property
+    def without_password(self) -> Account:
+        """What its rights depend on."""
+        return msgspec.structs.replace(self, password_hash="")
+
 
 class Rights(msgspec.Struct, frozen=True):
     """What of the plant model decides who may write what."""
@@ -62,14 +69,17 @@ class Rights(msgspec.Struct, frozen=True):
     """The gateways of each device of the plant model, past ones included: what their outboxes still hold is theirs to send."""
     devices: frozenset[str] = frozenset()
     """Devices that a gateway reads now: no publisher may speak for them, or it could take part in that gateway's stream."""
+    places: dict[str, tuple[str, ...]] = {}
+    """The lines of each device, past ones included: what an outbox holds goes out below the line of its time."""
 
     def with_plant(self, plant: PlantModel) -> Rights:
         """What is known once this plant model is accepted."""
-        gateways = dict(self.gateways)
+        gateways, places = dict(self.gateways), dict(self.places)
         for device in plant.devices.values():
-            before = gateways.get(device.id, ())
-            gateways[device.id] = before if device.gateway in before else (*before, device.gateway)
-        return Rights(tuple(plant.lines), gateways, frozenset(plant.devices))
+            for known, now in ((gateways, device.gateway), (places, device.line)):
+                before = known.get(device.id, ())
+                known[device.id] = before if now in before else (*before, now)
+        return Rights(tuple(plant.lines), gateways, frozenset(plant.devices), places)
 
 
 def hash_password(password: str) -> str:
@@ -91,12 +101,14 @@ def render_passwords(accounts: Iterable[Account]) -> str:
 
 def render_access_rules(root: str, accounts: Iterable[Account], rights: Rights) -> str:
     """The access rule file: what no line allows is refused."""
-    topics = Topics(root)
+    topics, accounts = Topics(root), list(accounts)
+    publishers = [place for account in accounts if account.role is Role.PUBLISHER for place in _places(account, rights)]
     blocks = ["# Rendered at each start from the plant model and the accounts; edits here are overwritten."]
     for account in sorted(accounts, key=lambda each: each.name):
         lines = [f"user {account.name}"]
-        lines += [f"topic deny {topic}" for topic in _may_not_write(topics, account, rights)]
-        lines += [f"topic write {topic}" for topic in _may_write(topics, account, rights)]
+        allowed, refused = _writing(topics, account, rights, publishers)
+        lines += [f"topic deny {topic}" for topic in refused]
+        lines += [f"topic write {topic}" for topic in allowed]
         lines += [f"topic read {topic}" for topic in _may_read(topics, account)]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
@@ -139,26 +151,34 @@ _READ_BROKER_FIGURES = frozenset({Role.INGEST, Role.ALERTS, Role.ADMIN})
 _HAVE_STATUS = frozenset({Role.GATEWAY, Role.INGEST, Role.ROLLUP, Role.OEE, Role.ALERTS, Role.SIMULATOR})
 
 
-def _may_write(topics: Topics, account: Account, rights: Rights) -> list[str]:
+def _writing(topics: Topics, account: Account, rights: Rights, publishers: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """What the account may write, and what of it not after all: a wildcard also matches what is another's, and the platform's."""
+    allowed: list[str] = []
+    refused: list[str] = []
+    kinds = _PUBLISHES[account.role]
     if account.role is Role.PUBLISHER:
-        device = account.device or ""
-        lines = (account.line,) if account.line else rights.lines
-        return [] if device in rights.devices else [topics.telemetry(line, device) for line in lines]
-    allowed = [topic for kind in _PUBLISHES[account.role] for topic in topics.filters(kind)]
+        allowed = [topics.telemetry(line, device) for line, device in _places(account, rights)]
+    elif account.role is Role.GATEWAY and account.instance:
+        own = gateway_topics(account.instance, rights.gateways, rights.places, publishers)
+        # Telemetry first: the broker stops at the first rule that allows.
+        allowed = [f"{topics.root}/{line}/{device}/{kind}" for kind in kinds for line, device in own.allowed]
+        refused = [f"{topics.root}/{line}/{device}/{kind}" for line, device in own.refused for kind in kinds]
+    elif account.role is Role.SIMULATOR:
+        allowed = [topics.telemetry(line, "+") for line in rights.lines]
+    else:
+        allowed = [topic for kind in kinds for topic in topics.filters(kind)]
+        refused = [f"{topics.root}/{PLATFORM}/+/{kind}" for kind in kinds if kind in (Kind.TELEMETRY, Kind.COMMS)]
     if account.role in _HAVE_STATUS:
         instance = account.instance or "+"
         allowed += [topics.status(account.role, instance), topics.ledger(account.role, instance)]
-    return allowed
+    return allowed, refused
 
 
-def _may_not_write(topics: Topics, account: Account, rights: Rights) -> list[str]:
-    """Out of what `_may_write` allows with wildcards: they also match the platform's topics, and the devices of other gateways."""
-    kinds = [kind for kind in _PUBLISHES[account.role] if kind in (Kind.TELEMETRY, Kind.COMMS)]
-    refused = [f"{topics.root}/{PLATFORM}/+/{kind}" for kind in kinds]
-    if account.role is Role.GATEWAY and account.instance:
-        others = [device for device, gateways in sorted(rights.gateways.items()) if account.instance not in gateways]
-        refused += [f"{topics.root}/+/{device}/{kind}" for device in others for kind in kinds]
-    return refused
+def _places(account: Account, rights: Rights) -> list[tuple[str, str]]:
+    """Where a publisher may speak: (line, device). Nowhere, once a gateway reads its device."""
+    device = account.device or ""
+    lines = (account.line,) if account.line else rights.lines
+    return [] if device in rights.devices else [(line, device) for line in lines]
 
 
 def _may_read(topics: Topics, account: Account) -> list[str]:

@@ -67,11 +67,18 @@ class SecretFiles:
                 os.chown(folder, owner.uid, owner.gid)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep `bootstrap` and `access` from working at the same time; the lock ends with the process."""
-        with self.path("admin", ".lock").open("w") as handle:
+    def locked(self, consumer: str = "admin") -> Iterator[None]:
+        """Keep `bootstrap` and `access` from working at the same time; the lock ends with the process.
+
+        That of `mosquitto` is held, after the other one, by who renders the broker's files: `access follow` has no other folder.
+        """
+        # Made by root, it is not for the others to write; to be locked it need not be.
+        handle = os.open(self.path(consumer, ".lock"), os.O_RDONLY | os.O_CREAT, 0o644)
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(handle)
 
     def read(self, consumer: str, name: str) -> str | None:
         """The text of a file, or None where there is none (or an empty one, which a full disk may have left)."""

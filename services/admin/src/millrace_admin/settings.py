@@ -28,6 +28,8 @@ class AdminSettings(BrokerSettings):
     )
     influx_url: str = Field(default="http://127.0.0.1:8086", pattern=r"^https?://", description="address of InfluxDB")
     influx_org: str = Field(default="millrace", description="organisation in InfluxDB")
+    http_host: str = Field(default="127.0.0.1", description="address where `access follow` answers how it is")
+    http_port: int = Field(default=0, ge=0, le=65_535, description="port of that; 0: none")
     http_listen: str = Field(default="127.0.0.1", description="where screens and API are published; only shown")
     grafana_port: int = Field(default=3000, ge=1, le=65_535, description="port of the screens; only shown")
     api_port: int = Field(default=8080, ge=1, le=65_535, description="port of API and operator page; only shown")

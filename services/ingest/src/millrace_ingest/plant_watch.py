@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.language.messages import PlantInUse
 from millrace_contract.plant import load_plant
-from millrace_contract.plant.accepted import AcceptedConfiguration
+from millrace_contract.plant.accepted import AcceptedConfiguration, stamp_of_plant
 from millrace_contract.plant.model import PlantModel
 from millrace_contract.plant.versions import PLANT, plant_in_use
 from millrace_contract.runtime.logs import get_logger
@@ -30,7 +29,7 @@ class PlantWatch:
         self._config_dir = config_dir
         self._data_dir = data_dir
         self._signals = SignalLimit(signals_max)
-        self._seen = self._stamp()
+        self._seen = stamp_of_plant(self._config_dir)
         self._accepted: AcceptedConfiguration[PlantModel] = accept(config_dir, data_dir, load_plant)
         self._root_problem: str | None = None
         self._known = load_known(data_dir)
@@ -57,7 +56,7 @@ class PlantWatch:
 
     def look(self) -> bool:
         """Takes over changed files. True when something changed, for better or worse."""
-        stamp = self._stamp()
+        stamp = stamp_of_plant(self._config_dir)
         if stamp == self._seen:
             return False
         self._seen = stamp
@@ -87,11 +86,3 @@ class PlantWatch:
             except OSError as error:
                 _log.error("known_devices_not_kept", problem=str(error))
         return Decoder(self.plant, self._signals, known)
-
-    def _stamp(self) -> tuple[tuple[str, int, int], ...]:
-        found = []
-        for path in [self._config_dir / "plant.yaml", *sorted((self._config_dir / "profiles").glob("*.yaml"))]:
-            with contextlib.suppress(OSError):  # an editor that replaces a file takes it away for a moment
-                stat = path.stat()
-                found.append((path.name, stat.st_mtime_ns, stat.st_size))
-        return tuple(found)

@@ -15,13 +15,14 @@ from typing import BinaryIO
 from millrace_contract.language.api_tokens import SCOPES
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.runtime.lifecycle import EXIT_WELL
+from millrace_contract.runtime.lifecycle import EXIT_WELL, stop_event
 from millrace_contract.runtime.settings import load_settings
 
 from ..bootstrap import load_accounts
 from ..secret_files import SecretFiles
 from ..settings import AdminSettings
 from . import grants
+from .follow import PlantFollower, follow
 from .gateway_kit import GatewayAccess, broker_name, pack
 
 
@@ -59,6 +60,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     token = verb("add-token", _add_token, "a token for the REST interface")
     token.add_argument("name", metavar="NAME", help="who uses it")
     token.add_argument("--scope", required=True, metavar="SCOPES", help=f"comma-separated; of {', '.join(SCOPES)}")
+    verb("follow", _follow, "keep the broker's access rules as the plant model asks, until stopped (a service of the compose file)")
     revoke = verb("revoke", _revoke, "take an account or a token away")
     revoke.add_argument("name", metavar="NAME")
     return made
@@ -195,6 +197,17 @@ def _revoke(options: argparse.Namespace) -> int:
     _, files = _opened(options)
     kind = grants.revoke(files, options.name)
     return _print(options, f"{kind} {options.name} revoked", {"revoked": options.name} if options.json else {}, {})
+
+
+def _follow(options: argparse.Namespace) -> int:
+    settings, files = _opened(options)
+    follower = PlantFollower(files, settings.config)
+    follow(follower, SystemClock(), stop_event(), _tell, host=settings.http_host, port=settings.http_port)
+    return EXIT_WELL
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
 
 
 def _print(options: argparse.Namespace, title: str, shown: Mapping[str, str], notes: Mapping[str, str]) -> int:

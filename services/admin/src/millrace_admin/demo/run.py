@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import getpass
 import json
@@ -26,6 +27,7 @@ from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks
 from millrace_contract.runtime.settings import BrokerSettings
 
+from ..access.follow import PlantFollower
 from ..bootstrap import bootstrap
 from ..broker_config import LocalBroker, localised
 from ..database_setup import set_up_database
@@ -158,6 +160,7 @@ def _show(
         mqtt_username="admin",
         mqtt_password=SecretStr((places.secrets / "admin" / "mqtt_password").read_text().strip()),
     )
+    follower = PlantFollower(SecretFiles(places.secrets, give_away=False), places.config)
     filters = [each for kind in WATCHED for each in topics.filters(kind)]
     session = LeanSession(account, "admin-demo", Callbacks(message=flow.apply), filters=filters)
     session.start()
@@ -170,7 +173,7 @@ def _show(
     }
     addresses["InfluxDB"] = f"http://127.0.0.1:{ports.influxd} (organisation {ORGANISATION})"
     try:
-        _loop(flow, LivePicture(addresses), processes, arrival=arrival, stop=stop, seconds=seconds)
+        _loop(flow, LivePicture(addresses), processes, follower, arrival=arrival, stop=stop, seconds=seconds)
     finally:
         session.stop()
 
@@ -179,6 +182,7 @@ def _loop(
     flow: Flow,
     picture: LivePicture,
     processes: Processes,
+    follower: PlantFollower,
     *,
     arrival: DatabaseArrival,
     stop: threading.Event,
@@ -190,6 +194,8 @@ def _loop(
     with picture.open():
         while not stop.wait(1.0):
             processes.watch()
+            with contextlib.suppress(OSError):  # a full disk: tried again at the next turn
+                follower.look()
             arrival.look()
             now_s = clock.monotonic_s()
             if now_s - last_s >= 2.0:

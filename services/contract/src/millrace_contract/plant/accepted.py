@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -17,6 +18,8 @@ _ACCEPTED_AT = "accepted-at"
 """Beside the copied files: when they were taken over."""
 
 T = TypeVar("T")
+Stamp = tuple[tuple[str, int, int], ...]
+"""Names, times of change and sizes of files: another one means that something was edited."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,21 @@ def load_accepted(
         return AcceptedConfiguration(model, not_kept=str(error), accepted_ms=now_ms)
     accepted_ms = _accepted_ms(copy)
     return AcceptedConfiguration(model, accepted_ms=now_ms if accepted_ms is None else accepted_ms)
+
+
+def stamp_of_plant(config_dir: Path) -> Stamp:
+    """Of the files that the plant model is read from."""
+    return stamp_of([config_dir / "plant.yaml", *sorted((config_dir / "profiles").glob("*.yaml"))])
+
+
+def stamp_of(paths: Iterable[Path]) -> Stamp:
+    """Of these files; one that is not there is left out."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError):  # an editor that replaces a file takes it away for a moment
+            stat = path.stat()
+            found.append((path.name, stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
 
 
 def _accepted_ms(copy: Path) -> int | None:
