@@ -36,8 +36,8 @@ setup: $(BIN)/.ready ## install every service and command into .venv
 $(BIN)/.ready: requirements-dev.txt requirements-build.txt $(wildcard services/*/pyproject.toml)
 	@scripts/setup $(PYTHON)
 
-test-unit: $(BIN)/.ready ## tests that need no server and start no process: seconds
-	$(BIN)/python -m pytest -q -m "not process and not long and not broker and not influx and not browser and not stack" $(ARGS)
+test-unit: $(BIN)/.ready ## tests that need no server and start no process, properties with few examples: seconds
+	$(BIN)/python -m pytest -q --hypothesis-profile quick -m "not process and not long and not broker and not influx and not browser and not stack" $(ARGS)
 
 test: $(BIN)/.ready ## every ring that this machine allows, and what it could not run
 	scripts/test $(ARGS)

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from millrace_contract.testing import Influxd, Mosquitto
 from millrace_contract.testing.hivemq import HiveMq
+
+settings.register_profile("quick", max_examples=20)
+"""For `make test-unit`; `make test` tries five times as many."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -149,6 +149,7 @@ def test_a_broker_that_was_gone_for_a_while_is_told(mosquitto: Mosquitto, publis
     assert (recorded.interruptions, recorded.is_whole) == (1, False)
 
 
+@pytest.mark.broker
 def test_a_broker_that_does_not_answer_is_told_in_words(mosquitto: Mosquitto) -> None:
     mosquitto.stop()
     recorder = Recorder(mosquitto.settings(), "factory", io.BytesIO(), SystemClock())

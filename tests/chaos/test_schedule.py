@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from millrace_simulator.faults import MACHINE_KINDS, FaultKind
 
 DEVICES = [f"D-{number:02}" for number in range(13)]
 
+pytestmark = pytest.mark.long
 FEW = settings(max_examples=20, deadline=None)
 
 storms = st.builds(plan_storm, seed=st.integers(0, 1 << 31), seconds=st.floats(60, 3600, allow_nan=False), devices=st.just(DEVICES))

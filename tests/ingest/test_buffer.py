@@ -49,6 +49,7 @@ def test_close_wakes_both_sides() -> None:
     assert buffer.take(5, 30.0, 30.0) == []
 
 
+@pytest.mark.long
 def test_a_batch_does_not_wait_for_more_when_nothing_comes_any_more() -> None:
     buffer: Buffer[int] = Buffer(100, 10_000, size_of)
     buffer.put([1], 0)

@@ -6,6 +6,8 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+from tests.repo.trees import nodes
+
 ROOT = Path(__file__).resolve().parents[2]
 
 ONE_OF_ITS_KIND_EACH: set[str] = {"NoSurroundings", "Running", "Store", "Surroundings", "Worker"}
@@ -20,7 +22,7 @@ def _classes() -> dict[str, set[str]]:
     for module in ROOT.glob("services/*/src/millrace_*/**/*.py"):
         if "testing" in module.parts:
             continue
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        for node in nodes(module):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found[node.name].add(module.relative_to(ROOT).as_posix())
     return found

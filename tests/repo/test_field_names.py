@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.repo.trees import nodes
+
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "services/contract/src/millrace_contract/language/field_names.py"
 # Names with something in front, like `leaf_text`, are fields of their own, listed in points.py.
@@ -14,9 +16,8 @@ SPELLED = re.compile(r"(?<![A-Za-z0-9])_(text|quality|hold_ms|stream|seq|prev|em
 
 
 def _literals(module: Path) -> Iterator[tuple[int, str]]:
-    tree = ast.parse(module.read_text(encoding="utf-8"))
-    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    prose = {id(node.value) for node in nodes(module) if isinstance(node, ast.Expr)}
+    for node in nodes(module):
         if isinstance(node, ast.Constant) and id(node) not in prose and isinstance(node.value, str | bytes):
             yield node.lineno, node.value if isinstance(node.value, str) else node.value.decode(errors="replace")
 

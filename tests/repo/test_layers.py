@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.repo.trees import nodes
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = sorted(path for path in ROOT.glob("services/*/src/millrace_*") if path.is_dir())
 CONTRACT = "millrace_contract"
@@ -75,7 +77,7 @@ def _modules(package: Path) -> list[Path]:
 
 def _imports(module: Path) -> Iterator[tuple[str, int]]:
     """(top-level name, line) of every absolute import, those inside functions too."""
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             yield from ((name.name.split(".")[0], node.lineno) for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -108,7 +110,7 @@ def test_the_drawers_of_the_contract_import_downwards_only() -> None:
         f"{_shown(module)}:{node.lineno} imports {node.module}"
         for drawer, forbidden in above.items()
         for module in _modules(package / drawer)
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        for node in nodes(module)
         if isinstance(node, ast.ImportFrom) and node.level > 1 and (node.module or "").split(".")[0] in forbidden
     ]
     assert not wrong, "\n".join(wrong)
@@ -116,8 +118,7 @@ def test_the_drawers_of_the_contract_import_downwards_only() -> None:
 
 def _parts(module: Path) -> set[str]:
     """Last parts of the names of every module that is imported from."""
-    tree = ast.parse(module.read_text(encoding="utf-8"))
-    return {(node.module or "").rpartition(".")[2] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    return {(node.module or "").rpartition(".")[2] for node in nodes(module) if isinstance(node, ast.ImportFrom)}
 
 
 def test_paho_serves_only_those_whose_messages_are_few() -> None:
@@ -165,7 +166,7 @@ def test_only_command_lines_print(package: Path) -> None:
         f"{_shown(module)}:{node.lineno}"
         for module in _modules(package)
         if module.stem not in ("__main__", "cli")
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        for node in nodes(module)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
     assert not wrong, f"log it, or hand it to cli.py or __main__.py: {wrong}"
@@ -193,7 +194,7 @@ def test_every_reader_of_a_clock_still_reads_it() -> None:
 
 
 def _attributes(module: Path) -> Iterator[ast.Attribute]:
-    return (node for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute))
+    return (node for node in nodes(module) if isinstance(node, ast.Attribute))
 
 
 def _dotted(node: ast.Attribute) -> tuple[str, str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.repo.trees import tree
+
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = r"[AB]?\d+(?:\.\d+)*"
 CITATION = re.compile(rf"\b(contracts|oee|alerts)\.md ({NUMBER}(?:(?:, | and | to ){NUMBER})*)")
@@ -71,7 +73,7 @@ NAMED_IN_CODE = re.compile(r"`(\w+)/([\w/]+)\.py: ([\w.]+)`")
 def _defined(module: Path) -> set[str]:
     """Functions, classes, their methods and constants of a module: `read_plan`, `Outbox.append`."""
     found: set[str] = set()
-    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+    for node in tree(module).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
             inside = node.body if isinstance(node, ast.ClassDef) else []

@@ -6,10 +6,14 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.repo.trees import tree
+
 TESTS = Path(__file__).resolve().parents[1]
 OWN_RINGS = {"process", "broker", "influx", "browser", "stack"}
 STARTS = {"sys.executable", "RunningSimulator"}
 """What starts a program or a simulator, as a test that does it spells it."""
+SERVERS = {"mosquitto", "hivemq", "shared_hivemq", "influxd", "shared_influxd"}
+"""Fixtures that start a server."""
 
 
 def test_a_test_that_starts_a_process_is_not_a_unit_test() -> None:
@@ -18,13 +22,14 @@ def test_a_test_that_starts_a_process_is_not_a_unit_test() -> None:
 
 
 def _unmarked(path: Path) -> Iterator[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in tree.body:
+    body = tree(path).body
+    for node in body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark" and _is_marked([node.value]):
             return
-    for node in tree.body:
+    for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             starts = STARTS & {ast.unparse(each) for each in ast.walk(node) if isinstance(each, ast.Attribute | ast.Name)}
+            starts |= SERVERS & {argument.arg for argument in node.args.args}
             if starts and not _is_marked(node.decorator_list):
                 yield node.name
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 from millrace_contract.language import words
+from tests.repo.trees import nodes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETS = {
@@ -45,8 +46,8 @@ def _texts(node: ast.AST) -> list[str]:
     return [each.value for each in found if isinstance(each, ast.Constant) and isinstance(each.value, str)]
 
 
-def _spelled(tree: ast.AST) -> Iterator[tuple[int, type[StrEnum], set[str]]]:
-    for node in ast.walk(tree):
+def _spelled(found: Iterable[ast.AST]) -> Iterator[tuple[int, type[StrEnum], set[str]]]:
+    for node in found:
         told = set(_texts(node))
         if isinstance(node, ast.Constant) and isinstance(node.value, str):  # SQL, InfluxQL, regular expressions
             told = set(re.findall(r"'(\w+)'", node.value)) if " IN " in node.value else set(re.split(r"[|()^$]+", node.value))
@@ -58,7 +59,7 @@ def _spelled(tree: ast.AST) -> Iterator[tuple[int, type[StrEnum], set[str]]]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_module_takes_its_words_from_the_contract(path: Path) -> None:
-    for line, known, told in _spelled(ast.parse(path.read_text())):
+    for line, known, told in _spelled(nodes(path)):
         pytest.fail(f"{path.relative_to(REPOSITORY)}:{line} spells {sorted(told)}; take {known.__name__} of words.py")
 
 
@@ -74,4 +75,4 @@ def test_module_takes_its_words_from_the_contract(path: Path) -> None:
     ],
 )
 def test_the_guard_finds_a_set_in_whatever_form_it_is_spelled(code: str) -> None:
-    assert list(_spelled(ast.parse(code)))
+    assert list(_spelled(ast.walk(ast.parse(code))))

@@ -55,6 +55,7 @@ def test_another_seed_is_another_plant(plant: PlantModel, calendar: Calendar) ->
     assert len(totals) == 5
 
 
+@pytest.mark.long
 def test_counters_only_rise_during_a_week_and_begin_again_with_the_next(machine: SimulatedMachine) -> None:
     machine.begin(MONDAY_MS)
     before = (0, 0)
@@ -68,6 +69,7 @@ def test_counters_only_rise_during_a_week_and_begin_again_with_the_next(machine:
     assert (machine.total, machine.rejects) == (0, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["CNC-01", "CNC-02", "LATHE-01", "PRESS-01", "PACK-01", "IMM-01", "IMM-02"])
 def test_a_week_is_believable(plant: PlantModel, calendar: Calendar, name: str) -> None:
     """The shares of an ordinary shop: mostly running, some of everything, one part in a hundred scrap."""

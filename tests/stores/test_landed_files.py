@@ -95,6 +95,7 @@ def test_what_was_not_sent_waits_and_numbers_go_on(landed: Path, name: str) -> N
     store.close()
 
 
+@pytest.mark.long
 def test_what_a_gateway_had_not_sent_is_delivered(landed: Path) -> None:
     path = landed / "outbox.sqlite"
     published: set[tuple[str, int]] = set()

@@ -30,7 +30,7 @@ class Strict(BaseModel):
 M = TypeVar("M", bound=Strict)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """YAML whose plain scalars mean what they look like: `06:00` is a time and `no` a word, not 360 and false."""
 
 
