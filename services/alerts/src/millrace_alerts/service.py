@@ -16,6 +16,7 @@ from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.alert_rules import rules_version
 from millrace_contract.plant.versions import ALERT_RULES, PLANT, plant_in_use
 from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.disk_space import Disks
 from millrace_contract.runtime.health import Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
@@ -109,6 +110,7 @@ class AlertsService:
             self._collect,
             self._clock,
             heartbeats=self._heartbeats,
+            disks=Disks(settings.data),
         )
         self._parts.start(self._session)  # Before the worker, so that it is there for what the worker's last turn says.
         self._parts.start(self._reporter)

@@ -14,6 +14,7 @@ from millrace_contract.language.words import NOT_HEARD, CommsState
 from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.versions import SHARE, plant_in_use
 from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.disk_space import Disks
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.serving import accept, serve_on_loop
@@ -74,6 +75,7 @@ class GatewayService:
             self._collect,
             clock,
             heartbeats=self._heartbeats,
+            disks=Disks(settings.data),
         )
         self._pollers: list[ConnectionPoller] = []
         self._learned: dict[str, LearnedDevice] = {}

@@ -13,6 +13,7 @@ import msgspec
 from millrace_contract.language.messages import Status, Stored, encode
 from millrace_contract.language.topics import Topics
 from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.disk_space import Disks
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.logs import get_logger
@@ -75,7 +76,15 @@ class IngestService:
             buffer_bytes=settings.ingest_buffer_mb * MB,
         )
         base = Status(service=SERVICE, instance=settings.instance, alive=True, version=version("millrace-ingest"), taking=False)
-        self._status = StatusReporter(self._session, self._topics, base, self._collect, self._clock, heartbeats=self._heartbeats)
+        self._status = StatusReporter(
+            self._session,
+            self._topics,
+            base,
+            self._collect,
+            self._clock,
+            heartbeats=self._heartbeats,
+            disks=Disks(settings.data),
+        )
         self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
         self._watchdog = Watchdog(self._heartbeats)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from millrace_contract.language.assets import SEGMENT_PATTERN
@@ -38,3 +40,13 @@ class RollupSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
     """Settings of `millrace-ingest rollup`."""
 
     rollup_interval_s: float = Field(default=5.0, ge=0.1, le=60, description="seconds between two looks at what is to be rolled up")
+    watched_disks: str = Field(
+        default="",
+        pattern=r"^([a-z][a-z0-9_]*=[^=,]+(,[a-z][a-z0-9_]*=[^=,]+)*)?$",
+        description="disks of others that the status tells of: name=folder,name=folder",
+    )
+
+    @property
+    def watched(self) -> dict[str, Path]:
+        """Folders on the watched disks, by name."""
+        return {name: Path(folder) for name, _, folder in (each.partition("=") for each in self.watched_disks.split(",") if each)}

@@ -11,6 +11,7 @@ from millrace_contract.language.messages import PlantInUse, Status
 from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.versions import CALENDAR, PLANT, plant_in_use
 from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.disk_space import Disks
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
@@ -94,7 +95,9 @@ class OeeService:
             heartbeats=self._heartbeats,
         )
         status = Status(service=SERVICE, instance=settings.instance, alive=True, version=version("millrace-oee"))
-        self._reporter = StatusReporter(self._session, plan.topics, status, self._collect, clock, heartbeats=self._heartbeats)
+        self._reporter = StatusReporter(
+            self._session, plan.topics, status, self._collect, clock, heartbeats=self._heartbeats, disks=Disks(settings.data)
+        )
         self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
 
     def start(self) -> None:

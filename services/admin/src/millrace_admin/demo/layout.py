@@ -145,6 +145,8 @@ def _environment(name: str, port: int, places: Places, ports: Ports) -> dict[str
         environment["MILLRACE_INFLUX_URL"] = f"http://127.0.0.1:{ports.influxd}"
         if (token := secrets / DATABASE_TOKEN).exists():  # the database makes it at its first start
             environment["MILLRACE_INFLUX_TOKEN_FILE"] = str(token)
+    if name == "rollup":
+        environment["MILLRACE_WATCHED_DISKS"] = ",".join(f"{one}={places.data(one)}" for one in ("influxdb", "mosquitto"))
     if name == "alerts":
         environment["MILLRACE_API_TOKENS_FILE"] = str(secrets / "api-tokens.json")
     return environment

@@ -11,6 +11,7 @@ from ..language.messages import Status, decode, encode
 from ..language.times import format_timestamp
 from ..language.topics import Kind, Topic, Topics
 from .clock import Clock, SystemClock
+from .disk_space import Disks, status_figures
 from .health import Heartbeats
 from .mqtt.session import Session
 
@@ -26,7 +27,8 @@ class StatusReporter:
     """Publishes the retained status every ten seconds, at once after `now`, and after each reconnect.
 
     `collect` is called on the reporter's thread and returns the status with what only the service knows
-    (taking, configuration, problems, figures); the rest is filled in here, and which steps of `heartbeats` fail.
+    (taking, configuration, problems, figures); the rest is filled in here: which steps of `heartbeats` fail, and how much room
+    `disks` have.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class StatusReporter:
         clock: Clock | None = None,
         *,
         heartbeats: Heartbeats | None = None,
+        disks: Disks,
     ) -> None:
         self._session = session
+        self._disks = disks
         self._heartbeats = heartbeats or Heartbeats(clock)
         self._topic = topics.status(status.service, status.instance)
         self._clock = clock or SystemClock()
@@ -73,10 +77,13 @@ class StatusReporter:
         while not self._stopped:
             self._wanted.clear()
             status = self._collect(self._base)
+            rooms = self._disks.look(self._clock.monotonic_s())
+            low = [room.problem for room in rooms if room.problem is not None]
             status = msgspec.structs.replace(
                 status,
                 timestamp=format_timestamp(self._clock.now_ms()),
-                problems=[*status.problems, *self._session.notices, *self._unhealthy()],
+                problems=[*status.problems, *self._session.notices, *low, *self._unhealthy()],
+                figures=status.figures | status_figures(rooms),
             )
             self._session.publish(self._topic, encode(status), retain=True)
             self._wanted.wait(INTERVAL_S)

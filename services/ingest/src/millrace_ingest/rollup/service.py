@@ -13,6 +13,7 @@ from millrace_contract.language.messages import Status
 from millrace_contract.language.topics import Topics
 from millrace_contract.runtime import metrics
 from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.disk_space import Disks
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.logs import get_logger
@@ -53,7 +54,15 @@ class RollupService:
             will=last_will(topics, SERVICE, settings.instance),
         )
         base = Status(service=SERVICE, instance=settings.instance, alive=True, version=version("millrace-ingest"))
-        self._status = StatusReporter(self._session, topics, base, self._collect, self._clock, heartbeats=self._heartbeats)
+        self._status = StatusReporter(
+            self._session,
+            topics,
+            base,
+            self._collect,
+            self._clock,
+            heartbeats=self._heartbeats,
+            disks=Disks(settings.data, settings.watched),
+        )
         self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
         self._watchdog = Watchdog(self._heartbeats)
 
