@@ -110,7 +110,7 @@ def test_an_entry_grows_in_place_until_it_is_written(tmp_path: Path) -> None:
         local.apply(Changes(), 100 + seq)
     [(noted_ms, loss)] = local.losses.entries(10)
     assert (noted_ms, loss.count, loss.seqs, loss.first_ms, loss.last_ms) == (104, 3, ((4, 5), (9, 9)), 4, 9)
-    local.apply(Changes(settled=[noted_ms]), 200)
+    local.apply(Changes(told=[noted_ms]), 200)
     assert lost(local) == []
 
 

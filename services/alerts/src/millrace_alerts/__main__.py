@@ -17,6 +17,7 @@ from millrace_contract.runtime.lifecycle import add_common_arguments, add_versio
 from millrace_contract.runtime.recording import Recording
 from millrace_contract.runtime.serving import accept, serve
 from millrace_contract.runtime.settings import load_settings
+from millrace_contract.runtime.tables import aligned
 
 from .conditions import Limit
 from .replay import AlertsReplay
@@ -24,6 +25,8 @@ from .rules import watched_rules
 from .service import SERVICE, AlertsService, load_configuration
 from .settings import AlertsSettings
 from .tune import Verdict, candidates, judge, recorded_readings, span_ms
+
+TUNE_COLUMNS = ("deadband", "on s", "off s", "alerts", "per h", "chattering", "in alarm s")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,14 +105,14 @@ def _tune(given: argparse.Namespace) -> int:
         return recording.report(ignored, as_json=given.json)
     count = sum(len(readings) for readings in recorded.values())
     print(f"{given.rule}: {count} readings of {len(rule)} devices over {span_ms(recorded) / 3_600_000:.1f} h\n")
-    print(f"{'deadband':>10} {'on s':>6} {'off s':>6} {'alerts':>8} {'per h':>8} {'chattering':>11} {'in alarm s':>11}")
-    for verdict in verdicts:
-        numbers = verdict.candidate
-        print(
-            f"{numbers.deadband:>10g} {numbers.on_delay_s:>6g} {numbers.off_delay_s:>6g} {verdict.alerts:>8} "
-            f"{verdict.per_hour:>8g} {verdict.chattering:>11} {verdict.in_alarm_s:>11g}"
-        )
+    print(aligned(TUNE_COLUMNS, [[f"{number:g}" for number in _numbers(verdict)] for verdict in verdicts]))
     return recording.report(ignored, as_json=given.json)
+
+
+def _numbers(verdict: Verdict) -> tuple[float, ...]:
+    chosen = verdict.candidate
+    delays = (chosen.deadband, chosen.on_delay_s, chosen.off_delay_s)
+    return (*delays, verdict.alerts, verdict.per_hour, verdict.chattering, verdict.in_alarm_s)
 
 
 def _figures(verdict: Verdict) -> dict[str, float]:

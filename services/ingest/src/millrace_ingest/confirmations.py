@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from millrace_contract.language.streams import sender_of
+from millrace_contract.store_forward.ranges import ranges_of
 
 MAX_RANGES = 5_000
 """Ranges in one confirmation: at most about 180 KiB of JSON, below the contract's 256."""
@@ -36,18 +37,6 @@ def confirmations(safe: Iterable[Identity]) -> Iterator[Confirmation]:
         sender = sender_of(stream)
         if sender is None:
             continue
-        ranges = _ranges(sorted(seqs))
+        ranges = ranges_of(sorted(seqs))
         for start in range(0, len(ranges), MAX_RANGES):
             yield Confirmation(sender, stream, ranges[start : start + MAX_RANGES])
-
-
-def _ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Rising numbers as closed ranges."""
-    found: list[tuple[int, int]] = []
-    first = last = numbers[0]
-    for number in numbers:
-        if number > last + 1:
-            found.append((first, last))
-            first = number
-        last = number
-    return [*found, (first, last)]

@@ -25,17 +25,17 @@ class DiskLimits:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """One transaction's worth. `unspool`, `unpark`, `settled` are keys of what the database has now."""
+    """One transaction's worth. `unspool`, `unpark`, `told` are keys of what the database has now."""
 
     letters: Sequence[DeadLetter] = ()
     spooled: Sequence[Spooled] = ()
     unspool: Sequence[int] = ()
     unpark: Sequence[int] = ()
     put_back: Sequence[tuple[int, str, str]] = ()
-    settled: Sequence[int] = ()
+    told: Sequence[int] = ()
 
     def __bool__(self) -> bool:
-        return any((self.letters, self.spooled, self.unspool, self.unpark, self.put_back, self.settled))
+        return any((self.letters, self.spooled, self.unspool, self.unpark, self.put_back, self.told))
 
 
 class LocalStore:
@@ -87,8 +87,8 @@ class LocalStore:
             self.dead_letters.remove(changes.unpark)
         if changes.put_back:
             self.dead_letters.put_back(changes.put_back)
-        if changes.settled:
-            self.losses.remove(changes.settled)
+        if changes.told:
+            self.losses.remove(changes.told)
         return evicted
 
     def _measure(self) -> None:

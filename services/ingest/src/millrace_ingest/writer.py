@@ -86,10 +86,10 @@ class Writer:
         self._judging = heartbeats.step("decode")
 
     def turn(self, arrivals: Sequence[Arrival]) -> None:
-        """Settles the arrivals, then does a little of what waits on disk."""
+        """Brings the arrivals to their end, then does a little of what waits on disk."""
         self._probe()
         rejects = self._store(arrivals) if self.database.taking else None
-        self._settle(arrivals, rejects)
+        self._close(arrivals, rejects)
         if self.database.taking:
             try:
                 self._drain()
@@ -134,7 +134,7 @@ class Writer:
         if marks := self._late_marks.lines(stored, self._clock.now_ms()):
             self._storage.store_lines(PRODUCTION_BUCKET, marks)
 
-    def _settle(self, arrivals: Sequence[Arrival], rejects: dict[int, Reject] | None) -> None:
+    def _close(self, arrivals: Sequence[Arrival], rejects: dict[int, Reject] | None) -> None:
         sorted_out, now_s = Sorted(), self._clock.monotonic_s()
         for place, arrival in enumerate(arrivals):
             verdict = verdict_of(arrival, rejects.get(place) if rejects else None)
@@ -243,7 +243,7 @@ class Writer:
         except (Unavailable, Refused) as problem:
             self._failed(problem)
             return
-        self._local.apply(Changes(settled=[noted_ms for noted_ms, _ in entries]), self._clock.now_ms())
+        self._local.apply(Changes(told=[noted_ms for noted_ms, _ in entries]), self._clock.now_ms())
 
     def _write_lags(self) -> None:
         """What was measured while the database is away is shown in the status, and not kept."""

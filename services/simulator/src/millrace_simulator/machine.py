@@ -272,7 +272,7 @@ class SimulatedMachine:
         life.dice = dice.state
 
     def _close(self, time_ms: int) -> None:
-        """Settle the stretch at `time_ms`, so that a new one can begin there."""
+        """Count the stretch up to `time_ms`, so that a new one can begin there."""
         life = self.life
         self._count(time_ms)
         life.reached_ms = time_ms

@@ -17,6 +17,7 @@ from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_WELL, stop_event
 from millrace_contract.runtime.settings import load_settings
+from millrace_contract.runtime.tables import aligned
 
 from ..bootstrap import load_accounts
 from ..secret_files import SecretFiles
@@ -101,8 +102,10 @@ def _list(options: argparse.Namespace) -> int:
         {"name": token.name, "kind": "API token", "for": ",".join(token.scopes), "since": token.created}
         for token in grants.load_tokens(files)
     ]
-    for row in rows:
-        print(json.dumps(row) if options.json else f"{row['name']:<24} {row['kind']:<15} {row['for']:<24} {row['since']}")
+    if options.json:
+        print("\n".join(json.dumps(row) for row in rows))
+    else:
+        print(aligned(("name", "kind", "for", "since"), [list(row.values()) for row in rows]))
     return EXIT_WELL
 
 

@@ -1,7 +1,7 @@
 """Sets of whole numbers as sorted closed ranges: sequence numbers are many, but nearly always without gaps."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 Range = tuple[int, int]
 
@@ -16,6 +16,18 @@ def merge_ranges(ranges: Iterable[Range]) -> list[Range]:
         else:
             merged.append((first, last))
     return merged
+
+
+def ranges_of(numbers: Sequence[int]) -> list[Range]:
+    """Rising numbers, at least one, as ranges. For many numbers at once it is far quicker than merging a range for each."""
+    found: list[Range] = []
+    first = last = numbers[0]
+    for number in numbers:
+        if number > last + 1:
+            found.append((first, last))
+            first = number
+        last = number
+    return [*found, (first, last)]
 
 
 class RangeSet:
