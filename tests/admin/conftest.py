@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import yaml
 from millrace_admin.bootstrap import bootstrap
 from millrace_admin.secret_files import SecretFiles
 from millrace_contract.plant import PlantModel, load_plant
+from millrace_contract.testing import Mosquitto
+
+from .running_broker import RunningBroker
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -66,3 +70,13 @@ def ready_files(files: SecretFiles, first_folder: Path) -> SecretFiles:
     """The folder after the first `bootstrap`, with certificates that are good today."""
     shutil.copytree(first_folder, files.root)
     return files
+
+
+@pytest.fixture
+def broker(ready_files: SecretFiles, tmp_path: Path) -> Iterator[RunningBroker]:
+    if Mosquitto.binary() is None:
+        pytest.fail("mosquitto is not on this machine") if os.environ.get("CI") == "true" else pytest.skip("no mosquitto")
+    running = RunningBroker(ready_files, tmp_path / "broker")
+    running.start()
+    yield running
+    running.stop()

@@ -12,6 +12,7 @@ from millrace_admin.__main__ import main
 from millrace_admin.access import grants
 from millrace_admin.bootstrap import bootstrap, load_accounts
 from millrace_admin.broker_accounts import password_matches
+from millrace_admin.own_accounts import own_accounts
 from millrace_admin.secret_files import SecretFiles
 
 
@@ -126,6 +127,20 @@ def test_a_kit_that_cannot_be_written_makes_no_account(
     assert not (tmp_path / "new.tar").exists()
 
 
+def test_one_more_instance_gets_an_account_and_a_file_until_it_is_revoked(
+    ready_files: SecretFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(ready_files, "add-instance", "ingest", "2", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["MILLRACE_MQTT_PASSWORD_FILE"] == "/run/secrets/millrace/mqtt_password.2"
+    assert ready_files.path("ingest", "mqtt_password.2").read_text().strip() == shown["password"]
+    assert password_matches(shown["password"], load_accounts(ready_files)["ingest-2"].password_hash)
+    assert "user ingest-2\n" in ready_files.path("mosquitto", "access.acl").read_text()
+    assert run(ready_files, "revoke", "ingest-2") == 0
+    assert not {"ingest-2", "ingest-2-status"} & load_accounts(ready_files).keys()
+    assert not ready_files.path("ingest", "mqtt_password.2").exists()
+
+
 def test_show_gives_the_first_password_and_the_addresses(ready_files: SecretFiles, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(ready_files, "show") == 0
     printed = capsys.readouterr().out
@@ -145,7 +160,7 @@ def test_list_names_accounts_and_tokens_without_any_hash(ready_files: SecretFile
     assert run(ready_files, "list", "--json") == 0
     printed = capsys.readouterr().out
     names = [json.loads(line)["name"] for line in printed.splitlines()]
-    assert names == ["gateway", "ingest", "rollup", "oee", "alerts", "simulator", "admin", "healthcheck", "scale", "mes"]
+    assert names == [*(account.name for account in own_accounts()), "scale", "mes"]
     assert "$7$" not in printed
 
 
@@ -164,15 +179,19 @@ def test_revoke_takes_tokens_and_accounts_away(ready_files: SecretFiles, now: da
     [
         (["add-token", "mes", "--scope", "read,fly"], "scope fly does not exist; there are: read, ack, shelve, write, configure"),
         (["add-token", "mes", "--scope", ","], "at least one scope"),
-        (["add-token", "gateway", "--scope", "read"], "'gateway' exists already"),
+        (["add-token", "ingest-1", "--scope", "read"], "'ingest-1' exists already"),
         (["add-publisher", "a b", "--device", "X"], "name 'a b' must be 1 to 63 letters"),
-        (["add-publisher", "ingest-1", "--device", "X"], "name 'ingest-1' is kept for services"),
+        (["add-publisher", "ingest-9", "--device", "X"], "name 'ingest-9' is kept for services"),
         (["add-publisher", "scale", "--device", "X", "--line", "#"], "line '#' must be 1 to 63 letters"),
         (["add-publisher", "scale", "--device", "+"], "device '+' must be 1 to 63 letters"),
         (["add-publisher", "scale", "--device", "CNC-01"], "device CNC-01 is in plant.yaml, so a gateway reads it"),
         (["add-publisher", "scale", "--device", "telemetry"], "is a word that topics use"),
         (["revoke", "nobody"], "there is nothing called 'nobody'"),
-        (["revoke", "ingest"], "a service's own account"),
+        (["revoke", "ingest-1"], "the platform's own account"),
+        (["revoke", "admin"], "the platform's own account"),
+        (["add-instance", "grafana", "2"], "'grafana' is no service with instances; there are: gateway, ingest"),
+        (["add-instance", "ingest", "a b"], "instance 'a b' must be 1 to 63 letters"),
+        (["add-instance", "ingest", "1"], "'ingest-1' exists already"),
     ],
 )
 def test_a_mistake_is_answered_in_words_and_changes_nothing(

@@ -58,16 +58,16 @@ def test_files_are_readable_by_their_owner_only(ready_files: SecretFiles) -> Non
 def test_a_missing_password_is_made_anew_and_the_broker_is_told(
     ready_files: SecretFiles, sample_config: Path, now: datetime
 ) -> None:
-    others = {name: account.password_hash for name, account in load_accounts(ready_files).items() if name != "oee"}
+    others = {name: account.password_hash for name, account in load_accounts(ready_files).items() if name != "oee-1"}
     ready_files.path("oee", "mqtt_password").unlink()
     report = bootstrap(ready_files, sample_config, "localhost", now)
     accounts = load_accounts(ready_files)
     password = ready_files.read("oee", "mqtt_password")
     assert password is not None
-    assert password_matches(password, accounts["oee"].password_hash)
-    assert f"oee:{accounts['oee'].password_hash}\n" in ready_files.path("mosquitto", "passwords").read_text()
+    assert password_matches(password, accounts["oee-1"].password_hash)
+    assert f"oee-1:{accounts['oee-1'].password_hash}\n" in ready_files.path("mosquitto", "passwords").read_text()
     assert {name: accounts[name].password_hash for name in others} == others
-    assert "broker account oee made" in report.done
+    assert "broker account oee-1 made" in report.done
 
 
 def test_files_left_empty_by_a_full_disk_count_as_missing(ready_files: SecretFiles, sample_config: Path, now: datetime) -> None:

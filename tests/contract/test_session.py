@@ -270,6 +270,28 @@ def _is_taken(client: Client, topic: str, payload: bytes) -> bool:
     return False
 
 
+def test_nobody_takes_the_session_of_another_account(broker: Broker) -> None:
+    """A broker that binds names, and accounts called like client ids (docs/another-broker.md)."""
+    broker.set_up(BrokerSetup(passwords={"ingest-1": "right", "gateway-1": "right", "scale": "right"}, own_names=True))
+    options = {"filters": ["t/+"], "persistent": True, "manual_ack": True}
+    settings = broker.settings("", "right")  # without a name: that of the client id
+    ingest = _up(Client(LeanSession, settings, "ingest-1", **options))
+    ingest.session.stop()
+    sender = _up(Client(LeanSession, settings, "gateway-1"))
+    for number in range(10):
+        sender.session.publish("t/a", b"%d" % number)
+    assert [sender.published.get(timeout=PATIENCE_S)[1] for _ in range(10)] == [True] * 10
+    thieves = [Client(LeanSession, broker.settings("scale", "right"), name) for name in ("ingest-1", "gateway-1")]
+    for thief in thieves:
+        # One broker refuses it, the other calls it by its account's name: harmless both.
+        wait_until(lambda thief=thief: thief.session.problem != "not connected yet", "the answer to a thief")
+    again = _up(Client(LeanSession, settings, "ingest-1", **options))
+    assert again.payloads(10) == [b"%d" % number for number in range(10)]
+    assert sender.events == ["connected"]
+    for client in (*thieves, again, sender):
+        client.session.stop()
+
+
 def test_nobody_at_home_is_said_in_words(connect: Connect) -> None:
     port = free_port()
     client = connect("early", BrokerSettings(mqtt_port=port))

@@ -223,8 +223,8 @@ def _topics(broker: Broker) -> set[str]:
     """Topics of messages that the broker passes on within a second."""
     reader = shutil.which("mosquitto_sub")
     assert reader is not None, "mosquitto_sub is not on this machine: install mosquitto-clients"
-    password = (broker.secrets / "ingest/mqtt_password").read_text().strip()
-    account = ["-u", "ingest", "-P", password, "-h", "127.0.0.1", "-p", str(broker.port)]
+    password = (broker.secrets / "admin/mqtt_password").read_text().strip()
+    account = ["-u", "admin", "-P", password, "-h", "127.0.0.1", "-p", str(broker.port)]
     heard = subprocess.run(
         [reader, *account, "-t", "factory/line1/METER-01/telemetry", "-F", "%t", "-W", "3", "-C", "1"],
         capture_output=True, text=True, check=False,

@@ -119,12 +119,12 @@ class System:
             "MILLRACE_SECRETS": str(secrets),
             "MILLRACE_HTTP_PORT": str(port),
             "MILLRACE_MQTT_PORT": str(self.ports["broker"]),
-            "MILLRACE_MQTT_USERNAME": name,
-            "MILLRACE_MQTT_PASSWORD_FILE": str(secrets / name / "mqtt_password"),
             "MILLRACE_SIM_HOST": "127.0.0.1",
             "MILLRACE_INFLUX_URL": self.influx_url,
             "MILLRACE_INFLUX_TOKEN_FILE": str(secrets / name / "influx_token"),
-        } | ({"MILLRACE_INSTANCE": "edge-1"} if name == "gateway" else {})
+            **({"MILLRACE_MQTT_PASSWORD_FILE": str(secrets / name / "mqtt_password")} if name != "admin" else {}),
+            **({"MILLRACE_INSTANCE": "edge-1"} if name == "gateway" else {}),
+        }
 
     def _configure(self) -> None:
         """The sample plant on ports that nobody else on this machine has."""

@@ -21,14 +21,18 @@ import java.util.Map;
 /**
  * HiveMQ Community Edition for tests, of another maker than mosquitto: the same contract tests run against both.
  *
- * usage: java HiveMq FOLDER      (config.xml there says where to listen; each line of the file accounts: name, password, topic filter)
+ * usage: java HiveMq FOLDER      (config.xml there says where to listen; each line of the file accounts: name, password, topic filter;
+ * with a file named own-names an account connects under its own name only, so that it cannot take the session of another)
  */
 public final class HiveMq implements ExtensionMain {
     private record Account(String password, String filter) {}
 
     private final Map<String, Account> accounts = new HashMap<>();
+    private final boolean ownNames;
 
-    private HiveMq(final Path file) throws IOException {
+    private HiveMq(final Path folder) throws IOException {
+        final Path file = folder.resolve("accounts");
+        ownNames = Files.exists(folder.resolve("own-names"));
         if (!Files.exists(file)) {
             return;
         }
@@ -44,7 +48,7 @@ public final class HiveMq implements ExtensionMain {
                 .withId("accounts")
                 .withName("accounts")
                 .withVersion("1")
-                .withExtensionMain(new HiveMq(folder.resolve("accounts")))
+                .withExtensionMain(new HiveMq(folder))
                 .build();
         final EmbeddedHiveMQ broker = EmbeddedHiveMQ.builder()
                 .withConfigurationFolder(folder)
@@ -71,12 +75,17 @@ public final class HiveMq implements ExtensionMain {
             output.authenticateSuccessfully();
             return;
         }
-        final Account account = accounts.get(input.getConnectPacket().getUserName().orElse(""));
+        final String name = input.getConnectPacket().getUserName().orElse("");
+        final Account account = accounts.get(name);
         final String password = input.getConnectPacket()
                 .getPassword()
                 .map(bytes -> StandardCharsets.UTF_8.decode(bytes).toString())
                 .orElse("");
         if (account == null || !account.password().equals(password)) {
+            output.failAuthentication();
+            return;
+        }
+        if (ownNames && !name.equals(input.getClientInformation().getClientId())) {
             output.failAuthentication();
             return;
         }

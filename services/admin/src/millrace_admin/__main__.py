@@ -93,7 +93,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _bootstrap(options: argparse.Namespace) -> int:
     settings = load_settings(AdminSettings, os.environ, config=options.config, secrets=options.secrets)
-    report = bootstrap(_files(settings, options), settings.config, settings.hostname, _now())
+    report = bootstrap(_files(settings, options), settings.config, settings.hostname, _now(), settings.own_accounts)
     _print_report(report, as_json=options.json)
     return EXIT_WELL
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.plant.accepted import load_accepted
 
 from .broker_accounts import (
-    SERVICE_ROLES,
     Account,
     Rights,
     Role,
@@ -24,6 +23,7 @@ from .broker_accounts import (
     render_passwords,
 )
 from .certificates import KeyPair, make_authority, make_server, renewal_reason, server_names
+from .own_accounts import HEALTHCHECK_OPTIONS, OwnAccount, outdated, own_accounts
 from .secret_files import SecretFiles, new_password
 
 ACCOUNTS_FILE = "accounts.json"
@@ -31,7 +31,6 @@ TOKENS_FILE = "api-tokens.json"
 RIGHTS_FILE = "rights.json"
 SPEAKERS_FILE = "speakers.json"
 RULES_FILE = "access.acl"
-BROKER_PASSWORD = "mqtt_password"  # noqa: S105 - the name of a file
 DATABASE_TOKEN = "influx_token"  # noqa: S105 - the name of a file
 
 
@@ -43,14 +42,19 @@ class BootstrapReport:
         self.warnings: list[str] = []
 
 
-def bootstrap(files: SecretFiles, config: Path, hostnames: str, now: datetime) -> BootstrapReport:
-    """Bring all secrets up to date. Raises ConfigurationProblems when there is no usable plant model, not even an older one."""
+def bootstrap(
+    files: SecretFiles, config: Path, hostnames: str, now: datetime, own: Sequence[OwnAccount] | None = None
+) -> BootstrapReport:
+    """Bring all secrets up to date. `own`: the platform's own accounts, where other instances run than by default.
+
+    Raises ConfigurationProblems when there is no usable plant model, not even an older one.
+    """
     report = BootstrapReport()
     files.prepare()
     with files.locked():
         plant = _plant(files, config, report)
         _certificates(files, hostnames, now, report)
-        accounts = _service_accounts(files, now, report)
+        accounts = _accounts(files, own_accounts() if own is None else own, now, report)
         keep_rights(files, plant)
         render_broker_files(files, plant.root, accounts, report)
         report.warnings += _misfits(accounts, plant)
@@ -164,23 +168,60 @@ def _certificates(files: SecretFiles, hostnames: str, now: datetime, report: Boo
         report.done.append(f"broker certificate made for {', '.join(names)} ({reason})")
 
 
-def _service_accounts(files: SecretFiles, now: datetime, report: BootstrapReport) -> list[Account]:
+def _accounts(files: SecretFiles, own: Sequence[OwnAccount], now: datetime, report: BootstrapReport) -> list[Account]:
     accounts = load_accounts(files)
-    for role in SERVICE_ROLES:
-        password = _service_password(files, role)
-        present = accounts.get(role)
-        if present is None or not password_matches(password, present.password_hash):
-            accounts[role] = Account(role, role, hash_password(password), f"{now:%Y-%m-%dT%H:%M:%SZ}")
-            report.done.append(f"broker account {role} made")
+    for name in outdated(accounts):
+        del accounts[name]
+        report.done.append(f"broker account {name} taken away: each instance of {name} has one of its own")
+    places = {account.password_file: account.name for account in reversed(own)}
+    for account in list(accounts.values()):
+        if account.password_file in places and account.name not in {one.name for one in own}:
+            del accounts[account.name]
+            report.done.append(f"broker account {account.name} taken away: {places[account.password_file]} is in its place")
+    for one in own:
+        present = accounts.get(one.name)
+        if present is not None and present.password_file is None and present.name != present.role:
+            report.warnings.append(
+                f"account {one.name} was added for a {one.role} elsewhere, so the {one.role} of this server has none: where it "
+                f"runs, give it another MILLRACE_GATEWAY_INSTANCE, or take the other away (millrace access revoke {one.name})"
+            )
+            continue
+        ensure_account(files, accounts, one, now, report)
+    # Those of `millrace access add-instance`: a file that was deleted is made anew, as with all others.
+    for account in list(accounts.values()):
+        if account.password_file and account.name not in {one.name for one in own}:
+            folder, _, file = account.password_file.partition("/")
+            ensure_account(files, accounts, OwnAccount(account.name, account.role, account.instance, folder, file), now, report)
     save_accounts(files, accounts.values())
     return list(accounts.values())
 
 
-def _service_password(files: SecretFiles, role: Role) -> str:
-    if role is not Role.HEALTHCHECK:
-        return files.ensure(role, BROKER_PASSWORD)
-    # mosquitto_sub reads its options from a file of this name; the password then never stands on a command line.
-    options = files.ensure("mosquitto", "mosquitto_sub", lambda: f"-u {role}\n-P {new_password()}")
+def ensure_account(
+    files: SecretFiles, accounts: dict[str, Account], own: OwnAccount, now: datetime, report: BootstrapReport | None = None
+) -> str:
+    """Bring the file of the password and the account in `accounts` into being, and into agreement. Returns the password."""
+    password = _password(files, own)
+    present = accounts.get(own.name)
+    if present is None or not password_matches(password, present.password_hash):
+        accounts[own.name] = Account(
+            own.name,
+            own.role,
+            hash_password(password),
+            f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            instance=own.instance,
+            password_file=own.password_file,
+        )
+        if report is not None:
+            report.done.append(f"broker account {own.name} made")
+    elif present.password_file is None:  # of a version that did not note it
+        accounts[own.name] = msgspec.structs.replace(present, password_file=own.password_file)
+    return password
+
+
+def _password(files: SecretFiles, own: OwnAccount) -> str:
+    if own.file != HEALTHCHECK_OPTIONS:
+        return files.ensure(own.folder, own.file)
+    options = files.ensure(own.folder, own.file, lambda: f"-u {own.name}\n-P {new_password()}")
     return options.rpartition("-P ")[2]
 
 

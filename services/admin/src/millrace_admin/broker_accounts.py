@@ -39,7 +39,7 @@ class Role(StrEnum):
 SERVICE_ROLES = (
     Role.GATEWAY, Role.INGEST, Role.ROLLUP, Role.OEE, Role.ALERTS, Role.SIMULATOR, Role.ADMIN, Role.HEALTHCHECK,
 )  # fmt: skip
-"""Roles with an account of their own, named like the role, made by bootstrap. More gateways and publishers are added by hand."""
+"""Roles of the platform's own accounts (`own_accounts`); no account from outside is called like one, or begins with its name."""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -51,9 +51,11 @@ class Account(msgspec.Struct, frozen=True):
     created: str
     device: str | None = None
     instance: str | None = None
-    """A gateway that was added by hand: its one instance. Accounts of bootstrap serve every instance of their service."""
+    """The one instance of a service that uses it."""
     line: str | None = None
     """A publisher's line, where it was named; else it is one of the plant model."""
+    password_file: str | None = None
+    """Where its password stands below the secrets folder; None: it was added by hand, for somebody elsewhere."""
 
     @property
     def without_password(self) -> Account:

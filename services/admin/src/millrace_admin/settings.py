@@ -6,9 +6,11 @@ from pathlib import Path
 
 from pydantic import Field
 
+from millrace_contract.plant.model import DEFAULT_GATEWAY
 from millrace_contract.runtime.settings import BrokerSettings
 
 from .database_setup import Retention
+from .own_accounts import OwnAccount, own_accounts
 
 
 class AdminSettings(BrokerSettings):
@@ -18,6 +20,13 @@ class AdminSettings(BrokerSettings):
     secrets: Path = Field(default=Path("var/secrets"), description="folder with a folder of secrets for each consumer")
     hostname: str = Field(
         default="localhost", description="names and addresses by which the broker is reached from outside, comma-separated"
+    )
+    gateway_instance: str = Field(
+        default=DEFAULT_GATEWAY, description="the gateway of this server, as plant.yaml names it: gets an account of its own"
+    )
+    instances: str = Field(
+        default="",
+        description="instances that run here beside the first of each service, like ingest-2, oee-night: an account for each",
     )
     retention_raw: str = Field(default="30d", description="how long raw readings are kept: 12h, 30d, 8w or forever")
     retention_1m: str = Field(
@@ -39,6 +48,11 @@ class AdminSettings(BrokerSettings):
     def retention(self) -> Retention:
         """How long each bucket keeps what is in it."""
         return Retention(self.retention_raw, self.retention_1m, self.retention_1h)
+
+    @property
+    def own_accounts(self) -> list[OwnAccount]:
+        """The platform's own broker accounts. Raises ConfigurationProblems."""
+        return own_accounts(self.gateway_instance, self.instances)
 
     @property
     def outside_name(self) -> str:

@@ -26,6 +26,7 @@ from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
 from millrace_contract.runtime.status import Platform
 
+from .service import SERVICE
 from .settings import IngestSettings
 
 SHOWN = ("ingest", "rollup", "gateway", "oee", "alerts")
@@ -84,7 +85,9 @@ def _statuses(settings: IngestSettings) -> tuple[list[Status], str | None]:
                 came.set()
 
     filters = [topics.status(service, "+") for service in SHOWN]
-    session = PahoSession(settings, f"ingest-status-{os.getpid()}", Callbacks(message=take), filters=filters)
+    client_id, account = _login(settings)
+    settings = settings.model_copy(update={"mqtt_username": account})
+    session = PahoSession(settings, client_id, Callbacks(message=take), filters=filters)
     session.start()
     try:
         if not session.wait_connected(CONNECT_S):
@@ -95,6 +98,16 @@ def _statuses(settings: IngestSettings) -> tuple[list[Status], str | None]:
     finally:
         session.stop()
     return sorted(platform.statuses(), key=lambda one: (SHOWN.index(one.service), one.instance)), None
+
+
+def _login(settings: IngestSettings) -> tuple[str, str]:
+    """Client id and account of this command: under the service's own it would take the service's connection."""
+    service = f"{SERVICE}-{settings.instance}"
+    own = f"{service}-status"
+    has_password = bool(settings.mqtt_password.get_secret_value())
+    if settings.mqtt_username == service or (has_password and not settings.mqtt_username):
+        return own, own
+    return f"{own}-{os.getpid()}", settings.mqtt_username
 
 
 def _ledger(settings: IngestSettings) -> tuple[list[Lost], str | None]:

@@ -222,7 +222,7 @@ def send_history(
     )
     clock = SystemClock()
     gateways = [device.gateway for device in devices]
-    sender = HistorySender(settings, Topics(plant.root), gateways, clock, f"simulator-{settings.instance}-history", step_s=step_s)
+    sender = HistorySender(settings, Topics(plant.root), gateways, clock, f"simulator-{settings.instance}", step_s=step_s)
     with Bar("sending the past", to_ms - from_ms, is_shown=say is None) as bar:
         told_s = clock.monotonic_s()
 

@@ -58,6 +58,9 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="FILE",
         help="write all that deploy/edge/install needs as a tar file (- or none: stdout)",
     )
+    instance = verb("add-instance", _add_instance, "a broker account for one more instance of a service")
+    instance.add_argument("service", metavar="SERVICE", help="ingest, oee, alerts, rollup, simulator, or a gateway on this server")
+    instance.add_argument("instance", metavar="INSTANCE", help="its MILLRACE_INSTANCE")
     token = verb("add-token", _add_token, "a token for the REST interface")
     token.add_argument("name", metavar="NAME", help="who uses it")
     token.add_argument("--scope", required=True, metavar="SCOPES", help=f"comma-separated; of {', '.join(SCOPES)}")
@@ -112,7 +115,7 @@ def _list(options: argparse.Namespace) -> int:
 def _purpose(device: str | None, instance: str | None) -> str:
     if device:
         return f"device {device}"
-    return f"gateway {instance}" if instance else "service"
+    return f"instance {instance}" if instance else "platform"
 
 
 def _add_publisher(options: argparse.Namespace) -> int:
@@ -142,6 +145,23 @@ def _add_gateway(options: argparse.Namespace) -> int:
     if not any(device.gateway == access.instance for device in plant.devices.values()):
         print(f"WARNING: no device of plant.yaml names gateway {access.instance} yet, so it has nothing to read", file=sys.stderr)
     return EXIT_WELL
+
+
+def _add_instance(options: argparse.Namespace) -> int:
+    _, files = _opened(options)
+    account, password = grants.add_instance(files, options.service, options.instance, _now())
+    shown = {
+        "MILLRACE_INSTANCE": options.instance,
+        "MILLRACE_MQTT_PASSWORD_FILE": f"/run/secrets/millrace/{account.file}",
+        "account": account.name,
+        "password": password,
+    }
+    notes = {
+        "MILLRACE_MQTT_PASSWORD_FILE": f"on this server, with the volume {account.folder}-secrets",
+        "account": "its client id, and so its name: MILLRACE_MQTT_USERNAME can be left out",
+        "password": "for an instance on another server, in a file there; shown only now",
+    }
+    return _print(options, f"{options.service}, one more instance: its environment", shown, notes)
 
 
 def _gateway_account(files: SecretFiles, instance: str, host: str, port: int, plant: PlantModel | None = None) -> GatewayAccess:

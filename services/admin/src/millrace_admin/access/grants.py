@@ -11,8 +11,17 @@ from millrace_contract.language.api_tokens import SCOPES, ApiToken, decode_token
 from millrace_contract.language.assets import segment_problem
 from millrace_contract.plant import PlantModel
 
-from ..bootstrap import TOKENS_FILE, keep_rights, load_accounts, load_rights, render_broker_files, save_accounts
-from ..broker_accounts import SERVICE_ROLES, Account, Role, hash_password, name_problem
+from ..bootstrap import (
+    TOKENS_FILE,
+    ensure_account,
+    keep_rights,
+    load_accounts,
+    load_rights,
+    render_broker_files,
+    save_accounts,
+)
+from ..broker_accounts import Account, Role, hash_password, name_problem
+from ..own_accounts import BROKER_PASSWORD, INSTANCED, OwnAccount, instance_accounts
 from ..secret_files import SecretFiles, new_password
 
 TOKEN_LENGTH = 40
@@ -52,6 +61,26 @@ def add_gateway(files: SecretFiles, instance: str, now: datetime, plant: PlantMo
     return name, _add_account(files, name, now, role=Role.GATEWAY, instance=instance)
 
 
+def add_instance(files: SecretFiles, service: str, instance: str, now: datetime) -> tuple[OwnAccount, str]:
+    """An account for one more instance of a service; returns it and its password.
+
+    The password stands in a file beside that of the first instance, too, for a container on this server.
+    """
+    if service not in INSTANCED:
+        raise GrantRefused(f"{service!r} is no service with instances; there are: {', '.join(INSTANCED)}")
+    if problem := segment_problem(instance):
+        raise GrantRefused(f"instance {instance!r} {problem}")
+    made = instance_accounts(Role(service), instance)
+    with _changing(files):
+        accounts = load_accounts(files)
+        for own in made:
+            _check_free(files, own.name)
+        passwords = [ensure_account(files, accounts, own, now) for own in made]
+        save_accounts(files, accounts.values())
+        render_broker_files(files, _root(files), accounts.values())
+    return made[0], passwords[0]
+
+
 def add_token(files: SecretFiles, name: str, scopes: Sequence[str], now: datetime) -> str:
     """A token for the REST interface; returns it."""
     if unknown := sorted(set(scopes) - set(SCOPES)):
@@ -74,11 +103,15 @@ def revoke(files: SecretFiles, name: str) -> str:
             _save_tokens(files, [token for token in tokens if token.name != name])
             return "API token"
         accounts = load_accounts(files)
-        if name in SERVICE_ROLES:
-            raise GrantRefused(f"{name} is a service's own account; the platform does not work without it")
         if name not in accounts:
             raise GrantRefused(f"there is nothing called {name!r}; `millrace access list` shows what there is")
         gone = accounts.pop(name)
+        file = gone.password_file
+        if name == gone.role or (file and not file.partition("/")[2].startswith(f"{BROKER_PASSWORD}.")):
+            raise GrantRefused(f"{name} is the platform's own account; it does not work without it")
+        if file:
+            accounts = {other: account for other, account in accounts.items() if account.password_file != file}
+            files.path(*file.split("/")).unlink(missing_ok=True)
         save_accounts(files, accounts.values())
         render_broker_files(files, _root(files), accounts.values())
         return f"broker account ({gone.role})"

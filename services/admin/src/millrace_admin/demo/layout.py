@@ -137,7 +137,6 @@ def _environment(name: str, port: int, places: Places, ports: Ports) -> dict[str
         "MILLRACE_HTTP_PORT": str(port),
         "MILLRACE_MQTT_HOST": "127.0.0.1",
         "MILLRACE_MQTT_PORT": str(ports.broker),
-        "MILLRACE_MQTT_USERNAME": name,
         "MILLRACE_MQTT_PASSWORD_FILE": str(secrets / "mqtt_password"),
         "MILLRACE_SIM_HOST": "127.0.0.1",
     }

@@ -30,6 +30,7 @@ from millrace_contract.runtime.settings import BrokerSettings
 from ..access.follow import PlantFollower
 from ..bootstrap import bootstrap
 from ..broker_config import LocalBroker, localised
+from ..command_account import command_account
 from ..database_setup import set_up_database
 from ..secret_files import SecretFiles
 from ..servers.influxd import flaw_of
@@ -154,16 +155,8 @@ def _show(
     seconds: float | None,
 ) -> None:
     flow = Flow(topics)
-    account = BrokerSettings(
-        mqtt_host="127.0.0.1",
-        mqtt_port=ports.broker,
-        mqtt_username="admin",
-        mqtt_password=SecretStr((places.secrets / "admin" / "mqtt_password").read_text().strip()),
-    )
     follower = PlantFollower(SecretFiles(places.secrets, give_away=False), places.config)
     filters = [each for kind in WATCHED for each in topics.filters(kind)]
-    session = LeanSession(account, "admin-demo", Callbacks(message=flow.apply), filters=filters)
-    session.start()
     addresses = {
         "operator page": f"http://127.0.0.1:{ports.api}/",
         "API for the MES": f"http://127.0.0.1:{ports.api}/openapi.json (a token: millrace access add-token NAME --scope read,ack"
@@ -172,10 +165,16 @@ def _show(
         "logs": str(places.logs),
     }
     addresses["InfluxDB"] = f"http://127.0.0.1:{ports.influxd} (organisation {ORGANISATION})"
-    try:
-        _loop(flow, LivePicture(addresses), processes, follower, arrival=arrival, stop=stop, seconds=seconds)
-    finally:
-        session.stop()
+    with command_account(SecretFiles(places.secrets, give_away=False)) as (name, password):
+        account = BrokerSettings(
+            mqtt_host="127.0.0.1", mqtt_port=ports.broker, mqtt_username=name, mqtt_password=SecretStr(password)
+        )
+        session = LeanSession(account, name, Callbacks(message=flow.apply), filters=filters)
+        session.start()
+        try:
+            _loop(flow, LivePicture(addresses), processes, follower, arrival=arrival, stop=stop, seconds=seconds)
+        finally:
+            session.stop()
 
 
 def _loop(

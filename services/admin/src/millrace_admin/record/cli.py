@@ -8,23 +8,23 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import SecretStr
 
-from millrace_contract.errors import CannotStart
 from millrace_contract.plant import load_plant
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, stop_event
 from millrace_contract.runtime.settings import load_settings
 
-from ..bootstrap import BROKER_PASSWORD
+from ..command_account import command_account
+from ..own_accounts import COMMAND_ACCOUNTS
 from ..secret_files import SecretFiles
 from ..settings import AdminSettings
 from .recorder import Recorded, Recorder
 
-ACCOUNT = "admin"
 PATIENCE_S = 15.0
 PROGRESS_EVERY_S = 10.0
 
@@ -51,7 +51,11 @@ def _minutes(text: str) -> float:
 
 
 def _record(options: argparse.Namespace) -> int:
-    settings = _with_account(load_settings(AdminSettings, os.environ, config=options.config, secrets=options.secrets))
+    with _with_account(load_settings(AdminSettings, os.environ, config=options.config, secrets=options.secrets)) as settings:
+        return _record_with(settings, options)
+
+
+def _record_with(settings: AdminSettings, options: argparse.Namespace) -> int:
     plant = load_plant(settings.config)
     # What the session would log of its connection is told below, in words.
     logging.getLogger("millrace_contract").setLevel(logging.CRITICAL)
@@ -74,22 +78,17 @@ def _record(options: argparse.Namespace) -> int:
     return EXIT_WELL if recorded.is_whole else EXIT_NOT_WELL
 
 
-def _with_account(settings: AdminSettings) -> AdminSettings:
-    """The account of the environment, or else the platform's own `admin`, which may read everything and write nothing."""
-    if settings.mqtt_username and settings.mqtt_username != ACCOUNT:
-        return settings
+@contextmanager
+def _with_account(settings: AdminSettings) -> Iterator[AdminSettings]:
+    """The account of the environment, or else one of the platform's own, which may read everything and write nothing."""
+    if settings.mqtt_username:
+        yield settings
+        return
     if settings.mqtt_password.get_secret_value():
-        return settings.model_copy(update={"mqtt_username": ACCOUNT})
-    try:
-        password = SecretFiles(settings.secrets, give_away=False).read(ACCOUNT, BROKER_PASSWORD)
-    except PermissionError as denied:
-        raise CannotStart(str(denied.filename), "permission denied; who records must own the secrets folder") from denied
-    if password is None:
-        place = settings.secrets / ACCOUNT / BROKER_PASSWORD
-        raise CannotStart(
-            str(place), "is not there: name the secrets folder with --secrets, or an account with MILLRACE_MQTT_USERNAME"
-        )
-    return settings.model_copy(update={"mqtt_username": ACCOUNT, "mqtt_password": SecretStr(password)})
+        yield settings.model_copy(update={"mqtt_username": COMMAND_ACCOUNTS[0]})
+        return
+    with command_account(SecretFiles(settings.secrets, give_away=False)) as (name, password):
+        yield settings.model_copy(update={"mqtt_username": name, "mqtt_password": SecretStr(password)})
 
 
 class _Said:

@@ -54,8 +54,8 @@ class Recorder:
         self._inbox = inbox = Intake[None](receive_maximum=RECEIVE_MAXIMUM)
         self._session = LeanSession(
             broker,
-            # Two recordings at a time must not take each other's connection.
-            f"admin-record-{secrets.token_hex(4)}",
+            # The broker takes the account's name; without one, two recordings must not take each other's connection.
+            broker.mqtt_username or f"admin-record-{secrets.token_hex(4)}",
             Callbacks(message=inbox.put, connected=self._connected, disconnected=lambda: inbox.connection(connected=False)),
             filters=[each for kind in Kind for each in topics.filters(kind)],
             manual_ack=True,

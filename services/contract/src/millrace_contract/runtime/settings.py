@@ -37,7 +37,9 @@ class ServiceSettings(Settings):
 class BrokerSettings(Settings):
     mqtt_host: str = Field(default="127.0.0.1", description="host name of the MQTT broker")
     mqtt_port: int = Field(default=1883, ge=1, le=65_535, description="port of the MQTT broker")
-    mqtt_username: str = Field(default="", description="account at the broker; empty: none")
+    mqtt_username: str = Field(
+        default="", description="account at the broker; empty: called like the client id where there is a password, else none"
+    )
     mqtt_password: SecretStr = Field(default=SecretStr(""), description="password of the account")
     mqtt_ca: Path | None = Field(default=None, description="certificate authority of the broker; set: TLS is used")
 

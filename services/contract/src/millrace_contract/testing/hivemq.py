@@ -31,6 +31,8 @@ class HiveMq(Broker):
         setup = self.setup
         accounts = [f"{name} {password} {setup.filters.get(name, '#')}\n" for name, password in setup.passwords.items()]
         (self.folder / "accounts").write_text("".join(accounts))
+        own_names = self.folder / "own-names"
+        own_names.touch() if setup.own_names else own_names.unlink(missing_ok=True)
         (self.folder / "logback.xml").write_text('<configuration><root level="OFF"/></configuration>')
         (self.folder / "config.xml").write_text(
             f"""<hivemq>

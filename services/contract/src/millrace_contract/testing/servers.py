@@ -113,6 +113,8 @@ class BrokerSetup:
     """By account; empty: anybody may connect."""
     filters: Mapping[str, str] = field(default_factory=dict)
     """The one topic filter that an account may read and write; without: any."""
+    own_names: bool = False
+    """An account connects under its own name only: it is its client id."""
     packet_bytes: int = 0
     """The largest packet that it takes; 0: its own limit."""
     certificate: Path | None = None
@@ -176,6 +178,8 @@ class Mosquitto(Broker):
             rules = self.folder / "acl"
             rules.write_text("".join(f"user {name}\ntopic readwrite {topic}\n" for name, topic in setup.filters.items()))
             lines.append(f"acl_file {rules}")
+        if setup.own_names:
+            lines.append("use_username_as_clientid true")
         if setup.packet_bytes:
             lines.append(f"max_packet_size {setup.packet_bytes}")
         if setup.certificate is not None:

@@ -69,7 +69,7 @@ class LeanSession(Session):
         self._tls = self._tls_context(settings)
         self._connect = encode_connect(
             client_id,
-            username=settings.mqtt_username,
+            username=self._account,
             password=settings.mqtt_password.get_secret_value(),
             will=will,
             keepalive_s=keepalive_s,

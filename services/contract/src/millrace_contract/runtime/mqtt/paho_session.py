@@ -60,8 +60,8 @@ class PahoSession(Session):
         # With this set, the network thread alone writes to the socket; else paho writes from whichever thread publishes or
         # acknowledges, two at a time, and mixes their packets.
         self._client.on_socket_register_write = _ignore
-        if settings.mqtt_username:
-            self._client.username_pw_set(settings.mqtt_username, settings.mqtt_password.get_secret_value())
+        if self._account:
+            self._client.username_pw_set(self._account, settings.mqtt_password.get_secret_value())
         if (tls := self._tls_context(settings)) is not None:
             self._client.tls_set_context(tls)
         if will is not None:

@@ -69,6 +69,8 @@ class Session:
         self.generation = 0
         self._settings = settings
         self._client_id = client_id
+        # Each instance has an account of its own, called like its client id (contracts.md 2.1).
+        self._account = settings.mqtt_username or (client_id if settings.mqtt_password.get_secret_value() else "")
         self._callbacks = callbacks
         self._connected = threading.Event()
         self._pause_s = float(RECONNECT_S[0])
@@ -189,10 +191,10 @@ class Session:
         """Why the broker does not let us in, in words."""
         if code in WRONG_ACCOUNT:
             return (
-                f"the broker refuses the account {self._settings.mqtt_username or '(none)'}: wrong user name or password; "
+                f"the broker refuses the account {self._account or '(none)'}: wrong user name or password; "
                 "compare MILLRACE_MQTT_USERNAME and MILLRACE_MQTT_PASSWORD with the broker's accounts"
             )
         return f"the broker refuses the connection: {reason}"
 
     def _refused_publish(self, reason: object) -> str:
-        return f"the broker refuses a publish of {self._settings.mqtt_username or 'this client'}: {reason}"
+        return f"the broker refuses a publish of {self._account or 'this client'}: {reason}"
