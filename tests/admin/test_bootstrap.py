@@ -128,7 +128,7 @@ def test_access_rules_and_time_zone_follow_the_plant_model(
     plant.write_text(text.replace("time_zone: Europe/Berlin", "time_zone: America/Chicago"))
     bootstrap(ready_files, config, "localhost", now)
     rules = ready_files.path("mosquitto", "access.acl").read_text()
-    assert "topic write acme/berlin/+/+/telemetry\n" in rules
+    assert "topic write acme/berlin/line1/CNC-01/telemetry\n" in rules
     assert "factory/" not in rules
     assert ready_files.read("grafana", "time_zone") == "America/Chicago"
 
