@@ -282,9 +282,8 @@ def test_nobody_takes_the_session_of_another_account(broker: Broker) -> None:
         sender.session.publish("t/a", b"%d" % number)
     assert [sender.published.get(timeout=PATIENCE_S)[1] for _ in range(10)] == [True] * 10
     thieves = [Client(LeanSession, broker.settings("scale", "right"), name) for name in ("ingest-1", "gateway-1")]
-    for thief in thieves:
-        # One broker refuses it, the other calls it by its account's name: harmless both.
-        wait_until(lambda thief=thief: thief.session.problem != "not connected yet", "the answer to a thief")
+    # One broker refuses them, the other calls them by their account's name: harmless both.
+    wait_until(lambda: all(thief.session.problem != "not connected yet" for thief in thieves), "the answers to the thieves")
     again = _up(Client(LeanSession, settings, "ingest-1", **options))
     assert again.payloads(10) == [b"%d" % number for number in range(10)]
     assert sender.events == ["connected"]
