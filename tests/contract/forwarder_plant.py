@@ -83,8 +83,8 @@ class Plant:
         """What the thread of an outbox does with its next commit."""
         ids = self.forwarder.safe_ids(10**6)
         with transaction(self.outbox.connection):
-            count = self.outbox.delete(ids)
-        self.forwarder.deleted(ids, count)
+            count = self.outbox.keep(ids, self.now.epoch_ms)
+        self.forwarder.settled(ids, count)
 
     def sent(self) -> list[int]:
         return [seq for _, seq, _ in self.wire]

@@ -19,8 +19,9 @@ from millrace_contract.language.words import ContextKind
 from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.losses import Loss, ledger_encoder
 from millrace_contract.store_forward.numbering import Chain, Draft, Row, SteppedBack, next_timestamp
-from millrace_contract.store_forward.outbox import OUTBOX_STEPS, EncodingFailed, Outbox, WrongSender
+from millrace_contract.store_forward.outbox import EncodingFailed, Outbox, WrongSender
 from millrace_contract.store_forward.outbox_file import OUTBOX_STORE, OutboxFile
+from millrace_contract.store_forward.outbox_steps import OUTBOX_STEPS
 from millrace_contract.store_forward.sqlite import Damaged, DiskRefused, transaction
 from millrace_contract.store_forward.store_file import InUse, StoreKind, open_in_memory, open_store
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, long_after_start, lost_numbers, numbers, open_at, telemetry
@@ -76,7 +77,7 @@ def test_chains_and_stream_go_on_after_reopening(tmp_path: Path) -> None:
     file = open_at(path)
     rows = append(file.outbox, telemetry("A"), telemetry("A", EPOCH_MS + 1))
     with transaction(file.outbox.connection):
-        file.outbox.confirm(rows[0].stream, [(1, 2)])
+        file.outbox.confirm(rows[0].stream, [(1, 2)], EPOCH_MS)
     file.close()
     file = open_at(path)
     after = append(file.outbox, telemetry("A", EPOCH_MS + 1))[0]
@@ -107,7 +108,7 @@ def test_encoder_that_fails_leaves_nothing_behind(outbox: Outbox) -> None:
 
 
 def test_outbox_shares_the_transaction_of_its_owners_store(tmp_path: Path) -> None:
-    kind = StoreKind("a store", (("CREATE TABLE IF NOT EXISTS state (value INTEGER)", *OUTBOX_STEPS[0]),))
+    kind = StoreKind("a store", (("CREATE TABLE IF NOT EXISTS state (value INTEGER)", *OUTBOX_STEPS[0]), *OUTBOX_STEPS[1:]))
     connection = open_store(kind, tmp_path / "oee.db", EPOCH_MS).connection
     outbox = Outbox(connection, "oee-1", ledger_topic=LEDGER, encode_loss=ledger_encoder("oee", "1"))
     with transaction(connection):
@@ -125,7 +126,7 @@ def test_outbox_shares_the_transaction_of_its_owners_store(tmp_path: Path) -> No
 def test_confirmation_deletes_exactly_what_it_names(outbox: Outbox) -> None:
     rows = append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(10)))
     with transaction(outbox.connection):
-        count = outbox.confirm(rows[0].stream, [(2, 4), (4, 5), (9, 9), (9, 9), (8, 7)])
+        count = outbox.confirm(rows[0].stream, [(2, 4), (4, 5), (9, 9), (9, 9), (8, 7)], EPOCH_MS)
     assert count == 5
     assert [row.seq for row in outbox.peek(0, 100)] == [1, 6, 7, 8, 10]
     assert outbox.depth == 5
@@ -135,8 +136,8 @@ def test_confirmation_deletes_exactly_what_it_names(outbox: Outbox) -> None:
 def test_confirmation_of_unknown_numbers_does_no_harm(outbox: Outbox, seqs: list[tuple[int, int]]) -> None:
     stream = append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(10)))[0].stream
     with transaction(outbox.connection):
-        assert outbox.confirm(stream, seqs) == 0
-        assert outbox.confirm("gateway-1.00000000", [(1, 10)]) == 0
+        assert outbox.confirm(stream, seqs, EPOCH_MS) == 0
+        assert outbox.confirm("gateway-1.00000000", [(1, 10)], EPOCH_MS) == 0
 
 
 def test_confirmation_reaches_a_former_stream_and_never_the_next(outbox: Outbox) -> None:
@@ -145,12 +146,12 @@ def test_confirmation_reaches_a_former_stream_and_never_the_next(outbox: Outbox)
         new = outbox.new_stream()
     append(outbox, telemetry("A"))
     with transaction(outbox.connection):
-        assert outbox.confirm(old, [(1, 10**18)]) == 2
+        assert outbox.confirm(old, [(1, 10**18)], EPOCH_MS) == 2
     assert [(row.stream, row.seq) for row in outbox.peek(0, 10)] == [(new, 1)]
     with transaction(outbox.connection):
         outbox.new_stream()
-        assert outbox.ids(old, [(1, 2)]) == []
-        assert outbox.ids(new, [(1, 2)]) != []
+    assert outbox.ids(old, [(1, 2)]) == [(1, 2)]
+    assert outbox.ids(new, [(1, 2)]) == [(3, 3)]
 
 
 def test_depth_bytes_and_age_follow_every_change(outbox: Outbox) -> None:
@@ -230,7 +231,7 @@ def test_clock_step_is_seen_after_a_restart(tmp_path: Path) -> None:
     file = open_at(path)
     old = append(file.outbox, telemetry("A"))[0]
     with transaction(file.outbox.connection):
-        file.outbox.confirm(old.stream, [(1, 1)])
+        file.outbox.confirm(old.stream, [(1, 1)], EPOCH_MS)
     file.close()
     file = open_at(path)
     entry, row = append(file.outbox, telemetry("A", EPOCH_MS - 61_000))
@@ -318,7 +319,7 @@ def test_limit_in_age_drops_what_is_older(outbox: Outbox) -> None:
 def test_ledger_tells_only_what_was_still_held(outbox: Outbox) -> None:
     stream = append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(10)))[0].stream
     with transaction(outbox.connection):
-        outbox.confirm(stream, [(3, 5)])
+        outbox.confirm(stream, [(3, 5)], EPOCH_MS)
     losses = prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 8)
     assert [(loss.seqs, loss.count) for loss in losses] == [([(1, 2), (6, 8)], 5)]
 
@@ -441,7 +442,7 @@ def test_rows_that_can_be_read_are_adopted_and_the_others_told(tmp_path: Path) -
     assert entry.count == len(lost) == 200 - len(rows)
     assert file.outbox.depth == len(rows) + 1
     with transaction(file.outbox.connection):
-        assert file.outbox.confirm(rows[0].stream, [(1, 200)]) == len(rows)
+        assert file.outbox.confirm(rows[0].stream, [(1, 200)], EPOCH_MS) == len(rows)
     file.close()
 
 

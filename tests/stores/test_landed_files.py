@@ -79,7 +79,9 @@ def test_every_row_is_still_there(landed: Path, name: str) -> None:
     # The first version sets aside what has another number here: a plant that goes back would begin anew.
     assert store.connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
     store.close()
-    assert {table: found for table, found in rows(landed / name).items() if table in before} == before
+    after = rows(landed / name)
+    for table, lines in before.items():
+        assert [line[: len(lines[0])] for line in after[table]] == lines if lines else not after[table]
     open_store(KINDS[name], landed / name, NOW_MS).close()
 
 
@@ -143,7 +145,7 @@ def test_oee_goes_on_with_its_samples_gaps_and_results(landed: Path) -> None:
     with transaction(store.connection):
         for row in outbox.peek(0, 1_000):
             results.confirmed(outbox.ids(row.stream, [(row.seq, row.seq)]))
-            outbox.confirm(row.stream, [(row.seq, row.seq)])
+            outbox.confirm(row.stream, [(row.seq, row.seq)], NOW_MS)
     assert outbox.depth == 0
     assert store.connection.execute("SELECT count(*) FROM result WHERE outstanding IS NOT NULL").fetchone() == (0,)
     store.close()

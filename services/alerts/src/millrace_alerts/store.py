@@ -15,7 +15,7 @@ import msgspec
 from millrace_contract.language.messages import AlertEvent, OeeDocument
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import ANNUNCIATED, SUPPRESSED
-from millrace_contract.store_forward.outbox import OUTBOX_STEPS
+from millrace_contract.store_forward.outbox_steps import OUTBOX_STEPS
 from millrace_contract.store_forward.restored import read_restored
 from millrace_contract.store_forward.sqlite import Connection, connect_to_read, transaction
 from millrace_contract.store_forward.store_file import StoreKind, open_store
@@ -57,7 +57,8 @@ _VERSION_1 = (
     ) WITHOUT ROWID""",
     "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
 )
-ALERTS_STORE = StoreKind("the store of alerts", (_VERSION_1, FEED_STEP))
+_VERSION_3 = OUTBOX_STEPS[1]
+ALERTS_STORE = StoreKind("the store of alerts", (_VERSION_1, FEED_STEP, _VERSION_3))
 
 _alert = msgspec.json.Decoder(Alert)
 _device = msgspec.json.Decoder(DeviceRecord)

@@ -12,7 +12,7 @@ from functools import reduce
 from heapq import merge
 from itertools import groupby
 
-from millrace_contract.store_forward.outbox import OUTBOX_STEPS
+from millrace_contract.store_forward.outbox_steps import OUTBOX_STEPS
 from millrace_contract.store_forward.sqlite import Connection
 from millrace_contract.store_forward.store_file import StoreKind, open_in_memory
 
@@ -51,7 +51,8 @@ _VERSION_1 = (
     "CREATE INDEX IF NOT EXISTS result_outstanding ON result (outstanding) WHERE outstanding IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS result_time ON result (scope, end_ms)",
 )
-OEE_STORE = StoreKind("the store of oee", (_VERSION_1,))
+_VERSION_2 = OUTBOX_STEPS[1]
+OEE_STORE = StoreKind("the store of oee", (_VERSION_1, _VERSION_2))
 _SAMPLES = "SELECT ts_ms, state, total, good, reject, hold_ms FROM sample WHERE device = ? "
 _LAST_GOOD = {
     "total": "SELECT total, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND total IS NOT NULL ORDER BY ts_ms DESC LIMIT 1",

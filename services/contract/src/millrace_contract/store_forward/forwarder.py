@@ -64,13 +64,13 @@ class Counts:
     """What happened so far. A message that the broker refused ten times counts ten times."""
 
     published: int = 0
-    confirmed: int = 0  # and deleted
+    confirmed: int = 0  # and committed so
     resent: int = 0
     refused: int = 0
 
 
 class Forwarder:
-    """Publishes rows of `outbox` through `publish` and forgets them once they are safe.
+    """Publishes the rows of `outbox` that wait through `publish`, and forgets them once they are safe.
 
     window: at most so many backlog messages are published and unconfirmed. live_limit: at most so many live ones are followed;
     beyond it the oldest that the broker has taken counts as backlog again, and where the broker takes none the row stays
@@ -102,7 +102,7 @@ class Forwarder:
         self._live: dict[int, _Sent] = {}  # By row id, in the order of publishing.
         self._backlog: dict[int, _Sent] = {}
         self._tokens: dict[int, int] = {}
-        self._safe = RangeSet()  # Row ids that are confirmed and not deleted yet.
+        self._safe = RangeSet()  # Row ids that are confirmed, which is not committed yet.
         self._timely = RangeSet()  # Row ids that the broker took in time: sent again, they are no backfill.
         self._refusals: dict[str, _Refusal] = {}
         self._progress_s = 0.0
@@ -194,7 +194,7 @@ class Forwarder:
     def confirmed(self, stream: str, seqs: Iterable[Range], now: Now) -> None:
         """Take ingest's confirmation. Unknown streams and numbers, overlaps and repeats do no harm.
 
-        Their rows may be deleted now: `safe_ids`. What was published 10 s or more before something confirmed here waits again.
+        The outbox may commit it now: `safe_ids`. What was published 10 s or more before something confirmed here waits again.
         """
         latest_s = None
         ids = self._outbox.ids(stream, seqs)
@@ -214,15 +214,15 @@ class Forwarder:
 
     @property
     def has_safe(self) -> bool:
-        """Whether there are rows that may be deleted."""
+        """Whether there are confirmations to commit."""
         return len(self._safe) > 0
 
     def safe_ids(self, limit: int) -> list[Range]:
-        """Ids of rows that may be deleted, at most so many. `deleted` says that they were, after the commit."""
+        """Ids of confirmed rows, at most so many. `settled` says that this is committed."""
         return self._safe.lowest(limit)
 
-    def deleted(self, ids: Iterable[Range], count: int) -> None:
-        """So many rows among these ids are deleted and committed."""
+    def settled(self, ids: Iterable[Range], count: int) -> None:
+        """It is committed that these ids are confirmed, of which so many waited until then."""
         self.counts.confirmed += count
         for first, last in ids:
             self._safe.remove(first, last)

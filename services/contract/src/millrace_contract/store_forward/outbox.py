@@ -8,8 +8,7 @@ numbers have no gaps by construction and a confirmation deletes by primary key.
 """
 
 import secrets
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..errors import CannotStart
@@ -17,34 +16,22 @@ from ..language.messages import MAX_PAYLOAD_BYTES
 from ..language.streams import Stamp, clock_steps, stream_name
 from ..runtime.clock import Now
 from .age_guard import AgeGuard
+from .doomed import Doomed, losses_of
 from .limits import Limits
 from .losses import EncodeLoss, Loss
 from .numbering import Chain, Draft, Row, SteppedBack, next_timestamp
+from .outbox_streams import Began, OutboxStreams
 from .ranges import Range, merge_ranges
+from .safe_rows import STEP_MS, SafeRows
 from .sqlite import Connection
 
 ROW_OVERHEAD_BYTES = 64
 _PRUNE_TO = 0.95  # Dropping a little more than needed makes few, wide ledger entries instead of many narrow ones.
 _PRUNE_ROWS = 2_000  # At most this many in one call, so that one transaction stays small: on a full disk it must fit, too.
 _LOSS_RANGES = 1_000  # At most this many ranges in one ledger entry: it must fit into one field of the database.
+KEPT_MS = 2 * 86_400_000
+"""How long what was confirmed is kept, if there is room."""
 _LEDGER_CHAIN = ""  # Ledger entries are chained like a device's messages; no device has an empty name.
-
-OUTBOX_STEPS = (
-    (
-        """CREATE TABLE IF NOT EXISTS outbox_state (
-        one INTEGER PRIMARY KEY CHECK (one = 1), sender TEXT NOT NULL, version INTEGER NOT NULL,
-        next_id INTEGER NOT NULL, depth INTEGER NOT NULL, bytes INTEGER NOT NULL)""",
-        "CREATE TABLE IF NOT EXISTS outbox_stream (first_id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
-        """CREATE TABLE IF NOT EXISTS outbox_device (
-        device TEXT PRIMARY KEY, seq INTEGER NOT NULL, last_ms INTEGER NOT NULL, peak_ms INTEGER NOT NULL) WITHOUT ROWID""",
-        """CREATE TABLE IF NOT EXISTS outbox_message (
-        id INTEGER PRIMARY KEY, topic TEXT NOT NULL, device TEXT, created_ms INTEGER NOT NULL, bytes INTEGER NOT NULL,
-        is_ledger INTEGER NOT NULL, payload BLOB NOT NULL)""",
-        "CREATE INDEX IF NOT EXISTS outbox_ledger ON outbox_message (id) WHERE is_ledger",
-    ),
-)
-"""The outbox's tables, version by version (StoreKind.steps). A store that holds an outbox has each of these within a step."""
-
 
 RawRow = tuple[int, str, str | None, int, int, int, bytes]
 """A row of outbox_message as it stands in the table."""
@@ -79,7 +66,10 @@ class Outbox:
         self._next_id = 1
         self._depth = 0
         self._bytes = 0
-        self._streams: list[tuple[int, str]] = []
+        self._kept = 0
+        self._kept_bytes = 0
+        self._safe = SafeRows(connection)
+        self._streams = OutboxStreams(connection)
         self._chains: dict[str, Chain] = {}
         self._changed_chains: set[str] = set()
         self._open_entries: dict[tuple[str, str | None, str], _Entry] = {}
@@ -89,11 +79,11 @@ class Outbox:
     def stream(self) -> str:
         """The stream that the next message belongs to."""
         self._load()
-        return self._streams[-1][1]
+        return self._latest[1]
 
     @property
     def depth(self) -> int:
-        """How many messages are held."""
+        """How many messages wait: they are not confirmed."""
         self._load()
         return self._depth
 
@@ -103,10 +93,33 @@ class Outbox:
         self._load()
         return self._bytes
 
+    @property
+    def kept(self) -> int:
+        """How many messages are kept although they are confirmed."""
+        self._load()
+        return self._kept
+
+    @property
+    def kept_bytes(self) -> int:
+        """What those take."""
+        self._load()
+        return self._kept_bytes
+
+    def kept_since_ms(self) -> int | None:
+        """Since when everything that was confirmed is kept, None where nothing is."""
+        self._load()
+        return self._safe.kept_since_ms()
+
     def oldest_created_ms(self) -> int | None:
-        """When the oldest message held was made, None when nothing is held."""
-        row = self.connection.execute("SELECT created_ms FROM outbox_message ORDER BY id LIMIT 1").fetchone()
-        return None if row is None else int(row[0])
+        """When the oldest message that waits was made, None when none does."""
+        self._load()
+        for first, last in self._safe.waiting(1, self._next_id - 1):
+            row = self.connection.execute(
+                "SELECT created_ms FROM outbox_message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1", (first, last)
+            ).fetchone()
+            if row is not None:
+                return int(row[0])
+        return None
 
     def append(self, drafts: Iterable[Draft]) -> list[Row]:
         """Number and insert; return the rows in order, to be published once the caller has committed.
@@ -128,7 +141,7 @@ class Outbox:
             if len(payload) > MAX_PAYLOAD_BYTES:
                 rows.append(self._entry(_too_large(draft, stamp), draft.created_ms).row)
             else:
-                row_id = self._streams[-1][0] + stamp.seq - 1
+                row_id = self._latest[0] + stamp.seq - 1
                 rows.append(Row(row_id, stamp.stream, stamp.seq, draft.topic, payload, stamp.timestamp_ms, draft.device))
         return done + self._insert(rows)
 
@@ -146,24 +159,27 @@ class Outbox:
         self._open_entries = {key: entry for key, entry in self._open_entries.items() if entry.row.id != row_id}
 
     def new_stream(self) -> str:
-        """Begin a new stream; streams of which nothing is left are forgotten."""
+        """Begin a new stream."""
         self._load()
         self._begin_stream()
         self._save()
-        return self._streams[-1][1]
+        return self._latest[1]
 
-    def adopt(self, streams: Sequence[tuple[int, str]], next_id: int, rows: Sequence[RawRow]) -> None:
+    def adopt(
+        self, streams: Sequence[tuple[int, str]], next_id: int, rows: Sequence[RawRow], *, gone: Iterable[Range] = ()
+    ) -> None:
         """Take over streams and rows of a former outbox, whose next id was `next_id`, into this one that is empty but for them.
 
-        What comes later gets a stream of its own, so that no number is given twice. May be called again with further rows.
+        What comes later gets a stream of its own, so that no number is given twice. `gone`: ids that were confirmed there, and are
+        not kept here. May be called again with further rows.
         """
         self._load()
         if self._next_id < next_id:
-            self._streams = [*streams, (next_id, self._streams[-1][1])]
+            self._streams.replace([*streams, (next_id, self._latest[1])])
             self._next_id = next_id
-            self.connection.execute("DELETE FROM outbox_stream")
-            self.connection.executemany("INSERT INTO outbox_stream VALUES (?, ?)", self._streams)
         self.connection.executemany("INSERT INTO outbox_message VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        for first, last in gone:
+            self._safe.drop(first, last)
         self._depth += len(rows)
         self._bytes += sum(row[4] for row in rows)
         self._save()
@@ -171,60 +187,86 @@ class Outbox:
     def ids(self, stream: str, seqs: Iterable[Range]) -> list[Range]:
         """The ids of these sequence numbers: merged, and clipped to what the stream has; empty for a stream unknown here."""
         self._load()
-        for at, (first_id, name) in enumerate(self._streams):
-            if name == stream:
-                end = self._streams[at + 1][0] if at + 1 < len(self._streams) else self._next_id
-                offset = first_id - 1
-                return [
-                    (max(first, 1) + offset, min(last + offset, end - 1))
-                    for first, last in merge_ranges(seqs)
-                    if last >= 1 and first + offset < end
-                ]
-        return []
+        return self._streams.ids(stream, seqs, self._next_id)
 
-    def confirm(self, stream: str, seqs: Iterable[Range]) -> int:
-        """Delete what is safe elsewhere; return how many rows went. Unknown, repeated and overlapping ranges do no harm."""
-        return self.delete(self.ids(stream, seqs))
+    def confirm(self, stream: str, seqs: Iterable[Range], now_ms: int) -> int:
+        """Keep what is safe elsewhere; return how many wait no more. Unknown, repeated and overlapping ranges do no harm."""
+        return self.keep(self.ids(stream, seqs), now_ms)
 
-    def delete(self, ids: Iterable[Range]) -> int:
-        """Delete by id; return how many rows went."""
+    def keep(self, ids: Iterable[Range], now_ms: int) -> int:
+        """These are confirmed; return how many waited until now."""
         self._load()
         count = 0
-        for first, last in ids:
-            found, size = self.connection.execute(
-                "SELECT count(*), total(bytes) FROM outbox_message WHERE id BETWEEN ? AND ?", (first, last)
-            ).fetchone()
-            if found:
-                self.connection.execute("DELETE FROM outbox_message WHERE id BETWEEN ? AND ?", (first, last))
-                count += found
-                self._bytes -= int(size)
+        for first, last, size in self._waiting_rows(ids):
+            self._safe.add(first, last, now_ms)
+            count += last - first + 1
+            self._bytes -= size
+            self._kept_bytes += size
+        if count:
+            self._depth -= count
+            self._kept += count
+            self._save()
+        return count
+
+    def delete(self, ids: Iterable[Range]) -> int:
+        """Delete what waits by id; return how many rows went."""
+        self._load()
+        count = 0
+        for first, last, size in self._waiting_rows(ids):
+            self._bytes -= size
+            self._delete_rows(first, last)
+            count += last - first + 1
         if count:
             self._depth -= count
             self._save()
         return count
 
+    def drop_kept(self, limits: Limits, now: Now, *, excess: int = 0) -> int:
+        """Drop kept rows that are too old, or for which there is no room: a bounded number; return how many, and call again.
+
+        excess: bytes that must go in any case.
+        """
+        self._load()
+        excess = max(excess, self._bytes + self._kept_bytes - limits.max_bytes)
+        since_ms = self._safe.kept_since_ms()
+        is_old = since_ms is not None and since_ms + STEP_MS + min(KEPT_MS, limits.max_age_ms) < now.epoch_ms
+        if excess <= 0 and not (is_old and self.are_ages_known(now)):
+            return 0
+        count = 0
+        for first, last in self._safe.oldest(_PRUNE_ROWS, self._next_id):
+            self._kept_bytes -= self._measure(first, last)[1]
+            self._delete_rows(first, last)
+            self._safe.drop(first, last)
+            count += last - first + 1
+        if count:
+            self._kept -= count
+            self._save()
+        return count
+
     def peek(self, after_id: int, limit: int) -> list[Row]:
-        """Return the next rows by id."""
-        found = self.connection.execute(
-            """SELECT id, topic, payload, created_ms, device, is_ledger FROM outbox_message
-            WHERE id > ? ORDER BY id LIMIT ?""",
-            (after_id, limit),
-        ).fetchall()
-        if not found:
-            return []
+        """Return the next rows that wait, by id."""
         self._load()
         rows: list[Row] = []
-        for row_id, topic, payload, created_ms, device, is_ledger in found:
-            first_id, stream = self._stream_of(row_id)
-            rows.append(Row(row_id, stream, row_id - first_id + 1, topic, payload, created_ms, device, bool(is_ledger)))
+        for first, last in self._safe.waiting(after_id + 1, self._next_id - 1):
+            for row_id, topic, payload, created_ms, device, is_ledger in self.connection.execute(
+                """SELECT id, topic, payload, created_ms, device, is_ledger FROM outbox_message
+                WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?""",
+                (first, last, limit - len(rows)),
+            ):
+                first_id, stream = self._streams.of(row_id)
+                rows.append(Row(row_id, stream, row_id - first_id + 1, topic, payload, created_ms, device, bool(is_ledger)))
+            if len(rows) >= limit:
+                break
         return rows
 
     def holds(self, row_id: int) -> bool:
-        """Whether the row is still there."""
-        return self.connection.execute("SELECT 1 FROM outbox_message WHERE id = ?", (row_id,)).fetchone() is not None
+        """Whether the row still waits."""
+        self._load()
+        found = self.connection.execute("SELECT 1 FROM outbox_message WHERE id = ?", (row_id,)).fetchone()
+        return found is not None and row_id not in self._safe
 
     def prune(self, limits: Limits, now: Now) -> list[Loss]:
-        """Drop the oldest beyond either limit and append their ledger entries; return what was lost.
+        """Drop the oldest that waits beyond either limit, and append ledger entries; return what was lost.
 
         Nothing goes for its age before ages are known. Ledger entries go last, and never for their age. One call drops a
         bounded number; call again while it returns losses.
@@ -248,7 +290,7 @@ class Outbox:
     def _create(self) -> None:
         found = self.connection.execute("SELECT sender FROM outbox_state").fetchone()
         if found is None:
-            self.connection.execute("INSERT INTO outbox_state VALUES (1, ?, 0, 1, 0, 0)", (self.sender,))
+            self.connection.execute("INSERT INTO outbox_state VALUES (1, ?, 0, 1, 0, 0, 0, 0)", (self.sender,))
             self._load()
             self._begin_stream()
             self._save()
@@ -261,13 +303,15 @@ class Outbox:
 
     def _load(self) -> None:
         """Take the state from the tables, unless it is as this object left it."""
-        version, next_id, depth, size = self.connection.execute(
-            "SELECT version, next_id, depth, bytes FROM outbox_state"
+        version, next_id, *figures = self.connection.execute(
+            "SELECT version, next_id, depth, bytes, kept, kept_bytes FROM outbox_state"
         ).fetchone()
         if version == self._version and next_id == self._next_id:
             return
-        self._version, self._next_id, self._depth, self._bytes = version, next_id, depth, size
-        self._streams = self.connection.execute("SELECT first_id, name FROM outbox_stream ORDER BY first_id").fetchall()
+        self._version, self._next_id = version, next_id
+        self._depth, self._bytes, self._kept, self._kept_bytes = figures
+        self._safe.load()
+        self._streams.load()
         self._chains = {
             device: Chain(seq, last_ms, peak_ms)
             for device, seq, last_ms, peak_ms in self.connection.execute("SELECT device, seq, last_ms, peak_ms FROM outbox_device")
@@ -278,31 +322,31 @@ class Outbox:
     def _save(self) -> None:
         self._version += 1
         self.connection.execute(
-            "UPDATE outbox_state SET version = ?, next_id = ?, depth = ?, bytes = ?",
-            (self._version, self._next_id, self._depth, self._bytes),
+            "UPDATE outbox_state SET version = ?, next_id = ?, depth = ?, bytes = ?, kept = ?, kept_bytes = ?",
+            (self._version, self._next_id, self._depth, self._bytes, self._kept, self._kept_bytes),
         )
 
-    def _stream_of(self, row_id: int) -> tuple[int, str]:
-        return self._streams[bisect_right(self._streams, row_id, key=lambda stream: stream[0]) - 1]
+    @property
+    def _latest(self) -> Began:
+        """The stream of the next message; there is one but in the moment in which the outbox is made."""
+        latest = self._streams.latest
+        if latest is None:
+            raise RuntimeError("an outbox without a stream")
+        return latest
 
     def _begin_stream(self, *, clock_stepped: bool = False) -> None:
-        steps = clock_steps(self._streams[-1][1]) if self._streams else 0
+        latest = self._streams.latest
+        steps = clock_steps(latest[1]) if latest is not None else 0
         held = self.connection.execute("SELECT min(id) FROM outbox_message").fetchone()[0]
-        oldest_id = self._next_id if held is None else held
-        keep = [stream for stream, following in zip(self._streams, self._streams[1:], strict=False) if following[0] > oldest_id]
-        if self._streams and self._streams[-1][0] < self._next_id and oldest_id < self._next_id:
-            keep.append(self._streams[-1])
         name = stream_name(self.sender, secrets.token_hex(4), steps + clock_stepped)
-        self._streams = [*keep, (self._next_id, name)]
+        self._streams.begin(self._next_id, name, self._next_id if held is None else held)
         self._chains = {}
         self._changed_chains.clear()
         self.connection.execute("DELETE FROM outbox_device")
-        self.connection.execute("DELETE FROM outbox_stream")
-        self.connection.executemany("INSERT INTO outbox_stream VALUES (?, ?)", self._streams)
 
     def _stamp(self, device: str | None, created_ms: int) -> Stamp:
         """Take the next number. Raises SteppedBack before anything is taken."""
-        first_id, stream = self._streams[-1]
+        first_id, stream = self._latest
         seq = self._next_id - first_id + 1
         if device is None:
             self._next_id += 1
@@ -318,7 +362,7 @@ class Outbox:
     def _step_back(self, draft: Draft) -> Row:
         """Begin a new stream and tell from when to when the clock stepped."""
         behind_ms = self._chains[draft.device or ""].last_ms
-        loss = Loss(self._streams[-1][1], draft.device, [], draft.created_ms, behind_ms, 0, "clock_step")
+        loss = Loss(self._latest[1], draft.device, [], draft.created_ms, behind_ms, 0, "clock_step")
         self._begin_stream(clock_stepped=True)
         return self._entry(loss, draft.created_ms).row
 
@@ -329,7 +373,7 @@ class Outbox:
         except SteppedBack:  # The devices decide about streams; an entry is only told at its time.
             del self._chains[_LEDGER_CHAIN]
             stamp = self._stamp(_LEDGER_CHAIN, now_ms)
-        row_id = self._streams[-1][0] + stamp.seq - 1
+        row_id = self._latest[0] + stamp.seq - 1
         payload = self._encode_loss(loss, stamp)
         row = Row(row_id, stamp.stream, stamp.seq, self._ledger_topic, payload, stamp.timestamp_ms, None, is_ledger=True)
         return _Entry(row, stamp, loss)
@@ -374,14 +418,45 @@ class Outbox:
         self._save()
         return rows
 
+    def _waiting_rows(self, ids: Iterable[Range]) -> Iterator[tuple[int, int, int]]:
+        """Of these ids those of rows that wait: ranges without a hole, each with its bytes. They may be taken out meanwhile."""
+        for first, last in ids:
+            for low, high in list(self._safe.waiting(max(first, 1), min(last, self._next_id - 1))):
+                count, size = self._measure(low, high)
+                if count == high - low + 1:
+                    yield low, high, size
+                elif count:
+                    rows = self.connection.execute("SELECT id, id FROM outbox_message WHERE id BETWEEN ? AND ?", (low, high))
+                    for start, end in merge_ranges(rows.fetchall()):
+                        yield start, end, self._measure(start, end)[1]
+
+    def _measure(self, first: int, last: int) -> tuple[int, int]:
+        """How many rows, and their bytes."""
+        [(count, size)] = self.connection.execute(
+            "SELECT count(*), total(bytes) FROM outbox_message WHERE id BETWEEN ? AND ?", (first, last)
+        )
+        return count, int(size)
+
+    def _delete_rows(self, first: int, last: int) -> None:
+        self.connection.execute("DELETE FROM outbox_message WHERE id BETWEEN ? AND ?", (first, last))
+
+    def _oldest_waiting(self, which: str) -> Iterator[Doomed]:
+        """Rows of `which` that wait, by id; at most _PRUNE_ROWS."""
+        left = _PRUNE_ROWS
+        for first, last in list(self._safe.waiting(1, self._next_id - 1)):
+            query = f"SELECT id, device, created_ms, bytes FROM outbox_message WHERE {which}"  # noqa: S608 - our words only
+            query += " AND id BETWEEN ? AND ? ORDER BY id LIMIT ?"
+            rows = self.connection.execute(query, (first, last, left)).fetchall()
+            left -= len(rows)
+            yield from (Doomed(*row) for row in rows)
+            if left <= 0:
+                return
+
     def _drop(self, cause: str, which: str, before_ms: int | None, excess: int) -> list[Loss]:
         """Delete the oldest rows of `which`, as long as they are older than `before_ms` or until `excess` bytes have gone."""
-        doomed: list[_Doomed] = []
+        doomed: list[Doomed] = []
         runs: list[Range] = []
-        for row in self.connection.execute(
-            f"SELECT id, device, created_ms, bytes FROM outbox_message WHERE {which} ORDER BY id LIMIT {_PRUNE_ROWS}"  # noqa: S608 - our words only
-        ):
-            message = _Doomed(*row)
+        for message in self._oldest_waiting(which):
             if message.created_ms >= before_ms if before_ms is not None else excess <= 0:
                 break
             excess -= message.bytes
@@ -393,24 +468,7 @@ class Outbox:
                 runs.append((message.id, message.id))
             doomed.append(message)
         self.delete(runs)
-        return self._losses(doomed, runs, cause)
-
-    def _losses(self, doomed: list["_Doomed"], runs: list[Range], cause: str) -> list[Loss]:
-        """One loss a stream and device, in the order of their first message."""
-        streams: dict[tuple[int, str], list[_Doomed]] = {}
-        for message in doomed:
-            streams.setdefault(self._stream_of(message.id), []).append(message)
-        losses: list[Loss] = []
-        for (first_id, stream), messages in streams.items():
-            lowest, highest = messages[0].id, messages[-1].id
-            seqs = [
-                (max(first, lowest) - first_id + 1, min(last, highest) - first_id + 1)
-                for first, last in runs
-                if first <= highest and last >= lowest
-            ]
-            for device, times in _times_by_device(messages).items():
-                losses.append(Loss(stream, device, seqs, min(times), max(times), len(times), cause))
-        return losses
+        return losses_of(doomed, runs, cause, self._streams.of)
 
 
 class _Entry(NamedTuple):
@@ -419,20 +477,6 @@ class _Entry(NamedTuple):
     row: Row
     stamp: Stamp
     loss: Loss
-
-
-class _Doomed(NamedTuple):
-    id: int
-    device: str | None
-    created_ms: int
-    bytes: int
-
-
-def _times_by_device(messages: Iterable[_Doomed]) -> dict[str | None, list[int]]:
-    times: dict[str | None, list[int]] = {}
-    for message in messages:
-        times.setdefault(message.device, []).append(message.created_ms)
-    return times
 
 
 def _size(topic: str, payload: bytes) -> int:

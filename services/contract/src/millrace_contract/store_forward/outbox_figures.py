@@ -24,7 +24,8 @@ _log = get_logger(__name__)
 class OutboxFigures:
     """An outbox at one moment, whoever owns it. Counts are since the start of the process.
 
-    depth, bytes: what the outbox holds, messages on their way included. held: messages in memory that are not committed.
+    depth, bytes: what waits, messages on their way included. kept, kept_bytes: what is confirmed and kept all the same;
+    reaches_h: everything that was confirmed within so many hours is among it. held: messages in memory that are not committed.
     holds_h: how long an outage may last from an empty outbox at the present rate, by the limits and by the disk's free room.
     drain_s: when it will be caught up, None while nothing gains.
     dropped: told in the ledger, or about to be. disk_problem: why the disk takes nothing at present.
@@ -33,6 +34,9 @@ class OutboxFigures:
     stream: str = ""
     depth: int = 0
     bytes: int = 0
+    kept: int = 0
+    kept_bytes: int = 0
+    reaches_h: float = 0.0
     oldest_age_s: float = 0.0
     holds_h: float | None = None
     drain_s: float | None = None
@@ -62,6 +66,9 @@ class OutboxFigures:
             "messages_per_s": round(self.messages_per_s, 3),
             "outbox_messages": self.depth,
             "outbox_bytes": self.bytes,
+            "outbox_kept_messages": self.kept,
+            "outbox_kept_bytes": self.kept_bytes,
+            "outbox_reaches_h": round(self.reaches_h, 2),
             "outbox_oldest_s": round(self.oldest_age_s, 1),
             "outbox_holds_h": self.holds_h,
             "outbox_queued_h": round(self.queued_h, 4),
@@ -78,12 +85,13 @@ class OutboxFigures:
 
     @property
     def in_words(self) -> str:
-        """`holds 61 h at the present rate, 3.2 h queued, caught up in 14 min`."""
+        """`holds 61 h at the present rate, 3.2 h queued, caught up in 14 min; what was confirmed is kept 48 h back`."""
         holds = "empty so far" if self.holds_h is None else f"holds {_span(self.holds_h * 3600)} at the present rate"
+        back = f"; what was confirmed is kept {_span(self.reaches_h * 3600)} back" if self.kept else ""
         if self.oldest_age_s < _LIVE_S:
-            return f"{holds}, nothing queued"
+            return f"{holds}, nothing queued{back}"
         drained = "not getting less" if self.drain_s is None else f"caught up in {_span(self.drain_s)}"
-        return f"{holds}, {_span(self.oldest_age_s)} queued, {drained}"
+        return f"{holds}, {_span(self.oldest_age_s)} queued, {drained}{back}"
 
 
 def _span(seconds: float) -> str:
@@ -170,14 +178,19 @@ class Tally:
         counts = self._past if forwarder is None else _sum(self._past, forwarder.counts)
         self._move_rates(counts.confirmed, now)
         oldest_ms = None if outbox is None else outbox.oldest_created_ms()
+        kept_since_ms = None if outbox is None else outbox.kept_since_ms()
         depth = 0 if outbox is None else outbox.depth
         gain = self._departures.per_s - self._arrivals.per_s
         bytes_per_s = self._arriving_bytes.per_s
-        room_bytes = min(limits.max_bytes, free_bytes + (0 if outbox is None else outbox.bytes))
+        held_bytes = 0 if outbox is None else outbox.bytes + outbox.kept_bytes  # What is kept makes room for what waits.
+        room_bytes = min(limits.max_bytes, free_bytes + held_bytes)
         return OutboxFigures(
             stream="" if outbox is None else outbox.stream,
             depth=depth,
             bytes=0 if outbox is None else outbox.bytes,
+            kept=0 if outbox is None else outbox.kept,
+            kept_bytes=0 if outbox is None else outbox.kept_bytes,
+            reaches_h=0.0 if kept_since_ms is None else max(0.0, (now.epoch_ms - kept_since_ms) / 3_600_000),
             oldest_age_s=0.0 if oldest_ms is None else max(0.0, (now.epoch_ms - oldest_ms) / 1000),
             holds_h=min(room_bytes / bytes_per_s, limits.max_age_ms / 1000) / 3600 if bytes_per_s else None,
             drain_s=depth / gain if gain > 0 else None,

@@ -5,12 +5,12 @@ Of a file that was set aside the unsent messages are read as far as it goes, and
 
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from .losses import EncodeLoss, Loss
-from .outbox import OUTBOX_STEPS, Outbox, RawRow
+from .outbox import Outbox, RawRow
+from .outbox_steps import OUTBOX_STEPS
 from .ranges import Range, RangeSet
 from .sqlite import Connection, Damaged, DiskRefused, connect, read_or_none, transaction
 from .store_file import SetAside, StoreFile, StoreKind, open_store
@@ -88,11 +88,15 @@ def outbox_in(database: StoreFile, sender: str, *, ledger_topic: str, encode_los
 
 
 class _Remains(NamedTuple):
-    """What a former outbox still tells: its streams as (first id, name), the id after its last, how many rows it should have."""
+    """What a former outbox still tells.
+
+    Its streams as (first id, name), the id after its last, how many rows waited, and which were confirmed: those are safe.
+    """
 
     streams: list[tuple[int, str]]
     next_id: int
     depth: int
+    safe: RangeSet
 
 
 def _adopt(outbox: Outbox, path: Path, now_ms: int) -> int:
@@ -108,12 +112,13 @@ def _adopt(outbox: Outbox, path: Path, now_ms: int) -> int:
             remains = _read_remains(former, outbox.sender)
             if remains is not None:
                 found = RangeSet()
-                for rows in _readable_rows(former, remains.next_id):
-                    outbox.adopt(remains.streams, remains.next_id, rows)
-                    adopted += len(rows)
-                    for row in rows:
-                        found.add(row[0], row[0])
-                outbox.adopt(remains.streams, remains.next_id, [])
+                for waiting in remains.safe.missing(1, remains.next_id - 1):
+                    for rows in _readable_rows(former, waiting):
+                        outbox.adopt(remains.streams, remains.next_id, rows)
+                        adopted += len(rows)
+                        for row in rows:
+                            found.add(row[0], row[0])
+                outbox.adopt(remains.streams, remains.next_id, [], gone=remains.safe)
                 outbox.append_losses(_missing(remains, found, adopted, now_ms), now_ms)
     if remains is None:
         outbox.append_losses([_uncounted(_CAUSE, now_ms)], now_ms)
@@ -126,15 +131,18 @@ def _read_remains(former: Connection, sender: str) -> _Remains | None:
     streams = read_or_none(former, "SELECT first_id, name FROM outbox_stream ORDER BY first_id")
     if not state or not streams or state[0][0] != sender:
         return None
-    return _Remains(streams, state[0][1], state[0][2])
+    safe = RangeSet()
+    for first, last in read_or_none(former, "SELECT first_id, last_id FROM outbox_safe") or []:
+        safe.add(first, last)
+    return _Remains(streams, state[0][1], state[0][2], safe)
 
 
-def _readable_rows(former: Connection, next_id: int) -> Iterator[list[RawRow]]:
-    """Every row that can be read, by id, in batches. Behind a broken page it goes on, in growing leaps, where reading works."""
-    after_id, leap, batch = 0, 1, _BATCH_ROWS
-    while after_id < next_id:
+def _readable_rows(former: Connection, ids: Range) -> Iterator[list[RawRow]]:
+    """Those of these rows that can be read, in batches; behind a broken page it goes on, in growing leaps, where reading works."""
+    after_id, leap, batch = ids[0] - 1, 1, _BATCH_ROWS
+    while after_id < ids[1]:
         rows = read_or_none(
-            former, "SELECT * FROM outbox_message WHERE id > ? AND id < ? ORDER BY id LIMIT ?", (after_id, next_id, batch)
+            former, "SELECT * FROM outbox_message WHERE id > ? AND id <= ? ORDER BY id LIMIT ?", (after_id, ids[1], batch)
         )
         if rows is None:
             if batch > 1:
@@ -157,12 +165,14 @@ def _missing(remains: _Remains, found: RangeSet, adopted: int, now_ms: int) -> l
     absent = RangeSet()
     ranges = list(found)
     lowest = ranges[0][0] if ranges else remains.next_id
-    for (_, last), (first, _) in pairwise([*ranges, (remains.next_id, remains.next_id)]):
-        if last + 1 < first:
-            absent.add(last + 1, first - 1)
-    below = count - sum(last - first + 1 for first, last in absent)
-    if below > 0:
-        absent.add(max(1, lowest - below), lowest - 1)
+    for first, last in found.missing(lowest, remains.next_id - 1):
+        for part in remains.safe.missing(first, last):
+            absent.add(*part)
+    below = count - absent.count()
+    for first, last in reversed(list(remains.safe.missing(1, lowest - 1))):
+        if below > 0:
+            absent.add(max(first, last - below + 1), last)
+        below -= last - first + 1
     losses: list[Loss] = []
     ends = [first_id for first_id, _ in remains.streams[1:]] + [remains.next_id]
     for (first_id, stream), end in zip(remains.streams, ends, strict=True):

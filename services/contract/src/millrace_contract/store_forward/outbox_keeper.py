@@ -17,12 +17,14 @@ from .losses import Loss
 from .numbering import Row
 from .outbox import Outbox
 from .outbox_figures import OutboxFigures, Tally
+from .ranges import Range
 from .reserve import Reserve
 from .sqlite import checkpoint, shrink, transaction, translated
 
-_DELETE_ROWS = 2_000
+_SETTLE_ROWS = 2_000
 _SHRINK_PAGES = 512
 _PRUNES = 10  # At most so many calls a second, each of a bounded number of rows.
+_ROOM_BYTES = 4 * 1024**2  # So much of what is kept goes at once where the disk is full.
 _RESERVE_BYTES = 16 * 1024**2  # More than the write-ahead log and the deletions of one moment take.
 
 
@@ -51,6 +53,7 @@ class OutboxKeeper:
     ) -> None:
         self.outbox = outbox
         self.forwarder = Forwarder(outbox, publish, window=window, live_limit=live_limit, confirm=confirm)
+        self._keeps = confirm == "stored"  # Nobody but our ingest ever asks for what was confirmed.
         self._path = path
         self._limits = limits
         self._trouble = trouble
@@ -62,27 +65,33 @@ class OutboxKeeper:
         self.outbox.are_ages_known(now)
         self._reserve.hold()
 
-    def commit(self, apply: Callable[[], list[Row]]) -> list[Row]:
-        """One transaction for what `apply` writes, and for the deletion of what is safe; return the rows of `apply`.
+    def commit(self, apply: Callable[[], list[Row]], now: Now) -> list[Row]:
+        """One transaction for what `apply` writes, and for what was confirmed; return the rows of `apply`.
 
         After a refusal room is made first, and the caller's memory must go back to what is stored.
         Raises DiskRefused and Damaged: nothing was written.
         """
         if self._trouble.needs_room:
-            self._make_room()
-        ids = self.forwarder.safe_ids(_DELETE_ROWS)
+            self._make_room(now)
+        ids = self.forwarder.safe_ids(_SETTLE_ROWS)
         with transaction(self.outbox.connection):
             rows = apply()
-            count = self.outbox.delete(ids)
-        self.forwarder.deleted(ids, count)
+            count = self._settle(ids, now)
+        self.forwarder.settled(ids, count)
         self._tally.commit(rows)
         return rows
 
     def prune(self, now: Now, dropped: Callable[[list[Loss]], None] = _nothing) -> None:
         """Drop what is beyond the limits, in transactions of a bounded size; `dropped` is called inside each of them.
 
+        What is kept although it is confirmed goes first, and takes no more of the disk than is free besides.
         Raises DiskRefused and Damaged.
         """
+        for _ in range(_PRUNES):
+            with transaction(self.outbox.connection):
+                excess = self.outbox.kept_bytes - free_bytes(self._path)
+                if not self.outbox.drop_kept(self._limits, now, excess=excess):
+                    break
         for _ in range(_PRUNES):
             with transaction(self.outbox.connection):
                 losses = self.outbox.prune(self._limits, now)
@@ -110,17 +119,28 @@ class OutboxKeeper:
                 disk_problem=self._trouble.problem,
             )
 
-    def _make_room(self) -> None:
+    def _settle(self, ids: list[Range], now: Now) -> int:
+        return self.outbox.keep(ids, now.epoch_ms) if self._keeps else self.outbox.delete(ids)
+
+    def _make_room(self, now: Now) -> None:
         """Delete what is safe, in the room of the reserve; nothing is added before that is ours again.
 
         Raises DiskRefused and Damaged.
         """
         self._reserve.release()
         checkpoint(self.outbox.connection)
-        while ids := self.forwarder.safe_ids(_DELETE_ROWS):
+        while ids := self.forwarder.safe_ids(_SETTLE_ROWS):
             with transaction(self.outbox.connection):
-                count = self.outbox.delete(ids)
-            self.forwarder.deleted(ids, count)
+                count = self._settle(ids, now)
+            self.forwarder.settled(ids, count)
+            checkpoint(self.outbox.connection)
+        excess = min(self.outbox.kept_bytes, _ROOM_BYTES)
+        while excess > 0:
+            before = self.outbox.kept_bytes
+            with transaction(self.outbox.connection):
+                if not self.outbox.drop_kept(self._limits, now, excess=excess):
+                    break
+            excess -= before - self.outbox.kept_bytes
             checkpoint(self.outbox.connection)
         shrink(self.outbox.connection, _SHRINK_PAGES)
         self._reserve.hold()

@@ -32,7 +32,7 @@ _ROUND_S = 0.1  # At most one commit in this time: what comes meanwhile shares i
 _ROUND_ROWS = 50  # So many do not wait any longer: a larger group holds the interpreter so long that reads begin late.
 _LINGER_S = 0.01  # Messages come in bursts, because the reads of many devices share a wake-up.
 _DRAIN_ROUND_S = 0.03  # While there is a backlog to publish.
-_DELETE_S = 0.5  # Deletions alone wait this long; with new messages they share the commit.
+_SETTLE_S = 0.5  # Confirmations alone wait this long; with new messages they share the commit.
 _IDLE_S = 0.5
 
 _log = get_logger(__name__)
@@ -73,7 +73,7 @@ class OutboxThread:
         self._is_taking = True
         self._distrust: str | None = None
         self._trouble = DiskTrouble(str(path))
-        self._deleted_s = -math.inf
+        self._settled_s = -math.inf
         self._deadline_s = math.inf
         self._tally = Tally()
         self._stats = OutboxFigures()
@@ -145,7 +145,7 @@ class OutboxThread:
             is_busy = self._round(self._now())
             is_waiting = self._trouble.is_waiting(self._clock.monotonic_s())
             if not is_busy:
-                self._inbox.wait(_DELETE_S if self._has_safe() else _IDLE_S, also_drafts=not is_waiting)
+                self._inbox.wait(_SETTLE_S if self._has_safe() else _IDLE_S, also_drafts=not is_waiting)
             if len(self._inbox) < self._trouble.commit_rows or is_waiting:
                 round_s = _DRAIN_ROUND_S if is_busy or self._is_draining() else _ROUND_S
                 left_s = max(_LINGER_S, began_s + round_s - time.monotonic())
@@ -189,12 +189,12 @@ class OutboxThread:
         return self._pump(now) or is_full_batch
 
     def _commit(self, keeper: OutboxKeeper, drafts: list[Draft], dropped: dict[DroppedKey, Dropped], now: Now) -> list[Row]:
-        """One transaction for new messages, the ledger of dropped ones, and deletions. Raises DiskRefused and Damaged."""
-        may_delete = keeper.forwarder.has_safe and now.monotonic_s >= self._deleted_s + _DELETE_S
-        if not drafts and not dropped and not may_delete and not self._trouble.needs_room:
+        """One transaction for new messages, the ledger of dropped ones, and confirmations. Raises DiskRefused and Damaged."""
+        may_settle = keeper.forwarder.has_safe and now.monotonic_s >= self._settled_s + _SETTLE_S
+        if not drafts and not dropped and not may_settle and not self._trouble.needs_room:
             return []
-        rows = keeper.commit(lambda: _appended(keeper.outbox, drafts, dropped, now))
-        self._deleted_s = now.monotonic_s
+        rows = keeper.commit(lambda: _appended(keeper.outbox, drafts, dropped, now), now)
+        self._settled_s = now.monotonic_s
         return rows
 
     def _pump(self, now: Now) -> bool:
@@ -287,7 +287,7 @@ class OutboxThread:
                 break
             if self._trouble.needs_room:
                 time.sleep(_ROUND_S)
-        self._deleted_s = -math.inf
+        self._settled_s = -math.inf
         self._round(self._now())
         self._refresh_stats(self._now())
         self._close()

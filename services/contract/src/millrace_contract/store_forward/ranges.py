@@ -85,6 +85,30 @@ class RangeSet:
         self._firsts[lower:upper] = [pair[0] for pair in kept]
         self._lasts[lower:upper] = [pair[1] for pair in kept]
 
+    def touching(self, first: int, last: int) -> list[Range]:
+        """Return the ranges that have a number of first..last, or lie right beside it."""
+        lower = bisect_left(self._lasts, first - 1)
+        upper = bisect_right(self._firsts, last + 1)
+        return list(zip(self._firsts[lower:upper], self._lasts[lower:upper], strict=True))
+
+    def within(self, first: int, last: int) -> list[Range]:
+        """Return what of first..last is in the set."""
+        return [(max(low, first), min(high, last)) for low, high in self.touching(first, last) if low <= last and high >= first]
+
+    def missing(self, first: int, last: int) -> Iterator[Range]:
+        """Ranges of first..last that are not in the set, the lowest first. The set may not change meanwhile."""
+        at = bisect_left(self._lasts, first)
+        while first <= last:
+            low, high = (self._firsts[at], self._lasts[at]) if at < len(self._firsts) else (last + 1, last + 1)
+            if first < low:
+                yield first, min(last, low - 1)
+            first = high + 1
+            at += 1
+
+    def count(self) -> int:
+        """Return how many numbers there are."""
+        return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
+
     def keep_newest(self, ranges: int) -> None:
         """Forget the lowest ranges beyond that many."""
         if len(self._firsts) > ranges:

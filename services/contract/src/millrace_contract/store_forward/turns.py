@@ -172,7 +172,7 @@ class Turns(Generic[T]):
             self._hear_ingest(self._intake.waiting(), now)
         try:
             with self._commits.time():
-                rows = self._keeper.commit(lambda: self._worker.apply(batch, now))
+                rows = self._keeper.commit(lambda: self._worker.apply(batch, now), now)
         except DiskRefused as error:
             self._refused(error, now)
             self._worker.start_over(batch, str(error))
