@@ -19,7 +19,8 @@ from ..settings import BrokerSettings, variable
 
 SESSION_EXPIRY_S = 7 * 86_400
 KEEPALIVE_S = 30
-RECONNECT_S = (1, 10)
+RECONNECT_S = (1, 3)
+"""The shortest and the longest pause before the next try: a broker that is back is found within three seconds."""
 CONNECT_LIMIT_S = 5.0
 WRONG_ACCOUNT = frozenset({0x86, 0x87})
 """Reason codes: bad user name or password, not authorized."""
