@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import socket
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -14,7 +16,7 @@ from millrace_contract.plant import Device, PlantModel, Profile, load_plant
 from millrace_contract.testing import wait_until
 from millrace_simulator.control import NotControlled, send
 from millrace_simulator.faults import EXCEPTION_CODES, Fault, FaultKind, deliver
-from millrace_simulator.frames import Framing, ModbusRequest
+from millrace_simulator.frames import Framing, ModbusRequest, checksum
 from millrace_simulator.testing import RunningSimulator
 from millrace_simulator.truth import Read, read_truth
 
@@ -207,6 +209,44 @@ def test_what_else_is_heard_on_a_serial_line_comes_before_the_answer_and_only_th
     answer = on_line.answer(pdu)
     assert chunk.endswith(answer)
     assert len(chunk) > len(answer)
+
+
+def test_a_flipped_bit_is_found_by_the_checksum_of_a_serial_line() -> None:
+    pdu = bytes((3, 4, 0, 1, 0, 2))
+    request = ModbusRequest(0, 1, 3, 16, 2, Framing.RTU)
+    ((_, chunk),) = deliver(Fault(device="METER-01", kind=FaultKind.FLIPPED_BIT), request, pdu).chunks
+    assert sum((a ^ b).bit_count() for a, b in zip(chunk, request.answer(pdu), strict=True)) == 1
+    assert checksum(chunk[:-2]) != int.from_bytes(chunk[-2:], "little")
+
+
+@pytest.mark.parametrize(("framing", "bytes_told"), [(Framing.MBAP, 9), (Framing.RTU, 6)])
+def test_a_device_that_counts_wrongly_tells_two_bytes_more_than_come(framing: Framing, bytes_told: int) -> None:
+    pdu = bytes((3, 4, 0, 1, 0, 2))
+    request = ModbusRequest(7, 1, 3, 16, 2, framing)
+    ((_, chunk),) = deliver(Fault(device="METER-01", kind=FaultKind.WRONG_LENGTH), request, pdu).chunks
+    assert len(chunk) == len(request.answer(pdu))
+    assert (chunk[5] if framing is Framing.MBAP else chunk[2]) == bytes_told
+
+
+def test_bits_are_filled_up_to_whole_registers_and_registers_are_left_alone() -> None:
+    fault = Fault(device="METER-01", kind=FaultKind.PADDED)
+    bits = ModbusRequest(7, 1, 1, 0, 3)
+    assert deliver(fault, bits, bytes((1, 1, 5))).chunks == ((0.0, bits.answer(bytes((1, 2, 5, 0)))),)
+    assert deliver(fault, bits, bytes((1, 2, 5, 1))).chunks == ((0.0, bits.answer(bytes((1, 2, 5, 1)))),)
+    registers = ModbusRequest(7, 1, 3, 0, 1)
+    assert deliver(fault, registers, bytes((3, 2, 0, 5))).chunks == ((0.0, registers.answer(bytes((3, 2, 0, 5)))),)
+
+
+def test_a_converter_takes_the_next_request_when_it_has_given_up_on_the_last(simulator: RunningSimulator) -> None:
+    device = begin(simulator, FaultKind.QUEUE, ms=700)
+    began_s = time.monotonic()
+    with socket.create_connection(("127.0.0.1", device.connection.port), timeout=30) as connection:
+        connection.sendall(REQUEST)
+        wait_until(lambda: b'kind="queue"' in urlopen(f"{simulator.url}/metrics").read(), "the request to be taken")
+        send(simulator.url, "DELETE")
+        connection.sendall(REQUEST)
+        assert len(connection.recv(GOOD_BYTES)) == GOOD_BYTES
+    assert time.monotonic() - began_s >= 0.7
 
 
 def test_exceptions_of_gateways_and_busy_devices_have_names(simulator: RunningSimulator) -> None:

@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from .dice import Dice
-from .frames import DEVICE_FAILURE, ILLEGAL_VALUE, Framing, Function, ModbusRequest, exception_pdu, rtu_frame
+from .frames import BIT_TABLES, DEVICE_FAILURE, ILLEGAL_VALUE, Framing, Function, ModbusRequest, exception_pdu, frame, rtu_frame
 
 MAX_SECONDS = 7 * 86_400.0
 
@@ -45,6 +45,10 @@ class FaultKind(StrEnum):
     ECHO = "echo"
     NOISE = "noise"
     OTHER_MASTER = "other_master"
+    FLIPPED_BIT = "flipped_bit"
+    WRONG_LENGTH = "wrong_length"
+    PADDED = "padded"
+    QUEUE = "queue"
     POWER_OFF = "power_off"
     JAM = "jam"
     STOP = "stop"
@@ -70,7 +74,9 @@ EXCEPTION_CODES = {
     FaultKind.NO_PATH: 10,
     FaultKind.NO_TARGET: 11,
 }
-UNSERVED_KINDS = frozenset({FaultKind.SILENT, FaultKind.REFUSE, FaultKind.EXCEPTION, FaultKind.POWER_OFF, *EXCEPTION_CODES})
+UNSERVED_KINDS = frozenset(
+    {FaultKind.SILENT, FaultKind.QUEUE, FaultKind.REFUSE, FaultKind.EXCEPTION, FaultKind.POWER_OFF, *EXCEPTION_CODES}
+)
 """While one of these lasts, the read is not served at all: nothing is counted."""
 SPOILING_KINDS = frozenset(
     {
@@ -81,6 +87,7 @@ SPOILING_KINDS = frozenset(
         FaultKind.WRONG_UNIT,
         FaultKind.WRONG_TRANSACTION,
         FaultKind.WRONG_FUNCTION,
+        FaultKind.WRONG_LENGTH,
     }
 )
 """The read is served, but what arrives is no valid answer to it: a client that believes it is wrong."""
@@ -113,6 +120,10 @@ MEANINGS: dict[FaultKind, str] = {
     FaultKind.ECHO: "on serial lines: sends the request back before each answer, as two-wire adapters do",
     FaultKind.NOISE: "on serial lines: sends a NUL before each answer",
     FaultKind.OTHER_MASTER: "on serial lines: another master's request and its answer are heard before each answer",
+    FaultKind.FLIPPED_BIT: "on serial lines: one bit of each answer arrives wrong",
+    FaultKind.WRONG_LENGTH: "counts wrongly: the length in front of each answer is 2 bytes more than what comes",
+    FaultKind.PADDED: "fills the answers to reads of bits up to whole registers",
+    FaultKind.QUEUE: "does not answer, and the converter before it waits `ms` for it before it takes another request",
     FaultKind.POWER_OFF: "no power: connections refused, work lost, counters at 0 afterwards",
     FaultKind.JAM: "the machine is held by a jam",
     FaultKind.STOP: "the machine is stopped",
@@ -221,13 +232,15 @@ class FaultBoard:
         return fault
 
 
-def refusal(fault: Fault, request: ModbusRequest) -> bytes | None:
-    """The answer where the fault lets the request not even be served: a frame, or None for silence.
+def refusal(fault: Fault, request: ModbusRequest) -> Delivery:
+    """What goes out where the fault lets the request not even be served: an exception, or nothing, at once or after a while.
 
     Call it for UNSERVED_KINDS only.
     """
+    if fault.kind is FaultKind.QUEUE:
+        return Delivery(((fault.ms / 1000, b""),))
     code = fault.code if fault.kind is FaultKind.EXCEPTION else EXCEPTION_CODES.get(fault.kind)
-    return None if code is None else request.answer(exception_pdu(request.function, code))
+    return Delivery(() if code is None else ((0.0, request.answer(exception_pdu(request.function, code))),))
 
 
 def too_large(fault: Fault, request: ModbusRequest) -> bytes | None:
@@ -255,6 +268,8 @@ def deliver(fault: Fault | None, request: ModbusRequest, pdu: bytes) -> Delivery
     match fault.kind:
         case FaultKind.ECHO | FaultKind.NOISE | FaultKind.OTHER_MASTER if request.framing is Framing.RTU:
             return Delivery(((0.0, _heard_before(fault.kind, request) + answer),))
+        case FaultKind.FLIPPED_BIT if request.framing is Framing.RTU:
+            return Delivery(((0.0, answer[:-3] + bytes((answer[-3] ^ 1,)) + answer[-2:]),))  # the last byte before the checksum
         case FaultKind.HASTY:
             return Delivery(((0.0, answer),), closes=True)
         case FaultKind.SLOW:
@@ -294,12 +309,26 @@ def _short(request: ModbusRequest, pdu: bytes) -> bytes:
     return request.answer(bytes((request.function, len(kept))) + kept)
 
 
+def _padded(request: ModbusRequest, pdu: bytes) -> bytes:
+    is_odd = request.table in BIT_TABLES and pdu[0] == request.function and pdu[1] % 2 == 1
+    return request.answer(bytes((pdu[0], pdu[1] + 1)) + pdu[2:] + b"\0" if is_odd else pdu)
+
+
+def _miscounted(request: ModbusRequest, pdu: bytes) -> bytes:
+    """In the header, or where there is none in the answer's own count of its bytes."""
+    if request.framing is Framing.RTU:
+        return request.answer(bytes((pdu[0], (pdu[1] + 2) & 0xFF)) + pdu[2:])
+    return frame(request.transaction, request.unit, pdu, miscounted_by=2)
+
+
 _OTHER = 0x5555
 _OTHER_UNIT = 246
 """Whom the other master asks; no simulated machine has it."""
 _REPLACED: dict[FaultKind, Callable[[ModbusRequest, bytes], bytes]] = {
     FaultKind.GARBAGE: lambda request, pdu: bytes(byte ^ 0xA5 for byte in request.answer(pdu)),
     FaultKind.SHORT: _short,
+    FaultKind.PADDED: _padded,
+    FaultKind.WRONG_LENGTH: _miscounted,
     FaultKind.WRONG_UNIT: lambda request, pdu: request.answer(pdu, unit=request.unit ^ 0x55),
     FaultKind.WRONG_TRANSACTION: lambda request, pdu: request.answer(pdu, transaction=request.transaction ^ _OTHER),
     FaultKind.WRONG_FUNCTION: lambda request, pdu: request.answer(bytes((request.function ^ 0x07,)) + pdu[1:]),  # 3 becomes 4

@@ -110,8 +110,8 @@ def parse_request(transaction: int, unit: int, pdu: bytes, framing: Framing = Fr
     return request
 
 
-def frame(transaction: int, unit: int, pdu: bytes) -> bytes:
-    return HEADER.pack(transaction, 0, len(pdu) + 1, unit) + pdu
+def frame(transaction: int, unit: int, pdu: bytes, *, miscounted_by: int = 0) -> bytes:
+    return HEADER.pack(transaction, 0, len(pdu) + 1 + miscounted_by, unit) + pdu
 
 
 def rtu_frame(unit: int, pdu: bytes, *, spoiled_by: int = 0) -> bytes:

@@ -184,7 +184,8 @@ class ModbusListener:
             if ignores(fault, request, now_ms - opened_ms):
                 return None, _whole(None)
             if fault.kind in UNSERVED_KINDS:
-                return None, _whole(refusal(fault, request))
+                delivery = refusal(fault, request)
+                return fault if delivery.is_late else None, delivery
             if (too_much := too_large(fault, request)) is not None:
                 return None, _whole(too_much)
         delivery = deliver(fault, request, self._served(device, request, now_ms, fault or late))
