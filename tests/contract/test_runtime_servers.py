@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from millrace_contract.errors import Unavailable
 from millrace_contract.runtime.influx import BadLines, Influx, PartialWrite, Refused
+from millrace_contract.runtime.settings import DatabaseSettings, load_settings
 from millrace_contract.testing import Influxd
 
 
@@ -27,6 +29,22 @@ def test_database_answers_are_sorted_by_what_to_do(shared_influxd: Influxd) -> N
     assert series[0].rows == [[now_ns // 1_000_000, 1.0, "x"]]
     with Influx(shared_influxd.settings("wrong")) as influx, pytest.raises(Refused):
         influx.write("telemetry", b"sorted a=1")
+
+
+@pytest.mark.influx
+def test_a_token_that_is_put_right_in_its_file_mends_without_a_restart(shared_influxd: Influxd, tmp_path: Path) -> None:
+    token = tmp_path / "influx_token"
+    token.write_text("of another installation\n")
+    environ = {"MILLRACE_INFLUX_URL": shared_influxd.url, "MILLRACE_INFLUX_TOKEN_FILE": str(token)}
+    settings = load_settings(DatabaseSettings, environ)
+    with Influx(settings) as writer, Influx(settings) as reader:
+        with pytest.raises(Refused, match=f"401.*{token}, which is read again at each try, must be a token for bucket telemetry"):
+            writer.write("telemetry", b"renewed a=1")
+        with pytest.raises(Refused, match="401"):
+            reader.query("telemetry", 'SELECT a FROM "renewed"')
+        token.write_text(f"{shared_influxd.TOKEN}\n")
+        writer.write("telemetry", b"renewed a=1")
+        assert reader.query("telemetry", 'SELECT a FROM "renewed"')[0].rows[-1][1] == 1.0
 
 
 @pytest.mark.influx

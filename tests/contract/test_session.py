@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.paho_session import PahoSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Received
-from millrace_contract.runtime.settings import BrokerSettings
+from millrace_contract.runtime.settings import BrokerSettings, load_settings
 from millrace_contract.testing import Broker, BrokerSetup, Mosquitto, free_port, wait_until
 
 pytestmark = pytest.mark.broker
@@ -375,6 +375,33 @@ def test_tls_with_our_own_authority_and_no_other(connect: Connect, broker: Broke
     stranger = connect("misled", settings.model_copy(update={"mqtt_ca": other}))
     wait_until(lambda: stranger.session.problem != "not connected yet", "the problem")
     assert not stranger.session.is_connected
+
+
+def test_authority_and_password_that_are_put_right_mend_without_a_restart(
+    session_type: SessionType, mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    right, certificate, key = _certificate(tmp_path)
+    (tmp_path / "other").mkdir()
+    other, _, _ = _certificate(tmp_path / "other")
+    mosquitto.set_up(replace(ACCOUNTS, certificate=certificate, key=key))
+    trusted, password = tmp_path / "trusted.crt", tmp_path / "password"
+    # Over paho a socket stays open where TLS fails.
+    trusted.write_bytes((other if session_type is LeanSession else right).read_bytes())
+    password.write_text("wrong\n")
+    environ = {
+        "MILLRACE_MQTT_PORT": str(mosquitto.port),
+        "MILLRACE_MQTT_CA": str(trusted),
+        "MILLRACE_MQTT_PASSWORD_FILE": str(password),
+    }
+    client = Client(session_type, load_settings(BrokerSettings, environ), "gateway")
+    if session_type is LeanSession:
+        wait_until(lambda: "do not agree on TLS" in (client.session.problem or ""), "the distrust in words")
+        trusted.write_bytes(right.read_bytes())
+    wait_until(lambda: "wrong user name or password" in (client.session.problem or ""), "the refusal in words")
+    assert f"{password}, which is read again at each try, must hold what the broker knows" in (client.session.problem or "")
+    password.write_text("right\n")
+    _up(client)
+    client.session.stop()
 
 
 def test_two_of_one_name_give_way_to_each_other_and_say_so(connect: Connect) -> None:

@@ -30,6 +30,23 @@ def test_a_secret_may_stand_in_a_file_and_is_never_shown(tmp_path: Path) -> None
     assert "s3cret" not in repr(settings) + str(settings.model_dump())
 
 
+def test_a_secret_of_a_file_is_read_anew_and_one_of_the_environment_stays(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("before\n")
+    settings = load_settings(_All, {"MILLRACE_MQTT_PASSWORD_FILE": str(file), "MILLRACE_INFLUX_TOKEN": "token"})
+    settings = settings.model_copy(update={"mqtt_username": "somebody"})
+    file.write_text("after\n")
+    assert (settings.secret("mqtt_password"), settings.secret("influx_token")) == ("after", "token")
+    assert (settings.source_of("mqtt_password").partition(",")[0], settings.source_of("influx_token")) == (
+        str(file),
+        "MILLRACE_INFLUX_TOKEN",
+    )
+    file.write_text("")  # just now being written
+    assert settings.secret("mqtt_password") == "before"
+    file.unlink()
+    assert settings.secret("mqtt_password") == "before"
+
+
 def test_every_mistake_is_named_and_no_secret_is_shown(tmp_path: Path) -> None:
     environ = {
         "MILLRACE_MQTT_PORT": "broker",

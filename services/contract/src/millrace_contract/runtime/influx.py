@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Protocol, cast
@@ -16,6 +16,7 @@ from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 
 from ..errors import Refusal, Unavailable
+from .logs import get_logger
 from .settings import DatabaseSettings
 
 
@@ -73,6 +74,7 @@ class _Answer(msgspec.Struct):
     error: str | None = None
 
 
+_log = get_logger(__name__)
 _decoder = msgspec.json.Decoder(_Answer)
 _DROPPED = re.compile(r"dropped[= ](\d+)")
 
@@ -90,14 +92,11 @@ class Influx:
     def __init__(self, settings: DatabaseSettings, *, timeout_s: float = 10.0, epoch: Literal["ms", "ns"] = "ms") -> None:
         """`epoch`: the unit in which times of queries come back."""
         self._epoch = epoch
-        self._token = settings.influx_token.get_secret_value()
+        self._settings = settings
+        self._timeout_ms = int(timeout_s * 1000)
         self._url = settings.influx_url.rstrip("/")
-        self._client = InfluxDBClient(
-            url=self._url, token=self._token, org=settings.influx_org, timeout=int(timeout_s * 1000), retries=False
-        )
-        self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
         self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=timeout_s), retries=False, maxsize=2)
-        self._headers = {"Authorization": f"Token {self._token}", "Accept": "application/json"}
+        self._use(settings.secret("influx_token"))
 
     def __enter__(self) -> Influx:
         return self
@@ -116,6 +115,14 @@ class Influx:
         Raises Unavailable (try again), BadLines, PartialWrite or Refused.
         """
         try:
+            self._write(bucket, body)
+        except Refused:
+            if not self._has_new_token():
+                raise
+            self._write(bucket, body)
+
+    def _write(self, bucket: str, body: bytes) -> None:
+        try:
             self._write_api.write(bucket=bucket, record=body, write_precision=cast("WritePrecision", WritePrecision.NS))
         except ApiException as error:
             raise self._classified(error, bucket) from error
@@ -127,6 +134,14 @@ class Influx:
 
         Raises Unavailable, Refused or QueryFailed.
         """
+        try:
+            return self._query(bucket, influxql, parameters)
+        except Refused:
+            if not self._has_new_token():
+                raise
+            return self._query(bucket, influxql, parameters)
+
+    def _query(self, bucket: str, influxql: str, parameters: Mapping[str, str | float]) -> list[Series]:
         fields = {"db": bucket, "q": influxql, "epoch": self._epoch, "params": msgspec.json.encode(parameters).decode()}
         try:
             response = self._pool.request(
@@ -146,6 +161,24 @@ class Influx:
             raise QueryFailed(f"what answers at {self._url} is no InfluxDB; see MILLRACE_INFLUX_URL") from error
         return list(_series(answer))
 
+    def _use(self, token: str) -> None:
+        org = self._settings.influx_org
+        self._token = token
+        self._headers = {"Authorization": f"Token {token}", "Accept": "application/json"}
+        self._client = InfluxDBClient(url=self._url, token=token, org=org, timeout=self._timeout_ms, retries=False)
+        self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
+
+    def _has_new_token(self) -> bool:
+        """Whether the file of the token was changed since: the new one is used from now on."""
+        token = self._settings.secret("influx_token")
+        if token == self._token:
+            return False
+        self._write_api.close()
+        self._client.close()
+        self._use(token)
+        _log.info("database_token_read_again")
+        return True
+
     def _classified(self, error: ApiException, bucket: str) -> Exception:
         reason = f"InfluxDB answers {error.status}: {_body(error.body)}"
         if error.status in (400, 413):
@@ -159,7 +192,8 @@ class Influx:
 
     def _refused(self, status: int, bucket: str, body: Any) -> Refused:
         """For who may not see a bucket, it does not exist: token and bucket are one cause."""
-        way_out = f"MILLRACE_INFLUX_TOKEN must be a token for bucket {bucket}; `millrace bootstrap-influxdb` makes both"
+        source = self._settings.source_of("influx_token")
+        way_out = f"{source} must be a token for bucket {bucket}; `millrace bootstrap-influxdb` makes both"
         return Refused(f"InfluxDB at {self._url} answers {status}: {_body(body)}; {way_out}")
 
 

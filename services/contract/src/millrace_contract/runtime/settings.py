@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from ..errors import ConfigurationProblems, Problem
 from ..language.assets import SEGMENT_PATTERN
@@ -20,6 +20,27 @@ class Settings(BaseModel):
     """Base of all settings models: field `mqtt_host` is variable MILLRACE_MQTT_HOST; the description is its documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    _secret_files: dict[str, Path] = PrivateAttr(default_factory=dict)
+    """Where each secret that came from a file stands."""
+
+    def secret(self, field: str) -> str:
+        """The secret as it is now: a file is read anew, since it may have been changed while the process runs.
+
+        A file that cannot be read, or is empty, changes nothing.
+        """
+        known: SecretStr = getattr(self, field)
+        file = self._secret_files.get(field)
+        try:
+            text = file.read_text(encoding="utf-8").strip() if file is not None else ""
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        return text or known.get_secret_value()
+
+    def source_of(self, field: str) -> str:
+        """Where a person changes a secret: the file, or the variable."""
+        file = self._secret_files.get(field)
+        return variable(field) if file is None else f"{file}, which is read again at each try,"
 
 
 class ServiceSettings(Settings):
@@ -72,6 +93,7 @@ def load_settings(model: type[S], environ: Mapping[str, str], **given: Any) -> S
     """
     values: dict[str, Any] = {}
     problems: list[Problem] = []
+    files: dict[str, Path] = {}
     for name, field in model.model_fields.items():
         text = environ.get(variable(name)) or None
         file = environ.get(f"{variable(name)}_FILE") if _is_secret(field.annotation) else None
@@ -80,6 +102,7 @@ def load_settings(model: type[S], environ: Mapping[str, str], **given: Any) -> S
                 problems.append(_problem(variable(name), f"is set, and {variable(name)}_FILE too; use one of the two"))
             try:
                 text = Path(file).read_text(encoding="utf-8").strip()
+                files[name] = Path(file)
             except (OSError, UnicodeDecodeError) as error:
                 problems.append(_problem(f"{variable(name)}_FILE", f"cannot be read: {error}"))
         if text is not None:
@@ -94,6 +117,7 @@ def load_settings(model: type[S], environ: Mapping[str, str], **given: Any) -> S
             problems.append(_problem(variable(name), f"{shown}is not allowed: {finding['msg'][0].lower()}{finding['msg'][1:]}"))
     if problems:
         raise ConfigurationProblems(problems)
+    settings._secret_files.update({name: file for name, file in files.items() if given.get(name) is None})
     return settings
 
 

@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from ..settings import BrokerSettings
@@ -66,11 +67,11 @@ class LeanSession(Session):
         self._manual_ack = manual_ack
         self._in_flight_maximum = in_flight_maximum
         self._keepalive_s = keepalive_s
-        self._tls = self._tls_context(settings)
-        self._connect = encode_connect(
+        self._tls = self._tls_context()
+        self._encode_connect = partial(
+            encode_connect,
             client_id,
             username=self._account,
-            password=settings.mqtt_password.get_secret_value(),
             will=will,
             keepalive_s=keepalive_s,
             clean_start=not persistent,
@@ -137,7 +138,7 @@ class LeanSession(Session):
                 in_flight_maximum=self._in_flight_maximum,
                 keepalive_s=self._keepalive_s,
             )
-            connack = link.greet(self._connect, self._subscribe)
+            connack = link.greet(self._encode_connect(password=self._password()), self._subscribe)
         except ConnectRefused as refusal:
             self._transition(self._refusal(refusal.code, refusal))
         except ProtocolError as error:
@@ -158,6 +159,7 @@ class LeanSession(Session):
         """Raises OSError."""
         host = self._settings.mqtt_host
         channel = socket.create_connection((host, self._settings.mqtt_port), CONNECT_LIMIT_S)
+        self._tls = self._tls_context_now(self._tls)
         try:
             channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return self._tls.wrap_socket(channel, server_hostname=host) if self._tls is not None else channel

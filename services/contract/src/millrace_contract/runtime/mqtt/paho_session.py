@@ -61,8 +61,8 @@ class PahoSession(Session):
         # acknowledges, two at a time, and mixes their packets.
         self._client.on_socket_register_write = _ignore
         if self._account:
-            self._client.username_pw_set(self._account, settings.mqtt_password.get_secret_value())
-        if (tls := self._tls_context(settings)) is not None:
+            self._client.username_pw_set(self._account, self._password())
+        if (tls := self._tls_context()) is not None:
             self._client.tls_set_context(tls)
         if will is not None:
             self._client.will_set(will[0], will[1], qos=1, retain=True)
@@ -113,6 +113,8 @@ class PahoSession(Session):
     def _on_connect(self, _c: Client, _u: Any, flags: ConnectFlags, reason: ReasonCode, answer: Properties | None) -> None:
         if reason.is_failure:
             self._transition(self._refusal(reason.value, reason))
+            if self._account:
+                self._client.username_pw_set(self._account, self._password())
             return
         # paho does not look at the broker's limit, and a broker may end the connection of who exceeds it. Its own setter refuses
         # a change while connected, for what may be on its way; nothing is yet.
@@ -127,6 +129,8 @@ class PahoSession(Session):
 
     def _on_connect_fail(self, _client: Client, _userdata: Any) -> None:
         self._transition(f"no answer from {self._place()}")
+        # Its own setter takes a context once only; another authority may be trusted by now.
+        self._client._ssl_context = self._tls_context_now(self._client._ssl_context)
 
     def _on_disconnect(self, _c: Client, _u: Any, _flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None) -> None:
         was_connected = self._connected.is_set()

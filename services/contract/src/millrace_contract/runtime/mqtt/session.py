@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ...errors import CannotStart
@@ -129,16 +130,26 @@ class Session:
     def _run(self) -> None:
         raise NotImplementedError
 
-    @staticmethod
-    def _tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
-        """None: without TLS. Raises CannotStart."""
-        if settings.mqtt_ca is None:
+    def _tls_context(self) -> ssl.SSLContext | None:
+        """Whom we trust, as the file says now; None: without TLS. Raises CannotStart."""
+        authority = self._settings.mqtt_ca
+        if authority is None:
             return None
         try:
-            return ssl.create_default_context(cafile=str(settings.mqtt_ca))
+            return ssl.create_default_context(cafile=str(authority))
         except OSError as error:  # an SSLError is one
-            reason = f"{settings.mqtt_ca} cannot be read as certificates: {error.strerror or error}"
+            reason = f"{authority} cannot be read as certificates: {error.strerror or error}"
             raise CannotStart(variable("mqtt_ca"), reason) from error
+
+    def _tls_context_now(self, before: ssl.SSLContext | None) -> ssl.SSLContext | None:
+        """The same while we run: a file that cannot be read now changes nothing."""
+        with suppress(CannotStart):
+            return self._tls_context()
+        return before
+
+    def _password(self) -> str:
+        """Read anew for each connection: a password that was refused may have been changed since."""
+        return self._settings.secret("mqtt_password")
 
     def _deliver(self, messages: list[Received]) -> None:
         if self._callbacks.messages is not None:
@@ -191,9 +202,11 @@ class Session:
     def _refusal(self, code: int, reason: object) -> str:
         """Why the broker does not let us in, in words."""
         if code in WRONG_ACCOUNT:
+            source = self._settings.source_of("mqtt_password")
             return (
-                f"the broker refuses the account {self._account or '(none)'}: wrong user name or password; "
-                "compare MILLRACE_MQTT_USERNAME and MILLRACE_MQTT_PASSWORD with the broker's accounts"
+                f"the broker refuses the account {self._account or '(none)'}: wrong user name or password. {source} must hold what "
+                "the broker knows: on the server, docker compose up -d brings the two into agreement; a gateway elsewhere needs a "
+                "new kit; with another broker, compare with its accounts"
             )
         return f"the broker refuses the connection: {reason}"
 
