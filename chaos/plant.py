@@ -26,7 +26,7 @@ from millrace_admin.demo.layout import (
     Ports,
     service_programs,
 )
-from millrace_admin.demo.processes import Processes
+from millrace_admin.demo.processes import Processes, signal_all
 from millrace_admin.demo.run import start_everything
 from millrace_admin.servers.places import find_influxd, find_mosquitto
 from millrace_simulator.control import NotControlled, send
@@ -94,11 +94,11 @@ class Plant:
     def hang(self, name: str) -> None:
         """The process stops where it stands; its sockets stay open."""
         self._hung[name] = self.processes.children[name].process.pid
-        os.kill(self._hung[name], signal.SIGSTOP)
+        signal_all(self._hung[name], signal.SIGSTOP)
 
     def wake(self, name: str) -> None:
         if (pid := self._hung.pop(name, None)) is not None:
-            os.kill(pid, signal.SIGCONT)
+            signal_all(pid, signal.SIGCONT)
 
     def fill_disk(self, name: str) -> None:
         """Another program takes what is left of the disk that holds this process's data."""

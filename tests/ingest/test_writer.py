@@ -11,6 +11,7 @@ import pytest
 from millrace_contract.errors import Unavailable
 from millrace_contract.language.messages import Status, encode
 from millrace_contract.plant import PlantModel, load_plant
+from millrace_contract.runtime.database_restart import RestartRequest
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import BadLines, Failing, PartialWrite, Refused
 from millrace_contract.runtime.mqtt.session import Received
@@ -87,6 +88,7 @@ class Bench:
             status_changed=lambda: self.reports.append(self.writer.database.taking),
             decoder=lambda: self.decoder,
             heartbeats=self.heartbeats,
+            restart=RestartRequest(folder, self.clock),
         )
 
     def arrive(self, body: bytes, device: str = "D-0", topic: str | None = None) -> Arrival:

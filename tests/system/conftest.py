@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from millrace_admin.demo.processes import signal_all
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.settings import DatabaseSettings
 from millrace_contract.testing import Influxd, Mosquitto, free_port, wait_until
@@ -81,7 +82,7 @@ class System:
 
     def kill(self, name: str) -> None:
         """kill -9; the demo starts it again after two seconds."""
-        os.kill(self.pid(name), signal.SIGKILL)
+        signal_all(self.pid(name), signal.SIGKILL)
 
     def run(self, script: str, *arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """A command of one of our packages, with the environment of the service that it belongs to."""

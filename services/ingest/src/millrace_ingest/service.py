@@ -13,6 +13,7 @@ import msgspec
 from millrace_contract.language.messages import Status, Stored, encode
 from millrace_contract.language.topics import Topics
 from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.database_restart import RestartRequest
 from millrace_contract.runtime.disk_space import Disks
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
@@ -140,6 +141,7 @@ class IngestService:
             acknowledge=self._acknowledge,
             status_changed=self._report,
             heartbeats=self._heartbeats,
+            restart=RestartRequest(self._settings.data, self._clock),
             decoder=lambda: self._watch.decoder,
             is_alone=not self._settings.ingest_share_group,
         )

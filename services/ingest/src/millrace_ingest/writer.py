@@ -14,8 +14,9 @@ from millrace_contract.language.messages import Status
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, ledger_line
 from millrace_contract.language.topics import Kind
 from millrace_contract.runtime.clock import Clock
+from millrace_contract.runtime.database_restart import RestartRequest
 from millrace_contract.runtime.health import Heartbeats
-from millrace_contract.runtime.influx import Refused
+from millrace_contract.runtime.influx import NoRoom, Refused
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.store_forward.sqlite import DiskRefused
@@ -58,6 +59,7 @@ class Writer:
         status_changed: Callable[[], None],
         decoder: Callable[[], Decoder],
         heartbeats: Heartbeats,
+        restart: RestartRequest,
         is_alone: bool = True,
     ) -> None:
         """`confirm`, `acknowledge` and `status_changed` must not block. `decoder` gives that of the present plant model.
@@ -77,6 +79,7 @@ class Writer:
         self._acknowledge = acknowledge
         self._status_changed = status_changed
         self._decoder = decoder
+        self._restart = restart
         self._late_marks = LateMarks(instance)
         self._ledger_due_s = 0.0
         self._replay_due_s = 0.0
@@ -262,6 +265,8 @@ class Writer:
 
     def _failed(self, problem: Unavailable | Refused) -> None:
         retry_after_s = problem.retry_after_s if isinstance(problem, Unavailable) else None
+        if isinstance(problem, NoRoom):
+            self._restart.ask()
         if isinstance(problem, Refused):
             self._storing.failed(str(problem))
         else:
@@ -273,6 +278,7 @@ class Writer:
 
     def _wrote(self, *, is_probe: bool = False) -> None:
         self._storing.done()
+        self._restart.withdraw()
         if self.database.wrote(is_probe=is_probe):
             _log.info("database_takes_data")
             self._status_changed()

@@ -90,6 +90,7 @@ def database_program(influxd: str, places: Places, ports: Ports) -> Program:
     return Program(
         "influxd",
         (
+            "sh", str(places.repository / "influxdb" / "run.sh"), str(data), str(places.data("ingest")), str(places.data("rollup")),
             influxd, "--reporting-disabled", "--http-bind-address", f"127.0.0.1:{ports.influxd}", "--log-level", "warn",
             "--bolt-path", str(data / "influxd.bolt"), "--sqlite-path", str(data / "influxd.sqlite"),
             "--engine-path", str(data / "engine"),

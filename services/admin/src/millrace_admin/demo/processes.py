@@ -104,9 +104,9 @@ class Processes:
                 child.due_s = None
 
     def kill(self, name: str, down_s: float = RESTART_PAUSE_S) -> None:
-        """kill -9; `watch` starts it again after `down_s`."""
+        """kill -9 of it and what it started; `watch` starts it again after `down_s`."""
         child = self.children[name]
-        child.process.kill()
+        signal_all(child.process.pid, signal.SIGKILL)
         child.due_s = time.monotonic() + down_s
 
     def stop(self) -> list[str]:
@@ -120,7 +120,7 @@ class Processes:
                 try:
                     child.process.wait(STOP_LIMIT_S)
                 except subprocess.TimeoutExpired:
-                    child.process.kill()
+                    signal_all(child.process.pid, signal.SIGKILL)
                     child.process.wait()
                     killed.append(name)
         self.children.clear()
@@ -129,8 +129,7 @@ class Processes:
     def kill_all(self) -> None:
         """kill -9 of everything, for who does not want to wait."""
         for process in (*self._once, *(child.process for child in self.children.values())):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            signal_all(process.pid, signal.SIGKILL)
 
     def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
         # A session of its own keeps Ctrl-C to us: the children are stopped in order instead of all at once.
@@ -145,6 +144,12 @@ class Processes:
             )
         (self._logs / f"{program.name}.pid").write_text(f"{process.pid}\n")
         return process
+
+
+def signal_all(pid: int, number: signal.Signals) -> None:
+    """To a child and all that it started: the database has a start script before it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

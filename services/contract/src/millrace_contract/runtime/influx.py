@@ -39,6 +39,10 @@ class Failing(Unavailable):
     """500, 502 or 504: the database answers, but could not do it. Usually for now; when small writes work, for this body."""
 
 
+class NoRoom(Unavailable):
+    """500 because its disk is full, or was: then it goes on so until it is begun anew (`database_restart`). No body is at fault."""
+
+
 class Refused(Refusal):
     """401, 403 or 404: token, rights or bucket are wrong. Keep the data; a person must act."""
 
@@ -77,6 +81,12 @@ class _Answer(msgspec.Struct):
 _log = get_logger(__name__)
 _decoder = msgspec.json.Decoder(_Answer)
 _DROPPED = re.compile(r"dropped[= ](\d+)")
+_NO_ROOM = re.compile("no space left on device|disk quota exceeded")
+"""Also inside `opening shard previously failed with: ...`; behind other causes of that no restart helps."""
+_FULL = (
+    "its disk is full, or was when it failed to write; make room on it. Then its start script begins it anew within a minute; "
+    "where it runs without ours, restart it"
+)
 
 
 class Queries(Protocol):
@@ -187,6 +197,8 @@ class Influx:
             return PartialWrite(reason, _dropped(error.body))
         if error.status in (401, 403, 404):
             return self._refused(error.status, bucket, error.body)
+        if error.status == 500 and (cause := _NO_ROOM.search(str(error.body))):
+            return NoRoom(f"InfluxDB answers 500: {cause[0]}: {_FULL}")
         kind = Failing if error.status in (500, 502, 504) else Unavailable
         return kind(reason, _retry_after(error.headers or {}))
 

@@ -13,9 +13,10 @@ from millrace_contract.language.messages import Status
 from millrace_contract.language.topics import Topics
 from millrace_contract.runtime import metrics
 from millrace_contract.runtime.clock import Clock, SystemClock
+from millrace_contract.runtime.database_restart import RestartRequest
 from millrace_contract.runtime.disk_space import Disks
 from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
-from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
+from millrace_contract.runtime.influx import Influx, NoRoom, QueryFailed, Refused
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
 from millrace_contract.runtime.status import StatusReporter, last_will
@@ -45,6 +46,7 @@ class RollupService:
         self._rolling = self._heartbeats.step("roll up")
         self._influx = Influx(settings, timeout_s=QUERY_TIMEOUT_S)
         self._rollup = RollUp(self._influx, lambda: self._watch.plant, beat=self._beat, begin_ms=begin_ms)
+        self._restart = RestartRequest(settings.data, self._clock)
         self._problem: str | None = "nothing rolled up yet"
         self._backoff = Backoff(random.Random())  # noqa: S311 - jitter, no secret
         self._session = PahoSession(
@@ -107,6 +109,8 @@ class RollupService:
             more = self._rollup.turn(self._clock.now_ms())
         except Unavailable as problem:
             self._rolling.away()
+            if isinstance(problem, NoRoom):
+                self._restart.ask()
             self._trouble(str(problem))
             return self._backoff.next_s(problem.retry_after_s)
         except (Refused, QueryFailed) as problem:
@@ -114,6 +118,7 @@ class RollupService:
             self._trouble(str(problem))
             return self._backoff.next_s()
         self._rolling.done()
+        self._restart.withdraw()
         self._trouble(None)
         self._backoff.reset()
         for name, value in self._figures().items():

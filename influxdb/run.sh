@@ -1,0 +1,76 @@
+#!/bin/sh
+# Run influxd with room kept back on its disk, and begin it anew where a full disk has left it refusing although there is room again
+# (decision 0016): it does not try again to open or to write a file that failed once.
+# usage: run.sh DATA_FOLDER REQUESTER_FOLDER REQUESTER_FOLDER COMMAND [ARGUMENT...]
+# A requester (ingest, rollup) asks by writing the file `restart-influxd` in its folder; see the contract's `database_restart.py`.
+set -u
+data=$1 one=$2/restart-influxd other=$3/restart-influxd
+shift 3
+reserve=$data/reserve wanted_mb=${MILLRACE_INFLUXDB_RESERVE_MB:-256} look_s=${MILLRACE_LOOK_S:-2}
+began=$(mktemp) stopping='' server='' pause_s=0 total=0 free=0 least_kb=0
+# So that what retention lets go of makes room within a minute, and not within half an hour.
+export INFLUXD_STORAGE_RETENTION_CHECK_INTERVAL="${INFLUXD_STORAGE_RETENTION_CHECK_INTERVAL:-1m0s}"
+
+say() { echo "run.sh: $*" >&2; }
+kilobytes() { df -Pk "$data" | { read -r _ && read -r _ whole _ rest _ && echo "$whole $rest"; }; }
+
+end() { # INT closes its files in good order; a disk may keep it from that for good
+    kill -INT "$server" 2>/dev/null
+    i=0
+    while kill -0 "$server" 2>/dev/null && [ "$i" -lt 50 ]; do
+        sleep 1 &
+        wait $! # a child of this shell: the shell must collect it, or it seems to live
+        i=$((i + 1))
+    done
+    kill -KILL "$server" 2>/dev/null
+    wait "$server"
+}
+
+# A twentieth of a small disk is enough for either.
+keep_room() {
+    limit_mb=$((total / 20480))
+    [ "$wanted_mb" -lt "$limit_mb" ] && size_mb=$wanted_mb || size_mb=$limit_mb
+    [ 64 -lt "$limit_mb" ] && least_kb=65536 || least_kb=$((limit_mb * 1024))
+    if [ -e "$reserve" ] && [ "$free" -lt "$((least_kb / 2))" ]; then
+        rm -f "$reserve"
+        say "the disk is full but for the $size_mb MB kept back on it, which InfluxDB may use now; make room"
+    elif [ ! -e "$reserve" ] && [ "$size_mb" -gt 0 ] && [ "$free" -gt "$((size_mb * 1024 + 2 * least_kb))" ]; then
+        rm -f "$reserve.part"
+        { fallocate -l "${size_mb}M" "$reserve.part" 2>/dev/null ||
+            dd if=/dev/zero of="$reserve.part" bs=1048576 count="$size_mb" 2>/dev/null; } && mv "$reserve.part" "$reserve"
+    fi
+}
+
+is_asked() { [ -n "$(find "$one" "$other" -newer "$began" 2>/dev/null)" ]; }
+
+trap 'stopping=yes; kill -INT "$server" 2>/dev/null' TERM INT
+while [ -z "$stopping" ]; do
+    "$@" &
+    server=$!
+    touch "$began"
+    waited_s=0 ended=
+    while [ -z "$stopping" ] && kill -0 "$server" 2>/dev/null; do
+        sleep "$look_s" &
+        wait $! # a signal ends this early
+        waited_s=$((waited_s + look_s))
+        room=$(kilobytes) && total=${room% *} free=${room#* } && keep_room
+        # Not again and again where it does not help: each time after twice the pause, until it has gone well for ten minutes.
+        if is_asked && [ "$free" -gt "$least_kb" ] && [ "$waited_s" -ge "$pause_s" ]; then
+            say "InfluxDB refuses to write since its disk was full, and there is room again: beginning it anew"
+            [ "$waited_s" -gt 600 ] && pause_s=0
+            pause_s=$((pause_s ? pause_s * 2 : 10))
+            end
+            ended=yes
+            break
+        fi
+    done
+    [ -n "$ended" ] || break
+done
+wait "$server"
+status=$?
+while kill -0 "$server" 2>/dev/null; do # a second signal ends a wait early
+    wait "$server"
+    status=$?
+done
+rm -f "$began"
+exit "$status"
