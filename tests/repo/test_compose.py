@@ -209,3 +209,14 @@ echo "$@" >> {tmp_path}/asked
     assert "image already exists" in done.stderr
     assert "nothing was changed" in done.stderr
     assert (tmp_path / "asked").read_text().splitlines()[-1] == "up --no-start"
+
+
+def test_the_block_for_serial_ports_is_right_once_its_comment_signs_are_gone() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    opened = re.sub(r"^    # (devices:|  - \"/dev|group_add:)", r"    \1", text, flags=re.MULTILINE)
+    gateway = yaml.safe_load(opened)["services"]["gateway"]
+    (device,) = gateway["devices"]
+    inside = device.partition(":")[2]
+    assert f"serial_port: {inside}" in (ROOT / "docs" / "connect-a-serial-line.md").read_text(encoding="utf-8")
+    assert gateway["group_add"] == ["20"]
+    assert gateway.keys() - SERVICES["gateway"].keys() == {"devices", "group_add"}

@@ -19,7 +19,7 @@ OPEN_ERRORS: Final[tuple[type[Exception], ...]] = (OSError, *_REFUSED)
 """What opening a port or a socket raises; a ValueError also for what cannot be a host name."""
 
 _WORDS: Final = {
-    errno.ENOENT: "there is no such port; is the adapter plugged in, and does the container have it (devices:)?",
+    errno.ENOENT: "there is no such port; is the adapter plugged in, and was a container given it (`devices:`)?",
     errno.ENXIO: "there is no adapter behind it",
     errno.ENODEV: "there is no adapter behind it",
     errno.EACCES: "this account may not; add it to the group of the port, most often dialout",
