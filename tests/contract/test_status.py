@@ -18,8 +18,9 @@ from millrace_contract.runtime.disk_space import Disks
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.paho_session import PahoSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Received
+from millrace_contract.runtime.settings import BrokerSettings
 from millrace_contract.runtime.status import Platform, StatusReporter, last_will
-from millrace_contract.testing import Broker, wait_until
+from millrace_contract.testing import Broker, free_port, wait_until
 
 TOPICS = Topics("factory")
 DYING = """
@@ -110,3 +111,19 @@ def test_status_is_retained_said_at_once_and_withdrawn_by_the_will(
     will = heard.get(timeout=1)
     assert (will.topic, decode(Status, will.payload).alive) == (TOPICS.status("ingest", "1"), False)
     listener.stop()
+
+
+def test_who_cannot_reach_the_broker_says_why_at_its_health_address(tmp_path: Path) -> None:
+    session = PahoSession(BrokerSettings(mqtt_port=free_port()), "oee-1", Callbacks())
+    reporter = StatusReporter(
+        session, TOPICS, Status(service="oee", instance="1", alive=True), lambda status: status, disks=Disks(tmp_path)
+    )
+    assert reporter.answer() == (503, {}), "it has said nothing yet"
+    session.start()
+    wait_until(lambda: (session.problem or "").startswith("no answer"), "the first attempt to fail")
+    reporter.start()
+    wait_until(lambda: reporter.answer()[0] == 200, "a status")
+    _, said = reporter.answer()
+    assert said["problems"] == [session.problem]
+    reporter.stop()
+    session.stop()

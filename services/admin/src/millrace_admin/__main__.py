@@ -25,6 +25,7 @@ from .bootstrap import BootstrapReport, bootstrap
 from .check import examine
 from .database_setup import set_up_database
 from .demo import cli as demo_cli
+from .doctor import cli as doctor_cli
 from .record import cli as record_cli
 from .secret_files import SecretFiles
 from .settings import AdminSettings
@@ -64,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     access_parsers = access_cli.add_parsers(commands)
     demo = demo_cli.add_parser(commands)
     record = record_cli.add_parser(commands)
-    for each in (check, first, database, demo, record, *access_parsers):
+    doctor = doctor_cli.add_parser(commands)
+    for each in (check, first, database, demo, record, doctor, *access_parsers):
         add_common_arguments(each)
     return parser
 

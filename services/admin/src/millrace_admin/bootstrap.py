@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -223,6 +223,15 @@ def _password(files: SecretFiles, own: OwnAccount) -> str:
         return files.ensure(own.folder, own.file)
     options = files.ensure(own.folder, own.file, lambda: f"-u {own.name}\n-P {new_password()}")
     return options.rpartition("-P ")[2]
+
+
+def passwords_fit(files: SecretFiles, accounts: Mapping[str, Account]) -> dict[str, bool]:
+    """By account of the platform's own: whether the password in its file is that of the account. Makes nothing."""
+    held = {name: files.read(*account.password_file.split("/", 1)) for name, account in accounts.items() if account.password_file}
+    return {
+        name: password is not None and password_matches(password.rpartition("-P ")[2], accounts[name].password_hash)
+        for name, password in held.items()
+    }
 
 
 def _screens(files: SecretFiles, plant: PlantModel, report: BootstrapReport) -> None:

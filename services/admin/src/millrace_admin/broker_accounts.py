@@ -33,11 +33,13 @@ class Role(StrEnum):
     SIMULATOR = "simulator"
     ADMIN = "admin"
     HEALTHCHECK = "healthcheck"
+    DOCTOR = "doctor"
     PUBLISHER = "publisher"
 
 
 SERVICE_ROLES = (
     Role.GATEWAY, Role.INGEST, Role.ROLLUP, Role.OEE, Role.ALERTS, Role.SIMULATOR, Role.ADMIN, Role.HEALTHCHECK,
+    Role.DOCTOR,
 )  # fmt: skip
 """Roles of the platform's own accounts (`own_accounts`); no account from outside is called like one, or begins with its name."""
 
@@ -132,6 +134,7 @@ _PUBLISHES: dict[Role, tuple[Kind, ...]] = {
     Role.SIMULATOR: (Kind.TELEMETRY,),  # a past for the boards, sent as backfill
     Role.ADMIN: (),
     Role.HEALTHCHECK: (),
+    Role.DOCTOR: (),
     Role.PUBLISHER: (),
 }
 
@@ -145,6 +148,7 @@ _READS: dict[Role, tuple[Kind, ...]] = {
     Role.SIMULATOR: (Kind.STORED, Kind.STATUS),
     Role.ADMIN: tuple(Kind),
     Role.HEALTHCHECK: (),
+    Role.DOCTOR: (Kind.STATUS, Kind.COMMS),
     Role.PUBLISHER: (),
 }
 
@@ -170,6 +174,8 @@ def _writing(topics: Topics, account: Account, rights: Rights, publishers: list[
     else:
         allowed = [topic for kind in kinds for topic in topics.filters(kind)]
         refused = [f"{topics.root}/{PLATFORM}/+/{kind}" for kind in kinds if kind in (Kind.TELEMETRY, Kind.COMMS)]
+    if account.role is Role.DOCTOR:
+        allowed.append(topics.doctor("+"))
     if account.role in _HAVE_STATUS:
         instance = account.instance or "+"
         allowed += [topics.status(account.role, instance), topics.ledger(account.role, instance)]
@@ -185,6 +191,8 @@ def _places(account: Account, rights: Rights) -> list[tuple[str, str]]:
 
 def _may_read(topics: Topics, account: Account) -> list[str]:
     allowed = [topic for kind in _READS[account.role] for topic in topics.filters(kind)]
+    if account.role is Role.DOCTOR:  # what it publishes comes back
+        allowed.append(topics.doctor("+"))
     return [*allowed, _BROKER_FIGURES] if account.role in _READ_BROKER_FIGURES else allowed
 
 

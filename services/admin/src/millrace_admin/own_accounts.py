@@ -15,6 +15,7 @@ from millrace_contract.plant.model import DEFAULT_GATEWAY
 from .broker_accounts import Role
 
 BROKER_PASSWORD = "mqtt_password"  # noqa: S105 - the name of a file
+DOCTOR_PASSWORD = "doctor_mqtt_password"  # noqa: S105 - the name of a file
 HEALTHCHECK_OPTIONS = "mosquitto_sub"
 """mosquitto_sub reads its options from a file of this name; the password then never stands on a command line."""
 
@@ -61,6 +62,7 @@ def own_accounts(gateway: str = DEFAULT_GATEWAY, further: str = "") -> list[OwnA
             made += instance_accounts(role, instance)
             known.add(name)
     made += [OwnAccount(name, Role.ADMIN, None, Role.ADMIN, BROKER_PASSWORD) for name in COMMAND_ACCOUNTS]
+    made.append(OwnAccount(Role.DOCTOR, Role.DOCTOR, None, Role.ADMIN, DOCTOR_PASSWORD))
     return [*made, OwnAccount(Role.HEALTHCHECK, Role.HEALTHCHECK, None, "mosquitto", HEALTHCHECK_OPTIONS)]
 
 

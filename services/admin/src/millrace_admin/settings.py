@@ -44,6 +44,10 @@ class AdminSettings(BrokerSettings):
     api_port: int = Field(default=8080, ge=1, le=65_535, description="port of API and operator page; only shown")
     mqtt_tls_port: int = Field(default=8883, ge=1, le=65_535, description="port of the broker outside; only shown")
 
+    parts: str = Field(
+        default="", description="where `doctor` asks each part how it is: NAME=HOST:PORT, comma-separated; `tls` is the broker's"
+    )
+
     @property
     def retention(self) -> Retention:
         """How long each bucket keeps what is in it."""

@@ -15,7 +15,7 @@ from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.versions import SHARE, plant_in_use
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.disk_space import Disks
-from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
+from millrace_contract.runtime.health import STATUS_PATH, HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.serving import accept, serve_on_loop
 from millrace_contract.runtime.status import StatusReporter
@@ -67,7 +67,6 @@ class GatewayService:
         self._uplink = Uplink(
             settings, accepted.model, clock, lambda: self._heartbeats.beat("outbox"), on_session=self._report_everything
         )
-        self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
         self._status = StatusReporter(
             self._uplink.session,
             self._uplink.topics,
@@ -76,6 +75,9 @@ class GatewayService:
             clock,
             heartbeats=self._heartbeats,
             disks=Disks(settings.data),
+        )
+        self._health = HealthServer(
+            settings.http_host, settings.http_port, self._heartbeats, self._readiness, {STATUS_PATH: self._status.answer}
         )
         self._pollers: list[ConnectionPoller] = []
         self._learned: dict[str, LearnedDevice] = {}

@@ -15,7 +15,7 @@ from millrace_contract.language.topics import Topics
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.database_restart import RestartRequest
 from millrace_contract.runtime.disk_space import Disks
-from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
+from millrace_contract.runtime.health import STATUS_PATH, HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
@@ -86,7 +86,9 @@ class IngestService:
             heartbeats=self._heartbeats,
             disks=Disks(settings.data),
         )
-        self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
+        self._health = HealthServer(
+            settings.http_host, settings.http_port, self._heartbeats, self._readiness, {STATUS_PATH: self._status.answer}
+        )
         self._watchdog = Watchdog(self._heartbeats)
 
     def start(self) -> None:

@@ -12,7 +12,7 @@ from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.versions import CALENDAR, PLANT, plant_in_use
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.disk_space import Disks
-from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
+from millrace_contract.runtime.health import STATUS_PATH, HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.logs import get_logger
@@ -98,7 +98,9 @@ class OeeService:
         self._reporter = StatusReporter(
             self._session, plan.topics, status, self._collect, clock, heartbeats=self._heartbeats, disks=Disks(settings.data)
         )
-        self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
+        self._health = HealthServer(
+            settings.http_host, settings.http_port, self._heartbeats, self._readiness, {STATUS_PATH: self._reporter.answer}
+        )
 
     def start(self) -> None:
         """Raises CannotStart when the health port cannot be used."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .words import NOT_HEARD, CommsState, Evaluation, IsaState, Leaf, MachineState, Priority, Quality
+from .words import NOT_HEARD, CommsState, Evaluation, IsaState, Leaf, MachineState, Priority, Prognosis, Quality
 
 
 class Tone(StrEnum):
@@ -142,4 +142,11 @@ EVALUATION_LOOKS: Mapping[Evaluation, Look] = {
     Evaluation.NEVER_SEEN: Look("no data yet", Tone.UNKNOWN),
     Evaluation.NOT_A_NUMBER: Look("reading is no number", Tone.UNKNOWN),
     Evaluation.INHIBITED: Look("device offline", Tone.UNKNOWN),
+}
+
+PROGNOSIS_LOOKS: Mapping[Prognosis, Look] = {
+    Prognosis.FINE: Look("fine", Tone.RUN, "✓"),
+    Prognosis.NOTE: Look("note", Tone.IDLE, "○"),
+    Prognosis.MENDS: Look("mends by itself", Tone.WAIT, "◐"),
+    Prognosis.ACT: Look("needs somebody", Tone.STOP, "▲"),
 }

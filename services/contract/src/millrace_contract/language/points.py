@@ -34,6 +34,10 @@ BUCKETS = (TELEMETRY_BUCKET, PRODUCTION_BUCKET, ROLLUP_1M_BUCKET, ROLLUP_1H_BUCK
 UNDECLARED = "undeclared"
 """Measurement of devices that the plant model does not know, where it says that they are stored."""
 
+DOCTOR = "doctor"
+"""Measurement of the point that `millrace doctor` writes and reads back: one an hour at most."""
+HOUR_MS = 3_600_000
+
 _PREV_KEY, _HOLD_KEY, _EMPTY_KEY = PREV_FIELD.encode(), HOLD_FIELD.encode(), EMPTY_FIELD.encode()
 
 
@@ -83,6 +87,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "device_lag": Measurement(
         TELEMETRY_BUCKET, ("line", "device", "sender"), ("lag_ms", "lag_min_ms", "lag_max_ms", "messages")
     ),
+    DOCTOR: Measurement(PRODUCTION_BUCKET, (), ("asked_ms",)),
     "platform": Measurement(
         PRODUCTION_BUCKET,
         ("service", "instance"),
@@ -209,6 +214,11 @@ def context_event_line(line: str, device: str | None, event: ContextEvent) -> by
     }
     tags = (("line", line), ("device", device or LINE_ITSELF), ("kind", event.kind))
     return _line("context_event", tags, values, parse_timestamp(event.timestamp), event, apart=True)
+
+
+def doctor_line(now_ms: int) -> bytes:
+    """At the beginning of the hour, so that a doctor who is asked every minute fills nothing."""
+    return b"%b asked_ms=%d %d" % (DOCTOR.encode(), now_ms, now_ms // HOUR_MS * HOUR_MS * 1_000_000)
 
 
 def ledger_line(entry: Ledger) -> bytes:

@@ -82,6 +82,10 @@ class Topics:
     def stored(self, sender: str) -> str:
         return f"{self.root}/{PLATFORM}/stored/{sender}"
 
+    def doctor(self, run: str) -> str:
+        """Where one run of `millrace doctor` reads back what it published. Nobody else listens, nothing is kept."""
+        return f"{self.root}/{PLATFORM}/doctor/{run}"
+
     def filters(self, kind: Kind) -> tuple[str, ...]:
         """Topic filters that match every topic of this kind: of devices, of lines, and of the platform."""
         match kind:

@@ -147,6 +147,15 @@ class ConfigurationInUse(StrEnum):
     LAST_ACCEPTED = "last_accepted"
 
 
+class Prognosis(StrEnum):
+    """What `millrace doctor` says of a part: fine, worth knowing, goes on by itself, or waits until somebody acts."""
+
+    FINE = "fine"
+    NOTE = "note"
+    MENDS = "mends_by_itself"
+    ACT = "needs_somebody"
+
+
 class AlertClass(StrEnum):
     """Who is concerned: an operator who must act, maintenance, or who keeps the platform running."""
 

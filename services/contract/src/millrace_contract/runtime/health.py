@@ -38,6 +38,9 @@ Action = Callable[[str, bytes], tuple[int, Any]]
 
 MAX_BODY_BYTES = 64 * 1024
 
+STATUS_PATH = "/health/status"
+"""Where a service answers with its status, as on its topic: for who looks for the reason why it cannot reach the broker."""
+
 _log = get_logger(__name__)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -53,6 +54,7 @@ class StatusReporter:
             started=format_timestamp(self._clock.now_ms()),
         )
         self._collect = collect
+        self._latest: Status | None = None
         self._wanted = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
@@ -63,6 +65,11 @@ class StatusReporter:
     def now(self) -> None:
         """Publish as soon as possible; may be called from any thread, never blocks."""
         self._wanted.set()
+
+    def answer(self, _method: str = "GET", _body: bytes = b"") -> tuple[int, Any]:
+        """For /health/status: what was said last, or would have been said had the broker taken it. Any thread."""
+        latest = self._latest
+        return (503, {}) if latest is None else (200, msgspec.to_builtins(latest))
 
     def stop(self) -> None:
         """Say good-bye: the broker sends no last will after an orderly disconnect."""
@@ -82,11 +89,17 @@ class StatusReporter:
             status = msgspec.structs.replace(
                 status,
                 timestamp=format_timestamp(self._clock.now_ms()),
-                problems=[*status.problems, *self._session.notices, *low, *self._unhealthy()],
+                problems=[*status.problems, *self._unconnected(status), *self._session.notices, *low, *self._unhealthy()],
                 figures=status.figures | status_figures(rooms),
             )
+            self._latest = status
             self._session.publish(self._topic, encode(status), retain=True)
             self._wanted.wait(INTERVAL_S)
+
+    def _unconnected(self, status: Status) -> list[str]:
+        """Nobody hears it over the broker; who asks us beside it shall know why."""
+        problem = self._session.problem
+        return [problem] if problem and not self._session.is_connected and problem not in status.problems else []
 
     def _unhealthy(self) -> list[str]:
         return [f"unhealthy: {step} {problem}" for step, problem in self._heartbeats.failing().items()]

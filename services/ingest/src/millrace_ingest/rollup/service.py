@@ -15,7 +15,7 @@ from millrace_contract.runtime import metrics
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.database_restart import RestartRequest
 from millrace_contract.runtime.disk_space import Disks
-from millrace_contract.runtime.health import HealthServer, Heartbeats, Watchdog
+from millrace_contract.runtime.health import STATUS_PATH, HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx, NoRoom, QueryFailed, Refused
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
@@ -65,7 +65,9 @@ class RollupService:
             heartbeats=self._heartbeats,
             disks=Disks(settings.data, settings.watched),
         )
-        self._health = HealthServer(settings.http_host, settings.http_port, self._heartbeats, self._readiness)
+        self._health = HealthServer(
+            settings.http_host, settings.http_port, self._heartbeats, self._readiness, {STATUS_PATH: self._status.answer}
+        )
         self._watchdog = Watchdog(self._heartbeats)
 
     def start(self) -> None:

@@ -1,0 +1,57 @@
+"""Is plant.yaml right, do all services run on it, and do the boards show its time zone?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from millrace_contract.language.words import ConfigurationInUse
+from millrace_contract.plant.not_taken import edit_not_taken
+
+from .evidence import Evidence
+from .finding import Finding, act, fine, mends
+
+SHOWN = 3
+FOLLOW = frozenset({"ingest", "rollup"})
+"""They take an edit over by themselves, within seconds."""
+
+
+def findings(facts: Evidence) -> Iterator[Finding]:
+    if facts.plant_problems:
+        problems = [str(problem) for problem in facts.plant_problems]
+        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        cause = f"the plant model has problems, so what was good before is used: {'; '.join(problems[:SHOWN])}{more}"
+        yield act("plant.yaml", cause, f"{facts.commands.admin('check')} lists them all")
+    elif facts.plant is not None:
+        yield fine("plant.yaml", f"no problems; {len(facts.plant.lines)} lines, {len(facts.plant.devices)} devices")
+    else:
+        return
+    older = [
+        f"{status.service} {status.instance}"
+        for status in facts.all_statuses()
+        if status.alive and status.configuration is ConfigurationInUse.LAST_ACCEPTED
+    ]
+    if older and not facts.plant_problems:
+        services = sorted({name.split()[0] for name in older})
+        cause = f"{', '.join(older)} {'run' if len(older) > 1 else 'runs'} on the last good files, though those here are good now"
+        yield act("plant.yaml", cause, facts.commands.restart(" ".join(services)))
+    yield from _not_taken(facts)
+    yield from _time_zone(facts)
+
+
+def _not_taken(facts: Evidence) -> Iterator[Finding]:
+    """Who does not run on the files as they stand."""
+    if facts.plant_files is None or facts.plant_problems:
+        return
+    for status in facts.all_statuses():
+        if text := edit_not_taken(status, facts.plant_files):
+            cause, mend = re.split(r": (?=docker compose|it follows)", text, maxsplit=1)
+            told = mends if status.service in FOLLOW else act
+            yield told("plant.yaml", cause, mend)
+
+
+def _time_zone(facts: Evidence) -> Iterator[Finding]:
+    if facts.plant is None or facts.boards_time_zone is None or facts.boards_time_zone == facts.plant.time_zone:
+        return
+    cause = f"the boards show {facts.boards_time_zone}, but plant.yaml says {facts.plant.time_zone}"
+    yield act("grafana", cause, f"{facts.commands.up}, then {facts.commands.restart('grafana')}")
