@@ -236,6 +236,7 @@ class AlertsService:
         return msgspec.structs.replace(
             base,
             configuration=self._accepted.configuration,
+            sent=outbox.sent,
             plant=self._plant_in_use(),
             problems=problems,
             notes=[f"outbox: {outbox.in_words}"],

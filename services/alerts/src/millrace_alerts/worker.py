@@ -192,6 +192,10 @@ class Worker:
     def dropped(self, _losses: list[Loss]) -> None:
         """An event that its outbox gave up stays in the store: nothing waits for it."""
 
+    def refilled(self, _since_ms: int) -> list[Row]:
+        """Events are never changed, so that none was written over."""
+        return []
+
     def show(self, figures: OutboxFigures) -> None:
         """How the outbox is."""
         self.outbox_figures = figures

@@ -255,6 +255,7 @@ class GatewayService:
             base,
             configuration=self._accepted.configuration,
             plant=self._plant_in_use(),
+            sent=stats.sent if self._settings.confirm == "stored" else None,
             problems=problems,
             notes=[f"outbox: {stats.in_words}"],
             figures={name: float(value) for name, value in figures.items()},

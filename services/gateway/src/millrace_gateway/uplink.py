@@ -137,7 +137,7 @@ class Uplink:
         try:
             heard = self._from_ingest.read(received.topic, received.payload)
             if isinstance(heard, Stored):
-                self.outbox.confirmed(heard.stream, heard.seqs)
+                self.outbox.confirmed(heard.stream, heard.seqs, heard.held)
             elif heard is not None:
                 self.outbox.taking(heard)
             else:

@@ -103,6 +103,17 @@ class Results:
                     why = None if cause is None else RevisionCause(cause)
                     self._next_revision(Place(*place), _numbered(message, revision + 1, why), _digest(message))
 
+    def publish_again(self, since_ms: int) -> None:
+        """Send the last revision of what ended since then, unless it is on its way."""
+        rows = self.connection.execute(
+            """SELECT scope, kind, id, start_ms, end_ms, topic, message FROM result
+            WHERE end_ms >= ? AND outstanding IS NULL ORDER BY start_ms, scope, kind, id""",
+            (since_ms,),
+        ).fetchall()
+        for *place, message in rows:
+            where = Place(*place)
+            self._update(where, "outstanding = ?", self._publish(where.topic, _decode(where.kind, message)))
+
     def release_missing(self, holds: Callable[[int], bool]) -> None:
         """Give up waiting for messages that are no longer held: their confirmation was processed, or they were dropped."""
         rows = self.connection.execute("SELECT outstanding FROM result WHERE outstanding IS NOT NULL").fetchall()

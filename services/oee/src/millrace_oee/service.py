@@ -144,6 +144,7 @@ class OeeService:
         return msgspec.structs.replace(
             base,
             configuration=self._accepted.configuration,
+            sent=outbox.sent,
             plant=self._plant_in_use(),
             problems=problems,
             notes=[f"outbox: {outbox.in_words}"],

@@ -177,6 +177,12 @@ class Worker:
         for loss in losses:
             self._results.confirmed(self._outbox.ids(loss.stream, loss.seqs))
 
+    def refilled(self, since_ms: int) -> list[Row]:
+        """Earlier revisions may have been written over later ones: each result that the time concerns is sent once more."""
+        self._rows = []
+        self._results.publish_again(since_ms)
+        return self._rows
+
     def show(self, figures: OutboxFigures) -> None:
         """How the outbox is."""
         self.outbox_figures = figures

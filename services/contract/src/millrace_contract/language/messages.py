@@ -80,10 +80,36 @@ class PlantInUse(Message, frozen=True, kw_only=True):
     reads: dict[str, str] = {}
 
 
+class Mark(Message, frozen=True, kw_only=True):
+    """A place in a sender's messages: everything up to this number of this stream, and of the streams before it."""
+
+    stream: str
+    seq: int
+
+
+class Sent(Message, frozen=True, kw_only=True):
+    """What an outbox believes: everything up to `upto` is confirmed. `held`, `store`: what a store last said of itself (Held)."""
+
+    upto: Mark
+    held: Mark | None = None
+    store: str = ""
+
+
+class Held(Message, frozen=True, kw_only=True):
+    """What a store holds of a sender: everything up to `mark`, which was noted at that time; None: it knows nothing of it.
+
+    store: which database this is, and since when it runs; with another word some of what was confirmed may be missing in it.
+    """
+
+    store: str
+    mark: Mark | None = None
+    noted: str | None = None
+
+
 class Status(Message, frozen=True, kw_only=True):
     """How a service is. As last will only `alive` (false) matters. `figures` are depths, lags and counts by name.
 
-    `notes` say in words what a person may want to know although nothing is wrong.
+    `sent`: of a service with an outbox. `notes` say in words what a person may want to know although nothing is wrong.
     """
 
     service: str
@@ -98,6 +124,7 @@ class Status(Message, frozen=True, kw_only=True):
     problems: list[str] = []
     notes: list[str] = []
     figures: dict[str, float] = {}
+    sent: Sent | None = None
 
 
 class Ledger(Kept, frozen=True, kw_only=True):
@@ -121,10 +148,14 @@ class Ledger(Kept, frozen=True, kw_only=True):
 
 
 class Stored(Message, frozen=True, kw_only=True):
-    """These messages of one stream are safe: the database or the dead letters have them. Ranges are inclusive."""
+    """These messages of one stream are safe: the database or the dead letters have them. Ranges are inclusive.
+
+    held: what the database holds of the sender in all, in answer to its status.
+    """
 
     stream: str
     seqs: list[tuple[int, int]]
+    held: Held | None = None
 
 
 class Window(Message, frozen=True, kw_only=True):

@@ -227,6 +227,15 @@ class Forwarder:
         for first, last in ids:
             self._safe.remove(first, last)
 
+    def forget_confirmations(self) -> None:
+        """The store lacks what it had confirmed: what is not committed counts no more, and everything that waits is sent again."""
+        self._safe.clear()
+        self._start_over()
+
+    def waits_again(self, first_id: int) -> None:
+        """Rows from here on that were confirmed wait again."""
+        self._rewind(first_id)
+
     def look_again(self) -> None:
         """Rows were appended that did not come through `committed`: ledger entries."""
         self._may_have_more = True

@@ -8,11 +8,11 @@ numbers have no gaps by construction and a confirmation deletes by primary key.
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..errors import CannotStart
-from ..language.messages import MAX_PAYLOAD_BYTES
+from ..language.messages import MAX_PAYLOAD_BYTES, Held, Sent
 from ..language.streams import Stamp, clock_steps, stream_name
 from ..runtime.clock import Now
 from .age_guard import AgeGuard
@@ -20,9 +20,12 @@ from .doomed import Doomed, losses_of
 from .limits import Limits
 from .losses import EncodeLoss, Loss
 from .numbering import Chain, Draft, Row, SteppedBack, next_timestamp
+from .outbox_rows import OutboxRows, RawRow
 from .outbox_streams import Began, OutboxStreams
-from .ranges import Range, merge_ranges
-from .safe_rows import STEP_MS, SafeRows
+from .ranges import Range
+from .refill import Heard, Refill
+from .restored import Restored
+from .safe_rows import STEP_MS
 from .sqlite import Connection
 
 ROW_OVERHEAD_BYTES = 64
@@ -32,9 +35,6 @@ _LOSS_RANGES = 1_000  # At most this many ranges in one ledger entry: it must fi
 KEPT_MS = 2 * 86_400_000
 """How long what was confirmed is kept, if there is room."""
 _LEDGER_CHAIN = ""  # Ledger entries are chained like a device's messages; no device has an empty name.
-
-RawRow = tuple[int, str, str | None, int, int, int, bytes]
-"""A row of outbox_message as it stands in the table."""
 
 
 class WrongSender(CannotStart):
@@ -64,12 +64,9 @@ class Outbox:
         self._ages = AgeGuard()
         self._version = -1
         self._next_id = 1
-        self._depth = 0
-        self._bytes = 0
-        self._kept = 0
-        self._kept_bytes = 0
-        self._safe = SafeRows(connection)
+        self._rows = OutboxRows(connection)
         self._streams = OutboxStreams(connection)
+        self._refill = Refill(connection, self._rows, self._streams)
         self._chains: dict[str, Chain] = {}
         self._changed_chains: set[str] = set()
         self._open_entries: dict[tuple[str, str | None, str], _Entry] = {}
@@ -85,41 +82,36 @@ class Outbox:
     def depth(self) -> int:
         """How many messages wait: they are not confirmed."""
         self._load()
-        return self._depth
+        return self._rows.depth
 
     @property
     def bytes(self) -> int:
         """What they take: payloads, topics and a little for each row."""
         self._load()
-        return self._bytes
+        return self._rows.bytes
 
     @property
     def kept(self) -> int:
         """How many messages are kept although they are confirmed."""
         self._load()
-        return self._kept
+        return self._rows.kept
 
     @property
     def kept_bytes(self) -> int:
         """What those take."""
         self._load()
-        return self._kept_bytes
+        return self._rows.kept_bytes
 
     def kept_since_ms(self) -> int | None:
         """Since when everything that was confirmed is kept, None where nothing is."""
         self._load()
-        return self._safe.kept_since_ms()
+        return self._rows.safe.kept_since_ms()
 
     def oldest_created_ms(self) -> int | None:
         """When the oldest message that waits was made, None when none does."""
         self._load()
-        for first, last in self._safe.waiting(1, self._next_id - 1):
-            row = self.connection.execute(
-                "SELECT created_ms FROM outbox_message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1", (first, last)
-            ).fetchone()
-            if row is not None:
-                return int(row[0])
-        return None
+        found = self._rows.first_waiting()
+        return None if found is None else found[1]
 
     def append(self, drafts: Iterable[Draft]) -> list[Row]:
         """Number and insert; return the rows in order, to be published once the caller has committed.
@@ -177,11 +169,9 @@ class Outbox:
         if self._next_id < next_id:
             self._streams.replace([*streams, (next_id, self._latest[1])])
             self._next_id = next_id
-        self.connection.executemany("INSERT INTO outbox_message VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._rows.insert(rows)
         for first, last in gone:
-            self._safe.drop(first, last)
-        self._depth += len(rows)
-        self._bytes += sum(row[4] for row in rows)
+            self._rows.safe.drop(first, last)
         self._save()
 
     def ids(self, stream: str, seqs: Iterable[Range]) -> list[Range]:
@@ -196,28 +186,14 @@ class Outbox:
     def keep(self, ids: Iterable[Range], now_ms: int) -> int:
         """These are confirmed; return how many waited until now."""
         self._load()
-        count = 0
-        for first, last, size in self._waiting_rows(ids):
-            self._safe.add(first, last, now_ms)
-            count += last - first + 1
-            self._bytes -= size
-            self._kept_bytes += size
-        if count:
-            self._depth -= count
-            self._kept += count
+        if count := self._rows.keep(ids, now_ms):
             self._save()
         return count
 
     def delete(self, ids: Iterable[Range]) -> int:
         """Delete what waits by id; return how many rows went."""
         self._load()
-        count = 0
-        for first, last, size in self._waiting_rows(ids):
-            self._bytes -= size
-            self._delete_rows(first, last)
-            count += last - first + 1
-        if count:
-            self._depth -= count
+        if count := self._rows.delete(ids):
             self._save()
         return count
 
@@ -227,43 +203,76 @@ class Outbox:
         excess: bytes that must go in any case.
         """
         self._load()
-        excess = max(excess, self._bytes + self._kept_bytes - limits.max_bytes)
-        since_ms = self._safe.kept_since_ms()
+        excess = max(excess, self._rows.bytes + self._rows.kept_bytes - limits.max_bytes)
+        since_ms = self._rows.safe.kept_since_ms()
         is_old = since_ms is not None and since_ms + STEP_MS + min(KEPT_MS, limits.max_age_ms) < now.epoch_ms
         if excess <= 0 and not (is_old and self.are_ages_known(now)):
             return 0
-        count = 0
-        for first, last in self._safe.oldest(_PRUNE_ROWS, self._next_id):
-            self._kept_bytes -= self._measure(first, last)[1]
-            self._delete_rows(first, last)
-            self._safe.drop(first, last)
-            count += last - first + 1
-        if count:
-            self._kept -= count
+        if count := self._rows.drop_kept(_PRUNE_ROWS, self._refill.first_to_take_back or self._next_id):
             self._save()
         return count
+
+    def sent(self) -> Sent:
+        """For the status: up to where everything is confirmed, and what the store said last."""
+        self._load()
+        return self._refill.sent(self._next_id)
+
+    def hear(self, held: Held, now_ms: int) -> bool:
+        """What the store says that it holds. Return whether it lacks something: `take_back` until nothing is left.
+
+        What can't be sent again is told in the ledger.
+        """
+        self._load()
+        return self._do(self._refill.hear(held, self._next_id, now_ms), now_ms)
+
+    def note_restore(self, note: Restored | None, now_ms: int) -> None:
+        """What a restore of the files left beside them: numbers that may have been given already are not given again."""
+        self._load()
+        self._do(self._refill.note_restore(note, self._next_id, now_ms), now_ms)
+
+    @property
+    def is_taking_back(self) -> bool:
+        """Whether the store lacks confirmed messages that do not wait again yet."""
+        self._load()
+        return self._refill.first_to_take_back is not None
+
+    def take_back(self, rows: int) -> int | None:
+        """Let some of what the store lacks wait again; return the id from which on, None where there is nothing."""
+        self._load()
+        first = self._refill.take_back(rows)
+        if first is not None:
+            self._save()
+        return first
+
+    def refilled(self) -> int | None:
+        """Told once after the store has again what it lacked: since when it had lacked something, 0 for ever."""
+        self._load()
+        since_ms = self._refill.finished()
+        if since_ms is not None:
+            self._save()
+        return since_ms
+
+    def _do(self, heard: Heard, now_ms: int) -> bool:
+        if heard.own_is_older:
+            self._begin_stream()
+        if heard.losses:
+            self.append_losses(heard.losses, now_ms)
+        self._save()
+        return heard.again
 
     def peek(self, after_id: int, limit: int) -> list[Row]:
         """Return the next rows that wait, by id."""
         self._load()
         rows: list[Row] = []
-        for first, last in self._safe.waiting(after_id + 1, self._next_id - 1):
-            for row_id, topic, payload, created_ms, device, is_ledger in self.connection.execute(
-                """SELECT id, topic, payload, created_ms, device, is_ledger FROM outbox_message
-                WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?""",
-                (first, last, limit - len(rows)),
-            ):
-                first_id, stream = self._streams.of(row_id)
-                rows.append(Row(row_id, stream, row_id - first_id + 1, topic, payload, created_ms, device, bool(is_ledger)))
-            if len(rows) >= limit:
-                break
+        for row_id, topic, device, created_ms, _, is_ledger, payload in self._rows.peek(after_id, limit):
+            first_id, stream = self._streams.of(row_id)
+            rows.append(Row(row_id, stream, row_id - first_id + 1, topic, payload, created_ms, device, bool(is_ledger)))
         return rows
 
     def holds(self, row_id: int) -> bool:
         """Whether the row still waits."""
         self._load()
-        found = self.connection.execute("SELECT 1 FROM outbox_message WHERE id = ?", (row_id,)).fetchone()
-        return found is not None and row_id not in self._safe
+        return self._rows.waits(row_id)
 
     def prune(self, limits: Limits, now: Now) -> list[Loss]:
         """Drop the oldest that waits beyond either limit, and append ledger entries; return what was lost.
@@ -274,11 +283,11 @@ class Outbox:
         self._load()
         are_ages_known = self.are_ages_known(now)
         losses = self._drop("limit_age", "NOT is_ledger", now.epoch_ms - limits.max_age_ms, 0) if are_ages_known else []
-        if self._bytes > limits.max_bytes:
-            excess = self._bytes - int(limits.max_bytes * _PRUNE_TO)
+        if self._rows.bytes > limits.max_bytes:
+            excess = self._rows.bytes - int(limits.max_bytes * _PRUNE_TO)
             losses += self._drop("limit_bytes", "NOT is_ledger", None, excess)
-        if self._bytes > limits.max_bytes and not losses:
-            losses += self._drop("limit_bytes_ledger", "is_ledger", None, self._bytes - limits.max_bytes)
+        if self._rows.bytes > limits.max_bytes and not losses:
+            losses += self._drop("limit_bytes_ledger", "is_ledger", None, self._rows.bytes - limits.max_bytes)
         if losses:
             self.append_losses(losses, now.epoch_ms)
         return losses
@@ -309,9 +318,9 @@ class Outbox:
         if version == self._version and next_id == self._next_id:
             return
         self._version, self._next_id = version, next_id
-        self._depth, self._bytes, self._kept, self._kept_bytes = figures
-        self._safe.load()
+        self._rows.load(*figures)
         self._streams.load()
+        self._refill.load()
         self._chains = {
             device: Chain(seq, last_ms, peak_ms)
             for device, seq, last_ms, peak_ms in self.connection.execute("SELECT device, seq, last_ms, peak_ms FROM outbox_device")
@@ -323,7 +332,7 @@ class Outbox:
         self._version += 1
         self.connection.execute(
             "UPDATE outbox_state SET version = ?, next_id = ?, depth = ?, bytes = ?, kept = ?, kept_bytes = ?",
-            (self._version, self._next_id, self._depth, self._bytes, self._kept, self._kept_bytes),
+            (self._version, self._next_id, *self._rows.figures),
         )
 
     @property
@@ -337,9 +346,8 @@ class Outbox:
     def _begin_stream(self, *, clock_stepped: bool = False) -> None:
         latest = self._streams.latest
         steps = clock_steps(latest[1]) if latest is not None else 0
-        held = self.connection.execute("SELECT min(id) FROM outbox_message").fetchone()[0]
         name = stream_name(self.sender, secrets.token_hex(4), steps + clock_stepped)
-        self._streams.begin(self._next_id, name, self._next_id if held is None else held)
+        self._streams.begin(self._next_id, name, self._rows.first_id() or self._next_id)
         self._chains = {}
         self._changed_chains.clear()
         self.connection.execute("DELETE FROM outbox_device")
@@ -388,75 +396,33 @@ class Outbox:
             return False
         payload = self._encode_loss(wider, entry.stamp)
         size = _size(self._ledger_topic, payload)
-        updated = self.connection.execute(
-            "UPDATE outbox_message SET bytes = ?, payload = ? WHERE id = ? AND is_ledger", (size, payload, entry.row.id)
-        )
-        if not updated.rowcount:  # It went out and was confirmed.
-            return False
-        self._bytes += size - _size(self._ledger_topic, entry.row.payload)
+        if not self._rows.rewrite(entry.row.id, payload, size, _size(self._ledger_topic, entry.row.payload)):
+            return False  # It went out and was confirmed.
         self._open_entries[loss.kind] = _Entry(entry.row._replace(payload=payload), entry.stamp, wider)
         self._save()
         return True
 
     def _insert(self, rows: list[Row]) -> list[Row]:
         """Write rows, the chains that they moved and the state, with one statement each."""
-        sizes = [_size(row.topic, row.payload) for row in rows]
-        self.connection.executemany(
-            "INSERT INTO outbox_message VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                (row.id, row.topic, row.device, row.created_ms, size, row.is_ledger, row.payload)
-                for row, size in zip(rows, sizes, strict=True)
-            ),
+        self._rows.insert(
+            [
+                (row.id, row.topic, row.device, row.created_ms, _size(row.topic, row.payload), row.is_ledger, row.payload)
+                for row in rows
+            ]
         )
         self.connection.executemany(
             "INSERT OR REPLACE INTO outbox_device VALUES (?, ?, ?, ?)",
             ((device, *self._chains[device]) for device in self._changed_chains),
         )
         self._changed_chains.clear()
-        self._depth += len(rows)
-        self._bytes += sum(sizes)
         self._save()
         return rows
-
-    def _waiting_rows(self, ids: Iterable[Range]) -> Iterator[tuple[int, int, int]]:
-        """Of these ids those of rows that wait: ranges without a hole, each with its bytes. They may be taken out meanwhile."""
-        for first, last in ids:
-            for low, high in list(self._safe.waiting(max(first, 1), min(last, self._next_id - 1))):
-                count, size = self._measure(low, high)
-                if count == high - low + 1:
-                    yield low, high, size
-                elif count:
-                    rows = self.connection.execute("SELECT id, id FROM outbox_message WHERE id BETWEEN ? AND ?", (low, high))
-                    for start, end in merge_ranges(rows.fetchall()):
-                        yield start, end, self._measure(start, end)[1]
-
-    def _measure(self, first: int, last: int) -> tuple[int, int]:
-        """How many rows, and their bytes."""
-        [(count, size)] = self.connection.execute(
-            "SELECT count(*), total(bytes) FROM outbox_message WHERE id BETWEEN ? AND ?", (first, last)
-        )
-        return count, int(size)
-
-    def _delete_rows(self, first: int, last: int) -> None:
-        self.connection.execute("DELETE FROM outbox_message WHERE id BETWEEN ? AND ?", (first, last))
-
-    def _oldest_waiting(self, which: str) -> Iterator[Doomed]:
-        """Rows of `which` that wait, by id; at most _PRUNE_ROWS."""
-        left = _PRUNE_ROWS
-        for first, last in list(self._safe.waiting(1, self._next_id - 1)):
-            query = f"SELECT id, device, created_ms, bytes FROM outbox_message WHERE {which}"  # noqa: S608 - our words only
-            query += " AND id BETWEEN ? AND ? ORDER BY id LIMIT ?"
-            rows = self.connection.execute(query, (first, last, left)).fetchall()
-            left -= len(rows)
-            yield from (Doomed(*row) for row in rows)
-            if left <= 0:
-                return
 
     def _drop(self, cause: str, which: str, before_ms: int | None, excess: int) -> list[Loss]:
         """Delete the oldest rows of `which`, as long as they are older than `before_ms` or until `excess` bytes have gone."""
         doomed: list[Doomed] = []
         runs: list[Range] = []
-        for message in self._oldest_waiting(which):
+        for message in self._rows.oldest_waiting(which, _PRUNE_ROWS):
             if message.created_ms >= before_ms if before_ms is not None else excess <= 0:
                 break
             excess -= message.bytes

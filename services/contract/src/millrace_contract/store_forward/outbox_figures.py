@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..language.messages import Sent
 from ..runtime.clock import Now
 from ..runtime.logs import get_logger
 from .forwarder import Counts, Forwarder
@@ -28,7 +29,7 @@ class OutboxFigures:
     reaches_h: everything that was confirmed within so many hours is among it. held: messages in memory that are not committed.
     holds_h: how long an outage may last from an empty outbox at the present rate, by the limits and by the disk's free room.
     drain_s: when it will be caught up, None while nothing gains.
-    dropped: told in the ledger, or about to be. disk_problem: why the disk takes nothing at present.
+    sent: for the status. dropped: told in the ledger, or about to be. disk_problem: why the disk takes nothing at present.
     """
 
     stream: str = ""
@@ -53,6 +54,7 @@ class OutboxFigures:
     backlog_in_flight: int = 0
     refused_topics: tuple[str, ...] = ()
     disk_problem: str | None = None
+    sent: Sent | None = None
 
     @property
     def queued_h(self) -> float:
@@ -207,6 +209,7 @@ class Tally:
             backlog_in_flight=0 if forwarder is None else forwarder.backlog_in_flight,
             refused_topics=() if forwarder is None else tuple(forwarder.refused_topics),
             disk_problem=disk_problem,
+            sent=None if outbox is None else outbox.sent(),
         )
 
     def _move_rates(self, confirmed: int, now: Now) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .losses import EncodeLoss, Loss
-from .outbox import Outbox, RawRow
+from .outbox import Outbox
+from .outbox_rows import RawRow
 from .outbox_steps import OUTBOX_STEPS
 from .ranges import Range, RangeSet
+from .restored import read_restored
 from .sqlite import Connection, Damaged, DiskRefused, connect, read_or_none, transaction
 from .store_file import SetAside, StoreFile, StoreKind, open_store
 
@@ -76,6 +78,7 @@ def outbox_in(database: StoreFile, sender: str, *, ledger_topic: str, encode_los
     try:
         with transaction(database.connection):
             outbox = Outbox(database.connection, sender, ledger_topic=ledger_topic, encode_loss=encode_loss)
+            outbox.note_restore(read_restored(database.path.parent), now_ms)
             if database.set_aside is not None and database.untold:
                 adopted = _adopt(outbox, database.set_aside.path, now_ms)
                 if database.kind is not OUTBOX_STORE:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from ..language.messages import Held
 from ..runtime.clock import Now
+from ..runtime.logs import get_logger
 from .disk_trouble import DiskTrouble
 from .forwarder import Forwarder, Publish
 from .limits import Limits
@@ -23,9 +25,12 @@ from .sqlite import checkpoint, shrink, transaction, translated
 
 _SETTLE_ROWS = 2_000
 _SHRINK_PAGES = 512
+_TAKE_BACK_ROWS = 20_000  # Their sizes are read: at most so many in one transaction.
 _PRUNES = 10  # At most so many calls a second, each of a bounded number of rows.
 _ROOM_BYTES = 4 * 1024**2  # So much of what is kept goes at once where the disk is full.
 _RESERVE_BYTES = 16 * 1024**2  # More than the write-ahead log and the deletions of one moment take.
+
+_log = get_logger(__name__)
 
 
 def _nothing(_losses: list[Loss]) -> None:
@@ -50,10 +55,13 @@ class OutboxKeeper:
         window: int,
         live_limit: int,
         confirm: Literal["stored", "broker"] = "stored",
+        refilled: Callable[[int], list[Row]] = lambda _since_ms: [],
     ) -> None:
+        """`refilled` is called inside the transaction of a commit (Worker.refilled)."""
         self.outbox = outbox
         self.forwarder = Forwarder(outbox, publish, window=window, live_limit=live_limit, confirm=confirm)
         self._keeps = confirm == "stored"  # Nobody but our ingest ever asks for what was confirmed.
+        self._refilled = refilled
         self._path = path
         self._limits = limits
         self._trouble = trouble
@@ -77,9 +85,24 @@ class OutboxKeeper:
         with transaction(self.outbox.connection):
             rows = apply()
             count = self._settle(ids, now)
+            if (since_ms := self.outbox.refilled()) is not None:
+                _log.info("store_has_again_what_it_lacked")
+                rows = [*rows, *self._refilled(since_ms)]
+            first_again = self.outbox.take_back(_TAKE_BACK_ROWS) if self.outbox.is_taking_back else None
         self.forwarder.settled(ids, count)
+        if first_again is not None:
+            self.forwarder.waits_again(first_again)
         self._tally.commit(rows)
         return rows
+
+    def hear(self, held: Held, now: Now) -> None:
+        """What the store says that it holds. Raises DiskRefused and Damaged: it will be said again."""
+        with transaction(self.outbox.connection):
+            is_lacking = self.outbox.hear(held, now.epoch_ms)
+        self.forwarder.look_again()
+        if is_lacking:
+            _log.warning("store_lacks_what_it_confirmed", store=held.store, holds=held.mark, noted=held.noted)
+            self.forwarder.forget_confirmations()
 
     def prune(self, now: Now, dropped: Callable[[list[Loss]], None] = _nothing) -> None:
         """Drop what is beyond the limits, in transactions of a bounded size; `dropped` is called inside each of them.

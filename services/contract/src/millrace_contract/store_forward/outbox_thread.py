@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from ..language.messages import Held
 from ..runtime.clock import Clock, Now, moment
 from ..runtime.logs import get_logger
 from .disk_trouble import DiskTrouble
@@ -127,9 +128,9 @@ class OutboxThread:
         """Tell the broker's answer to a publish. Any thread."""
         self._inbox.put_answer(token, ok)
 
-    def confirmed(self, stream: str, seqs: Sequence[Range]) -> None:
-        """Tell a confirmation of ingest. Any thread."""
-        self._inbox.put_event(partial(self._on_confirmed, stream, seqs))
+    def confirmed(self, stream: str, seqs: Sequence[Range], held: Held | None = None) -> None:
+        """Tell a confirmation of ingest, and what the store holds. Any thread."""
+        self._inbox.put_event(partial(self._on_confirmed, stream, seqs, held))
 
     def stats(self) -> OutboxFigures:
         """Return the figures of at most a second ago. Any thread."""
@@ -191,7 +192,7 @@ class OutboxThread:
     def _commit(self, keeper: OutboxKeeper, drafts: list[Draft], dropped: dict[DroppedKey, Dropped], now: Now) -> list[Row]:
         """One transaction for new messages, the ledger of dropped ones, and confirmations. Raises DiskRefused and Damaged."""
         may_settle = keeper.forwarder.has_safe and now.monotonic_s >= self._settled_s + _SETTLE_S
-        if not drafts and not dropped and not may_settle and not self._trouble.needs_room:
+        if not (drafts or dropped or may_settle or self._trouble.needs_room or keeper.outbox.is_taking_back):
             return []
         rows = keeper.commit(lambda: _appended(keeper.outbox, drafts, dropped, now), now)
         self._settled_s = now.monotonic_s
@@ -305,9 +306,15 @@ class OutboxThread:
         if self._keeper is not None:
             self._keeper.forwarder.taking(is_taking)
 
-    def _on_confirmed(self, stream: str, seqs: Sequence[Range], now: Now) -> None:
-        if self._keeper is not None:
-            self._keeper.forwarder.confirmed(stream, seqs, now)
+    def _on_confirmed(self, stream: str, seqs: Sequence[Range], held: Held | None, now: Now) -> None:
+        if self._keeper is None:
+            return
+        self._keeper.forwarder.confirmed(stream, seqs, now)
+        if held is not None:
+            try:
+                self._keeper.hear(held, now)
+            except (DiskRefused, Damaged) as error:
+                self._give_up(error, now)
 
     def _refresh_stats(self, now: Now) -> None:
         self._stats = self._tally.figures(

@@ -92,7 +92,7 @@ class StoreFile:
         pending = read_or_none(connection, f"SELECT name, reason FROM {_PENDING}")  # noqa: S608 - our word
         self.set_aside = SetAside(path.with_name(pending[0][0]), pending[0][1]) if pending else None
         self.untold = self.set_aside is not None
-        self._path = path
+        self.path = path
         self._lock = lock
         self._inode = path.stat().st_ino
 
@@ -107,15 +107,15 @@ class StoreFile:
         Until it is closed a removed file still has all its data, but nobody would find them after a restart.
         Raises DiskRefused and Damaged.
         """
-        if self._path.exists() and self._path.stat().st_ino == self._inode:
+        if self.path.exists() and self.path.stat().st_ino == self._inode:
             return False
-        new = _beside(self._path, ".new")
+        new = _beside(self.path, ".new")
         _remove(new)
         with translated(), closing(connect(new)) as copy:
             self.connection.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # So that the file is whole without a log beside it.
-        _remove(self._path)
-        _rename(new, self._path)
+        _remove(self.path)
+        _rename(new, self.path)
         return True
 
     def close(self) -> None:

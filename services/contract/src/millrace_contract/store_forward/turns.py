@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from ..errors import Malformed
-from ..language.messages import Stored
+from ..language.messages import Held, Stored
 from ..runtime.clock import Clock, Now, moment
 from ..runtime.health import Heartbeats
 from ..runtime.intake import Batch, Intake
@@ -53,6 +53,11 @@ class Worker(Protocol[T]):
     def dropped(self, losses: list[Loss], /) -> None:
         """Inside the transaction in which the outbox drops its oldest. What is appended here goes out with the backlog."""
 
+    def refilled(self, since_ms: int, /) -> list[Row]:
+        """Inside the transaction, after `apply`: the store has again what it had lacked since then (0: for ever), sent in the order
+        in which it was made. What that may have written over is sent once more: return its rows.
+        """
+
     def show(self, figures: OutboxFigures, /) -> None:
         """Once a second: how the outbox is."""
 
@@ -91,6 +96,7 @@ class Turns(Generic[T]):
             tally=self._tally,
             window=window,
             live_limit=live_limit,
+            refilled=worker.refilled,
         )
         self._worker = worker
         self._session = session
@@ -164,8 +170,16 @@ class Turns(Generic[T]):
                 continue  # It says nothing; the worker's receiver may count it.
             if isinstance(heard, Stored):
                 self._keeper.forwarder.confirmed(heard.stream, heard.seqs, now)
+                if heard.held is not None:
+                    self._hear_store(heard.held, now)
             elif heard is not None:
                 self._keeper.forwarder.taking(heard)
+
+    def _hear_store(self, held: Held, now: Now) -> None:
+        try:
+            self._keeper.hear(held, now)
+        except DiskRefused as error:
+            self._refused(error, now)
 
     def _commit(self, batch: Batch[T], now: Now) -> None:
         if self._trouble.needs_room:

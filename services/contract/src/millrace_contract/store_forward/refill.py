@@ -1,0 +1,180 @@
+"""What a store says that it holds of this outbox, and what follows where it holds less than it did (contracts.md 2.4).
+
+A store that was restored, lost or replaced says less than it said before. What is kept of the rest waits again; what is not kept is
+told in the ledger. Where the store holds more than was ever sent from here, this outbox is the one that was restored.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from ..language.messages import Held, Mark, Sent
+from ..language.times import parse_timestamp
+from .losses import Loss
+from .outbox_rows import OutboxRows
+from .outbox_streams import OutboxStreams
+from .restored import Restored
+from .sqlite import Connection
+
+CAUSE = "restored"
+_LOSS_RANGES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A row of outbox_store. `until`: the last row that waits again, 0 for none; `next`: the first that is still to be taken back.
+
+    since_ms: from when on the store lacks something.
+    """
+
+    store: str = ""
+    mark: Mark | None = None
+    restored: str = ""
+    next: int = 0
+    until: int = 0
+    since_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What is to be done. `again`: rows wait again, or will; `own_is_older`: the present stream may not go on."""
+
+    losses: list[Loss] = field(default_factory=list)
+    again: bool = False
+    own_is_older: bool = False
+
+
+class Refill:
+    """Owned by the outbox; writes in the caller's transaction."""
+
+    def __init__(self, connection: Connection, rows: OutboxRows, streams: OutboxStreams) -> None:
+        self._connection = connection
+        self._rows = rows
+        self._streams = streams
+        self._known = _Known()
+
+    def load(self) -> None:
+        """Go back to what is stored."""
+        row = self._connection.execute(
+            "SELECT store, held_stream, held_seq, restored, refill_from, refill_until, refill_since_ms FROM outbox_store"
+        ).fetchone()
+        self._known = _Known() if row is None else _Known(row[0], Mark(stream=row[1], seq=row[2]) if row[1] else None, *row[3:])
+
+    @property
+    def first_to_take_back(self) -> int | None:
+        """The first row that the store lacks and that does not wait again yet: call `take_back`. None where there is none."""
+        return self._known.next if 0 < self._known.next <= self._known.until else None
+
+    def sent(self, next_id: int) -> Sent:
+        """What is believed now."""
+        waiting = self._rows.first_waiting()
+        first = next_id if waiting is None else waiting[0]
+        first = min(first, self.first_to_take_back or first)
+        first_id, stream = self._streams.of(first)
+        return Sent(upto=Mark(stream=stream, seq=first - first_id), held=self._known.mark, store=self._known.store)
+
+    def hear(self, held: Held, next_id: int, now_ms: int) -> Heard:
+        """Compare what a store holds with what it held. While rows are taken back nothing is heard: it is said again."""
+        if self.first_to_take_back is not None:
+            return Heard()
+        known, mark = self._known, held.mark
+        noted_ms = _noted_ms(held)
+        holds_id, held_id = self._id_of(mark, next_id), self._id_of(known.mark, next_id)
+        heard, until, since_ms = Heard(), 0, noted_ms or 0
+        if mark is not None and mark != known.mark and holds_id >= held_id:
+            heard = self._look_at_own(mark, next_id, now_ms if noted_ms is None else noted_ms, now_ms)
+        if holds_id < held_id:
+            heard = Heard(self._lost(holds_id, next_id, noted_ms, now_ms), again=True)
+            until, since_ms = next_id - 1, 0
+        elif known.store not in ("", held.store) and self._rows.safe.kept(holds_id + 1, next_id - 1):
+            heard, until = replace(heard, again=True), next_id - 1
+        known = replace(known, store=held.store, mark=mark)
+        if until:
+            known = replace(known, next=holds_id + 1, until=until, since_ms=since_ms)
+        self._save(known)
+        return heard
+
+    def take_back(self, rows: int) -> int | None:
+        """Let some of the rows that the store lacks wait again; return the id from which on, None where there is none."""
+        first = self.first_to_take_back
+        if first is None:
+            return None
+        last = min(first + rows - 1, self._known.until)
+        self._rows.take_back(first, last)
+        self._save(replace(self._known, next=last + 1))
+        return first
+
+    def finished(self) -> int | None:
+        """Once after all that waited again is confirmed: from when on the store had lacked something (0: from the beginning)."""
+        if not self._known.until or self.first_to_take_back is not None:
+            return None
+        waiting = self._rows.first_waiting()
+        if waiting is not None and waiting[0] <= self._known.until:
+            return None
+        since_ms = self._known.since_ms
+        self._save(replace(self._known, next=0, until=0, since_ms=0))
+        return since_ms
+
+    def note_restore(self, note: Restored | None, next_id: int, now_ms: int) -> Heard:
+        """What a restore left beside the store: with a new note the outbox is that of the backup, whatever was sent since."""
+        if note is None or note.restore == self._known.restored:
+            return Heard()
+        self._save(replace(self._known, restored=note.restore))
+        if next_id == 1:
+            return Heard()
+        first_ms, last_ms = _times(note, now_ms)
+        return Heard([_unknown(self._streams.of(next_id)[1], first_ms, last_ms)], own_is_older=True)
+
+    def _look_at_own(self, mark: Mark, next_id: int, noted_ms: int, now_ms: int) -> Heard:
+        """Of a mark that this outbox did not make, or does not remember, the one that made it is gone."""
+        span, (_, latest) = self._streams.span(mark.stream, next_id), self._streams.of(next_id)
+        if span is None:
+            is_news = self._known.mark is None
+        else:
+            is_beyond = mark.seq > span[1] - span[0] + 1
+            is_news = is_beyond and (mark.stream == latest or not self._known.restored)  # Else the restore has told it.
+        if not is_news:
+            return Heard()
+        return Heard([_unknown(mark.stream, min(noted_ms, now_ms), now_ms)], own_is_older=mark.stream == latest)
+
+    def _lost(self, holds_id: int, next_id: int, noted_ms: int | None, now_ms: int) -> list[Loss]:
+        """What the store lacks and is not kept."""
+        gone = self._rows.safe.gone(holds_id + 1, next_id - 1)
+        if not gone:
+            return []
+        last_ms = self._rows.created_ms(gone[-1][1] + 1) or now_ms
+        first_ms = last_ms if noted_ms is None else min(noted_ms, last_ms)
+        return [
+            Loss(stream, None, part, first_ms, last_ms, sum(last - first + 1 for first, last in part), CAUSE)
+            for stream, seqs in self._streams.parts(gone, next_id)
+            for part in (seqs[at : at + _LOSS_RANGES] for at in range(0, len(seqs), _LOSS_RANGES))
+        ]
+
+    def _id_of(self, mark: Mark | None, next_id: int) -> int:
+        """The id of the last message up to a mark; 0 for one that lies before everything that is known here."""
+        span = None if mark is None else self._streams.span(mark.stream, next_id)
+        return 0 if mark is None or span is None else min(span[0] + max(mark.seq, 0) - 1, span[1])
+
+    def _save(self, known: _Known) -> None:
+        self._known = known
+        stream, seq = ("", 0) if known.mark is None else (known.mark.stream, known.mark.seq)
+        row = (known.store, stream, seq, known.restored, known.next, known.until, known.since_ms)
+        self._connection.execute("INSERT OR REPLACE INTO outbox_store VALUES (1, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _unknown(stream: str, first_ms: int, last_ms: int) -> Loss:
+    """Something of a stream may be gone, and nobody can say what."""
+    return Loss(stream, None, [], first_ms, last_ms, 0, CAUSE, at_least=True)
+
+
+def _noted_ms(held: Held) -> int | None:
+    try:
+        return parse_timestamp(held.noted) if held.noted else None
+    except ValueError:
+        return None
+
+
+def _times(note: Restored, now_ms: int) -> tuple[int, int]:
+    try:
+        taken_ms, restored_ms = parse_timestamp(note.taken_at), parse_timestamp(note.restored_at)
+    except ValueError:
+        return now_ms, now_ms
+    return min(taken_ms, restored_ms), restored_ms
