@@ -96,6 +96,9 @@ def test_host_comes_from_the_environment(folder: Path) -> None:
 
 
 PROFILE, PLANT, CALENDAR, ALERTS, REASONS = "profiles/acme-p3.yaml", "plant.yaml", "calendar.yaml", "alerts.yaml", "reasons.yaml"
+LONG = "\n  long: {start: 04:00, end: 12:00, days: []}"
+NOON = "\n  noon: {start: 11:00, end: 15:00, days: []}"
+"""Shifts of no ordinary day."""
 MISTAKES = [
     (PLANT, "profile: acme-p3", "profile: acme-p4", "plant.yaml:7: lines.line1.devices.P-01.profile: no profile 'acme-p4' (did you mean acme-p3?); there are: acme-p3"),
     (PLANT, "P-02:", "P-01:", "plant.yaml:11: lines.line2.devices.P-01: device P-01 is also in line line1; an id is unique in the plant"),
@@ -137,9 +140,11 @@ MISTAKES = [
     (PROFILE, "total: strokes", "total: stroke", "oee.total: 'stroke' is not a signal of this profile (did you mean strokes?)"),
     (PROFILE, "total: strokes", "total: strokes, leaves: {idel: setup}", "profiles/acme-p3.yaml:12: oee.leaves.idel: 'idel' is not one of 'stopped', "),
     (PROFILE, "total: strokes", "total: strokes, leaves: {idel: setup}", "or 'unknown' (did you mean idle?)"),
-    (PROFILE, "total: strokes", "total: strokes, leaves: {idle: pause}", "oee.leaves.idle: 'pause' is not one of 'not_scheduled', "),
+    (PROFILE, "total: strokes", "total: strokes, leaves: {idle: pause}", "oee.leaves.idle: 'pause' is not one of 'run', 'minor_stop', 'unplanned_stop', "),
+    (PROFILE, "total: strokes", "total: strokes, leaves: {idle: not_scheduled}", "oee.leaves.idle: 'not_scheduled' is not one of 'run', "),
+    (PLANT, "profile: acme-p3", "profile: acme-p3\n        ideal_cycle_s: 0.01", "lines.line1.devices.P-01.ideal_cycle_s: a part every 0.01 s is faster than strokes may count"),
     (ALERTS, "class: maintenance", "class: maintenence", "heavy.class: 'maintenence' is not one of 'alarm', 'maintenance' or 'system' (did you mean maintenance?)"),
-    (REASONS, "{title: Jam}", "{title: Jam, leaf: not_scheduled}", "reasons.jam.leaf: 'not_scheduled' is not one of"),
+    (REASONS, "{title: Jam}", "{title: Jam, leaf: not_scheduled}", "reasons.jam.leaf: 'not_scheduled' is not one of 'planned_stop', 'setup', "),
     (PROFILE, "total: strokes", "total: force", "signal force needs the key counter"),
     (PROFILE, "[[strokes]]", "[[strokes, froce]]", "atomic[0]: 'froce' is not a signal of this profile (did you mean force?)"),
     (PROFILE, "{interval_s: 1}", "{once: true}", "profiles/acme-p3.yaml:5: groups: needs a group with interval_s"),
@@ -147,6 +152,11 @@ MISTAKES = [
     (PROFILE, "{interval_s: 1}", "{}", "groups.fast: needs interval_s, or once: true"),
     (CALENDAR, "09:15", "15:15", "shifts.early.breaks[0]: 09:00 to 15:15 is not inside the shift"),
     (CALENDAR, "start: 22:00", "start: 13:00", "shifts.night: overlaps shift early on line line1"),
+    (CALENDAR, "09:15}", "09:15}, {start: 09:10, end: 09:20}", "shifts.early.breaks[1]: overlaps the break from 09:00 to 09:15"),
+    (CALENDAR, "09:15}", "09:15:30}", "shifts.early.breaks[0].end: 09:15:30 must be of the form HH:MM"),
+    (CALENDAR, "shifts:", "exceptions: [{date: 2025-12-24}, {date: 2025-12-24, lines: [line2], shifts: [early]}]\nshifts:", "exceptions[1]: 2025-12-24 has an exception before this one on line line2"),
+    (CALENDAR, "shifts:", "exceptions: [{date: 2025-12-24, shifts: [early, noon]}]\nshifts:" + NOON, "exceptions[0]: on 2025-12-24 shift noon overlaps shift early on line line1"),
+    (CALENDAR, "shifts:", "exceptions: [{date: 2025-12-24, shifts: [long]}]\nshifts:" + LONG, "exceptions[0]: on 2025-12-24 shift long overlaps shift night on line line1"),
     (CALENDAR, "start: 22:00", "start: 25:00", "calendar.yaml:3: shifts.night.start: '25:00' is not allowed"),
     (ALERTS, "signal: force", "signal: froce", "profile acme-p3 has no signal 'froce' (did you mean force?)"),
     (ALERTS, "signal: force", "signal: name", "is a text; a threshold needs a number"),
@@ -231,6 +241,8 @@ def test_windows_line_ends_and_a_missing_file_are_no_tracebacks(folder: Path) ->
     ("text", "expected"),
     [
         ("root: " + "[" * 20_000, "nested too deeply"),
+        ("root: " + "[" * 200_000 + "]" * 200_000, "nested too deeply"),
+        ("\n".join(" " * depth + "a:" for depth in range(200)), "nested too deeply"),
         ("root: &a [*a]\n", "contains itself"),
         (
             "a: &a [x, x, x, x, x, x, x, x, x]\n"
@@ -240,7 +252,7 @@ def test_windows_line_ends_and_a_missing_file_are_no_tracebacks(folder: Path) ->
         ),
         ("root: " + "9" * 5_000, "root: '999"),
     ],
-    ids=["deep", "a cycle", "aliases of aliases", "a number of 5000 digits"],
+    ids=["deep", "deep and closed", "deep in a block", "a cycle", "aliases of aliases", "a number of 5000 digits"],
 )
 def test_yaml_that_would_eat_stack_or_memory_is_a_problem_like_any_other(folder: Path, text: str, expected: str) -> None:
     (folder / "plant.yaml").write_text(text)

@@ -1,7 +1,8 @@
 """Shifts, hours and breaks of a line as instants: local wall time of the plant becomes UTC milliseconds (oee.md A11).
 
-A shift belongs to the business date on which it starts. A local time that does not exist moves forward by the gap; of an
-ambiguous one a start takes the first and an end the second occurrence.
+A shift belongs to the business date on which it starts. A wall time of a date is one instant, whether it ends something or
+begins it, so that shifts tile: one that does not exist moves forward by the gap, and of one that comes twice the first counts.
+A break is as long as the calendar says on every night.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from millrace_contract.language.words import Leaf, WindowKind
 from millrace_contract.plant import Calendar, Shift
 
 HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -61,25 +63,18 @@ def load_zone(name: str) -> ZoneInfo:
         return ZoneInfo.from_file(data, key=name)
 
 
-def utc_ms(day: date, wall: time, zone: ZoneInfo, *, end: bool = False) -> int:
+def utc_ms(day: date, wall: time, zone: ZoneInfo) -> int:
     """The instant of a local wall time on a date."""
-    naive = datetime.combine(day, wall)
-    first = naive.replace(tzinfo=zone, fold=0)
-    if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != naive:
-        # Not on the clock that day. With fold 0 the offset before the change counts, which moves forward by the gap.
-        return from_datetime(first.astimezone(UTC))
-    return from_datetime(naive.replace(tzinfo=zone, fold=1 if end else 0).astimezone(UTC))
+    # With fold 0 the offset before a change of the clocks counts: the first of two instants, and for none a move by the gap.
+    return from_datetime(datetime.combine(day, wall, zone).replace(fold=0).astimezone(UTC))
 
 
 class LineCalendar:
     """The calendar of one line. Pure; expansions of a date are kept."""
 
     def __init__(self, calendar: Calendar, line: str, zone: ZoneInfo) -> None:
-        self._pattern = calendar.shifts_of(line)
-        self._shifts = calendar.shifts
-        self._exceptions = {
-            exception.date: exception.shifts for exception in calendar.exceptions if not exception.lines or line in exception.lines
-        }
+        self._calendar = calendar
+        self._line = line
         self._zone = zone
         self._expand = lru_cache(maxsize=64)(self._expand_date)
         self._last_slot = Slot(0, 0, None)
@@ -133,23 +128,19 @@ class LineCalendar:
             day += timedelta(days=1)
 
     def _expand_date(self, day: date) -> tuple[ShiftTime, ...]:
-        if day in self._exceptions:
-            shifts = [self._shifts[name] for name in self._exceptions[day]]
-        else:
-            shifts = [shift for shift in self._pattern if day.weekday() in shift.weekdays]
-        return tuple(sorted(self._instants(shift, day) for shift in shifts))
+        return tuple(sorted(self._instants(shift, day) for shift in self._calendar.shifts_on(self._line, day)))
 
     def _instants(self, shift: Shift, day: date) -> ShiftTime:
         end_day = day if shift.end > shift.start else day + timedelta(days=1)
-        start_ms = utc_ms(day, shift.start, self._zone)
-        end_ms = utc_ms(end_day, shift.end, self._zone, end=True)
-        breaks = []
-        for pause in shift.breaks:
-            # A break whose wall time is before the shift's start belongs to the next morning.
-            from_day = day if pause.start >= shift.start else day + timedelta(days=1)
-            to_day = from_day if pause.end > pause.start else from_day + timedelta(days=1)
-            from_ms = max(start_ms, utc_ms(from_day, pause.start, self._zone))
-            to_ms = min(end_ms, utc_ms(to_day, pause.end, self._zone, end=True))
+        start_ms, end_ms = utc_ms(day, shift.start, self._zone), utc_ms(end_day, shift.end, self._zone)
+        breaks: list[tuple[int, int]] = []
+        # A break whose wall time is before the shift's start belongs to the next morning.
+        for pause in sorted(shift.breaks, key=lambda pause: (pause.start < shift.start, pause.start)):
+            pause_day = day if pause.start >= shift.start else day + timedelta(days=1)
+            after_ms = breaks[-1][1] if breaks else start_ms
+            from_ms = max(utc_ms(pause_day, pause.start, self._zone), after_ms)
+            to_ms = min(from_ms + pause.minutes * MINUTE_MS, end_ms)
+            from_ms = max(to_ms - pause.minutes * MINUTE_MS, after_ms)  # what moved beyond the shift's end is taken before it
             if from_ms < to_ms:
                 breaks.append((from_ms, to_ms))
         return ShiftTime(start_ms, end_ms, day, shift.name, tuple(breaks))

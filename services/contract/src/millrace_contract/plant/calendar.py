@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, time
+from datetime import date, time, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +20,28 @@ DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MINUTES_A_DAY = 24 * 60
 
 
+def _whole_minutes(value: time) -> time:
+    if value.second or value.microsecond or value.tzinfo:
+        raise ValueError(f"{value} must be of the form HH:MM, local time")
+    return value
+
+
 class Break(Strict):
     """A planned break inside a shift; it ends after midnight when `end` is before `start`."""
 
     start: time
     end: time
     name: str = ""
+
+    @field_validator("start", "end")
+    @classmethod
+    def _whole_minutes(cls, value: time) -> time:
+        return _whole_minutes(value)
+
+    @property
+    def minutes(self) -> int:
+        """Its length, on every night."""
+        return (_minute(self.end) - _minute(self.start)) % _MINUTES_A_DAY
 
 
 class Shift(Strict):
@@ -39,9 +56,7 @@ class Shift(Strict):
     @field_validator("start", "end")
     @classmethod
     def _whole_minutes(cls, value: time) -> time:
-        if value.second or value.microsecond or value.tzinfo:
-            raise ValueError(f"{value} must be of the form HH:MM, local time")
-        return value
+        return _whole_minutes(value)
 
     @property
     def weekdays(self) -> frozenset[int]:
@@ -90,6 +105,19 @@ class Calendar(Strict):
         names = self.lines[line].shifts if line in self.lines else tuple(self.shifts)
         return tuple(self.shifts[name] for name in names)
 
+    def exceptions_of(self, line: str) -> dict[date, tuple[Shift, ...]]:
+        """The shifts of each business date of the line that has shifts of its own."""
+        return {
+            each.date: tuple(self.shifts[name] for name in each.shifts)
+            for each in self.exceptions
+            if not each.lines or line in each.lines
+        }
+
+    def shifts_on(self, line: str, day: date) -> tuple[Shift, ...]:
+        """The shifts of the line that start on this business date."""
+        exceptions = self.exceptions_of(line)
+        return exceptions[day] if day in exceptions else tuple(s for s in self.shifts_of(line) if day.weekday() in s.weekdays)
+
 
 def load_calendar(folder: Path, plant: PlantModel | None) -> Calendar:
     """Raises ConfigurationProblems with every problem of calendar.yaml; without a plant, of what the file says by itself."""
@@ -106,11 +134,7 @@ def _check(calendar: Calendar, plant: PlantModel | None, document: Document) -> 
     for name, shift in calendar.shifts.items():
         if problem := segment_problem(name):
             document.problem(("shifts", name), f"{name!r} {problem}")
-        for index, pause in enumerate(shift.breaks):
-            if not 0 <= _minutes_into(shift, pause.start) < _minutes_into(shift, pause.end) <= shift.minutes:
-                document.problem(
-                    ("shifts", name, "breaks", index), f"{pause.start:%H:%M} to {pause.end:%H:%M} is not inside the shift"
-                )
+        _check_breaks(document, name, shift)
     for line, entry in calendar.lines.items():
         if plant is not None:
             _check_lines(document, ("lines", line), (line,), plant)
@@ -121,6 +145,20 @@ def _check(calendar: Calendar, plant: PlantModel | None, document: Document) -> 
             _check_lines(document, ("exceptions", index, "lines"), exception.lines, plant)
     if plant is not None and not document.problems:
         _check_overlaps(document, calendar, plant)
+    if plant is not None and not document.problems:
+        _check_exceptions(document, calendar, plant)
+
+
+def _check_breaks(document: Document, name: str, shift: Shift) -> None:
+    in_order = sorted(enumerate(shift.breaks), key=lambda entry: _minutes_into(shift, entry[1].start))
+    before: Break | None = None
+    for index, pause in in_order:
+        path = ("shifts", name, "breaks", index)
+        if not 0 <= _minutes_into(shift, pause.start) < _minutes_into(shift, pause.end) <= shift.minutes:
+            document.problem(path, f"{pause.start:%H:%M} to {pause.end:%H:%M} is not inside the shift")
+        elif before is not None and _minutes_into(shift, pause.start) < _minutes_into(shift, before.end):
+            document.problem(path, f"overlaps the break from {before.start:%H:%M} to {before.end:%H:%M}")
+        before = pause
 
 
 def _check_lines(document: Document, path: tuple[str | int, ...], names: tuple[str, ...], plant: PlantModel) -> None:
@@ -150,6 +188,34 @@ def _check_overlaps(document: Document, calendar: Calendar, plant: PlantModel) -
                         seen.add((shift.name, other))
                         document.problem(("shifts", shift.name), f"overlaps shift {other} on line {line}")
                 taken.append((start, shift.minutes, shift.name))
+
+
+def _check_exceptions(document: Document, calendar: Calendar, plant: PlantModel) -> None:
+    """A business date has one set of shifts, and it fits between those of the days around it."""
+    for line in plant.lines:
+        first: dict[date, int] = {}
+        for index, exception in enumerate(calendar.exceptions):
+            if exception.lines and line not in exception.lines:
+                continue
+            path = ("exceptions", index)
+            if first.setdefault(exception.date, index) != index:
+                document.problem(path, f"{exception.date} has an exception before this one on line {line}; put both into one")
+                continue
+            spans = _spans_around(calendar, line, exception.date)
+            for (_, end, one), (start, _, other) in pairwise(sorted(spans)):
+                if start < end:
+                    document.problem(path, f"on {exception.date} shift {other} overlaps shift {one} on line {line}")
+                    break
+
+
+def _spans_around(calendar: Calendar, line: str, day: date) -> list[tuple[int, int, str]]:
+    """(start, end, name) of the shifts of a date and its neighbours, in minutes from its midnight."""
+    return [
+        (start, start + shift.minutes, shift.name)
+        for days in (-1, 0, 1)
+        for shift in calendar.shifts_on(line, day + timedelta(days=days))
+        for start in [days * _MINUTES_A_DAY + _minute(shift.start)]
+    ]
 
 
 def _minute(value: time) -> int:

@@ -17,6 +17,7 @@ from ..errors import Problem
 
 Path_ = tuple[str | int, ...]
 MAX_DIGITS = 30
+MAX_DEPTH = 100
 MAX_VALUES = 1_000_000
 """Far beyond any plant; aliases within aliases reach it in a few lines."""
 
@@ -102,18 +103,31 @@ def read_document(path: Path, name: str) -> Document:
     return parse_document(text, name)
 
 
+def _is_too_deep(text: str) -> bool:
+    """Looked at first, because libyaml's composer ends the process when it runs out of stack. Raises yaml.YAMLError."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return False
+
+
 def parse_document(text: str, name: str, *, is_mapping: bool = True) -> Document:
     """The text with the problems that YAML itself has, and with one for what is no mapping where one must be."""
     document = Document(name)
     try:
+        if _is_too_deep(text):
+            document.problems.append(Problem(name, 0, "", "is not usable: its lists and mappings are nested too deeply"))
+            return document
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or str(error)
         document.problems.append(Problem(name, mark.line + 1 if mark else 0, "", f"is not valid YAML: {reason}"))
-        return document
-    except RecursionError:
-        document.problems.append(Problem(name, 0, "", "is not usable: its lists and mappings are nested too deeply"))
         return document
     try:
         data = _plain(node, (), document) if node is not None else {}
@@ -204,7 +218,7 @@ def _in_words(finding: Any, model: type[BaseModel]) -> str:
         case "value_error" | "assertion_error":
             return str(finding["ctx"]["error"])
         case "literal_error" | "enum":
-            expected = finding["ctx"]["expected"]
+            expected = re.sub(r"<\w+\.\w+: ('[^']+')>", r"\1", finding["ctx"]["expected"])  # members of an enum as they are written
             known = re.findall(r"'([^']+)'", expected)
             return f"{shown} is not one of {expected}{nearest(str(value), known)}"
         case "union_tag_invalid":

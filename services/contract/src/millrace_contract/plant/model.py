@@ -292,6 +292,7 @@ def _check(plant: _PlantFile, document: Document, profiles: Mapping[str, Profile
                 )
             elif device.profile in profiles:
                 _check_source(device, profiles[device.profile], plant.root, path, document)
+                _check_pace(device, profiles[device.profile], path, document)
         for machine in line.oee.machines:
             if machine not in line.devices:
                 document.problem(("lines", line_name, "oee", "machines"), f"{machine!r} is not a device of this line")
@@ -310,3 +311,17 @@ def _check_source(device: Device, profile: Profile, root: str, path: tuple[str |
             (*place, "topic"),
             f"{topic} lies below the plant's own root, {root}; a sensor needs a topic beside it",
         )
+
+
+def _check_pace(device: Device, profile: Profile, path: tuple[str | int, ...], document: Document) -> None:
+    """A machine at its ideal pace must not be too fast for its counters, which take what is faster for a jump."""
+    if profile.oee is None or device.ideal_cycle_s is None:
+        return
+    for name in filter(None, (profile.oee.total, profile.oee.good, profile.oee.reject)):
+        counter = profile.signals[name].counter if name in profile.signals else None
+        if counter is not None and device.ideal_cycle_s * counter.max_rate_per_s < 1:
+            document.problem(
+                (*path, "ideal_cycle_s"),
+                f"a part every {device.ideal_cycle_s:g} s is faster than {name} may count in profile {profile.name}, "
+                f"max_rate_per_s {counter.max_rate_per_s:g}; one of the two is wrong",
+            )

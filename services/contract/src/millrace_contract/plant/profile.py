@@ -85,6 +85,12 @@ class Barrier(Strict):
         return self
 
 
+StateLeaf = Literal[
+    Leaf.RUN, Leaf.MINOR_STOP, Leaf.UNPLANNED_STOP, Leaf.PLANNED_STOP, Leaf.SETUP, Leaf.UNSCHEDULED, Leaf.UNKNOWN
+]  # fmt: skip
+"""What a state of a machine can mean. When the plant does not work, and has its breaks, only the calendar says."""
+
+
 class OeeSignals(Strict):
     """Which signals tell state and parts. `leaves` overrides what a state means for the time model (oee.md A2, A6).
 
@@ -95,7 +101,7 @@ class OeeSignals(Strict):
     total: str | None = None
     good: str | None = None
     reject: str | None = None
-    leaves: dict[MachineState, Leaf] = {}
+    leaves: dict[MachineState, StateLeaf] = {}
     stale_s: float | None = Field(default=None, gt=0, le=86_400)
 
 
