@@ -13,7 +13,7 @@ from millrace_admin.database_setup import DatabaseClient, Retention, parse_reten
 from millrace_admin.secret_files import SecretFiles
 from millrace_contract.errors import ConfigurationProblems, Refusal
 from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
-from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
+from millrace_contract.runtime.influx import BucketRetention, Influx, QueryFailed, Refused
 from millrace_contract.testing import Influxd
 from millrace_contract.testing.servers import Server
 
@@ -57,11 +57,10 @@ def test_consumers_get_the_rights_they_need_and_no_more(ready_files: SecretFiles
         with pytest.raises(QueryFailed, match="database not found"):  # what cannot be read does not exist
             ingest.query(TELEMETRY_BUCKET, "SELECT * FROM press")
     with Influx(database.settings(token(ready_files, "rollup"))) as rollup:
-        for bucket in (ROLLUP_1M_BUCKET, ROLLUP_1H_BUCKET):
+        for bucket in BUCKETS:
             rollup.write(bucket, LINE)
-        for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
-            with pytest.raises(Refused):
-                rollup.write(bucket, LINE)
+        rollup.set_retention(TELEMETRY_BUCKET, BucketRetention(30 * 86_400, 86_400))
+        assert rollup.retention(TELEMETRY_BUCKET) == BucketRetention(30 * 86_400, 86_400)
         assert all(rollup.query(bucket, "SELECT force FROM press") for bucket in BUCKETS)
     for reader in ("oee", "alerts", "simulator", "grafana"):
         with Influx(database.settings(token(ready_files, reader))) as client:

@@ -45,6 +45,12 @@ class RollupSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
         pattern=r"^([a-z][a-z0-9_]*=[^=,]+(,[a-z][a-z0-9_]*=[^=,]+)*)?$",
         description="disks of others that the status tells of: name=folder,name=folder",
     )
+    shed_beyond_days: float = Field(
+        default=7.0,
+        ge=0,
+        le=36_500,
+        description="days after which raw readings are given up when the disk named influxdb is nearly full; 0: never",
+    )
 
     @property
     def watched(self) -> dict[str, Path]:

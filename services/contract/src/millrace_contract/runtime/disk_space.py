@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 LOW_SHARE = 0.1
@@ -98,12 +98,17 @@ class Disks:
         return [self._room(name, folder, now_s) for name, folder in self._folders.items()]
 
     def _room(self, name: str, folder: Path, now_s: float) -> Room:
-        try:
-            found = os.statvfs(folder)
-        except OSError as error:
-            return Room(name, folder, refusal=error.strerror or str(error))
-        free_bytes, total_bytes = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-        return Room(name, folder, free_bytes, total_bytes, self._trends[name].left_h(free_bytes, now_s))
+        room = room_of(name, folder)
+        return room if room.refusal is not None else replace(room, left_h=self._trends[name].left_h(room.free_bytes, now_s))
+
+
+def room_of(name: str, folder: Path) -> Room:
+    """As it is at this moment, without a trend. Never raises."""
+    try:
+        found = os.statvfs(folder)
+    except OSError as error:
+        return Room(name, folder, refusal=error.strerror or str(error))
+    return Room(name, folder, found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
 def status_figures(rooms: list[Room]) -> dict[str, float]:

@@ -61,6 +61,14 @@ class Series:
     rows: list[list[Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class BucketRetention:
+    """How long a bucket keeps what is in it (0: for good), and the stretches in which it is stored and removed, in seconds."""
+
+    kept_s: int
+    shard_s: int
+
+
 class _SeriesWire(msgspec.Struct):
     name: str = ""
     tags: dict[str, str] = {}
@@ -71,6 +79,20 @@ class _SeriesWire(msgspec.Struct):
 class _Result(msgspec.Struct):
     series: list[_SeriesWire] = []
     error: str | None = None
+
+
+class _Rule(msgspec.Struct):
+    everySeconds: int = 0  # noqa: N815 - InfluxDB's own name
+    shardGroupDurationSeconds: int = 0  # noqa: N815
+
+
+class _Bucket(msgspec.Struct):
+    id: str
+    retentionRules: list[_Rule] = []  # noqa: N815
+
+
+class _Buckets(msgspec.Struct):
+    buckets: list[_Bucket] = []
 
 
 class _Answer(msgspec.Struct):
@@ -188,6 +210,41 @@ class Influx:
         self._use(token)
         _log.info("database_token_read_again")
         return True
+
+    def retention(self, bucket: str) -> BucketRetention:
+        """Raises Unavailable, Refused or QueryFailed."""
+        rules = self._bucket(bucket).retentionRules
+        return BucketRetention(rules[0].everySeconds, rules[0].shardGroupDurationSeconds) if rules else BucketRetention(0, 0)
+
+    def set_retention(self, bucket: str, retention: BucketRetention) -> None:
+        """Needs a token that may write to the bucket. Raises as `retention`."""
+        rule = {"type": "expire", "everySeconds": retention.kept_s, "shardGroupDurationSeconds": retention.shard_s}
+        self._manage("PATCH", f"/api/v2/buckets/{self._bucket(bucket).id}", bucket, {"retentionRules": [rule]})
+
+    def _bucket(self, bucket: str) -> _Bucket:
+        answer = self._manage("GET", f"/api/v2/buckets?name={bucket}", bucket)
+        found = msgspec.json.decode(answer, type=_Buckets).buckets
+        if not found:
+            raise self._refused(404, bucket, "no such bucket")
+        return found[0]
+
+    def _manage(self, method: str, path: str, bucket: str, body: object = None) -> bytes:
+        try:
+            response = self._pool.request(
+                method,
+                self._url + path,
+                body=None if body is None else msgspec.json.encode(body),
+                headers={**self._headers, "Content-Type": "application/json"},
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unavailable(f"InfluxDB at {self._url} does not answer: {_short(error)}") from error
+        if response.status in (401, 403, 404):
+            raise self._refused(response.status, bucket, response.data)
+        if response.status >= 500:
+            raise Unavailable(f"InfluxDB answers {response.status}: {_body(response.data)}", _retry_after(response.headers))
+        if response.status != 200:
+            raise QueryFailed(f"InfluxDB answers {response.status}: {_body(response.data)}")
+        return response.data
 
     def _classified(self, error: ApiException, bucket: str) -> Exception:
         reason = f"InfluxDB answers {error.status}: {_body(error.body)}"

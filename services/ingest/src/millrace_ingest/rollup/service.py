@@ -14,7 +14,7 @@ from millrace_contract.language.topics import Topics
 from millrace_contract.runtime import metrics
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.database_restart import RestartRequest
-from millrace_contract.runtime.disk_space import Disks
+from millrace_contract.runtime.disk_space import Disks, room_of
 from millrace_contract.runtime.health import STATUS_PATH, HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx, NoRoom, QueryFailed, Refused
 from millrace_contract.runtime.logs import get_logger
@@ -25,10 +25,12 @@ from ..backoff import Backoff
 from ..plant_watch import PlantWatch
 from ..settings import RollupSettings
 from .engine import RollUp
+from .shedding import Shedding, SheddingRule
 
 SERVICE = "rollup"
 QUERY_TIMEOUT_S = 30.0
 STOP_LIMIT_S = 3.0
+SHEDDING_EVERY_S = 20.0
 
 _GAUGES = metrics.Gauge("millrace_rollup_figure", "Progress and depths, as in the status topic", ["figure"])
 _log = get_logger(__name__)
@@ -47,6 +49,11 @@ class RollupService:
         self._influx = Influx(settings, timeout_s=QUERY_TIMEOUT_S)
         self._rollup = RollUp(self._influx, lambda: self._watch.plant, beat=self._beat, begin_ms=begin_ms)
         self._restart = RestartRequest(settings.data, self._clock)
+        self._database_folder = settings.watched.get("influxdb")
+        self._shedding = Shedding(
+            self._influx, settings.data, SheddingRule(settings.shed_beyond_days), service=SERVICE, instance=settings.instance
+        )
+        self._shedding_due_s = 0.0
         self._problem: str | None = "nothing rolled up yet"
         self._backoff = Backoff(random.Random())  # noqa: S311 - jitter, no secret
         self._session = PahoSession(
@@ -107,6 +114,7 @@ class RollupService:
         """One turn of the work; the seconds to wait before the next."""
         if self._watch.look():
             self._status.now()
+        self._shed()
         try:
             more = self._rollup.turn(self._clock.now_ms())
         except Unavailable as problem:
@@ -127,6 +135,17 @@ class RollupService:
             _GAUGES.labels(name).set(value)
         return 0.0 if more else self._interval_s
 
+    def _shed(self) -> None:
+        """Apart from the roll-ups: what fails here is not theirs, and theirs may fail for want of the room that is made here."""
+        now_s, until_ms = self._clock.monotonic_s(), self._rollup.figures.until_ms
+        if self._database_folder is None or until_ms is None or now_s < self._shedding_due_s:
+            return
+        self._shedding_due_s = now_s + SHEDDING_EVERY_S
+        try:
+            self._shedding.turn(room_of("influxdb", self._database_folder), until_ms, self._clock.now_ms())
+        except (Unavailable, Refused, QueryFailed) as problem:
+            self._shedding.problem = f"no room can be made on the disk of influxdb: {problem}"
+
     def _trouble(self, problem: str | None) -> None:
         if problem == self._problem:
             return
@@ -146,10 +165,12 @@ class RollupService:
             "rollup_late_hours": figures.late_hours,
             "rollup_late_waiting": figures.late_waiting,
             "rollup_outside_retention": figures.outside_retention,
+            "shed_messages": self._shedding.shed,
         }
 
     def _collect(self, base: Status) -> Status:
         problems = [f"nothing is rolled up: {self._problem}"] if self._problem else []
+        problems += [self._shedding.problem] if self._shedding.problem else []
         return msgspec.structs.replace(
             base,
             configuration=self._watch.configuration,
