@@ -1,6 +1,6 @@
 # Millrace. `make` prints this help; anything longer than two lines is a script in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down demo test-unit test test-stack lint cases bench chaos doctor backup restore lock schemas boards
+.PHONY: help setup up down demo test-unit test test-stack lint cases bench chaos doctor kit backup restore lock schemas boards
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,6 +23,9 @@ demo: ## run everything here without Docker, with a live picture; Ctrl-C stops i
 ##@ Look after a plant
 doctor: ## say in plain words what is wrong with the running platform
 	scripts/doctor $(ARGS)
+
+kit: ## make the kit of one more gateway, for an edge box (ARGS=NAME)
+	scripts/kit $(ARGS)
 
 backup: ## copy all data of the platform into one file (ARGS=FILE)
 	scripts/backup $(ARGS)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import tarfile
 from datetime import UTC, datetime
@@ -125,6 +127,18 @@ def test_a_kit_that_cannot_be_written_makes_no_account(
     assert "gateway-edge-2" not in load_accounts(named_files)
     assert kit.read_text() == "of another gateway"
     assert not (tmp_path / "new.tar").exists()
+
+
+def test_a_kit_for_a_full_disk_makes_no_account(
+    named_files: SecretFiles, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = io.TextIOWrapper(io.BufferedWriter(io.FileIO("/dev/full", "w")))
+    monkeypatch.setattr("sys.stdout", full)
+    assert run(named_files, "add-gateway", "edge-2", "--kit") == 2
+    assert "the kit cannot be written: No space left on device. Nothing was changed" in capsys.readouterr().err
+    assert "gateway-edge-2" not in load_accounts(named_files)
+    with contextlib.suppress(OSError):
+        full.close()
 
 
 def test_one_more_instance_gets_an_account_and_a_file_until_it_is_revoked(

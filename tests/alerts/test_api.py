@@ -467,6 +467,13 @@ class TestOther:
         assert ready.json()["needs"] == {"broker": False, "store": True, "watching": False}
         assert "millrace_alerts_open" in shared.get("/metrics", token=None).text
 
+    @pytest.mark.parametrize("client", ["192.0.2.7", "somebody"])
+    def test_metrics_are_for_a_token_that_may_read_or_for_this_computer(self, shared: Running, client: str) -> None:
+        elsewhere = {"X-Forwarded-For": client}  # as a proxy on this computer says it
+        problem(shared.get("/metrics", token=None, headers=elsewhere), 401, "unauthorized")
+        problem(shared.get("/metrics", token="nobody", headers=elsewhere), 403, "forbidden")
+        assert "millrace_alerts_open" in shared.get("/metrics", headers=elsewhere).text
+
     def test_unknown_paths_and_methods_are_problems(self, shared: Running) -> None:
         problem(shared.get("/v2/alerts"), 404, "not-found")
         with shared.http() as client:

@@ -113,6 +113,27 @@ def test_ports_stay_on_this_host_unless_they_are_protected(name: str) -> None:
         assert bound or name in ANSWERS_OUTSIDE_THE_HOST, f"{name}: {port} is open to the whole network"
 
 
+def _on(network: str) -> set[str]:
+    return {name for name, service in SERVICES.items() if network in service.get("networks", [])}
+
+
+def test_the_port_of_the_broker_without_tls_is_reached_from_the_bus_only() -> None:
+    assert COMPOSE["networks"]["bus"]["internal"]
+    others = set(SERVICES["mosquitto"]["networks"]) - {"bus"}
+    shared = {network: sorted(_on(network)) for network in others if _on(network) != {"mosquitto"}}
+    assert not shared, f"1883 of mosquitto has no TLS: nothing may share these networks with it: {shared}"
+
+
+def test_what_people_reach_from_outside_has_no_way_to_the_database_but_its_own() -> None:
+    assert COMPOSE["networks"]["data"]["internal"]
+    assert _on("edge") == {"alerts", "grafana"}
+    assert "bus" not in SERVICES["grafana"]["networks"]
+
+
+def test_the_database_shows_its_figures_to_nobody() -> None:
+    assert SERVICES["influxdb"]["environment"]["INFLUXD_METRICS_DISABLED"] == "true"
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_data_are_in_named_volumes(name: str) -> None:
     for mount in SERVICES[name].get("volumes", []):

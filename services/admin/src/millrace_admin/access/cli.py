@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -137,7 +138,12 @@ def _add_gateway(options: argparse.Namespace) -> int:
     plant = load_plant(settings.config)
     with _kit_file(options.kit) as out:
         access = _gateway_account(files, options.instance, host, settings.mqtt_tls_port, plant)
-        out.write(pack(access, settings.config, _now()))
+        try:
+            out.write(pack(access, settings.config, _now()))
+            out.flush()
+        except OSError as error:
+            grants.revoke(files, access.username)
+            raise grants.GrantRefused(f"the kit cannot be written: {error.strerror or error}. Nothing was changed") from error
     said = (
         f"gateway {access.instance}: the kit holds its password; delete it once the gateway runs. It will call {host}:{access.port}"
     )
@@ -174,7 +180,9 @@ def _kit_file(name: str) -> Iterator[BinaryIO]:
     """A new file that only its maker can read, or standard output; opened before anything changes."""
     if name == "-":
         if sys.stdout.isatty():
-            raise grants.GrantRefused("a kit is a tar file with a password in it, nothing for a terminal: add > FILE.tar")
+            raise grants.GrantRefused("a kit is a tar file with a password in it, nothing for a terminal: name a file")
+        if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+            os.fchmod(sys.stdout.fileno(), 0o600)
         yield sys.stdout.buffer
         return
     try:

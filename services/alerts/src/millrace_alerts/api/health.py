@@ -1,12 +1,14 @@
 """Health and metrics in the same server: does the service turn, can it work, what are its figures."""
 
 import json
+from ipaddress import ip_address
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from millrace_contract.runtime.health import live_answer, ready_answer
 from millrace_contract.runtime.metrics import CONTENT_TYPE, exposition
 
+from .access import Credentials, authenticate
 from .context import Ctx
 
 router = APIRouter(tags=["health"])
@@ -27,5 +29,15 @@ def ready(context: Ctx) -> Response:
 
 
 @router.get("/metrics", include_in_schema=False)
-def metrics() -> Response:
+def metrics(request: Request, context: Ctx, credentials: Credentials) -> Response:
+    """For a token with the scope read, and without one for what runs on the same computer (in the same container)."""
+    if request.client is None or not _is_loopback(request.client.host):
+        authenticate(context, credentials, "read")
     return Response(exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # what a proxy calls its client
+        return False
