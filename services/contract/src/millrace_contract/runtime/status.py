@@ -67,9 +67,12 @@ class StatusReporter:
         self._wanted.set()
 
     def answer(self, _method: str = "GET", _body: bytes = b"") -> tuple[int, Any]:
-        """For /health/status: what was said last, or would have been said had the broker taken it. Any thread."""
+        """For /health/status: what was said last, or would have been had the broker taken it, and why it did not. Any thread."""
         latest = self._latest
-        return (503, {}) if latest is None else (200, msgspec.to_builtins(latest))
+        if latest is None:
+            return 503, {}
+        said = msgspec.structs.replace(latest, problems=[*latest.problems, *self._unconnected(latest)])
+        return 200, msgspec.to_builtins(said)
 
     def stop(self) -> None:
         """Say good-bye: the broker sends no last will after an orderly disconnect."""
@@ -89,7 +92,7 @@ class StatusReporter:
             status = msgspec.structs.replace(
                 status,
                 timestamp=format_timestamp(self._clock.now_ms()),
-                problems=[*status.problems, *self._unconnected(status), *self._session.notices, *low, *self._unhealthy()],
+                problems=[*status.problems, *self._session.notices, *low, *self._unhealthy()],
                 figures=status.figures | status_figures(rooms),
             )
             self._latest = status
