@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from millrace_contract.errors import CannotStart
 from millrace_contract.language.looks import PROGNOSIS_LOOKS
 from millrace_contract.language.words import Prognosis
 from millrace_contract.runtime.clock import SystemClock
@@ -22,6 +23,7 @@ from .finding import Finding, exit_status
 from .gather import gather
 from .host_report import read_sections
 from .sites import of_demo, of_settings
+from .support import scrubber_of, support_text
 
 PATIENCE_S = 12.0
 """A status comes every ten seconds."""
@@ -37,6 +39,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--seen", metavar="FILE", help="what scripts/doctor saw of the containers (- for standard input)")
     parser.add_argument(
         "--wait", type=float, default=PATIENCE_S, metavar="SECONDS", help="how long to listen for statuses (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--support", metavar="FILE", help="write one file for support, without secrets and names of people (- for standard output)"
     )
     parser.set_defaults(command=_doctor)
     return parser
@@ -54,9 +59,27 @@ def _doctor(options: argparse.Namespace) -> int:
         if options.seen is not None:
             seen = read_sections(sys.stdin.read() if options.seen == "-" else Path(options.seen).read_text(encoding="utf-8"))
         site = of_settings(settings, seen, clock)
-    findings = examine(gather(site, clock, options.wait))
-    tell(findings, sys.stdout, as_json=options.json)
+    facts = gather(site, clock, options.wait)
+    findings = examine(facts)
+    tell(findings, sys.stderr if options.support == "-" else sys.stdout, as_json=options.json)
+    if options.support is not None:
+        password = site.settings.mqtt_password.get_secret_value()
+        scrubber = scrubber_of(site.settings.secrets, facts.access.accounts if facts.access else {}, [password])
+        _write_support(options.support, support_text(facts, findings, site.logs, scrubber))
     return exit_status(findings)
+
+
+def _write_support(name: str, text: str) -> None:
+    if name == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+    except OSError as error:
+        raise CannotStart(name, f"the file for support cannot be written: {error.strerror}") from error
+    sys.stderr.write(f"for support: {name}, without secrets and names of people; look at it before you give it away\n")
 
 
 def tell(findings: Sequence[Finding], out: TextIO, *, as_json: bool) -> None:

@@ -58,6 +58,12 @@ def disks_of(sections: Sections) -> tuple[DiskFacts, ...]:
     return tuple(found)
 
 
+def all_logs(sections: Sections) -> dict[str, list[str]]:
+    return {
+        name.removeprefix("logs "): logs_of(sections, name.removeprefix("logs ")) for name in sections if name.startswith("logs ")
+    }
+
+
 def logs_of(sections: Sections, name: str) -> list[str]:
     return [line.strip() for line in sections.get(f"logs {name}", ())]
 

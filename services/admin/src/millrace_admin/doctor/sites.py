@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from ..settings import AdminSettings
 from .commands import COMPOSE, Commands, demo_commands
 from .evidence import DiskFacts, ProcessFacts
 from .hops import Address, read_addresses
-from .host_report import Sections, disks_of, processes_of
+from .host_report import Sections, all_logs, disks_of, processes_of
 from .processes import MISSING
 
 PARTS_OF_A_DEMO = {"gateway": "gateway", "ingest": "ingest", "rollup": "rollup", "oee": "oee", "alerts": "api"}
 """By part: the name of its port."""
 GETS_DATABASE = "get-influxd"
+LOG_LINES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Site:
     tls: Address | None
     processes: tuple[ProcessFacts, ...] | None
     disks: tuple[DiskFacts, ...]
+    logs: Mapping[str, Sequence[str]]
+    """The last lines of each part, for `--support`."""
 
 
 def of_settings(settings: AdminSettings, seen: Sections | None, clock: Clock) -> Site:
@@ -43,8 +47,9 @@ def of_settings(settings: AdminSettings, seen: Sections | None, clock: Clock) ->
     except ValueError as error:
         raise CannotStart(variable("parts"), str(error)) from error
     tls = parts.pop("tls", None)
-    processes = None if seen is None else processes_of(seen, clock.now_ms())
-    return Site(settings, COMPOSE, parts, tls, processes, () if seen is None else disks_of(seen))
+    if seen is None:
+        return Site(settings, COMPOSE, parts, tls, None, (), {})
+    return Site(settings, COMPOSE, parts, tls, processes_of(seen, clock.now_ms()), disks_of(seen), all_logs(seen))
 
 
 def of_demo(settings: AdminSettings, state: Path, clock: Clock) -> Site:
@@ -68,6 +73,7 @@ def of_demo(settings: AdminSettings, state: Path, clock: Clock) -> Site:
         Address(here, ports["broker_tls"]),
         processes,
         _disks(state / "data"),
+        {file.stem: _last_lines(file, LOG_LINES) for file in sorted((state / "logs").glob("*.log"))},
     )
 
 
@@ -101,11 +107,14 @@ def _runs(file: Path) -> bool:
 
 
 def _tail(file: Path) -> str:
-    log = file.with_suffix(".log")
+    return " / ".join(line[:300] for line in _last_lines(file.with_suffix(".log"), 2))
+
+
+def _last_lines(log: Path, count: int) -> list[str]:
     try:
-        return " / ".join(line[:300] for line in log.read_text(errors="replace").splitlines()[-2:])
+        return log.read_text(errors="replace").splitlines()[-count:]
     except OSError:
-        return ""
+        return []
 
 
 def _disks(data: Path) -> tuple[DiskFacts, ...]:
