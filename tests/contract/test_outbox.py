@@ -564,3 +564,27 @@ def test_outbox_of_a_killed_process_can_be_opened(tmp_path: Path) -> None:
     )
     assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == -9
     open_at(path).close()
+
+
+def measured(device: str, event_ms: int, *, is_copy: bool = False) -> Draft:
+    return telemetry(device)._replace(event_ms=event_ms, is_copy=is_copy)
+
+
+def test_what_a_sensor_measured_stands_at_its_own_time_and_late_ones_outside_the_chain(outbox: Outbox) -> None:
+    rows = append(outbox, *(measured("A", EPOCH_MS - ago) for ago in (5000, 9000, 4000, 4000)), telemetry("A"))
+    found = [(stamp["seq"], stamp["prev"], EPOCH_MS - stamp["timestamp_ms"]) for stamp in stamps(rows)]
+    assert found == [(1, None, 5000), (2, None, 9000), (3, 1, 4000), (4, None, 4000), (5, 3, 0)]
+
+
+def test_a_copy_counts_only_where_it_is_later_than_all_that_the_chain_has(outbox: Outbox) -> None:
+    append(outbox, measured("A", EPOCH_MS - 5000))
+    rows = append(outbox, measured("A", EPOCH_MS - 5000, is_copy=True), measured("A", EPOCH_MS - 4000, is_copy=True))
+    assert [stamp["seq"] for stamp in stamps(rows)] == [2]
+
+
+def test_a_clock_of_a_sensor_makes_nothing_too_old_to_be_kept(outbox: Outbox) -> None:
+    (now, late, ancient) = append(
+        outbox, measured("A", EPOCH_MS - 9000), measured("B", EPOCH_MS - 120_000), measured("C", EPOCH_MS - 99 * DAY_MS)
+    )
+    assert [EPOCH_MS - row.created_ms for row in (now, late, ancient)] == [0, 120_000, 3_600_000]
+    assert prune(outbox) == []

@@ -47,7 +47,8 @@ def test_bad_messages_fail_schema_and_decoder(code: str, message: Any, validator
     ("code", "payload"),
     [
         ("not_json", b"hello"),
-        ("not_json", b'{"timestamp":"2025-10-15T13:45:02Z","readings":{"a":NaN}}'),
+        ("not_json", b'{"timestamp":"2025-10-15T13:45:02Z","readings":{"a":"NaN}}'),
+        ("sensor", b'{"timestamp":"2025-10-15T13:45:02Z","refused":"tele/x: the message is empty","payload":""}'),
         ("not_json", b'{"timestamp":"2025-10-15T13:45:02Z","readings":{"a\xff":1}}'),
         ("schema", b'{"timestamp":"2025-10-15T13:45:02Z","readings":{"a":1e999}}'),
         ("too_large", b" " * 1_000_000),
@@ -61,6 +62,29 @@ def test_what_json_schema_cannot_say_is_refused_with_its_reason(code: str, paylo
         decode_telemetry(payload, NOW_MS, device="CNC-01")
     assert refused.value.code == code
     assert refused.value.reason
+
+
+@pytest.mark.parametrize("nothing", ["null", "NaN", "nan", "-nan", "Infinity", "-inf"])
+def test_what_is_no_number_costs_only_its_own_reading(nothing: str) -> None:
+    text = '{"timestamp":"2025-10-15T13:45:02Z","readings":{"a":%s,"b":1.5,"nan":"inf \\" NaN"}}' % nothing  # noqa: UP031
+    message = decode_telemetry(text.encode(), NOW_MS)
+    assert message.readings == {"b": 1.5, "nan": 'inf " NaN'}
+    assert message.quality == {"a": "bad"}
+
+
+@pytest.mark.parametrize(
+    ("message", "way_out"),
+    [
+        ({"timestamp": 1760535902, "readings": {"a": 1}}, "the timestamp must be text like 2026-03-01T12:00:00Z"),
+        ({"readings": {"a": 1}}, "the timestamp must be text like 2026-03-01T12:00:00Z"),
+        ({"timestamp": "2025-10-15T13:45:02Z", "readings": [1]}, "readings must be an object of numbers, booleans or texts"),
+        ({"timestamp": "2025-10-15T13:45:02Z"}, 'they stand by signal, as {"temperature": 68.7}'),
+    ],
+)
+def test_a_refusal_says_what_to_change(message: Any, way_out: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        decode_telemetry(json.dumps(message).encode(), NOW_MS)
+    assert way_out in refused.value.reason
 
 
 def test_the_articles_form_is_one_reading() -> None:

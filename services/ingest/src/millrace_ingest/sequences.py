@@ -81,6 +81,8 @@ class _Chain:
         return SequenceStep.NEXT
 
     def follow(self, seq: int, prev: int | None, content: int, now_s: float) -> SequenceStep:
+        if prev is None and self.ends:  # outside the chain: a sensor sent it late
+            return self.recognise(seq, content, now_s)
         start = prev if prev is not None and prev < seq else seq - 1
         place = bisect_right(self.starts, seq - 1)
         if place and seq <= self.ends[place - 1]:

@@ -51,11 +51,12 @@ def follow(end: ChainEnd | None, link: Link, known_until_ms: int | None) -> tupl
     """A message at the end of its chain (its seq is above `end`'s): the new end, and the gap that it shows.
 
     `known_until_ms`: the device's newest sample of any stream, for a stream whose beginning was missed; None for a device
-    that was never heard of, of which nothing can be missed yet.
+    that was never heard of, of which nothing can be missed yet. A message without `prev` within a chain stands outside of it: a
+    sensor sent it late, and what comes next does not name it (contracts.md 2.2).
     """
     new_end = ChainEnd(link.seq, link.ts_ms)
     if link.prev is None:
-        return new_end, None
+        return end or new_end, None
     if end is None:
         if known_until_ms is None:
             return new_end, None

@@ -50,7 +50,8 @@ class Comms(Message, frozen=True, kw_only=True):
 
     How well it keeps its intervals, since the gateway's start: reads of a poll group, those that began late by more than a tenth
     of their interval, turns passed over, and by how much the last ones began late on average; and `repeats`, the requests that were
-    asked again because of a time-out, a spoiled answer or a busy device: a bad line shows itself there.
+    asked again because of a time-out, a spoiled answer or a busy device: a bad line shows itself there. A device that sends
+    messages by itself has none of these, but `refused`: its messages that could not be read.
     """
 
     device_id: str
@@ -65,6 +66,7 @@ class Comms(Message, frozen=True, kw_only=True):
     missed_cycles: int | None = None
     lateness_ms: float | None = None
     repeats: int | None = None
+    refused: int | None = None
 
 
 class PlantInUse(Message, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Container, Iterable, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Final, cast
@@ -13,8 +14,8 @@ from ..errors import Malformed
 from .assets import SIGNAL_PATTERN
 from .field_names import SUFFIXES
 from .messages import check_size
-from .streams import sender_of
-from .times import FORM, FUTURE_LIMIT_MS, OLDEST_MS, format_timestamp, parse_timestamp
+from .streams import Stamp, sender_of
+from .times import EXAMPLE, FORM, FUTURE_LIMIT_MS, OLDEST_MS, format_timestamp, parse_timestamp
 from .words import Quality
 
 Value = float | str
@@ -23,6 +24,8 @@ Value = float | str
 MAX_TEXT_BYTES = 1024
 MAX_NAME_CHARACTERS = 128
 MAX_TAGS = 16
+MAX_REFUSED_BYTES = 16 * 1024
+"""What is kept of a message that a gateway could not read."""
 MAX_HOLD_S = 600
 """The longest that a sender may promise its readings to hold."""
 TOPIC_TAGS = frozenset({"line", "device"})
@@ -65,7 +68,8 @@ class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     timestamp: Annotated[str, _schema(format="date-time", pattern=FORM.pattern)]
     device_id: str | None = None
     readings: (
-        Annotated[dict[str, float | bool | Annotated[str, _schema(maxLength=MAX_TEXT_BYTES)]], _schema(propertyNames=_NAME)] | None
+        Annotated[dict[str, float | bool | Annotated[str, _schema(maxLength=MAX_TEXT_BYTES)] | None], _schema(propertyNames=_NAME)]
+        | None
     ) = None
     quality: (
         Annotated[dict[str, Annotated[str, _schema(enum=list(Quality))]], _schema(propertyNames=_NAME)]
@@ -87,6 +91,9 @@ class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     # The article's form: one reading a message.
     signal_name: Annotated[str, _schema(**_NAME)] | None = None
     value: float | bool | Annotated[str, _schema(maxLength=MAX_TEXT_BYTES)] | None = None
+    # What a gateway could not read of a sensor that speaks MQTT itself: why, and the payload as it came.
+    refused: str | None = None
+    payload: str | None = None
 
 
 class _WithoutUnknownKeys(TelemetryMessage, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -118,12 +125,14 @@ def decode_telemetry(payload: bytes, now_ms: int, device: str | None = None) -> 
     """The checked message. `device` is the topic's; `now_ms` the receiver's clock, for what is too far ahead.
 
     Raises Malformed with a reason in words and a code: not_json, schema, too_large, timestamp, future, past, device, signal,
-    value, quality, tags or identity.
+    value, quality, tags, identity, or sensor: what its gateway could not read.
     """
     check_size(payload)
     wire, unknown_keys = _parsed(payload)
     if device is not None and wire.device_id is not None and wire.device_id != device:
         raise Malformed("device", f"device_id is {wire.device_id!r}, but the topic is of device {device!r}")
+    if wire.refused is not None:
+        raise Malformed("sensor", wire.refused)
     readings, quality = _readings(wire)
     stream, seq, prev = _identity(wire)
     return Telemetry(
@@ -166,7 +175,7 @@ def encode_telemetry(
             device_id=device_id,
             timestamp=format_timestamp(timestamp_ms),
             # Encoded at once and let go: a copy of a hundred readings would cost as much as their numbers.
-            readings=cast("dict[str, float | bool | str]", readings),
+            readings=cast("dict[str, float | bool | str | None]", readings),
             quality=cast("dict[str, str]", quality) or None,
             tags=cast("dict[str, str]", tags) or None,
             stream=stream,
@@ -177,18 +186,52 @@ def encode_telemetry(
     )
 
 
+def encode_refusal(device_id: str, stamp: Stamp, reason: str, payload: bytes) -> bytes:
+    """A message that a sensor sent on a topic of its own and that nobody can read, for the dead letters."""
+    return _encoder.encode(
+        TelemetryMessage(
+            device_id=device_id,
+            timestamp=format_timestamp(stamp.timestamp_ms),
+            refused=reason,
+            payload=payload[:MAX_REFUSED_BYTES].decode(errors="backslashreplace"),
+            stream=stamp.stream,
+            seq=stamp.seq,
+            prev=stamp.prev,
+        )
+    )
+
+
 def _parsed(payload: bytes) -> tuple[TelemetryMessage, frozenset[str]]:
     """The message and the keys that the schema does not know."""
     try:
         return _usual_decoder.decode(payload), frozenset()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass  # It has an unknown key, or the next decoder refuses it too, in better words.
+    payload = without_nan(payload)
     try:
         return _decoder.decode(payload), frozenset(_keys_decoder.decode(payload)) - _KNOWN_KEYS
     except msgspec.ValidationError as error:
-        raise Malformed("schema", str(error)) from error
+        raise Malformed("schema", _in_words(str(error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # deep nesting is one too
         raise Malformed("not_json", f"not JSON: {error}") from error
+
+
+_NO_NUMBER: Final = re.compile(rb'"(?:\\.|[^"\\])*"|[-+]?\b(?:nan|inf|infinity)\b', re.IGNORECASE | re.DOTALL)
+"""Texts, so as to pass over them, and what printf and others make of a float that is no number."""
+
+
+def without_nan(payload: bytes) -> bytes:
+    """The JSON text with null in place of NaN and infinity, which are no JSON and yet come: each costs only its own reading."""
+    return _NO_NUMBER.sub(lambda found: found[0] if found[0].startswith(b'"') else b"null", payload)
+
+
+def _in_words(problem: str) -> str:
+    """What the sender should change, where that is known."""
+    if problem.endswith("`$.timestamp`") or "field `timestamp`" in problem:
+        return f"{problem}: the timestamp must be text like {EXAMPLE}"
+    if "`$.readings" in problem:
+        return f'{problem}: readings must be an object of numbers, booleans or texts by signal, as {{"temperature": 68.7}}'
+    return problem
 
 
 def _timestamp(text: str, now_ms: int) -> int:
@@ -213,15 +256,20 @@ def _readings(wire: TelemetryMessage) -> tuple[dict[str, Value], dict[str, Quali
         raw = {} if wire.value is None else {wire.signal_name: wire.value}
         quality = {wire.signal_name: quality} if isinstance(quality, str) else quality
         if wire.value is None and not quality:
-            raise Malformed("schema", "has a signal_name but no value")
+            raise Malformed("schema", "has a signal_name but no value; a value that is not there has the quality bad")
     if raw is None:
-        raise Malformed("schema", "Object missing required field `readings`")
+        raise Malformed("schema", 'Object missing required field `readings`: they stand by signal, as {"temperature": 68.7}')
     if isinstance(quality, str):
         raise Malformed("quality", "quality as one word goes with signal_name; with readings it is an object")
     _check_names(raw)
     # Nearly all messages are numbers throughout, which the decoder has made floats; JSON has neither NaN nor infinity.
-    readings = raw if _NUMBERS.issuperset(map(type, raw.values())) else {name: _value(name, value) for name, value in raw.items()}
-    return cast("dict[str, Value]", readings), _quality(quality) if quality else {}
+    checked = _quality(quality) if quality else {}
+    if _NUMBERS.issuperset(map(type, raw.values())):
+        return cast("dict[str, Value]", raw), checked
+    for name, value in raw.items():
+        if value is None:
+            checked[name] = Quality.BAD
+    return {name: _value(name, value) for name, value in raw.items() if value is not None}, checked
 
 
 def _value(name: str, value: float | bool | str) -> Value:

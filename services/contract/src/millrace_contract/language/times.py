@@ -13,6 +13,9 @@ FORM = re.compile(
 )
 """RFC 3339, a little wider; the zone is optional here so that its absence gets words of its own."""
 
+EXAMPLE = "2026-03-01T12:00:00Z"
+"""What a timestamp looks like, for who sends one that is none."""
+
 OLDEST_MS = 946_684_800_000
 """2000-01-01: an earlier timestamp is a clock that was never set."""
 

@@ -145,6 +145,7 @@ class Inbox:
 
     def _count_dropped(self, draft: Draft, cause: str) -> None:
         self._dropped_count += 1
+        draft.settled()
         self._add_dropped((draft.device, cause), Dropped(1, draft.created_ms, draft.created_ms))
 
     def _add_dropped(self, key: DroppedKey, dropped: Dropped) -> None:

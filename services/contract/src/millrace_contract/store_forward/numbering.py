@@ -9,16 +9,38 @@ CLOCK_STEP_LIMIT_MS = 60_000
 """A clock that steps back further than this begins a new stream."""
 
 
+LATE_AFTER_MS = 60_000
+"""What was measured so long before it came is late: it counts as made then, as far as OLDEST_COUNTED_MS goes."""
+OLDEST_COUNTED_MS = 3_600_000
+
+
+def _nothing() -> None:
+    pass
+
+
 class Draft(NamedTuple):
-    """A message before it has a number. `created_ms` is our own clock when it was read or made, never another event time.
+    """A message before it has a number. `created_ms` is our own clock when it was read, made or heard, never another event time.
 
     device: whose chain of `prev` and strictly increasing timestamps it belongs to; None for a message outside any chain.
+    event_ms: when it was measured by the clock of a sensor of its own; None: at `created_ms`.
+    is_copy: it may be known already, so that it counts only where its event time is later than all that the chain has.
+    settled: called on the outbox's thread once the message is committed, passed over, or told as lost.
     """
 
     topic: str
     device: str | None
     created_ms: int
     encode: Callable[[Stamp], bytes]
+    event_ms: int | None = None
+    is_copy: bool = False
+    settled: Callable[[], None] = _nothing
+
+    @property
+    def made_ms(self) -> int:
+        """From when its age counts. Not from any time that a sensor says: a clock of 1999 must not make it too old to be kept."""
+        if self.event_ms is None or self.event_ms > self.created_ms - LATE_AFTER_MS:
+            return self.created_ms
+        return max(self.event_ms, self.created_ms - OLDEST_COUNTED_MS)
 
 
 class Row(NamedTuple):

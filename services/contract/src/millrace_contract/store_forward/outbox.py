@@ -123,8 +123,10 @@ class Outbox:
         done: list[Row] = []
         rows: list[Row] = []
         for draft in drafts:
+            if draft.is_copy and not self._is_newer(draft):
+                continue
             try:
-                stamp = self._stamp(draft.device, draft.created_ms)
+                stamp = self._stamp(draft.device, draft.created_ms, draft.event_ms)
             except SteppedBack:
                 done += self._insert(rows)
                 rows = [self._step_back(draft)]
@@ -134,7 +136,8 @@ class Outbox:
                 rows.append(self._entry(_too_large(draft, stamp), draft.created_ms).row)
             else:
                 row_id = self._latest[0] + stamp.seq - 1
-                rows.append(Row(row_id, stamp.stream, stamp.seq, draft.topic, payload, stamp.timestamp_ms, draft.device))
+                made_ms = stamp.timestamp_ms if draft.event_ms is None else draft.made_ms
+                rows.append(Row(row_id, stamp.stream, stamp.seq, draft.topic, payload, made_ms, draft.device))
         return done + self._insert(rows)
 
     def append_losses(self, losses: Sequence[Loss], now_ms: int) -> list[Row]:
@@ -352,15 +355,21 @@ class Outbox:
         self._changed_chains.clear()
         self.connection.execute("DELETE FROM outbox_device")
 
-    def _stamp(self, device: str | None, created_ms: int) -> Stamp:
-        """Take the next number. Raises SteppedBack before anything is taken."""
+    def _is_newer(self, draft: Draft) -> bool:
+        chain = self._chains.get(draft.device or "")
+        return chain is None or draft.event_ms is None or draft.event_ms > chain.last_ms
+
+    def _stamp(self, device: str | None, created_ms: int, event_ms: int | None = None) -> Stamp:
+        """Take the next number. An event time that is not the latest of its device stands outside the chain, whose timestamps
+        increase. Raises SteppedBack before anything is taken.
+        """
         first_id, stream = self._latest
         seq = self._next_id - first_id + 1
-        if device is None:
+        chain = None if device is None else self._chains.get(device)
+        if device is None or (event_ms is not None and chain is not None and event_ms <= chain.last_ms):
             self._next_id += 1
-            return Stamp(stream, seq, None, created_ms, is_uncertain=False)
-        chain = self._chains.get(device)
-        timestamp_ms, is_uncertain = next_timestamp(chain, created_ms)
+            return Stamp(stream, seq, None, created_ms if event_ms is None else event_ms, is_uncertain=False)
+        timestamp_ms, is_uncertain = next_timestamp(chain, created_ms) if event_ms is None else (event_ms, False)
         self._next_id += 1
         peak_ms = created_ms if chain is None else max(chain.peak_ms, created_ms)
         self._chains[device] = Chain(seq, timestamp_ms, peak_ms)

@@ -185,6 +185,8 @@ class OutboxThread:
             self._inbox.put_back_dropped(dropped)
             self._inbox.drop(error.draft, "encoding_failed")
             return True
+        for draft in drafts:
+            draft.settled()
         self._trouble.accepted(len(rows), now.monotonic_s, len(self._inbox))
         keeper.forwarder.committed(rows, now)
         return self._pump(now) or is_full_batch

@@ -26,6 +26,7 @@ from .packets import (
     encode_connect,
     encode_publish,
     encode_subscribe,
+    encode_unsubscribe,
     reason_text,
 )
 from .session import CONNECT_LIMIT_S, KEEPALIVE_S, RECONNECT_S, SESSION_EXPIRY_S, Callbacks, Received, Session
@@ -63,6 +64,8 @@ class LeanSession(Session):
         keepalive_s: int = KEEPALIVE_S,
     ) -> None:
         super().__init__(settings, client_id, callbacks)
+        self.session_present = False
+        """Whether the broker had a session of ours, with what it kept for us meanwhile, when it took the newest connection."""
         self._filters = tuple(filters)
         self._manual_ack = manual_ack
         self._in_flight_maximum = in_flight_maximum
@@ -115,6 +118,11 @@ class LeanSession(Session):
         if link is not None:
             link.acknowledge([one.mid for one in messages if one.qos and one.generation == link.generation])
 
+    def unsubscribe(self, topic: str) -> None:
+        """Hear no more of a topic that an earlier run asked for and its session still has. On the network thread."""
+        if self._link is not None:
+            self._link.control(encode_unsubscribe(_SUBSCRIBE_MID, [topic]))
+
     def _run(self) -> None:
         absent_s = float(RECONNECT_S[0])
         while not self._stopping.is_set():
@@ -149,6 +157,7 @@ class LeanSession(Session):
             self._transition(f"no answer from {self._place()}")
         else:
             self.generation = link.generation
+            self.session_present = connack.session_present
             self._transition(None, session_present=connack.session_present)
             return link
         if link is not None:
@@ -214,9 +223,7 @@ class LeanSession(Session):
         if isinstance(packet, Puback):
             self._take_answer(link, packet)
         elif isinstance(packet, Suback):
-            refused = [topic for topic, reason in zip(self._filters, packet.reasons, strict=False) if reason >= FAILURE]
-            if refused:
-                self._transition(f"the broker refuses subscriptions: {', '.join(refused)}")
+            self._subscribed(self._filters, (reason < FAILURE for reason in packet.reasons))
         elif isinstance(packet, Disconnected):
             raise _Ended(packet.reason)
 

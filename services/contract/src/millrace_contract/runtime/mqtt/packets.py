@@ -57,6 +57,10 @@ class Suback(NamedTuple):
     reasons: tuple[int, ...]
 
 
+class Unsuback(NamedTuple):
+    pass
+
+
 class Disconnected(NamedTuple):
     reason: int
 
@@ -65,7 +69,7 @@ class Pong(NamedTuple):
     pass
 
 
-Packet = Received | Puback | Connack | Suback | Disconnected | Pong
+Packet = Received | Puback | Connack | Suback | Unsuback | Disconnected | Pong
 
 
 def reason_text(code: int) -> str:
@@ -116,6 +120,11 @@ def encode_pubacks(mids: Iterable[int]) -> bytes:
 def encode_subscribe(mid: int, filters: Sequence[str]) -> bytes:
     """SUBSCRIBE with at most QoS 1, retained messages sent (3.8)."""
     return _packet(0x82, struct.pack(">Hx", mid) + b"".join(_text(each) + b"\x01" for each in filters))
+
+
+def encode_unsubscribe(mid: int, filters: Sequence[str]) -> bytes:
+    """UNSUBSCRIBE (3.10)."""
+    return _packet(0xA2, struct.pack(">Hx", mid) + b"".join(_text(each) for each in filters))
 
 
 class PacketReader:
@@ -221,6 +230,10 @@ def _suback(body: bytes) -> Suback:
     return Suback(tuple(body[at + length :]))
 
 
+def _unsuback(_body: bytes) -> Unsuback:
+    return Unsuback()
+
+
 def _disconnected(body: bytes) -> Disconnected:
     return Disconnected(body[0] if body else 0)
 
@@ -229,7 +242,9 @@ def _pong(_body: bytes) -> Pong:
     return Pong()
 
 
-_DECODERS: Final[dict[int, Callable[[bytes], Packet]]] = {0x20: _connack, 0x90: _suback, 0xD0: _pong, 0xE0: _disconnected}
+_DECODERS: Final[dict[int, Callable[[bytes], Packet]]] = {
+    0x20: _connack, 0x90: _suback, 0xB0: _unsuback, 0xD0: _pong, 0xE0: _disconnected,
+}  # fmt: skip
 
 _INTEGERS: Final = {0x11: 4, 0x13: 2, 0x21: 2, 0x22: 2, 0x24: 1, 0x25: 1, 0x27: 4, 0x28: 1, 0x29: 1, 0x2A: 1}
 _TEXTS: Final = {0x12: 1, 0x15: 1, 0x16: 1, 0x1A: 1, 0x1C: 1, 0x1F: 1, 0x26: 2}

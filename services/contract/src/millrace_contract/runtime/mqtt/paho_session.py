@@ -156,6 +156,4 @@ class PahoSession(Session):
         self._callbacks.published(mid, not reason.is_failure)
 
     def _on_subscribe(self, _c: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None) -> None:
-        refused = [topic for topic, reason in zip(self._filters, reasons, strict=False) if reason.is_failure]
-        if refused:
-            self._transition(f"the broker refuses subscriptions: {', '.join(refused)}")
+        self._subscribed(self._filters, (not reason.is_failure for reason in reasons))

@@ -9,7 +9,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -69,6 +69,8 @@ class Session:
     def __init__(self, settings: BrokerSettings, client_id: str, callbacks: Callbacks) -> None:
         self.problem: str | None = "not connected yet"
         self.generation = 0
+        self.refused_filters: frozenset[str] = frozenset()
+        """What the broker does not let us read, as far as it says so: mosquitto grants every subscription, and sends nothing."""
         self._settings = settings
         self._client_id = client_id
         # Each instance has an account of its own, called like its client id (contracts.md 2.1).
@@ -86,6 +88,11 @@ class Session:
         return self._connected.is_set()
 
     @property
+    def account(self) -> str:
+        """Under which the broker knows us."""
+        return self._account or self._client_id
+
+    @property
     def is_running(self) -> bool:
         """Whether the network thread lives; a dead one never reconnects."""
         return self._thread.is_alive()
@@ -93,12 +100,7 @@ class Session:
     @property
     def notices(self) -> list[str]:
         """What a person should know although we are connected."""
-        if self._rival_seen_s is None or time.monotonic() - self._rival_seen_s > _RIVAL_SAID_S:
-            return []
-        service, _, instance = self._client_id.partition("-")
-        return [
-            f"{self._rival_sign} another {service} with the name {instance}: give each a MILLRACE_INSTANCE of its own, or stop one"
-        ]
+        return [*self._rivals(), *([self._refused_reading()] if self.refused_filters else [])]
 
     def wait_connected(self, timeout_s: float) -> bool:
         return self._connected.wait(timeout_s)
@@ -209,6 +211,24 @@ class Session:
                 "new kit; with another broker, compare with its accounts"
             )
         return f"the broker refuses the connection: {reason}"
+
+    def _subscribed(self, filters: Sequence[str], is_granted: Iterable[bool]) -> None:
+        """The broker answered which of these it lets us read."""
+        refused = frozenset(each for each, granted in zip(filters, is_granted, strict=False) if not granted)
+        self.refused_filters = refused
+        if refused:
+            self._transition(self._refused_reading())
+
+    def _refused_reading(self) -> str:
+        return f"the broker does not let account {self.account} read {', '.join(sorted(self.refused_filters))}"
+
+    def _rivals(self) -> list[str]:
+        if self._rival_seen_s is None or time.monotonic() - self._rival_seen_s > _RIVAL_SAID_S:
+            return []
+        service, _, instance = self._client_id.partition("-")
+        return [
+            f"{self._rival_sign} another {service} with the name {instance}: give each a MILLRACE_INSTANCE of its own, or stop one"
+        ]
 
     def _refused_publish(self, reason: object) -> str:
         return f"the broker refuses a publish of {self._account or 'this client'}: {reason}"
