@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import ssl
 import struct
 import threading
@@ -15,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from millrace_contract.plant import Device, Profile
+from millrace_contract.testing.servers import Mosquitto
 
+from .running import GatewayProcess, Listener
 from .watching import Watch
 
 TABLES = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
@@ -364,3 +367,32 @@ def plant_folder(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def run_gateway(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Callable[..., GatewayProcess]]:
+    started: list[GatewayProcess] = []
+
+    def start(config: Path, **environment: str) -> GatewayProcess:
+        process = GatewayProcess(tmp_path, config, mosquitto, **environment).start()
+        started.append(process)
+        return process
+
+    yield start
+    for each in started:
+        if each.process is not None and each.process.poll() is None:
+            each.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def listen(mosquitto: Mosquitto) -> Iterator[Callable[..., Listener]]:
+    started: list[Listener] = []
+
+    def start(*, confirms: bool = False) -> Listener:
+        listener = Listener(mosquitto, confirms=confirms)
+        started.append(listener)
+        return listener
+
+    yield start
+    for each in started:
+        each.session.stop()

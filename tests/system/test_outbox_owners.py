@@ -142,7 +142,7 @@ class GatewayOwner(Owner):
         settings = GatewaySettings(**self.settings)
         self.data.mkdir(exist_ok=True)
         fleet = load_fleet(CONFIG, settings.instance)
-        self.uplink = Uplink(settings, fleet, self.clock, lambda: None, on_session=lambda: None)
+        self.uplink = Uplink(settings, fleet, self.clock, lambda: None, on_session=lambda: None, on_sensor=lambda _received: None)
         self.uplink.outbox.start()
 
     def stop(self) -> None:

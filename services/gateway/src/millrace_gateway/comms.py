@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from millrace_contract.language.messages import Comms
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import CommsState
@@ -23,6 +25,7 @@ class CommsTracker:
         self.reason: str | None = None
         self.turns = PollTurns()
         self.repeats = 0
+        self.refused: int | None = None
         self._kind: str | None = None
         self._gateway = gateway
         self._since_ms = 0
@@ -30,12 +33,12 @@ class CommsTracker:
 
     def observe(self, state: CommsState, fault: ReadFault | None, now_ms: int) -> bool:
         """Take note of a read; return whether that is news: another state, or another kind of fault behind it."""
-        kind, reason = (fault.kind, fault.reason) if fault else (None, None)
+        kind, self.reason = (fault.kind, fault.reason) if fault else (None, None)
         if state == self.state and kind == self._kind:
             return False
         if state != self.state:
             self._since_ms = now_ms
-        self.state, self._kind, self.reason = state, kind, reason
+        self.state, self._kind = state, kind
         return True
 
     def observe_round_trip(self, round_trip_ms: float) -> None:
@@ -48,7 +51,8 @@ class CommsTracker:
         if self.state is None:
             return None
         is_offline = self.state is CommsState.OFFLINE
-        return Comms(
+        turns = self.turns
+        document = Comms(
             device_id=self.device_id,
             state=self.state,
             since=format_timestamp(self._since_ms),
@@ -56,9 +60,15 @@ class CommsTracker:
             round_trip_ms=None if is_offline or self._round_trip_ms is None else round(self._round_trip_ms, 2),
             gateway=self._gateway,
             timestamp=format_timestamp(now_ms),
-            cycles=self.turns.cycles,
-            late_cycles=self.turns.late,
-            missed_cycles=self.turns.missed,
-            lateness_ms=round(self.turns.lateness_s * 1000, 2),
+            refused=self.refused,
+        )
+        if self.refused is not None:  # It sends messages by itself, and has no turns.
+            return document
+        return msgspec.structs.replace(
+            document,
+            cycles=turns.cycles,
+            late_cycles=turns.late,
+            missed_cycles=turns.missed,
+            lateness_ms=round(turns.lateness_s * 1000, 2),
             repeats=self.repeats,
         )

@@ -17,6 +17,7 @@ from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.disk_space import Disks
 from millrace_contract.runtime.health import STATUS_PATH, HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.logs import get_logger
+from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.runtime.serving import accept, serve_on_loop
 from millrace_contract.runtime.status import StatusReporter
 
@@ -27,6 +28,7 @@ from .polled_device import PolledDevice
 from .poller import ConnectionPoller, Moments
 from .polling_cost import fleet_costs
 from .schedule import phase, shares, ticks
+from .sensors.desk import SensorDesk
 from .settings import GatewaySettings
 from .uplink import SERVICE, Uplink
 
@@ -65,8 +67,14 @@ class GatewayService:
         self._committing = self._heartbeats.step("commit")
         self._polling = self._heartbeats.step("poll")
         self._uplink = Uplink(
-            settings, accepted.model, clock, lambda: self._heartbeats.beat("outbox"), on_session=self._report_everything
+            settings,
+            accepted.model,
+            clock,
+            lambda: self._heartbeats.beat("outbox"),
+            on_session=self._on_session,
+            on_sensor=self._on_sensor,
         )
+        self._desk = SensorDesk(accepted.model.plant, accepted.model.senders, self._uplink, clock)
         self._status = StatusReporter(
             self._uplink.session,
             self._uplink.topics,
@@ -123,6 +131,7 @@ class GatewayService:
             self._heartbeats.beat("poller")
             self._judge_steps()
             self._show_metrics()
+            self._desk.look_for_silence()
             if self._clock.monotonic_s() - refreshed_s >= COMMS_REFRESH_S:
                 refreshed_s = self._clock.monotonic_s()
                 self._uplink.publish_all_comms()
@@ -198,13 +207,19 @@ class GatewayService:
         except OSError as error:
             _log.warning("learned_not_kept", reason=str(error))
 
-    def _report_everything(self) -> None:
+    def _on_sensor(self, received: Received) -> None:
+        self._desk.take(received)
+
+    def _on_session(self) -> None:
+        self._desk.connected(session_present=self._uplink.session.session_present)
+        self._desk.report_everything()
         for poller in self._pollers:
             for device in poller.devices:
                 device.report_everything()
 
     def _states(self) -> Counter[str]:
-        return Counter(device.comms.state or NOT_HEARD for poller in self._pollers for device in poller.devices)
+        polled = [device.comms for poller in self._pollers for device in poller.devices]
+        return Counter(comms.state or NOT_HEARD for comms in [*polled, *(device.comms for device in self._desk.devices)])
 
     def _late_devices(self) -> list[str]:
         """Those of which a tenth of the reads begin late, the worst first."""
@@ -240,6 +255,7 @@ class GatewayService:
         problems += [fleet_problem] if fleet_problem else []
         problems += [f"the outbox was damaged or empty: {stats.set_aside} file(s) set aside beside it"] if stats.set_aside else []
         problems += self._late_devices()
+        problems += self._desk.problems()
         problems += stats.problems
         figures: dict[str, float] = {
             "devices": sum(states.values()),

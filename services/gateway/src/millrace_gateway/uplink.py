@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from millrace_contract.errors import Malformed
@@ -17,6 +17,7 @@ from millrace_contract.runtime.status import last_will
 from millrace_contract.store_forward.from_ingest import FromIngest
 from millrace_contract.store_forward.limits import limits_of
 from millrace_contract.store_forward.losses import ledger_encoder
+from millrace_contract.store_forward.numbering import Draft
 from millrace_contract.store_forward.outbox_thread import OutboxThread
 
 from .comms import CommsTracker
@@ -25,6 +26,7 @@ from .fleet import Fleet
 from .messages import telemetry_draft
 from .metrics import COUNTS
 from .polled_device import PolledDevice
+from .sensors.sender import SendingDevice
 from .settings import GatewaySettings
 
 SERVICE = "gateway"
@@ -46,14 +48,19 @@ class Uplink:
         heartbeat: Callable[[], None],
         *,
         on_session: Callable[[], None],
+        on_sensor: Callable[[Received], None],
     ) -> None:
-        """`on_session` is called on the event loop after each connect to the broker."""
+        """`on_session` is called on the event loop after each connect to the broker, `on_sensor` for each message of a sensor; who
+        takes it acknowledges it.
+        """
         self._on_session = on_session
+        self._on_sensor = on_sensor
         self.topics = Topics(fleet.plant.root)
         self._instance = settings.instance
         self._clock = clock
         self._telemetry_topics = {device.id: self.topics.telemetry(device.line, device.id) for device in fleet.devices}
         self._comms_topics = {device.id: self.topics.comms(device.line, device.id) for device in fleet.devices}
+        self._sensor_topics = frozenset(topic for device in fleet.senders for topic in fleet.plant.topics_of(device.id))
         self._trackers: dict[str, CommsTracker] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         # The sender is what plant.yaml names for a device: ingest believes a stream only from that gateway (contracts.md 2.2).
@@ -62,6 +69,7 @@ class Uplink:
         filters = [*self.topics.filters(Kind.COMMS)]
         if settings.confirm == "stored":
             filters += self._from_ingest.filters
+        filters += sorted(self._sensor_topics)
         self.session = LeanSession(
             settings,
             f"{SERVICE}-{settings.instance}",
@@ -73,7 +81,11 @@ class Uplink:
             ),
             filters=filters,
             will=last_will(self.topics, SERVICE, settings.instance),
+            # What sensors send waits at the broker while we are away, and until it is committed.
+            persistent=bool(self._sensor_topics),
+            manual_ack=bool(self._sensor_topics),
         )
+        self.account = self.session.account
         self.outbox = OutboxThread(
             settings.data / "outbox.sqlite",
             sender,
@@ -107,7 +119,19 @@ class Uplink:
         COUNTS.bad_signals += len(snapshot.quality)
         self.outbox.append([telemetry_draft(self._telemetry_topics[device.device.id], device.device, snapshot, arrived_ms)])
 
-    def take_comms(self, device: PolledDevice) -> None:
+    @property
+    def refused_topics(self) -> frozenset[str]:
+        return self.session.refused_filters
+
+    def append(self, drafts: Iterable[Draft]) -> None:
+        """Messages of sensors. Never blocks."""
+        self.outbox.append(drafts)
+
+    def acknowledge(self, received: Received) -> None:
+        """What a sensor sent is safe. Any thread."""
+        self.session.acknowledge(received)
+
+    def take_comms(self, device: PolledDevice | SendingDevice) -> None:
         """Publish what is new about a device; without a broker that happens when it is back."""
         self._trackers[device.device.id] = device.comms
         self._publish_comms(device.comms)
@@ -134,6 +158,13 @@ class Uplink:
         self.outbox.published(token, is_taken)
 
     def _on_message(self, received: Received) -> None:
+        if received.topic in self._sensor_topics:
+            self._on_loop(partial(self._on_sensor, received))
+            return
+        self.session.acknowledge(received)
+        if self._sensor_topics and self.topics.parse(received.topic) is None:
+            self.session.unsubscribe(received.topic)  # of a device that the plant no longer has; the session still knew it
+            return
         try:
             heard = self._from_ingest.read(received.topic, received.payload)
             if isinstance(heard, Stored):

@@ -1,0 +1,1 @@
+"""Sensors that speak MQTT themselves: from what they send on topics of their own to telemetry like any other."""
