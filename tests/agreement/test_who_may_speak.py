@@ -1,8 +1,9 @@
-"""A message names the stream that it is of. Whoever asks whose word that is must come to the same answer: ingest, OEE, alerts."""
+"""A message names its device and its stream. Whoever asks whose word that is must come to the same answer: ingest, OEE, alerts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import load_configuration
 from millrace_alerts.watch import Watch
 from millrace_contract.language.streams import may_tell_of_losses, sender_name, stream_name
-from millrace_contract.language.telemetry import believed, decode_telemetry
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant import PlantModel, load_plant
+from millrace_contract.plant.known_devices import KnownDevices, with_plant
 from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.store_forward.sqlite import transaction
-from millrace_ingest.decoder import Accepted, Decoder
+from millrace_ingest.decoder import Accepted, Decoder, Rejected
 from millrace_oee.engine import Engine
 from millrace_oee.plan import Plan, load_plan
 from millrace_oee.receiver import NoSurroundings as NothingAroundOee
@@ -45,6 +46,7 @@ STREAMS = {
     "of a name that no topic can have": ("edge-1/.8f3c", False),
     "of a name without a token": ("edge-1", False),
     "of no name": (".8f3c", False),
+    "none": (None, False),
 }
 each_stream = pytest.mark.parametrize(("stream", "is_believed"), STREAMS.values(), ids=STREAMS)
 
@@ -61,13 +63,13 @@ def received(topic: str, payload: bytes) -> Received:
 class Oee:
     """OEE as it follows the machine, in memory."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, known: KnownDevices | None = None) -> None:
         self.plan = plan
         self.connection = connect_in_memory()
         with transaction(self.connection):
             self.store = Store(self.connection)
             self.engine = Engine(plan, self.store, Results(self.connection, lambda _topic, _message: 1))
-        self.receiver = OeeReceiver(plan, self.engine, NothingAroundOee())
+        self.receiver = OeeReceiver(plan, self.engine, NothingAroundOee(), known)
 
     def hear(self, topic: str, payload: bytes, now_ms: int = START_MS) -> None:
         with transaction(self.connection):
@@ -85,57 +87,86 @@ def folder(write_plant: WritePlant) -> Path:
 
 
 @pytest.fixture
-def plant(folder: Path) -> PlantModel:
-    return load_plant(folder)
-
-
-@pytest.fixture
 def oee(folder: Path) -> Iterator[Oee]:
     found = Oee(load_plan(folder))
     yield found
     found.connection.close()
 
 
-@each_stream
-def test_the_contract_takes_a_stream_that_is_not_believed_for_none(stream: str, is_believed: bool) -> None:
-    said = decode_telemetry(message(stream=stream, backfill=True), START_MS)
-    heard = believed(said, ("edge-1",))
-    expected = (stream, 50, 40) if is_believed else (None, None, None)
-    assert (heard.stream, heard.seq, heard.prev) == expected
-    assert (heard.readings, heard.hold_ms, heard.backfill) == (said.readings, 120_000, True)
+def foreign_to_ingest(plant: PlantModel, topic: str, payload: bytes, known: KnownDevices | None = None) -> bool:
+    """Whether ingest keeps it as a dead letter of somebody who speaks as another; nobody is told that his row is safe."""
+    found = Decoder(plant, known=known).decode(topic, payload, START_MS)
+    if isinstance(found, Accepted):
+        assert found.identity is not None
+        assert b"_seq=50" in found.line
+        assert b"_prev=40" in found.line
+        assert b"_hold_ms=120000" in found.line
+        return False
+    assert isinstance(found, Rejected)
+    assert (found.code, found.device) == ("foreign", "M-01")
+    return True
+
+
+def foreign_to_oee(plan: Plan, topic: str, payload: bytes, known: KnownDevices | None = None) -> bool:
+    """Whether it is no sample of the machine, and shows no gap."""
+    oee = Oee(plan, known)
+    oee.hear(TOPIC, message(stream="edge-1.first", seq=1, prev=None))
+    oee.hear(topic, payload, START_MS + 60_000)
+    samples = [one.ts_ms - START_MS for one in oee.store.samples("M-01", START_MS)]
+    oee.connection.close()
+    assert samples in ([0], [0, 60_000])
+    assert (len(samples) == 1) == (oee.receiver.ignored == {"foreign": 1})
+    return len(samples) == 1
+
+
+def foreign_to_alerts(folder: Path, topic: str, payload: bytes, known: KnownDevices | None = None) -> bool:
+    """Whether no rule and no page hears of it."""
+    configuration = load_configuration(folder)
+    watch = Watch(configuration.plant, watched_rules(configuration.plant, configuration.rules), Saved())
+    receiver = AlertsReceiver(configuration.plant, load_plan(folder).topics, NothingAroundAlerts(), known)
+    receiver.receive(received(topic, payload), watch, Now(0.0, START_MS + 60_000))
+    is_foreign = "it" not in watch.devices["M-01"].readings
+    assert is_foreign == (receiver.ignored == {"foreign": 1})
+    return is_foreign
+
+
+def all_three(folder: Path, topic: str, payload: bytes, known: KnownDevices | None = None) -> set[bool]:
+    """What ingest, oee and alerts take it for."""
+    return {
+        foreign_to_ingest(load_plant(folder), topic, payload, known),
+        foreign_to_oee(load_plan(folder), topic, payload, known),
+        foreign_to_alerts(folder, topic, payload, known),
+    }
 
 
 @each_stream
-def test_ingest_confirms_and_stores_the_number_only_of_a_stream_that_is_believed(
-    plant: PlantModel, stream: str, is_believed: bool
-) -> None:
-    found = Decoder(plant).decode(TOPIC, message(stream=stream), START_MS)
-    assert isinstance(found, Accepted)
-    assert (found.identity is not None, found.doubted) == (is_believed, not is_believed)
-    assert (b"_seq=50" in found.line, b"_prev=40" in found.line) == (is_believed, is_believed)
-    assert b" it=1.0" in found.line
-    assert b"_hold_ms=120000" in found.line, "what its sender promised is no part of the stream"
+def test_only_its_gateway_speaks_as_a_device(folder: Path, stream: str | None, is_believed: bool) -> None:
+    assert all_three(folder, TOPIC, message(START_MS + 60_000, stream=stream)) == {not is_believed}
 
 
 @each_stream
-def test_oee_misses_messages_only_of_a_stream_that_is_believed(oee: Oee, stream: str, is_believed: bool) -> None:
+def test_nobody_speaks_as_a_device_below_another_line(folder: Path, stream: str | None, is_believed: bool) -> None:
+    del is_believed
+    assert all_three(folder, "factory/line2/M-01/telemetry", message(START_MS + 60_000, stream=stream)) == {True}
+
+
+@each_stream
+def test_who_spoke_as_a_device_before_still_does(folder: Path, stream: str | None, is_believed: bool) -> None:
+    """What an outbox holds of before it moved to another gateway, or line."""
+    plant = load_plant(folder)
+    moved = plant.devices["M-01"].model_copy(update={"gateway": "edge-1", "line": "line2"})
+    once = replace(plant, devices={"M-01": plant.devices["M-01"].model_copy(update={"gateway": "edge-9"})})
+    known = with_plant(with_plant({}, once), replace(plant, devices={"M-01": moved}))
+    for topic in (TOPIC, "factory/line2/M-01/telemetry"):
+        assert all_three(folder, topic, message(START_MS + 60_000, stream=stream), known) == {not is_believed}
+        assert all_three(folder, topic, message(START_MS + 60_000, stream="edge-9.a"), known) == {False}
+
+
+@each_stream
+def test_oee_misses_messages_only_of_the_gateway_that_reads_the_device(oee: Oee, stream: str | None, is_believed: bool) -> None:
     oee.hear(TOPIC, message(stream="edge-1.first", seq=1, prev=None))
     oee.hear(TOPIC, message(START_MS + 60_000, stream=stream), START_MS + 60_000)
     assert oee.missing == ([stream] if is_believed else [])
-    assert [(one.ts_ms - START_MS, one.state, one.hold_ms) for one in oee.store.samples("M-01", START_MS)] == [
-        (0, 1.0, 120_000),
-        (60_000, 1.0, 120_000),
-    ]
-
-
-@each_stream
-def test_alerts_take_the_reading_whoever_numbered_it(folder: Path, stream: str, is_believed: bool) -> None:
-    configuration = load_configuration(folder)
-    watch = Watch(configuration.plant, watched_rules(configuration.plant, configuration.rules), Saved())
-    receiver = AlertsReceiver(configuration.plant, load_plan(folder).topics, NothingAroundAlerts())
-    receiver.receive(received(TOPIC, message(stream=stream)), watch, Now(0.0, START_MS))
-    latest = watch.devices["M-01"].readings["it"]
-    assert (latest.value, latest.hold_ms) == (1.0, 120_000)
 
 
 LEDGERS = {

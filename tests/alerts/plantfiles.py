@@ -100,6 +100,8 @@ def telemetry(
         "device_id": device,
         "timestamp": format_timestamp(at_ms),
         "readings": {**(readings or {}), **more},
+        "stream": f"{'edge-2' if device == 'CNC-02' else 'edge-1'}.a1",
+        "seq": at_ms,
     }
     if bad:
         message["quality"] = dict.fromkeys(bad, "bad")

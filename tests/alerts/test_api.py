@@ -14,7 +14,7 @@ from millrace_contract.language.times import format_timestamp
 from millrace_contract.testing import wait_until
 
 from .conftest import Running
-from .plantfiles import START_MS, comms, status
+from .plantfiles import START_MS, comms, status, telemetry
 
 pytestmark = pytest.mark.process
 
@@ -413,8 +413,7 @@ class TestDevices:
 
     def test_bad_quality_has_no_value(self, running: Running) -> None:
         running.clock.advance(1)
-        message = {"timestamp": format_timestamp(running.clock.now_ms()), "readings": {}, "quality": {"temperature": "bad"}}
-        running.receive("factory/line1/CNC-01/telemetry", json.dumps(message).encode())
+        running.receive("factory/line1/CNC-01/telemetry", telemetry(running.clock.now_ms(), bad=("temperature",)))
         wait_until(lambda: running.get("/v1/devices/CNC-01").json()["readings"], "the message")
         reading = running.get("/v1/devices/CNC-01").json()["readings"]["temperature"]
         assert (reading["value"], reading["quality"]) == (None, "bad")
@@ -440,7 +439,9 @@ class TestDevices:
             ("factory/line1/CNC-01/telemetry", b'{"timestamp": "2100-01-01T00:00:00Z", "readings": {"temperature": 99}}'),
             ("factory/line1/CNC-01/telemetry", b'{"timestamp": "2025-10-09T10:00:00", "readings": {"temperature": 99}}'),
             ("factory/line1/CNC-01/telemetry", b'{"timestamp": "2025-10-09T10:00:00Z", "readings": {"temperature": NaN}}'),
-            ("factory/line2/CNC-01/telemetry", b'{"timestamp": "2025-10-09T10:00:00Z", "readings": {"temperature": 99}}'),
+            ("factory/line2/CNC-01/telemetry", telemetry(START_MS, temperature=99)),
+            ("factory/line1/CNC-01/telemetry", telemetry(START_MS, temperature=99).replace(b"edge-1.", b"edge-2.")),
+            ("factory/line1/CNC-01/telemetry", telemetry(START_MS, temperature=99).replace(b"stream", b"string")),
             ("factory/line1/NEW-01/telemetry", b'{"timestamp": "2025-10-09T10:00:00Z", "readings": {"temperature": 99}}'),
             ("factory/line1/CNC-01/comms", comms("offline", START_MS, "CNC-02")),
             ("factory/line1/CNC-01/comms", comms("offline", START_MS).replace(b"2025-", b"20x5-")),
@@ -522,7 +523,13 @@ class TestOther:
 
     def test_page_believes_a_state_for_as_long_as_its_sender_promised(self, running: Running) -> None:
         at_ms = running.clock.now_ms()
-        promised = {"timestamp": format_timestamp(at_ms), "readings": {"run_status": 1}, "hold_s": 120}
+        promised = {
+            "timestamp": format_timestamp(at_ms),
+            "readings": {"run_status": 1},
+            "hold_s": 120,
+            "stream": "edge-1.a1",
+            "seq": 1,
+        }
         running.receive("factory/line2/PACK-01/telemetry", json.dumps(promised).encode())
         wait_until(lambda: running.get("/v1/devices/PACK-01").json()["readings"], "the reading")
         running.clock.advance(119)

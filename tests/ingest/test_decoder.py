@@ -66,12 +66,15 @@ def test_a_rejected_message_of_the_devices_gateway_keeps_its_identity(decoder: D
     assert found.identity is None
 
 
-def test_a_stream_is_believed_only_from_the_devices_gateway(decoder: Decoder, message: Message) -> None:
-    found = decoder.decode(TOPIC, message(stream="edge-2.aa", seq=7), NOW_MS)
-    assert isinstance(found, Accepted)
-    assert found.identity is None
-    assert found.doubted
-    assert b"_seq" not in found.line
+def test_nobody_but_its_gateway_speaks_as_a_device(decoder: Decoder, message: Message) -> None:
+    for stream in ("edge-2.aa", None):
+        found = decoder.decode(TOPIC, message(stream=stream, seq=7), NOW_MS)
+        assert isinstance(found, Rejected)
+        assert (found.code, found.device, found.identity) == ("foreign", "D-0", None)
+        assert "not of gateway edge-1, which reads D-0" in found.reason
+
+
+def test_an_undeclared_device_has_no_stream_that_is_believed(decoder: Decoder, message: Message) -> None:
     stranger = decoder.decode("plant/line1/sensor-9/telemetry", message("sensor-9", stream="edge-1.aa", seq=7), NOW_MS)
     assert isinstance(stranger, Accepted)
     assert stranger.identity is None
@@ -139,7 +142,7 @@ def test_cleared_retained_topics_are_no_dead_letters(decoder: Decoder) -> None:
 
 
 def test_unknown_keys_are_counted(decoder: Decoder) -> None:
-    found = decoder.decode(TOPIC, payload(firmware="1.2", operator="me"), NOW_MS)
+    found = decoder.decode(TOPIC, payload(firmware="1.2", operator="me", stream="edge-1.aa", seq=4), NOW_MS)
     assert isinstance(found, Accepted)
     assert found.unknown_keys == 2
 

@@ -11,9 +11,10 @@ from typing import Literal
 import pytest
 
 from millrace_contract.plant import PlantModel, load_plant
+from millrace_contract.plant.known_devices import with_plant
+from millrace_contract.runtime.serving import KNOWN_DEVICES, remember_devices
 from millrace_ingest.confirmations import Identity
 from millrace_ingest.decoder import Accepted, Decoder, Ignored, Rejected
-from millrace_ingest.known_devices import KnownDevice, load_known, save_known, with_plant
 from millrace_ingest.plant_watch import PlantWatch
 
 NOW_MS = 1_760_000_000_000
@@ -56,7 +57,5 @@ def test_what_was_known_survives_a_restart_and_a_broken_file(config_dir: Path, t
     found = PlantWatch(config_dir, data).decoder.decode(TOPIC, message(seq=7), NOW_MS)
     assert isinstance(found, Accepted)
     assert found.identity == Identity("edge-1.aa", 7)
-    save_known(data, {"X": KnownDevice("p", ("g",))})
-    assert load_known(data) == {"X": KnownDevice("p", ("g",))}
-    (data / "known-devices.json").write_text("{")
-    assert load_known(data) == {}
+    (data / KNOWN_DEVICES).write_text("{")
+    assert set(remember_devices(data, load_plant(config_dir))) == set(load_plant(config_dir).devices)

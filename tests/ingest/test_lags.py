@@ -1,4 +1,4 @@
-from millrace_ingest.lags import INTERVAL_S, MOST_STRANGERS, PUBLISHER, SHOWN, UNDECLARED, Lags
+from millrace_ingest.lags import INTERVAL_S, MOST_STRANGERS, SHOWN, UNDECLARED, Lags
 
 
 def interval(*noted: tuple[str, str, str, int]) -> Lags:
@@ -25,12 +25,12 @@ def test_the_lags_of_an_interval_are_a_point_a_device_and_sender() -> None:
 
 def test_a_clock_that_is_wrong_is_named_and_the_others_are_not() -> None:
     lags = interval(
-        ("l", "A", "edge-1", 40), ("l", "B", "edge-1", 4_000), ("l", "C", "edge-2", -59_000), ("l", "D", PUBLISHER, 7_200_000),
+        ("l", "A", "edge-1", 40), ("l", "B", "edge-1", 4_000), ("l", "C", "edge-2", -59_000), ("l", "D", UNDECLARED, 7_200_000),
         ("l", "E", UNDECLARED, 300),
     )  # fmt: skip
     ahead, behind = lags.problems()
     assert ahead == "gateway edge-2 dates its readings 59.0 s ahead of this server's clock: one of the two is wrong"
-    assert behind.startswith("publisher of l/D dates its readings 7,200.0 s ago: its clock is wrong")
+    assert behind.startswith("undeclared publisher l/D dates its readings 7,200.0 s ago: its clock is wrong")
     assert "gateway edge-1: 2 messages, 0.0 s to 4.0 s after their time (slowest of 2 devices: B)" in lags.notes()
     assert "undeclared publisher l/E: 1 messages, 0.3 s to 0.3 s after their time" in lags.notes()
 

@@ -341,7 +341,9 @@ def test_ingest_and_rollup_killed_at_any_time_end_with_exact_windows(
         nonlocal sent
         for time_ms, number in messages[sent : sent + count]:
             readings = {"parts": number, "force": float(number % 17)}
-            payload = encode_telemetry(device_id="D-0", timestamp_ms=time_ms, readings=readings, quality={}, tags={})
+            payload = encode_telemetry(
+                device_id="D-0", timestamp_ms=time_ms, readings=readings, quality={}, tags={}, stream="edge-1.aa", seq=number
+            )
             stranger.publish("plant/line1/D-0/telemetry", payload)
         sent = min(sent + count, len(messages))
 

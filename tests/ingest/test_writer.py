@@ -24,6 +24,7 @@ from millrace_ingest.decoder import Decoder
 from millrace_ingest.local_store import DiskLimits, open_local_store
 from millrace_ingest.outcomes import Arrival
 from millrace_ingest.storage import Storage
+from millrace_ingest.voices import SAID_S
 from millrace_ingest.writer import Writer
 
 Message = Callable[..., bytes]
@@ -385,15 +386,32 @@ def test_a_database_that_fails_at_everything_is_no_fault_of_a_line(bench: Bench,
 
 def test_a_message_again_with_other_values_is_a_conflict_for_ten_minutes(bench: Bench, message: Message) -> None:
     now_ms = bench.clock.now_ms()
-    for seq in (7, None):
-        first, other = (message(timestamp_ms=now_ms, seq=seq, temperature=value) for value in (20.0, 21.0))
-        bench.writer.turn([bench.arrive(first)])
+    for device, seq in (("D-0", 7), ("S-1", None)):
+        first, other = (message(device, timestamp_ms=now_ms, seq=seq, temperature=value) for value in (20.0, 21.0))
+        bench.writer.turn([bench.arrive(first, device)])
         conflicts, repeats = bench.writer.figures.steps["conflict"], bench.writer.figures.steps["repeat"]
-        bench.writer.turn([bench.arrive(first)])
+        bench.writer.turn([bench.arrive(first, device)])
         assert bench.writer.figures.steps["repeat"] == repeats + 1
         bench.clock.advance(590)
-        bench.writer.turn([bench.arrive(other)])
+        bench.writer.turn([bench.arrive(other, device)])
         assert bench.writer.figures.steps["conflict"] == conflicts + 1
+
+
+@pytest.mark.parametrize("seq", [7, None])
+def test_another_voice_is_parked_counted_and_told_and_nobody_is_told_that_it_is_safe(
+    bench: Bench, message: Message, seq: int | None
+) -> None:
+    now_ms = bench.clock.now_ms()
+    bench.writer.turn([bench.arrive(message(timestamp_ms=now_ms, stream="edge-2.aa", seq=seq)) for _ in range(2)])
+    [letter] = bench.local.dead_letters.select(Selection(), 10)
+    assert (letter.code, letter.device, letter.stream, letter.times) == ("foreign", "D-0", None, 2)
+    assert bench.confirmed == []
+    [problem] = bench.writer.problems
+    assert problem.startswith("something publishes as D-0 that may not: it")
+    summary = bench.writer.figures.summary(bench.clock.monotonic_s())
+    assert (summary["foreign"], summary["foreign_devices"], summary["stored"]) == (2, 1, 0)
+    bench.clock.advance(SAID_S + 1)
+    assert bench.writer.problems == []
 
 
 def test_how_late_each_device_is_goes_to_the_database_and_a_wrong_clock_is_said(bench: Bench, message: Message) -> None:

@@ -46,6 +46,8 @@ def _event(
     payload: dict[str, Any] = {
         "timestamp": format_timestamp(ms),
         "readings": {k: v for k, v in readings.items() if v is not None and k not in bad},
+        "stream": "edge-1.rec",
+        "seq": ms,
         **identity,
     }
     if bad:

@@ -14,6 +14,7 @@ from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.topics import Kind, Topic, Topics
 from millrace_contract.plant import PlantModel
+from millrace_contract.plant.known_devices import FOREIGN, KnownDevices, with_plant
 from millrace_contract.plant.reach import read_comms
 from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.mqtt.session import Received
@@ -96,10 +97,12 @@ class NoSurroundings:
 class AlertsReceiver:
     """Used by the worker's thread, inside its transaction, and by a replay."""
 
-    def __init__(self, plant: PlantModel, topics: Topics, surroundings: Surroundings) -> None:
+    def __init__(self, plant: PlantModel, topics: Topics, surroundings: Surroundings, known: KnownDevices | None = None) -> None:
+        """`known`: every device that an accepted plant model had; without it, those of this one."""
         self.ignored: Counter[str] = Counter()
         """How many messages changed nothing, by reason."""
         self._plant = plant
+        self._known = with_plant({}, plant) if known is None else known
         self._topics = topics
         self._surroundings = surroundings
         self._platform = Platform()
@@ -130,10 +133,15 @@ class AlertsReceiver:
 
     def _of_device(self, topic: Topic, payload: bytes, watch: Hears, now: Now) -> list[Transition]:
         device = self._plant.devices.get(topic.device or "")
-        if device is None or device.line != topic.line:
+        if device is None:
             return self._ignore("undeclared_device")
         if topic.kind is Kind.TELEMETRY:
-            return watch.telemetry(device.id, decode_telemetry(payload, now.epoch_ms, device.id))
+            message = decode_telemetry(payload, now.epoch_ms, device.id)
+            if self._known[device.id].objection(device.id, topic.line or "", message.stream):
+                return self._ignore(FOREIGN)
+            return watch.telemetry(device.id, message)
+        if device.line != topic.line:
+            return self._ignore("undeclared_device")
         comms = read_comms(device, payload)
         # A link is as it is until the gateway says otherwise, so its change can only lie in the past.
         return watch.comms(device.id, comms, now.epoch_ms if comms is None else min(_ms(comms.since), now.epoch_ms))

@@ -24,7 +24,7 @@ from millrace_contract.runtime.listening import cannot_listen
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Session
-from millrace_contract.runtime.serving import ServiceParts
+from millrace_contract.runtime.serving import ServiceParts, remember_devices
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.store_forward.from_ingest import FromIngest
 from millrace_contract.store_forward.limits import limits_of
@@ -174,6 +174,7 @@ class AlertsService:
         )
         return Worker(
             plant=self._plant,
+            known=remember_devices(self._settings.data, self._plant),
             watched=self._watched,
             store=self._store,
             outbox=outbox,

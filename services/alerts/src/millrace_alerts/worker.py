@@ -14,6 +14,7 @@ from millrace_contract.language.messages import encode, numbered
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import Evaluation, EventCause, IsaState
 from millrace_contract.plant import PlantModel
+from millrace_contract.plant.known_devices import KnownDevices
 from millrace_contract.runtime.clock import Clock, Now, moment
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.intake import Batch, Intake
@@ -79,6 +80,7 @@ class Worker:
         self,
         *,
         plant: PlantModel,
+        known: KnownDevices,
         watched: dict[str, Watched],
         store: Store,
         outbox: Outbox,
@@ -102,7 +104,7 @@ class Worker:
         self._changed = changed
         self._topics = Topics(plant.root)
         self._watch = Watch(plant, watched, store.load())
-        self._receiver = AlertsReceiver(plant, self._topics, Running(store, session.publish))
+        self._receiver = AlertsReceiver(plant, self._topics, Running(store, session.publish), known)
         self._event_seq = store.last_event_seq()
         self._observed_ms = store.observed_ms()
         self._observing = False

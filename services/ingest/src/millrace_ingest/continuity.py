@@ -6,7 +6,7 @@ from millrace_contract.language.streams import sender_of
 
 from .decoder import Accepted
 from .figures import Figures
-from .lags import PUBLISHER, UNDECLARED
+from .lags import UNDECLARED
 from .sequences import Sequences, SequenceStep
 
 
@@ -42,6 +42,4 @@ class Continuity:
 
 def _sender(message: Accepted) -> str:
     """Whose clock dated this telemetry."""
-    if message.identity is not None:
-        return sender_of(message.identity.stream) or PUBLISHER
-    return PUBLISHER if message.declared else UNDECLARED
+    return (sender_of(message.identity.stream) if message.identity is not None else None) or UNDECLARED

@@ -1,7 +1,7 @@
 """From a message on a topic to a line of the database, or to the reason why not. Pure.
 
-The topic is the identity, because access rules protect topics: what a payload says of its asset must agree with it, and a
-stream is believed only from a gateway that the plant model names for the device, or named before (contracts.md 2.2).
+The topic is the identity, because access rules protect topics: what a payload says of its asset must agree with it. For a device
+of the plant model only a gateway speaks that it names for it, or named before, in a stream of its own (contracts.md 2.2).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKE
 from millrace_contract.language.streams import sender_of
 from millrace_contract.language.telemetry import Telemetry, believed, decode_telemetry
 from millrace_contract.language.times import FUTURE_LIMIT_MS, OLDEST_MS, parse_timestamp
-from millrace_contract.language.topics import Kind, Topic, Topics
+from millrace_contract.language.topics import PLATFORM, Kind, Topic, Topics
 from millrace_contract.plant import PlantModel
+from millrace_contract.plant.known_devices import FOREIGN, KnownDevices, with_plant
 
 from .confirmations import Identity
-from .known_devices import KnownDevice, with_plant
 from .signal_limit import SignalLimit
 
 STORED_KINDS = (
@@ -90,13 +90,12 @@ Verdict = Accepted | Rejected | Ignored
 class Decoder:
     """Knows one plant model: a new one is a new decoder. Of what it decoded only `signals` remembers something."""
 
-    def __init__(
-        self, plant: PlantModel, signals: SignalLimit | None = None, known: Mapping[str, KnownDevice] | None = None
-    ) -> None:
+    def __init__(self, plant: PlantModel, signals: SignalLimit | None = None, known: KnownDevices | None = None) -> None:
         self._plant = plant
         self._known = with_plant(known or {}, plant)
         self._declared = {device: frozenset(plant.profile_of(device).signals) for device in plant.devices}
         self._signals = signals or SignalLimit(SIGNALS_MAX)
+        self._below_platform = re.compile(f"{re.escape(plant.root)}/{PLATFORM}/({SEGMENT_PATTERN})/{Kind.TELEMETRY}")
         # Topics come again and again; the cache is bounded, because a stranger may invent them.
         self._parse = lru_cache(maxsize=16_384)(_parser(Topics(plant.root)))
 
@@ -104,7 +103,7 @@ class Decoder:
         """What to do with a message that is here at `now_ms`. Never raises: everything wrong with it is a Rejected."""
         parsed = self._parse(topic)
         if isinstance(parsed, str):
-            return Rejected("topic", f"topic {topic[:200]!r}: {parsed}")
+            return self._no_topic(topic, parsed)
         if not payload and parsed.kind in _RETAINED_KINDS:
             return Ignored("cleared", parsed.device)
         try:
@@ -125,6 +124,8 @@ class Decoder:
         if known is None and self._plant.undeclared == "refuse":
             return Ignored("refused", device_id)
         said = decode_telemetry(payload, now_ms, device_id)
+        if known is not None and is_declared and (objection := known.objection(device_id, line, said.stream)):
+            raise Malformed(FOREIGN, objection)
         message = believed(said, known.gateways if known else ())
         identity = _identity(message)
         if not is_declared and identity is None and self._plant.undeclared != "store":
@@ -149,6 +150,12 @@ class Decoder:
             unknown_keys=len(message.unknown_keys),
             signals=hash(frozenset(message.readings)) if identity is None else 0,
         )
+
+    def _no_topic(self, topic: str, problem: str) -> Rejected:
+        """A sensor that may write its device below any line may try `_platform`, too, where our services speak."""
+        if (device := self._below_platform.fullmatch(topic)) is not None:
+            return Rejected(FOREIGN, f"topic {topic[:200]!r}: no device stands below {PLATFORM}", device[1])
+        return Rejected("topic", f"topic {topic[:200]!r}: {problem}")
 
     def _rejected(self, topic: Topic, payload: bytes, code: str, reason: str) -> Rejected:
         identity = identity_in(payload)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from millrace_contract.runtime import metrics
 
 from .lags import Lags
+from .voices import Voices
 
 RATE_WINDOW_S = 30.0
 
@@ -31,6 +32,7 @@ class Figures:
     doubted: int = 0
     unknown_keys: int = 0
     lags: Lags = field(default_factory=Lags)
+    voices: Voices = field(default_factory=Voices)
     _batches: deque[tuple[float, int]] = field(default_factory=deque, repr=False)
 
     def count(self, outcome: str, number: int = 1) -> None:
@@ -75,6 +77,8 @@ class Figures:
             "conflicts": self.steps["conflict"],
             "undeclared": self.undeclared,
             "doubted": self.doubted,
+            "foreign": self.voices.messages,
+            "foreign_devices": self.voices.devices(now_s),
             "unknown_keys": self.unknown_keys,
             **self.lags.figures(),
         }

@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from millrace_contract.language.points import device_lag_line
 
 INTERVAL_S = 30.0
-PUBLISHER = "publisher"
-"""Stands for the sender where a declared device's message has no outbox behind it, ..."""
 UNDECLARED = "undeclared"
-"""... and where plant.yaml does not know the device."""
+"""Stands for the sender where plant.yaml does not know the device, or not this sender for it."""
 MOST_STRANGERS = 1_000
 """Undeclared devices in one interval; of more of them nothing is said, because anybody may invent names."""
 AHEAD_MS = 5_000
@@ -47,7 +45,7 @@ class Lags:
     _closes_s: float | None = None
 
     def note(self, line: str, device: str, sender: str, lag_ms: int) -> None:
-        """A message of a device came. `sender`: a gateway, PUBLISHER or UNDECLARED."""
+        """A message of a device came. `sender`: a gateway, or UNDECLARED."""
         key = (line, device, sender)
         lag = self._open.get(key)
         if lag is not None:
@@ -108,7 +106,7 @@ def _groups(lags: Iterable[Lag]) -> list[list[Lag]]:
     """Lags that come of one clock."""
     groups: dict[tuple[str, str], list[Lag]] = defaultdict(list)
     for one in lags:
-        groups[one.sender, one.device if one.sender in (PUBLISHER, UNDECLARED) else ""].append(one)
+        groups[one.sender, one.device if one.sender == UNDECLARED else ""].append(one)
     return [groups[key] for key in sorted(groups)]
 
 
@@ -116,7 +114,7 @@ def _name(group: list[Lag]) -> str:
     one = group[0]
     if one.sender == UNDECLARED:
         return f"undeclared publisher {one.line}/{one.device}"
-    return f"publisher of {one.line}/{one.device}" if one.sender == PUBLISHER else f"gateway {one.sender}"
+    return f"gateway {one.sender}"
 
 
 def _note(group: list[Lag]) -> str:

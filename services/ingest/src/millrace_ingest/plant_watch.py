@@ -9,13 +9,13 @@ from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.language.messages import PlantInUse
 from millrace_contract.plant import load_plant
 from millrace_contract.plant.accepted import AcceptedConfiguration, stamp_of_plant
+from millrace_contract.plant.known_devices import KnownDevices
 from millrace_contract.plant.model import PlantModel
 from millrace_contract.plant.versions import PLANT, plant_in_use
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.serving import accept
+from millrace_contract.runtime.serving import accept, remember_devices
 
 from .decoder import SIGNALS_MAX, Decoder
-from .known_devices import load_known, save_known, with_plant
 from .signal_limit import SignalLimit
 
 _log = get_logger(__name__)
@@ -32,7 +32,7 @@ class PlantWatch:
         self._seen = stamp_of_plant(self._config_dir)
         self._accepted: AcceptedConfiguration[PlantModel] = accept(config_dir, data_dir, load_plant)
         self._root_problem: str | None = None
-        self._known = load_known(data_dir)
+        self._known: KnownDevices | None = None
         self.decoder = self._make_decoder()
 
     @property
@@ -78,11 +78,5 @@ class PlantWatch:
         return True
 
     def _make_decoder(self) -> Decoder:
-        known = with_plant(self._known, self.plant)
-        if known != self._known:
-            self._known = known
-            try:
-                save_known(self._data_dir, known)
-            except OSError as error:
-                _log.error("known_devices_not_kept", problem=str(error))
-        return Decoder(self.plant, self._signals, known)
+        self._known = remember_devices(self._data_dir, self.plant, self._known)
+        return Decoder(self.plant, self._signals, self._known)

@@ -13,6 +13,7 @@ from millrace_contract.errors import Unavailable
 from millrace_contract.language.messages import Status
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, ledger_line
 from millrace_contract.language.topics import Kind
+from millrace_contract.plant.known_devices import FOREIGN
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.database_restart import RestartRequest
 from millrace_contract.runtime.health import Heartbeats
@@ -182,6 +183,9 @@ class Writer:
         figures.count("refused", len(found.refused))
         for _, bad in parked:
             figures.dead_letter(bad.code)
+            if bad.code == FOREIGN and figures.voices.note(bad.device or "?", bad.reason, self._clock.monotonic_s()):
+                _log.warning("foreign_voice", device=bad.device, reason=bad.reason)
+                self._status_changed()
 
     def _drain(self) -> None:
         """Live messages first: a bounded part of the spool, of our ledger entries and of the letters to replay."""
@@ -304,7 +308,7 @@ class Writer:
             found.append(f"{self._fuse_text()}: nothing that an outbox holds is parked until that is mended")
         if self._disk_problem is not None:
             found.append(f"the disk of dead letters and spool refuses: {self._disk_problem}")
-        return found + self.figures.lags.problems()
+        return found + self.figures.voices.problems(self._clock.monotonic_s()) + self.figures.lags.problems()
 
     @property
     def notes(self) -> list[str]:

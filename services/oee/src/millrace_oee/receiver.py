@@ -14,6 +14,7 @@ from millrace_contract.language.messages import Ledger, Stored, decode
 from millrace_contract.language.streams import may_tell_of_losses
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.topics import Kind, Topic, Topics
+from millrace_contract.plant.known_devices import FOREIGN, KnownDevices, with_plant
 from millrace_contract.plant.reach import LastWords, read_comms
 from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.mqtt.session import Received, Session
@@ -75,10 +76,12 @@ class NoSurroundings:
 class OeeReceiver:
     """Used by the worker's thread, inside its transaction, and by a replay."""
 
-    def __init__(self, plan: Plan, engine: Accepts, surroundings: Surroundings) -> None:
+    def __init__(self, plan: Plan, engine: Accepts, surroundings: Surroundings, known: KnownDevices | None = None) -> None:
+        """`known`: every device that an accepted plant model had; without it, those of this one."""
         self.ignored: Counter[str] = Counter()
         """How many messages changed nothing, by reason."""
         self._plan = plan
+        self._known = with_plant({}, plan.plant) if known is None else known
         self._engine = engine
         self._surroundings = surroundings
         self._platform = Platform()
@@ -102,12 +105,12 @@ class OeeReceiver:
 
     def _route(self, topic: Topic, received: Received, now: Now) -> None:
         match topic.kind:
-            case Kind.TELEMETRY | Kind.COMMS:
+            case Kind.TELEMETRY:
+                self._telemetry(topic, received.payload, now)
+            case Kind.COMMS:
                 machine = self._plan.machine_of(topic)
                 if machine is None:
                     self._ignore("no_oee")
-                elif topic.kind is Kind.TELEMETRY:
-                    self._engine.accept(machine.id, decode_telemetry(received.payload, now.epoch_ms, machine.id), now.epoch_ms)
                 else:
                     self._last_words.comms(machine.id, read_comms(self._plan.plant.devices[machine.id], received.payload))
             case Kind.STATUS:
@@ -120,6 +123,17 @@ class OeeReceiver:
                 self._own_document(topic, received)
             case _:
                 pass
+
+    def _telemetry(self, topic: Topic, payload: bytes, now: Now) -> None:
+        machine = self._plan.machines.get(topic.device or "")
+        if machine is None:
+            self._ignore("no_oee")
+            return
+        message = decode_telemetry(payload, now.epoch_ms, machine.id)
+        if self._known[machine.id].objection(machine.id, topic.line or "", message.stream):
+            self._ignore(FOREIGN)
+            return
+        self._engine.accept(machine.id, message, now.epoch_ms)
 
     def _status(self, topic: Topic, payload: bytes) -> None:
         self._platform.apply(topic, payload)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from millrace_contract.language.messages import Kept, encode, numbered
+from millrace_contract.plant.known_devices import KnownDevices
 from millrace_contract.runtime.clock import Clock, Now
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx
@@ -77,6 +78,7 @@ class Worker:
         self,
         *,
         plan: Plan,
+        known: KnownDevices,
         connection: Connection,
         outbox: Outbox,
         path: Path,
@@ -101,7 +103,7 @@ class Worker:
             self._results = Results(connection, self._publish_kept)
             self._engine = Engine(plan, self._store, self._results)
             self._results.release_missing(outbox.holds)
-        self._receiver = OeeReceiver(plan, self._engine, Running(self._results, outbox, session))
+        self._receiver = OeeReceiver(plan, self._engine, Running(self._results, outbox, session), known)
         self._reader = GapReader(influx, intake.hand_over, heartbeats)
         self._schedule = GapSchedule()
         self._look_backs = [machine for machine in plan.machines.values() if self._engine.tracks[machine.id].known is None]

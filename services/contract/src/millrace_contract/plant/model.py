@@ -265,7 +265,8 @@ def load_plant(folder: Path, environ: Mapping[str, str] | None = None) -> PlantM
 
 def _shares(data: dict[str, Any], devices: Mapping[str, Device], profile_versions: Mapping[str, str]) -> dict[str, str]:
     """From the file as it was written: what a variable stands for differs from one process to the next."""
-    written = {(str(line), str(name)): entry for line, each in data["lines"].items() for name, entry in each["devices"].items()}
+    lines = data["lines"].items()
+    written = {(str(line), str(name)): entry for line, each in lines for name, entry in each.get("devices", {}).items()}
     found: dict[str, list[Any]] = {}
     for device in devices.values():
         share = found.setdefault(device.gateway, [data["root"]])
