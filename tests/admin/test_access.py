@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,26 @@ def test_publisher_password_is_shown_once_and_only_its_hash_is_kept(
         "user scale\ntopic write factory/line1/SCALE-01/telemetry\ntopic write factory/line2/SCALE-01/telemetry\n"
         in ready_files.path("mosquitto", "access.acl").read_text()
     )
+
+
+def test_a_sensor_and_a_bridge_of_many_are_told_their_topics(
+    ready_files: SecretFiles, sample_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(sample_config, config)
+    text = (config / "plant.yaml").read_text()
+    entry = "      PLUG-7: {profile: tasmota-plug, connection: {transport: mqtt, topic: tele/plug-7/SENSOR}}\n"
+    (config / "plant.yaml").write_text(text.replace("    devices:\n", f"    devices:\n{entry}", 1))
+    bootstrap(ready_files, config, "", datetime.now(UTC))
+    assert run(ready_files, "add-publisher", "plug-7", "--device", "PLUG-7") == 0
+    assert "plug-7 may publish to tele/plug-7/SENSOR and nothing else" in capsys.readouterr().out
+    assert run(ready_files, "add-publisher", "zigbee", "--topic", "zigbee2mqtt/#") == 0
+    assert "zigbee may publish to zigbee2mqtt/# and nothing else" in capsys.readouterr().out
+    rules = ready_files.path("mosquitto", "access.acl").read_text()
+    assert "user plug-7\ntopic write tele/plug-7/SENSOR\n" in rules
+    assert "topic read tele/plug-7/SENSOR\n" in rules
+    assert run(ready_files, "list", "--json") == 0
+    assert '"for": "topic zigbee2mqtt/#"' in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -200,6 +221,8 @@ def test_revoke_takes_tokens_and_accounts_away(ready_files: SecretFiles, now: da
         (["add-publisher", "scale", "--device", "+"], "device '+' must be 1 to 63 letters"),
         (["add-publisher", "scale", "--device", "CNC-01"], "device CNC-01 is in plant.yaml, so a gateway reads it"),
         (["add-publisher", "scale", "--device", "telemetry"], "is a word that topics use"),
+        (["add-publisher", "zigbee", "--topic", "#"], "topic '#' takes in topics below factory, where services publish"),
+        (["add-publisher", "zigbee", "--topic", "zigbee2mqtt/#", "--line", "line1"], "--line is for a device that sends telemetry"),
         (["revoke", "nobody"], "there is nothing called 'nobody'"),
         (["revoke", "ingest-1"], "the platform's own account"),
         (["revoke", "admin"], "the platform's own account"),

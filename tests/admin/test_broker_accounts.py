@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from millrace_admin.broker_accounts import (
     Account,
     Rights,
@@ -11,6 +13,7 @@ from millrace_admin.broker_accounts import (
     password_matches,
     render_access_rules,
     render_passwords,
+    topic_filter_problem,
 )
 from millrace_contract.plant import PlantModel
 
@@ -144,3 +147,41 @@ def test_accounts_from_outside_are_not_called_like_a_client_of_a_service() -> No
         assert name_problem(name) is not None, name
     for name in ("scale", "oeester", "line-1"):
         assert name_problem(name) is None, name
+
+
+SENSORS = Rights(
+    ("line1",),
+    {"PLUG-7": ("edge-1",), "HALL-3": ("edge-2",)},
+    frozenset({"PLUG-7", "HALL-3"}),
+    {"PLUG-7": ("line1",), "HALL-3": ("line1",)},
+    {"PLUG-7": ("tele/plug-7/SENSOR",), "HALL-3": ("zigbee2mqtt/hall-3", "zigbee2mqtt/hall-3/power")},
+)
+
+
+def test_a_sensors_account_writes_its_topics_and_its_gateway_reads_them() -> None:
+    made = "2026-01-01T00:00:00Z"
+    gateways = [Account(f"gateway-{name}", Role.GATEWAY, HASH, made, instance=name) for name in ("edge-1", "edge-2")]
+    sensor = Account("hall", Role.PUBLISHER, HASH, made, device="HALL-3")
+    bridge = Account("zigbee", Role.PUBLISHER, HASH, made, topic="zigbee2mqtt/#")
+    rendered = render_access_rules("factory", [*gateways, sensor, bridge], SENSORS)
+    own = SENSORS.sensors["HALL-3"]
+    assert rules_of(rendered, "hall") == [f"topic write {topic}" for topic in own]
+    assert rules_of(rendered, "zigbee") == ["topic write zigbee2mqtt/#"]
+    foreign = {
+        name: [rule for rule in rules_of(rendered, name) if "read" in rule and "factory" not in rule]
+        for name in ("gateway-edge-1", "gateway-edge-2")
+    }
+    assert foreign["gateway-edge-1"] == ["topic read tele/plug-7/SENSOR"]
+    assert foreign["gateway-edge-2"] == [f"topic read {topic}" for topic in own]
+
+
+@pytest.mark.parametrize(
+    "taken", ["#", "+/#", "acme/#", "acme/+/x", "acme/berlin", "acme/berlin/#", "a/#/b", "a+", "", "/a", "$SYS/#", "a\nb"]
+)
+def test_a_bridge_may_not_write_what_is_ours(taken: str) -> None:
+    assert topic_filter_problem(taken, "acme/berlin") is not None
+
+
+@pytest.mark.parametrize("free", ["zigbee2mqtt/#", "tele/+/SENSOR", "acme/munich/#", "acmes/#", "shellies/x"])
+def test_a_bridge_may_write_topics_of_its_own(free: str) -> None:
+    assert topic_filter_problem(free, "acme/berlin") is None

@@ -133,7 +133,7 @@ def _misfits(accounts: Iterable[Account], plant: PlantModel) -> list[str]:
     for account in accounts:
         if account.role is not Role.PUBLISHER:
             continue
-        if account.device in plant.devices:
+        if account.device in plant.devices and not plant.topics_of(account.device):
             said.append(
                 f"account {account.name} is for device {account.device}, which a gateway reads now: it may not publish any more"
             )

@@ -56,6 +56,8 @@ class Account(msgspec.Struct, frozen=True):
     """The one instance of a service that uses it."""
     line: str | None = None
     """A publisher's line, where it was named; else it is one of the plant model."""
+    topic: str | None = None
+    """In place of a device: the filter of the topics that a bridge of sensors writes, none of ours."""
     password_file: str | None = None
     """Where its password stands below the secrets folder; None: it was added by hand, for somebody elsewhere."""
 
@@ -75,6 +77,8 @@ class Rights(msgspec.Struct, frozen=True):
     """Devices that a gateway reads now: no publisher may speak for them, or it could take part in that gateway's stream."""
     places: dict[str, tuple[str, ...]] = {}
     """The lines of each device, past ones included: what an outbox holds goes out below the line of its time."""
+    sensors: dict[str, tuple[str, ...]] = {}
+    """The topics that a device with `transport: mqtt` sends on: its account may write them, its gateway may read them."""
 
     def with_plant(self, plant: PlantModel) -> Rights:
         """What is known once this plant model is accepted."""
@@ -83,7 +87,8 @@ class Rights(msgspec.Struct, frozen=True):
             for known, now in ((gateways, device.gateway), (places, device.line)):
                 before = known.get(device.id, ())
                 known[device.id] = before if now in before else (*before, now)
-        return Rights(tuple(plant.lines), gateways, frozenset(plant.devices), places)
+        sensors = {device: topics for device in plant.devices if (topics := plant.topics_of(device))}
+        return Rights(tuple(plant.lines), gateways, frozenset(plant.devices), places, sensors)
 
 
 def hash_password(password: str) -> str:
@@ -113,9 +118,24 @@ def render_access_rules(root: str, accounts: Iterable[Account], rights: Rights) 
         allowed, refused = _writing(topics, account, rights, publishers)
         lines += [f"topic deny {topic}" for topic in refused]
         lines += [f"topic write {topic}" for topic in allowed]
-        lines += [f"topic read {topic}" for topic in _may_read(topics, account)]
+        lines += [f"topic read {topic}" for topic in _may_read(topics, account, rights)]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
+
+
+def topic_filter_problem(topic_filter: str, root: str) -> str | None:
+    """Why a bridge may not write these topics: they are none, or some of them are ours."""
+    levels = topic_filter.split("/")
+    is_filter = all(level in ("+", "#") or not set(level) & set("+#") for level in levels) and "#" not in levels[:-1]
+    if not is_filter or not topic_filter.isprintable() or topic_filter[:1] in ("", "/", "$") or len(topic_filter) > 1024:
+        return "is no topic filter: levels with a slash between, + for any one level, # at the end for all below, as zigbee2mqtt/#"
+    ours = root.split("/")
+    for at, level in enumerate(levels):
+        if level in ("+", "#") or at == len(ours):
+            break
+        if level != ours[at]:
+            return None
+    return f"takes in topics below {root}, where services publish; name the bridge's own, as zigbee2mqtt/#"
 
 
 def name_problem(name: str) -> str | None:
@@ -164,6 +184,7 @@ def _writing(topics: Topics, account: Account, rights: Rights, publishers: list[
     kinds = _PUBLISHES[account.role]
     if account.role is Role.PUBLISHER:
         allowed = [topics.telemetry(line, device) for line, device in _places(account, rights)]
+        allowed += [account.topic] if account.topic else rights.sensors.get(account.device or "", ())
     elif account.role is Role.GATEWAY and account.instance:
         own = gateway_topics(account.instance, rights.gateways, rights.places, publishers)
         # Telemetry first: the broker stops at the first rule that allows.
@@ -184,13 +205,16 @@ def _writing(topics: Topics, account: Account, rights: Rights, publishers: list[
 
 def _places(account: Account, rights: Rights) -> list[tuple[str, str]]:
     """Where a publisher may speak: (line, device). Nowhere, once a gateway reads its device."""
-    device = account.device or ""
-    lines = (account.line,) if account.line else rights.lines
-    return [] if device in rights.devices else [(line, device) for line in lines]
+    if account.device is None or account.device in rights.devices:
+        return []
+    return [(line, account.device) for line in ((account.line,) if account.line else rights.lines)]
 
 
-def _may_read(topics: Topics, account: Account) -> list[str]:
+def _may_read(topics: Topics, account: Account, rights: Rights) -> list[str]:
     allowed = [topic for kind in _READS[account.role] for topic in topics.filters(kind)]
+    if account.role is Role.GATEWAY:
+        mine = [device for device in rights.sensors if account.instance in (None, *rights.gateways.get(device, ()))]
+        allowed += sorted({topic for device in mine for topic in rights.sensors[device]})
     if account.role is Role.DOCTOR:  # what it publishes comes back
         allowed.append(topics.doctor("+"))
     return [*allowed, _BROKER_FIGURES] if account.role in _READ_BROKER_FIGURES else allowed

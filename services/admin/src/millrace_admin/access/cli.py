@@ -21,6 +21,7 @@ from millrace_contract.runtime.settings import load_settings
 from millrace_contract.runtime.tables import aligned
 
 from ..bootstrap import load_accounts
+from ..broker_accounts import Account
 from ..secret_files import SecretFiles
 from ..settings import AdminSettings
 from . import grants
@@ -45,9 +46,11 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     verb("show", _show, "addresses and the first password of the screens")
     verb("ca", _ca, "the certificate that publishers outside must trust")
     verb("list", _list, "accounts and tokens")
-    publisher = verb("add-publisher", _add_publisher, "a broker account for one device that sends its own telemetry")
+    publisher = verb("add-publisher", _add_publisher, "a broker account for a device that sends by itself, or a bridge of many")
     publisher.add_argument("name", metavar="NAME", help="user name")
-    publisher.add_argument("--device", required=True, metavar="ID", help="the only device it may send for")
+    sends = publisher.add_mutually_exclusive_group(required=True)
+    sends.add_argument("--device", metavar="ID", help="the only device it may send for")
+    sends.add_argument("--topic", metavar="FILTER", help="the only topics that a bridge may write, as zigbee2mqtt/#")
     publisher.add_argument("--line", metavar="NAME", help="the only line below which it may send (default: each of plant.yaml)")
     gateway = verb("add-gateway", _add_gateway, "a broker account for one more gateway")
     gateway.add_argument("instance", metavar="INSTANCE", help="the gateway's MILLRACE_INSTANCE, as plant.yaml names it")
@@ -99,7 +102,7 @@ def _ca(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     _, files = _opened(options)
     rows = [
-        {"name": each.name, "kind": "broker account", "for": _purpose(each.device, each.instance), "since": each.created}
+        {"name": each.name, "kind": "broker account", "for": _purpose(each), "since": each.created}
         for each in load_accounts(files).values()
     ]
     rows += [
@@ -113,17 +116,24 @@ def _list(options: argparse.Namespace) -> int:
     return EXIT_WELL
 
 
-def _purpose(device: str | None, instance: str | None) -> str:
-    if device:
-        return f"device {device}"
-    return f"instance {instance}" if instance else "platform"
+def _purpose(account: Account) -> str:
+    if account.device or account.topic:
+        return f"device {account.device}" if account.device else f"topic {account.topic}"
+    return f"instance {account.instance}" if account.instance else "platform"
 
 
 def _add_publisher(options: argparse.Namespace) -> int:
     settings, files = _opened(options)
-    password = grants.add_publisher(files, options.name, options.device, _now(), line=options.line)
+    if options.topic is not None:
+        if options.line is not None:
+            raise grants.GrantRefused("--line is for a device that sends telemetry; leave it out beside --topic")
+        password = grants.add_bridge(files, options.name, options.topic, _now())
+        topic = options.topic
+    else:
+        password = grants.add_publisher(files, options.name, options.device, _now(), line=options.line)
+        telemetry = f"{files.read('admin', 'root')}/{options.line or 'LINE'}/{options.device}/telemetry"
+        topic = ", ".join(grants.topics_of(files, options.device)) or telemetry
     shown = {"user": options.name, "password": password, "broker": f"{settings.outside_name}:{settings.mqtt_tls_port}"}
-    topic = f"{files.read('admin', 'root')}/{options.line or 'LINE'}/{options.device}/telemetry"
     notes = {"password": "shown only now", "broker": "TLS; trust the certificate that `millrace access ca` prints"}
     return _print(options, f"{options.name} may publish to {topic} and nothing else", shown, notes)
 

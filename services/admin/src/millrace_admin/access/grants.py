@@ -20,7 +20,7 @@ from ..bootstrap import (
     render_broker_files,
     save_accounts,
 )
-from ..broker_accounts import Account, Role, hash_password, name_problem
+from ..broker_accounts import Account, Role, hash_password, name_problem, topic_filter_problem
 from ..own_accounts import BROKER_PASSWORD, INSTANCED, OwnAccount, instance_accounts
 from ..secret_files import SecretFiles, new_password
 
@@ -32,18 +32,32 @@ class GrantRefused(Refusal):
 
 
 def add_publisher(files: SecretFiles, name: str, device: str, now: datetime, *, line: str | None = None) -> str:
-    """A broker account that may publish one device's telemetry and nothing else; returns its password.
+    """A broker account that may publish what one device sends and nothing else; returns its password.
 
+    A device that plant.yaml names with `transport: mqtt` sends on its topic there, one that it does not name sends telemetry.
     `line`: the only line below which it may; else each line of the plant model.
     """
     for what, segment in (("device", device), ("line", line)):
         if segment is not None and (problem := segment_problem(segment)):
             raise GrantRefused(f"{what} {segment!r} {problem}")
-    if device in load_rights(files).devices:
+    rights = load_rights(files)
+    if device in rights.devices and device not in rights.sensors:
         raise GrantRefused(f"device {device} is in plant.yaml, so a gateway reads it; a publisher needs a device id of its own")
-    if name not in load_accounts(files) and (problem := name_problem(name)):
-        raise GrantRefused(f"name {name!r} {problem}")
+    _check_name(files, name)
     return _add_account(files, name, now, role=Role.PUBLISHER, device=device, line=line)
+
+
+def add_bridge(files: SecretFiles, name: str, topic_filter: str, now: datetime) -> str:
+    """A broker account for what passes on many sensors: it may write these topics and nothing else; returns its password."""
+    if problem := topic_filter_problem(topic_filter, _root(files)):
+        raise GrantRefused(f"topic {topic_filter!r} {problem}")
+    _check_name(files, name)
+    return _add_account(files, name, now, role=Role.PUBLISHER, topic=topic_filter)
+
+
+def topics_of(files: SecretFiles, device: str) -> tuple[str, ...]:
+    """What a device of plant.yaml with `transport: mqtt` sends on; none for any other."""
+    return load_rights(files).sensors.get(device, ())
 
 
 def add_gateway(files: SecretFiles, instance: str, now: datetime, plant: PlantModel | None = None) -> tuple[str, str]:
@@ -148,12 +162,13 @@ def _add_account(
     device: str | None = None,
     instance: str | None = None,
     line: str | None = None,
+    topic: str | None = None,
 ) -> str:
     with _changing(files):
         _check_free(files, name)
         password = new_password()
         accounts = load_accounts(files)
-        accounts[name] = Account(name, role, hash_password(password), _stamp(now), device, instance, line)
+        accounts[name] = Account(name, role, hash_password(password), _stamp(now), device, instance, line, topic=topic)
         save_accounts(files, accounts.values())
         render_broker_files(files, _root(files), accounts.values())
     return password
@@ -165,6 +180,11 @@ def _changing(files: SecretFiles) -> Iterator[None]:
         raise GrantRefused("nothing is set up yet; start the platform first")
     with files.locked():
         yield
+
+
+def _check_name(files: SecretFiles, name: str) -> None:
+    if name not in load_accounts(files) and (problem := name_problem(name)):
+        raise GrantRefused(f"name {name!r} {problem}")
 
 
 def _check_free(files: SecretFiles, name: str) -> None:
