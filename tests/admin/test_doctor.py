@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,11 +9,11 @@ from dataclasses import dataclass, replace
 import pytest
 
 from millrace_admin.doctor.access import may, read_rules
-from millrace_admin.doctor.cli import tell
 from millrace_admin.doctor.evidence import DiskFacts, Evidence, StatusFacts, TokenFacts
 from millrace_admin.doctor.examine import examine
 from millrace_admin.doctor.finding import EXIT_ACT, EXIT_FINE, EXIT_MENDS, exit_status
 from millrace_admin.doctor.host_report import disks_of, processes_of, read_sections
+from millrace_admin.doctor.telling import lines_of
 from millrace_contract.errors import Problem
 from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.language.times import format_timestamp
@@ -505,12 +504,10 @@ def test_two_parts_with_one_complaint_are_one_finding_each_and_not_four() -> Non
 
 def test_text_has_a_line_a_finding_and_json_an_object() -> None:
     findings = examine(SETUPS["a deleted bucket"].change(well()))
-    text, lines = io.StringIO(), io.StringIO()
-    tell(findings, text, as_json=False)
-    tell(findings, lines, as_json=True)
-    assert "▲ needs somebody database bucket telemetry is not there" in " ".join(text.getvalue().split())
-    assert text.getvalue().rstrip().endswith("1 thing needs somebody")
-    rows = [json.loads(line) for line in lines.getvalue().splitlines()]
+    text = "\n".join(lines_of(findings, as_json=False))
+    assert "▲ needs somebody database bucket telemetry is not there" in " ".join(text.split())
+    assert text.endswith("1 thing needs somebody")
+    rows = [json.loads(line) for line in lines_of(findings, as_json=True)]
     assert len(rows) == len(findings)
     assert {"prognosis", "subject", "cause", "mend"} == set(rows[0])
 

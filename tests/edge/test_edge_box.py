@@ -19,7 +19,9 @@ import pytest
 from millrace_admin.__main__ import main as admin
 from millrace_admin.broker_config import LocalBroker, localised
 from millrace_admin.certificates import make_authority
+from millrace_contract.store_forward.sqlite import transaction
 from millrace_contract.testing import Mosquitto, free_port, wait_until
+from millrace_contract.testing.outboxes import EPOCH_MS, open_at, telemetry
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EDGE = REPOSITORY / "deploy/edge"
@@ -70,6 +72,10 @@ class Box:
 
     def examine(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self._run(sys.executable, "-I", str(self.bundle / "examine.py"), "--root", str(self.root), *arguments)
+
+    def check(self) -> subprocess.CompletedProcess[str]:
+        """Without the time that a gateway gets which has just started."""
+        return self.millrace_edge("check", "--wait", "0")
 
     def path(self, name: str) -> Path:
         return self.root / name.lstrip("/")
@@ -198,9 +204,14 @@ def test_box_reads_and_sends_over_tls_and_gives_back_what_it_took(box: Box, brok
     try:
         assert box.examine("--await-live", "60").returncode == 0, box.log()
         wait_until(lambda: _topics(broker), "telemetry from the box")
-        said = box.examine().stdout
-        assert f"ok     the broker at localhost:{broker.tls_port} is reached over TLS and takes this gateway's messages" in said
-        assert "ok     devices: 1 online" in said
+        wait_until(lambda: "fine             gateway edge-2  1 devices online" in box.check().stdout, "the device to be read")
+        checked = box.check()
+        assert checked.returncode == 0, checked.stdout
+        assert f"TLS at localhost:{broker.tls_port} is trusted; its certificate is good for 1,82" in checked.stdout
+        assert "gateway has what it needs" in checked.stdout
+        support = box.millrace_edge("check", "--support", str(box.root / "support.json"))
+        assert support.returncode == 0, support.stderr
+        assert password.read_text().strip() not in (box.root / "support.json").read_text()
     finally:
         gateway.terminate()
         assert gateway.wait(20) == 0
@@ -230,6 +241,27 @@ def _topics(broker: Broker) -> set[str]:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return set(heard.stdout.split())
+
+
+@pytest.mark.parametrize(("confirmed", "said"), [(0, "3 messages (the oldest "), (1, "2 messages (the oldest "), (3, "")])
+def test_what_is_confirmed_and_kept_is_not_unsent(tmp_path: Path, confirmed: int, said: str) -> None:
+    """Needs no bundle and no broker."""
+    data = tmp_path / "var/lib/millrace-edge"
+    data.mkdir(parents=True)
+    file = open_at(data / "outbox.sqlite")
+    with transaction(file.outbox.connection):
+        rows = file.outbox.append([telemetry("METER-01") for _ in range(3)])
+    with transaction(file.outbox.connection):
+        file.outbox.keep([(row.id, row.id) for row in rows[:confirmed]], EPOCH_MS)
+    file.close()
+    told = subprocess.run(
+        [sys.executable, "-I", str(EDGE / "examine.py"), "--root", str(tmp_path), "--unsent"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.startswith(said)
+    assert bool(told.stdout) == bool(said)
 
 
 def test_upgrade_keeps_the_settings_and_the_way_back(box: Box, tmp_path: Path) -> None:
@@ -286,10 +318,15 @@ def test_a_broker_that_is_away_or_a_stranger_is_named(box: Box, broker: Broker) 
     settings = box.path("etc/millrace/edge.env")
     told = settings.read_text()
     settings.write_text(told.replace(f"MILLRACE_MQTT_PORT={broker.tls_port}", f"MILLRACE_MQTT_PORT={free_port()}"))
-    assert "cannot be reached: [Errno 111] Connection refused" in box.examine().stdout
+    away = box.check()
+    assert away.returncode == 2
+    assert "broker      cannot be reached: nothing listens at localhost:" in away.stdout
     settings.write_text(told)
     box.path("etc/millrace/ca.crt").write_text(make_authority(datetime.now(UTC)).certificate)
-    assert f"the broker at localhost:{broker.tls_port} is not trusted: " in box.examine().stdout
+    stranger = box.check()
+    assert stranger.returncode == 2
+    assert "its certificate is not trusted: " in stranger.stdout
+    assert "-> a new kit from the server" in stranger.stdout
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not on this machine")

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from millrace_contract.errors import CannotStart
-from millrace_contract.language.looks import PROGNOSIS_LOOKS
-from millrace_contract.language.words import Prognosis
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.settings import load_settings
 
 from ..settings import AdminSettings
 from .examine import examine
-from .finding import Finding, exit_status
+from .finding import exit_status
 from .gather import gather
 from .host_report import read_sections
 from .sites import of_demo, of_settings
-from .support import scrubber_of, support_text
+from .support import scrubber_of, support_text, write_support
+from .telling import lines_of
 
 PATIENCE_S = 12.0
 """A status comes every ten seconds."""
@@ -61,47 +57,15 @@ def _doctor(options: argparse.Namespace) -> int:
         site = of_settings(settings, seen, clock)
     facts = gather(site, clock, options.wait)
     findings = examine(facts)
-    tell(findings, sys.stderr if options.support == "-" else sys.stdout, as_json=options.json)
+    for line in lines_of(findings, as_json=options.json):
+        print(line, file=sys.stderr if options.support == "-" else sys.stdout)
     if options.support is not None:
         password = site.settings.mqtt_password.get_secret_value()
         scrubber = scrubber_of(site.settings.secrets, facts.access.accounts if facts.access else {}, [password])
-        _write_support(options.support, support_text(facts, findings, site.logs, scrubber))
+        text = support_text(facts, findings, site.logs, scrubber)
+        if options.support == "-":
+            sys.stdout.write(text)
+        else:
+            write_support(options.support, text)
+            print(f"for support: {options.support}, without secrets and names of people; look at it before you give it away")
     return exit_status(findings)
-
-
-def _write_support(name: str, text: str) -> None:
-    if name == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(text)
-    except OSError as error:
-        raise CannotStart(name, f"the file for support cannot be written: {error.strerror}") from error
-    sys.stderr.write(f"for support: {name}, without secrets and names of people; look at it before you give it away\n")
-
-
-def tell(findings: Sequence[Finding], out: TextIO, *, as_json: bool) -> None:
-    """A line a finding, and below it what mends it."""
-    if as_json:
-        for each in findings:
-            row = {"prognosis": each.prognosis, "subject": each.subject, "cause": each.cause, "mend": each.mend}
-            print(json.dumps(row, ensure_ascii=False), file=out)
-        return
-    width = max((len(each.subject) for each in findings), default=0)
-    words = max(len(look.word) for look in PROGNOSIS_LOOKS.values())
-    for each in findings:
-        look = PROGNOSIS_LOOKS[each.prognosis]
-        print(f"  {look.shape} {look.word:<{words}}  {each.subject:<{width}}  {each.cause}", file=out)
-        if each.mend:
-            print(f"    {'':<{words}}  {'':<{width}}  -> {each.mend}", file=out)
-    print(f"\n{summary(findings)}", file=out)
-
-
-def summary(findings: Sequence[Finding]) -> str:
-    count = {prognosis: sum(each.prognosis is prognosis for each in findings) for prognosis in Prognosis}
-    needs, goes = count[Prognosis.ACT], count[Prognosis.MENDS]
-    said = [f"{needs} {'thing needs' if needs == 1 else 'things need'} somebody"] if needs else []
-    said += [f"{goes} {'mends' if goes == 1 else 'mend'} by {'itself' if goes == 1 else 'themselves'}"] if goes else []
-    return ", ".join(said) or "nothing is wrong"

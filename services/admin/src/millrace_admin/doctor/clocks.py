@@ -18,7 +18,9 @@ TIME_SERVER = "name the plant's time server on both computers (NTP= in /etc/syst
 
 def findings(facts: Evidence) -> Iterator[Finding]:
     if facts.clock_synchronised is False:
-        yield act("clock", "the clock here is not synchronised, and readings carry it", TIME_SERVER)
+        yield act("clock", "is not synchronised, and readings carry it", TIME_SERVER)
+    elif facts.clock_synchronised:
+        yield fine("clock", "is synchronised")
     compared, told = 0, False
     for one in facts.statuses or ():
         if not one.is_fresh or not one.status.alive or not one.status.timestamp:

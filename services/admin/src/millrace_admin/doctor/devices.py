@@ -30,10 +30,8 @@ STARTED_MS = 150_000
 
 
 def findings(facts: Evidence) -> Iterator[Finding]:
-    if facts.plant is None:
+    if facts.plant is None or facts.statuses is None:
         yield from _counted(facts)
-        return
-    if facts.statuses is None:
         return
     by_gateway: dict[str, list[Device]] = defaultdict(list)
     for device in facts.plant.devices.values():
@@ -148,7 +146,7 @@ def _is_silent(facts: Evidence, plant: PlantModel, name: str) -> bool:
 
 
 def _counted(facts: Evidence) -> Iterator[Finding]:
-    """On a box without the broker's word: what its gateway counts."""
+    """Without the broker's word, as on an edge box: what the gateway here counts."""
     status = next((one for one in facts.all_statuses() if one.service == "gateway"), None)
     if status is None:
         return

@@ -25,7 +25,8 @@ def findings(facts: Evidence) -> Iterator[Finding]:
     yield from told
     if facts.disks and not told:
         least = min(facts.disks, key=lambda disk: disk.free_bytes)
-        yield fine("disks", f"{least.free_bytes / 1e9:,.1f} GB are free where {least.part} keeps its data, no less elsewhere")
+        elsewhere = ", no less elsewhere" if len(facts.disks) > 1 else ""
+        yield fine("disks", f"{least.free_bytes / 1e9:,.1f} GB are free where {least.part} keeps its data{elsewhere}")
 
 
 def _of_disk(facts: Evidence, disk: DiskFacts) -> Iterator[Finding]:
@@ -34,6 +35,9 @@ def _of_disk(facts: Evidence, disk: DiskFacts) -> Iterator[Finding]:
         yield act(disk.part, f"its disk is full: {free / 1e6:,.0f} of {total / 1e6:,.0f} MB are free", mend)
     elif disk.inodes_free is not None and disk.inodes_free < FEW_INODES:
         yield act(disk.part, f"its disk takes hardly any more files: {disk.inodes_free:,} and no more", mend)
+    elif free < disk.may_grow_bytes:
+        cause = f"{free / 1e6:,.0f} MB of its disk are free, and its outbox may still grow by {disk.may_grow_bytes / 1e6:,.0f} MB"
+        yield act(disk.part, cause, "free some, or set a smaller MILLRACE_OUTBOX_MAX_MB in /etc/millrace/edge.env and restart it")
     elif free < low_bytes(total) and not any(disk.part in status.service for status in facts.all_statuses()):
         # A service says that of its own disk itself.
         yield act(disk.part, f"its disk is nearly full: {free / 1e6:,.0f} of {total / 1e6:,.0f} MB are free", mend)

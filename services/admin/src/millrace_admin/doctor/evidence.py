@@ -83,7 +83,10 @@ class PartFacts:
 
 @dataclass(frozen=True, slots=True)
 class ProcessFacts:
-    """A container, a process of the demo, or a unit of systemd. age_s: since it was started. is_wanted: it should run."""
+    """A container, a process of the demo, or a unit of systemd.
+
+    age_s: since it was started. is_wanted: it should run. is_enabled: it starts with the computer.
+    """
 
     name: str
     state: str
@@ -95,6 +98,7 @@ class ProcessFacts:
     is_once: bool = False
     is_wanted: bool = True
     last_words: str = ""
+    is_enabled: bool = True
 
     @property
     def runs(self) -> bool:
@@ -112,12 +116,13 @@ STARTING_S = 45.0
 
 @dataclass(frozen=True, slots=True)
 class DiskFacts:
-    """The file system on which a part keeps its data."""
+    """The file system on which a part keeps its data. may_grow_bytes: by so much, as it is set."""
 
     part: str
     total_bytes: int
     free_bytes: int
     inodes_free: int | None = None
+    may_grow_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +167,7 @@ class Evidence:
     access: AccessFacts | None = None
     boards_time_zone: str | None = None
     clock_synchronised: bool | None = None
+    memory_is_limited: bool | None = None
 
     def status_of(self, service: str, instance: str) -> Status | None:
         """Its own word at its health address, else the last one on its topic."""

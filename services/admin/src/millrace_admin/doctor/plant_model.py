@@ -23,7 +23,7 @@ def findings(facts: Evidence) -> Iterator[Finding]:
         cause = f"the plant model has problems, so what was good before is used: {'; '.join(problems[:SHOWN])}{more}"
         yield act("plant.yaml", cause, f"{facts.commands.admin('check')} lists them all")
     elif facts.plant is not None:
-        yield fine("plant.yaml", f"no problems; {len(facts.plant.lines)} lines, {len(facts.plant.devices)} devices")
+        yield fine("plant.yaml", f"no problems; lines: {len(facts.plant.lines)}, devices: {len(facts.plant.devices)}")
     else:
         return
     older = [

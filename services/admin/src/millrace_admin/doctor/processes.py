@@ -16,14 +16,18 @@ def findings(facts: Evidence) -> Iterator[Finding]:
     if facts.processes is None:
         return
     told = [found for one in facts.processes if (found := _of_one(facts, one)) is not None]
+    if facts.memory_is_limited is False:
+        yield note("kernel", "limits no memory", "on a Raspberry Pi: add cgroup_enable=memory to /boot/firmware/cmdline.txt")
     yield from told
     if not told:
-        yield fine("processes", f"all {sum(one.runs and not one.is_once for one in facts.processes)} run")
+        count = sum(one.runs and not one.is_once for one in facts.processes)
+        yield fine("processes", "it runs" if count == 1 else f"all {count} run")
 
 
 def _of_one(facts: Evidence, one: ProcessFacts) -> Finding | None:
     if one.state == MISSING:
-        return act(one.name, "does not run: there is none", facts.commands.up) if one.is_wanted else None
+        mend = "run install of a bundle" if facts.commands.place == "edge" else facts.commands.up
+        return act(one.name, "does not run: there is none", mend) if one.is_wanted else None
     if one.is_once:
         return _of_one_shot(facts, one)
     return _of_a_running_one(facts, one) if one.state == "running" else _of_a_stopped_one(facts, one)
@@ -50,6 +54,8 @@ def _of_a_running_one(facts: Evidence, one: ProcessFacts) -> Finding | None:
         )
     if one.health == "starting":
         return mends(one.name, "starts" if one.age_s is None else f"starts; it began {one.age_s:.0f} s ago")
+    if not one.is_enabled:
+        return act(one.name, "will not start with the computer", facts.commands.up)
     if one.restarts >= MANY_RESTARTS:
         return note(one.name, f"was started again {one.restarts} times, but not in the last hour")
     return None

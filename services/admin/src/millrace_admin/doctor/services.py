@@ -27,7 +27,8 @@ def findings(facts: Evidence) -> Iterator[Finding]:
     if waiting:
         yield note("services", f"these keep what they have, and go on once the above is mended: {', '.join(sorted(set(waiting)))}")
     if not ill and not waiting and facts.parts:
-        yield fine("services", f"{', '.join(part.name for part in facts.parts)} have what they need")
+        names = [part.name for part in facts.parts]
+        yield fine("services", f"{', '.join(names)} {'has what it needs' if len(names) == 1 else 'have what they need'}")
 
 
 def _of_part(facts: Evidence, part: PartFacts, waiting: list[str]) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ What is not known to be public is taken for a secret. Of plant.yaml there are id
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from millrace_contract.errors import CannotStart
 from millrace_contract.language.api_tokens import decode_tokens
 from millrace_contract.language.times import format_timestamp
 
@@ -137,6 +139,15 @@ def support_text(facts: Evidence, findings: Sequence[Finding], logs: Mapping[str
     said = scrubber.scrubbed(document)
     said["logs"] = {part: [scrubber.log_line(line) for line in lines] for part, lines in logs.items()}
     return json.dumps(said, indent=1, ensure_ascii=False) + "\n"
+
+
+def write_support(name: str, text: str) -> None:
+    """Readable for who writes it alone. Raises CannotStart."""
+    try:
+        with os.fdopen(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+            out.write(text)
+    except OSError as error:
+        raise CannotStart(name, f"the file for support cannot be written: {error.strerror}") from error
 
 
 def _secrets_in(name: str, text: str) -> set[str]:
