@@ -32,10 +32,11 @@ from millrace_admin.servers.places import find_influxd, find_mosquitto
 from millrace_simulator.control import NotControlled, send
 from millrace_simulator.faults import Fault
 
-from .schedule import OUTBOXES, TroubleKind
+from .schedule import DISKS, TroubleKind
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-DISK_MB = 64
+DISK_MB = {"influxd": 512}
+SMALL_DISK_MB = 64
 SHIFT_MINUTES = 10
 SERVICE_PORTS = range(20_000, 26_000)
 DEVICE_PORTS = range(26_000, 32_000)
@@ -54,6 +55,7 @@ class Plant:
         self.ports = Ports(*_quiet_ports(9, SERVICE_PORTS))
         self.unable: dict[TroubleKind, str] = {}
         """What can't be done here, and why."""
+        self._full: set[str] = set()
         self._hung: dict[str, int] = {}
         self._killed: set[int] = set()
         self._missed: set[int] = set()
@@ -65,7 +67,7 @@ class Plant:
             if found is None:
                 raise CannotRun(f"{name} is not on this machine; run: scripts/{name}")
         write_config(self.places.config)
-        if not all(_mount(self.places.data(name)) for name in OUTBOXES):
+        if not all(_mount(self._disk(name), DISK_MB.get(name, SMALL_DISK_MB)) for name in DISKS):
             self.unable[TroubleKind.FULL_DISK] = "this user may not mount a small file system"
         self._give_clock()
         start_everything(self.places, self.ports, self.processes, mosquitto=mosquitto or "", influxd=influxd)
@@ -81,8 +83,8 @@ class Plant:
         """Returns the names of the processes that did not end by themselves in time."""
         self.heal()
         killed = self.processes.stop()
-        for name in OUTBOXES:
-            _unmount(self.places.data(name))
+        for name in DISKS:
+            _unmount(self._disk(name))
         return killed
 
     # What hurts.
@@ -101,12 +103,14 @@ class Plant:
             signal_all(pid, signal.SIGCONT)
 
     def fill_disk(self, name: str) -> None:
-        """Another program takes what is left of the disk that holds this process's data."""
-        with self._ballast(name).open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        """Another program takes what is left of the disk that holds this process's data, and what is given up on it."""
+        self._full.add(name)
+        with self._ballast(name).open("ab", buffering=0) as ballast, contextlib.suppress(OSError):
             while ballast.write(b"x" * 65_536):
                 pass
 
     def free_disk(self, name: str) -> None:
+        self._full.discard(name)
         self._ballast(name).unlink(missing_ok=True)
 
     def set_clock(self, by_s: float) -> None:
@@ -126,13 +130,15 @@ class Plant:
     def heal(self) -> None:
         for name in list(self._hung):
             self.wake(name)
-        for name in OUTBOXES:
+        for name in DISKS:
             self.free_disk(name)
 
     # What it says.
 
     def tend(self) -> list[tuple[str, int]]:
         """Start again what died. Returns what ended without having been killed: (process, exit status), each death once."""
+        for name in self._full:
+            self.fill_disk(name)
         ended = []
         for name, child in self.processes.children.items():
             pid, status = child.process.pid, child.process.poll()
@@ -179,7 +185,10 @@ class Plant:
         self.processes.also["gateway"] = {"PYTHONPATH": path, "MILLRACE_CHAOS_CLOCK": str(self._clock_file)}
 
     def _ballast(self, name: str) -> Path:
-        return self.places.data(name) / "somebody-elses-file"
+        return self._disk(name) / "somebody-elses-file"
+
+    def _disk(self, name: str) -> Path:
+        return self.places.data({"influxd": "influxdb"}.get(name, name))
 
 
 def write_config(folder: Path) -> None:
@@ -211,10 +220,10 @@ def _quiet_ports(number: int, within: range) -> list[int]:
     raise CannotRun(f"no free ports from {within.start} to {within.stop}")
 
 
-def _mount(folder: Path) -> bool:
+def _mount(folder: Path, size_mb: int) -> bool:
     """A small file system of its own, so that it can be filled; False where this user may not."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "millrace-chaos", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "millrace-chaos", str(folder)]
     return shutil.which("mount") is not None and subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 

@@ -14,8 +14,8 @@ from enum import StrEnum
 from millrace_simulator.faults import MACHINE_KINDS, Fault, FaultKind
 
 PROCESSES = ("mosquitto", "influxd", "simulator", "gateway", "ingest", "rollup", "oee", "alerts")
-OUTBOXES = ("gateway", "oee", "alerts")
-"""Processes with an outbox, and so with a disk that can be full."""
+DISKS = ("gateway", "oee", "alerts", "ingest", "influxd", "mosquitto")
+"""Processes with a disk of their own, which can be full."""
 
 KILLED_FOR_S = 2.0
 """How long a killed process stays away before it is started again."""
@@ -133,7 +133,7 @@ def _certain(chance: random.Random, until_s: float) -> list[Trouble]:
     return [
         Trouble(0, chance.uniform(0.5, 1) * longest_s, TroubleKind.OUTAGE, ("mosquitto",)),
         Trouble(0, chance.uniform(0.5, 1) * longest_s, TroubleKind.OUTAGE, ("influxd",)),
-        Trouble(0, chance.uniform(0.3, 0.6) * longest_s, TroubleKind.FULL_DISK, ("gateway",)),
+        *(Trouble(0, chance.uniform(0.3, 0.6) * longest_s, TroubleKind.FULL_DISK, (each,)) for each in ("gateway", "influxd")),
         _clock(chance, until_s),
         _hang(chance, until_s),
         _pair(chance),
@@ -153,7 +153,7 @@ def _any(chance: random.Random, until_s: float) -> Trouble:
         case TroubleKind.HANG:
             return _hang(chance, until_s)
         case TroubleKind.FULL_DISK:
-            return Trouble(0, chance.uniform(0.1, 0.6) * longest_s, kind, (chance.choice(OUTBOXES),))
+            return Trouble(0, chance.uniform(0.1, 0.6) * longest_s, kind, (chance.choice(DISKS),))
         case TroubleKind.CLOCK:
             return _clock(chance, until_s)
 

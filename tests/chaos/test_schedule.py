@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaos.schedule import OUTBOXES, PROCESSES, STARTS_FOR_S, Storm, TroubleKind, plan_storm
+from chaos.schedule import DISKS, PROCESSES, STARTS_FOR_S, Storm, TroubleKind, plan_storm
 from millrace_simulator.faults import MACHINE_KINDS, FaultKind
 
 DEVICES = [f"D-{number:02}" for number in range(13)]
@@ -42,9 +42,10 @@ def test_broker_and_database_go_away_something_hangs_and_a_disk_is_full(storm: S
         (TroubleKind.OUTAGE, ("mosquitto",)),
         (TroubleKind.OUTAGE, ("influxd",)),
         (TroubleKind.FULL_DISK, ("gateway",)),
+        (TroubleKind.FULL_DISK, ("influxd",)),
     } <= happened
     assert {TroubleKind.HANG, TroubleKind.CLOCK} <= {kind for kind, _ in happened}
-    assert all(set(processes) <= set(OUTBOXES) for kind, processes in happened if kind is TroubleKind.FULL_DISK)
+    assert all(set(processes) <= set(DISKS) for kind, processes in happened if kind is TroubleKind.FULL_DISK)
 
 
 @given(storms)

@@ -62,3 +62,10 @@ def test_a_disk_that_nobody_can_look_at_is_a_problem_only_where_somebody_named_i
     assert "No such file or directory; see MILLRACE_WATCHED_DISKS" in (missing.problem or "")
     assert missing.figures == {}
     assert Disks(tmp_path / "gone").look(0.0)[0].problem is None
+
+
+def test_what_gives_way_before_the_disk_is_full_counts_as_room(tmp_path: Path) -> None:
+    kept = iter((10**15, 9 * 10**14, 10**15))
+    disks = Disks(tmp_path, spare=lambda: next(kept))
+    left = [disks.look(hour * HOUR_S)[0].left_h for hour in range(3)]
+    assert left == [None, pytest.approx(9.0, rel=0.01), None]

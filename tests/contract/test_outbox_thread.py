@@ -568,6 +568,6 @@ def test_reserve_takes_its_room_and_gives_it_up(tmp_path: Path) -> None:
 
 
 def test_reserve_without_room_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DiskRefused, match="no room for a reserve"):
+    with pytest.raises(DiskRefused, match="that must stay to be able to delete"):
         Reserve(tmp_path / "reserve", 2**60).hold()
     assert not (tmp_path / "reserve").exists()

@@ -110,7 +110,7 @@ class AlertsService:
             self._collect,
             self._clock,
             heartbeats=self._heartbeats,
-            disks=Disks(settings.data),
+            disks=Disks(settings.data, spare=lambda: self._worker.outbox_figures.kept_bytes),
         )
         self._parts.start(self._session)  # Before the worker, so that it is there for what the worker's last turn says.
         self._parts.start(self._reporter)

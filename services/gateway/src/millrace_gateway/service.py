@@ -82,7 +82,7 @@ class GatewayService:
             self._collect,
             clock,
             heartbeats=self._heartbeats,
-            disks=Disks(settings.data),
+            disks=Disks(settings.data, spare=lambda: self._uplink.outbox.stats().kept_bytes),
         )
         self._health = HealthServer(
             settings.http_host, settings.http_port, self._heartbeats, self._readiness, {STATUS_PATH: self._status.answer}

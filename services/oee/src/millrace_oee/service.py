@@ -97,7 +97,13 @@ class OeeService:
         )
         status = Status(service=SERVICE, instance=settings.instance, alive=True, version=version("millrace-oee"))
         self._reporter = StatusReporter(
-            self._session, plan.topics, status, self._collect, clock, heartbeats=self._heartbeats, disks=Disks(settings.data)
+            self._session,
+            plan.topics,
+            status,
+            self._collect,
+            clock,
+            heartbeats=self._heartbeats,
+            disks=Disks(settings.data, spare=lambda: self._worker.outbox_figures.kept_bytes),
         )
         self._health = HealthServer(
             settings.http_host, settings.http_port, self._heartbeats, self._readiness, {STATUS_PATH: self._reporter.answer}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,9 +87,13 @@ class Trend:
 
 
 class Disks:
-    """The disk of a service's own data, and those of others that it watches for them. Used by one thread."""
+    """The disk of a service's own data, and those of others that it watches for them. Used by one thread.
 
-    def __init__(self, data: Path, watched: Mapping[str, Path] | None = None) -> None:
+    `spare`: bytes of the own data that give way before the disk is full; until then they grow and mean nothing.
+    """
+
+    def __init__(self, data: Path, watched: Mapping[str, Path] | None = None, spare: Callable[[], int] = lambda: 0) -> None:
+        self._spare = spare
         self._folders = {"": data, **(watched or {})}
         self._trends = {name: Trend() for name in self._folders}
 
@@ -99,7 +103,10 @@ class Disks:
 
     def _room(self, name: str, folder: Path, now_s: float) -> Room:
         room = room_of(name, folder)
-        return room if room.refusal is not None else replace(room, left_h=self._trends[name].left_h(room.free_bytes, now_s))
+        if room.refusal is not None:
+            return room
+        spare = 0 if name else self._spare()
+        return replace(room, left_h=self._trends[name].left_h(room.free_bytes + spare, now_s))
 
 
 def room_of(name: str, folder: Path) -> Room:

@@ -23,7 +23,8 @@ class Reserve:
                 os.close(handle)
         except OSError as error:
             self.release()
-            raise DiskRefused(f"{error.strerror}: no room for a reserve of {self._size >> 20} MiB") from error
+            reason = f"{error.strerror}: less is left than the {self._size >> 20} MiB that must stay to be able to delete"
+            raise DiskRefused(reason) from error
 
     def release(self) -> None:
         """Give the room up. Raises DiskRefused on a read-only file system."""
