@@ -7,6 +7,7 @@ import os
 import pwd
 import queue
 import signal
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -66,6 +67,14 @@ class RunningBroker:
         with contextlib.suppress(ConnectionError, OSError):
             client = Client(self, name, password or self.password(name))
             client.close()
+            return True
+        return False
+
+    def presents(self, authority: Path) -> bool:
+        """Whether its certificate is of this authority."""
+        context = ssl.create_default_context(cafile=str(authority))
+        with contextlib.suppress(OSError), socket.create_connection(("localhost", self.tls_port), 5) as plain:
+            context.wrap_socket(plain, server_hostname="localhost").close()
             return True
         return False
 

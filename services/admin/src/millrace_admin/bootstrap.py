@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.plant.accepted import load_accepted
 
+from .authority import ensure
 from .broker_accounts import (
     Account,
     Rights,
@@ -22,7 +22,6 @@ from .broker_accounts import (
     render_access_rules,
     render_passwords,
 )
-from .certificates import KeyPair, make_authority, make_server, renewal_reason, server_names
 from .own_accounts import HEALTHCHECK_OPTIONS, OwnAccount, outdated, own_accounts
 from .secret_files import SecretFiles, new_password
 
@@ -53,7 +52,7 @@ def bootstrap(
     files.prepare()
     with files.locked():
         plant = _plant(files, config, report)
-        _certificates(files, hostnames, now, report)
+        report.done += ensure(files, hostnames, now)
         accounts = _accounts(files, own_accounts() if own is None else own, now, report)
         keep_rights(files, plant)
         render_broker_files(files, plant.root, accounts, report)
@@ -140,32 +139,6 @@ def _misfits(accounts: Iterable[Account], plant: PlantModel) -> list[str]:
         if problem := name_problem(account.name):
             said.append(f"account {account.name} {problem}: revoke it, and add one of another name")
     return said
-
-
-def _certificates(files: SecretFiles, hostnames: str, now: datetime, report: BootstrapReport) -> None:
-    certificate, key = files.read("admin", "ca.crt"), files.read("admin", "ca.key")
-    if certificate is None or key is None:
-        authority = make_authority(now)
-        files.write("admin", "ca.key", authority.key)
-        files.write("admin", "ca.crt", authority.certificate)
-        report.done.append("certificate authority made")
-    else:
-        authority = KeyPair(certificate + "\n", key + "\n")
-    names = server_names(hostnames)
-    present = files.read("mosquitto", "server.crt")
-    if present is None or files.read("mosquitto", "server.key") is None:
-        reason: str | None = "there was none"
-    else:
-        reason = renewal_reason(present, authority.certificate, names, now)
-    if reason is not None:
-        try:
-            server = make_server(authority, names, now)
-        except (ValueError, UnicodeError) as refused:
-            problem = Problem("environment", 0, "MILLRACE_HOSTNAME", f"{hostnames!r} is no list of host names: {refused}")
-            raise ConfigurationProblems([problem]) from refused
-        files.write("mosquitto", "server.key", server.key)
-        files.write("mosquitto", "server.crt", server.certificate)
-        report.done.append(f"broker certificate made for {', '.join(names)} ({reason})")
 
 
 def _accounts(files: SecretFiles, own: Sequence[OwnAccount], now: datetime, report: BootstrapReport) -> list[Account]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -39,7 +41,8 @@ def server_names(hostnames: str) -> list[str]:
 def make_authority(now: datetime) -> KeyPair:
     """A new certificate authority."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Millrace CA {now:%Y-%m-%d}")])
+    # Two of one name would be taken for each other.
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Millrace CA {now:%Y-%m-%d} {os.urandom(3).hex()}")])
     public = key.public_key()
     certificate = (
         x509.CertificateBuilder()
@@ -88,16 +91,40 @@ def renewal_reason(certificate: str, authority: str, names: Sequence[str], now: 
     present = x509.load_pem_x509_certificate(certificate.encode())
     if present.not_valid_after_utc - now < RENEW_BEFORE:
         return f"the last one ends on {present.not_valid_after_utc:%Y-%m-%d}"
-    if present.issuer != x509.load_pem_x509_certificate(authority.encode()).subject:
+    if not _is_issued_by(present, x509.load_pem_x509_certificate(authority.encode())):
         return "the last one is from another authority"
     if set(_names(present)) != set(names):
         return "its names changed"
     return None
 
 
+def ends(certificate: str) -> datetime:
+    """Until when a certificate holds."""
+    return x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
+
+
+def is_pair(certificate: str, key: str) -> bool:
+    """Whether the private key is that of the certificate."""
+    private = serialization.load_pem_private_key(key.encode(), password=None)
+    return private.public_key() == x509.load_pem_x509_certificate(certificate.encode()).public_key()
+
+
+def der_of(certificate: str) -> bytes:
+    """The bytes of which a fingerprint is made."""
+    return x509.load_pem_x509_certificate(certificate.encode()).public_bytes(serialization.Encoding.DER)
+
+
 def names_of(certificate: str) -> list[str]:
     """The names and addresses that a certificate holds, in its order; none for an empty text."""
     return _names(x509.load_pem_x509_certificate(certificate.encode())) if certificate else []
+
+
+def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

@@ -24,6 +24,7 @@ from millrace_contract.runtime.listening import cannot_listen
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Session
+from millrace_contract.runtime.mqtt.trust import LEARNED
 from millrace_contract.runtime.serving import ServiceParts, remember_devices
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.store_forward.from_ingest import FromIngest
@@ -159,6 +160,7 @@ class AlertsService:
             ),
             filters=subscriptions(self._topics, sender),
             will=last_will(self._topics, SERVICE, settings.instance),
+            learned_ca=settings.data / LEARNED,
             persistent=True,
             manual_ack=True,
             receive_maximum=RECEIVE_MAXIMUM,

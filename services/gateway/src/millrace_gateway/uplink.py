@@ -13,6 +13,7 @@ from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Received
+from millrace_contract.runtime.mqtt.trust import LEARNED
 from millrace_contract.runtime.status import last_will
 from millrace_contract.store_forward.from_ingest import FromIngest
 from millrace_contract.store_forward.limits import limits_of
@@ -84,6 +85,7 @@ class Uplink:
             # What sensors send waits at the broker while we are away, and until it is committed.
             persistent=bool(self._sensor_topics),
             manual_ack=bool(self._sensor_topics),
+            learned_ca=settings.data / LEARNED,
         )
         self.account = self.session.account
         self.outbox = OutboxThread(

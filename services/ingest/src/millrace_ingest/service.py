@@ -20,6 +20,7 @@ from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import KEEPALIVE_S, Callbacks, Received
+from millrace_contract.runtime.mqtt.trust import LEARNED
 from millrace_contract.runtime.status import StatusReporter, last_will
 
 from . import figures
@@ -159,6 +160,7 @@ class IngestService:
             Callbacks(messages=self._received, connected=self._report),
             filters=[prefix + topic for kind in STORED_KINDS for topic in self._topics.filters(kind)],
             will=last_will(self._topics, SERVICE, self._settings.instance),
+            learned_ca=self._settings.data / LEARNED,
             persistent=not group,
             manual_ack=True,
             receive_maximum=self._settings.ingest_receive_maximum,

@@ -18,6 +18,7 @@ from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks
+from millrace_contract.runtime.mqtt.trust import LEARNED
 from millrace_contract.runtime.serving import ServiceParts, accept, remember_devices
 from millrace_contract.runtime.serving import serve as serve_service
 from millrace_contract.runtime.status import StatusReporter, last_will
@@ -77,6 +78,7 @@ class OeeService:
             ),
             filters=subscriptions(plan.topics, sender),
             will=last_will(plan.topics, SERVICE, settings.instance),
+            learned_ca=settings.data / LEARNED,
             persistent=True,
             manual_ack=True,
             receive_maximum=RECEIVE_MAXIMUM,

@@ -24,7 +24,7 @@ from ..bootstrap import load_accounts
 from ..broker_accounts import Account
 from ..secret_files import SecretFiles
 from ..settings import AdminSettings
-from . import grants
+from . import grants, renewal
 from .follow import PlantFollower, follow
 from .gateway_kit import GatewayAccess, broker_name, pack
 
@@ -45,6 +45,9 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
     verb("show", _show, "addresses and the first password of the screens")
     verb("ca", _ca, "the certificate that publishers outside must trust")
+    verb("new-ca", _new_ca, "make the next certificate authority, trusted beside the present one until use-new-ca")
+    use = verb("use-new-ca", _use_new_ca, "let the next authority sign, once every gateway trusts it")
+    use.add_argument("--anyway", action="store_true", help="without asking who trusts it")
     verb("list", _list, "accounts and tokens")
     publisher = verb("add-publisher", _add_publisher, "a broker account for a device that sends by itself, or a bridge of many")
     publisher.add_argument("name", metavar="NAME", help="user name")
@@ -97,6 +100,28 @@ def _ca(options: argparse.Namespace) -> int:
     certificate = grants.authority(files)
     print(json.dumps({"ca": certificate + "\n"}) if options.json else certificate)
     return EXIT_WELL
+
+
+def _new_ca(options: argparse.Namespace) -> int:
+    _, files = _opened(options)
+    shown = {"next authority": renewal.make_next(files, _now())}
+    if options.json:
+        return _print(options, "", shown, {})
+    hands = renewal.by_hand(files)
+    _print(options, "made, and announced by the broker within seconds", shown, {})
+    print("Gateways and services learn it when they connect to the broker the next time: docker compose restart mosquitto")
+    print("makes all of them. `millrace access ca` and new kits hold both authorities.", end=" ")
+    print(f"Give both to the sensors: {', '.join(hands)}." if hands else "There are no sensors to give it to.")
+    print("Then: millrace access use-new-ca")
+    return EXIT_WELL
+
+
+def _use_new_ca(options: argparse.Namespace) -> int:
+    settings, files = _opened(options)
+    root = files.read("admin", "root") or ""
+    heard = None if options.anyway else renewal.heard_statuses(files, settings, root)
+    shown = {"authority": renewal.use_next(files, _now(), heard)}
+    return _print(options, "the broker's certificate is of the next authority within seconds; new kits hold it alone", shown, {})
 
 
 def _list(options: argparse.Namespace) -> int:

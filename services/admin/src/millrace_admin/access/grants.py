@@ -11,6 +11,7 @@ from millrace_contract.language.api_tokens import SCOPES, ApiToken, decode_token
 from millrace_contract.language.assets import segment_problem
 from millrace_contract.plant import PlantModel
 
+from ..authority import trusted
 from ..bootstrap import (
     TOKENS_FILE,
     ensure_account,
@@ -146,8 +147,8 @@ def first_password(files: SecretFiles) -> str:
 
 
 def authority(files: SecretFiles) -> str:
-    """The certificate that publishers outside must trust, PEM."""
-    certificate = files.read("admin", "ca.crt")
+    """What publishers outside must trust, PEM: two certificates while one authority takes the place of the other."""
+    certificate = trusted(files)
     if certificate is None:
         raise GrantRefused("nothing is set up yet; start the platform first")
     return certificate

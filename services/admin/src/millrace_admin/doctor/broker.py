@@ -76,7 +76,7 @@ def _tls(facts: Evidence, tls: TlsFacts) -> Iterator[Finding]:
     if authority_days is not None and authority_days < AUTHORITY_SOON_DAYS:
         cause = f"its certificate authority ends in {authority_days:.0f} days, and with it the trust of every gateway elsewhere"
         yield act(
-            SUBJECT, cause, "make a new authority in good time, and bring it to the gateways: docs/install-an-edge-gateway.md"
+            SUBJECT, cause, "millrace access new-ca, later use-new-ca: docs/install-an-edge-gateway.md, A new certificate authority"
         )
 
 

@@ -111,7 +111,8 @@ class Held(Message, frozen=True, kw_only=True):
 class Status(Message, frozen=True, kw_only=True):
     """How a service is. As last will only `alive` (false) matters. `figures` are depths, lags and counts by name.
 
-    `sent`: of a service with an outbox. `notes` say in words what a person may want to know although nothing is wrong.
+    `sent`: of a service with an outbox. `trusts`: fingerprints of the authorities by which it trusts the broker, where it uses
+    TLS. `notes` say in words what a person may want to know although nothing is wrong.
     """
 
     service: str
@@ -126,6 +127,7 @@ class Status(Message, frozen=True, kw_only=True):
     problems: list[str] = []
     notes: list[str] = []
     figures: dict[str, float] = {}
+    trusts: list[str] = []
     sent: Sent | None = None
 
 

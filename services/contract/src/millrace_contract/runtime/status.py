@@ -93,6 +93,7 @@ class StatusReporter:
                 status,
                 timestamp=format_timestamp(self._clock.now_ms()),
                 problems=[*status.problems, *self._session.notices, *low, *self._unhealthy()],
+                trusts=self._session.trusted,
                 figures=status.figures | status_figures(rooms),
             )
             self._latest = status

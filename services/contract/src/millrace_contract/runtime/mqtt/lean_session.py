@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from ..settings import BrokerSettings
@@ -62,15 +63,16 @@ class LeanSession(Session):
         receive_maximum: int = 1000,
         in_flight_maximum: int = 1000,
         keepalive_s: int = KEEPALIVE_S,
+        learned_ca: Path | None = None,
     ) -> None:
-        super().__init__(settings, client_id, callbacks)
+        super().__init__(settings, client_id, callbacks, learned_ca=learned_ca)
         self.session_present = False
         """Whether the broker had a session of ours, with what it kept for us meanwhile, when it took the newest connection."""
         self._filters = tuple(filters)
         self._manual_ack = manual_ack
         self._in_flight_maximum = in_flight_maximum
         self._keepalive_s = keepalive_s
-        self._tls = self._tls_context()
+        self._trust.context()  # refuses a file that is none
         self._encode_connect = partial(
             encode_connect,
             client_id,
@@ -168,13 +170,21 @@ class LeanSession(Session):
         """Raises OSError."""
         host = self._settings.mqtt_host
         channel = socket.create_connection((host, self._settings.mqtt_port), CONNECT_LIMIT_S)
-        self._tls = self._tls_context_now(self._tls)
         try:
             channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return self._tls.wrap_socket(channel, server_hostname=host) if self._tls is not None else channel
+            return self._trusted(channel, host)
         except OSError:
             channel.close()
             raise
+
+    def _trusted(self, channel: socket.socket, host: str) -> socket.socket:
+        """The channel over TLS, where it is used. Raises OSError."""
+        context = self._trust.context_now()
+        if context is None:
+            return channel
+        trusted = context.wrap_socket(channel, server_hostname=host)
+        self._trust.hear(trusted)
+        return trusted
 
     def _converse(self, link: Link) -> float:
         """Until the connection or the session ends. Returns how long to wait before the next one, in seconds."""

@@ -62,7 +62,7 @@ class PahoSession(Session):
         self._client.on_socket_register_write = _ignore
         if self._account:
             self._client.username_pw_set(self._account, self._password())
-        if (tls := self._tls_context()) is not None:
+        if (tls := self._trust.context()) is not None:
             self._client.tls_set_context(tls)
         if will is not None:
             self._client.will_set(will[0], will[1], qos=1, retain=True)
@@ -130,7 +130,7 @@ class PahoSession(Session):
     def _on_connect_fail(self, _client: Client, _userdata: Any) -> None:
         self._transition(f"no answer from {self._place()}")
         # Its own setter takes a context once only; another authority may be trusted by now.
-        self._client._ssl_context = self._tls_context_now(self._client._ssl_context)
+        self._client._ssl_context = self._trust.context_now()
 
     def _on_disconnect(self, _c: Client, _u: Any, _flags: DisconnectFlags, reason: ReasonCode, _p: Properties | None) -> None:
         was_connected = self._connected.is_set()

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import os
 import random
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...errors import CannotStart
 from ..lifecycle import EXIT_FAILED
 from ..logs import get_logger
-from ..settings import BrokerSettings, variable
+from ..settings import BrokerSettings
+from .trust import Trust
 
 SESSION_EXPIRY_S = 7 * 86_400
 KEEPALIVE_S = 30
@@ -66,7 +65,8 @@ class Callbacks(NamedTuple):
 class Session:
     """One client id at one broker. `start` returns at once; the broker may be absent for as long as it likes."""
 
-    def __init__(self, settings: BrokerSettings, client_id: str, callbacks: Callbacks) -> None:
+    def __init__(self, settings: BrokerSettings, client_id: str, callbacks: Callbacks, *, learned_ca: Path | None = None) -> None:
+        """`learned_ca`: where authorities that the broker announces are kept; None: they are not. Raises CannotStart."""
         self.problem: str | None = "not connected yet"
         self.generation = 0
         self.refused_filters: frozenset[str] = frozenset()
@@ -76,6 +76,7 @@ class Session:
         # Each instance has an account of its own, called like its client id (contracts.md 2.1).
         self._account = settings.mqtt_username or (client_id if settings.mqtt_password.get_secret_value() else "")
         self._callbacks = callbacks
+        self._trust = Trust(settings.mqtt_ca, learned_ca)
         self._connected = threading.Event()
         self._pause_s = float(RECONNECT_S[0])
         self._short_lives = 0
@@ -101,6 +102,11 @@ class Session:
     def notices(self) -> list[str]:
         """What a person should know although we are connected."""
         return [*self._rivals(), *([self._refused_reading()] if self.refused_filters else [])]
+
+    @property
+    def trusted(self) -> list[str]:
+        """Fingerprints of the authorities that the broker's certificate may be of; none without TLS."""
+        return self._trust.fingerprints
 
     def wait_connected(self, timeout_s: float) -> bool:
         return self._connected.wait(timeout_s)
@@ -131,23 +137,6 @@ class Session:
 
     def _run(self) -> None:
         raise NotImplementedError
-
-    def _tls_context(self) -> ssl.SSLContext | None:
-        """Whom we trust, as the file says now; None: without TLS. Raises CannotStart."""
-        authority = self._settings.mqtt_ca
-        if authority is None:
-            return None
-        try:
-            return ssl.create_default_context(cafile=str(authority))
-        except OSError as error:  # an SSLError is one
-            reason = f"{authority} cannot be read as certificates: {error.strerror or error}"
-            raise CannotStart(variable("mqtt_ca"), reason) from error
-
-    def _tls_context_now(self, before: ssl.SSLContext | None) -> ssl.SSLContext | None:
-        """The same while we run: a file that cannot be read now changes nothing."""
-        with suppress(CannotStart):
-            return self._tls_context()
-        return before
 
     def _password(self) -> str:
         """Read anew for each connection: a password that was refused may have been changed since."""
