@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from millrace_admin.doctor.hops import read_addresses
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
@@ -83,6 +85,18 @@ def test_every_variable_is_explained_with_the_same_default() -> None:
         used.setdefault(variable, set()).add(default)
     explained = dict(re.findall(r"^# (MILLRACE_\w+)=(.*)$", (REPOSITORY / ".env.example").read_text(), re.MULTILINE))
     assert {variable: {default} for variable, default in explained.items()} == used
+
+
+def test_doctor_asks_each_part_where_it_answers() -> None:
+    admin = SERVICES["admin"]
+    parts = read_addresses(admin["environment"]["MILLRACE_PARTS"])
+    assert (parts.pop("tls").host, "8883") == ("mosquitto", SERVICES["mosquitto"]["ports"][0].rpartition(":")[2])
+    asked = {name for name in LASTING if "MILLRACE_HTTP_PORT" in SERVICES[name].get("environment", {})}
+    # `access` has no network, and the simulator is no part of a plant.
+    assert parts.keys() == asked - {"access", "simulator"}
+    for name, address in parts.items():
+        assert (address.host, str(address.port)) == (name, SERVICES[name]["environment"]["MILLRACE_HTTP_PORT"])
+        assert set(SERVICES[name]["networks"]) & set(admin["networks"]), f"admin does not reach {name}"
 
 
 def test_every_one_shot_is_waited_for_by_somebody() -> None:

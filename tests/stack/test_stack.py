@@ -213,3 +213,31 @@ def test_a_backup_brings_everything_back(stack: Stack, token: str, tmp_path: Pat
 
 def test_doctor_finds_nothing_wrong(stack: Stack) -> None:
     wait_until(lambda: stack.script("doctor").returncode == 0, "a platform without complaints", FLOW_LIMIT_S)
+
+
+def test_doctor_says_of_a_restart_that_it_mends_by_itself(stack: Stack) -> None:
+    stack.compose("restart", "ingest")
+    said = stack.script("doctor", "--wait", "0")
+    assert said.returncode in (0, 1), said.stdout
+    assert "Error" not in said.stdout + said.stderr
+    assert "Traceback" not in said.stdout + said.stderr
+
+
+def test_doctor_knows_a_wrong_password_and_what_it_says_mends_it(stack: Stack) -> None:
+    password = "/secrets/gateway/mqtt_password"
+    admin = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "python", "admin", "-c")
+    stack.compose(*admin, f"open({password!r}, 'w').write('wrong')")
+    stack.compose("restart", "gateway")
+    wait_until(lambda: "is not the one of its account" in stack.script("doctor", "--wait", "0").stdout, "doctor to say so")
+    assert stack.script("doctor", "--wait", "0").returncode == 2
+    stack.up()
+    wait_until(lambda: stack.script("doctor").returncode == 0, "a platform without complaints", FLOW_LIMIT_S)
+
+
+def test_file_for_support_is_its_makers_alone_and_holds_no_password(stack: Stack) -> None:
+    file = stack.folder / "support.json"
+    stack.script("doctor", "--support", str(file), "--wait", "0")
+    assert file.stat().st_mode & 0o777 == 0o600
+    said = json.loads(file.read_text())
+    assert {"mosquitto", "influxdb", "ingest"} <= said["logs"].keys()
+    assert stack.access("show")["password"] not in file.read_text()

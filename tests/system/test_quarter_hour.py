@@ -124,6 +124,11 @@ def test_oee_of_the_shift_in_progress_adds_up(played: System, token: str) -> Non
     assert any(document["parts"]["total"] > 0 for document in documents)
 
 
+def test_doctor_finds_nothing_wrong_beside_a_demo(played: System) -> None:
+    command = ("doctor", "--demo", str(played.state), "--config", str(played.config))
+    wait_until(lambda: played.run("millrace", *command).returncode == 0, "a platform without complaints", 240)
+
+
 def test_every_panel_of_the_boards_answers(played: System) -> None:
     """Those of weeks and years have tests of their own; some of the others need two minutes of readings."""
     variables = {"line": "line1", "device": "CNC-01"}

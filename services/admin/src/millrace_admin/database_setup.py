@@ -75,10 +75,10 @@ class Retention:
 class DatabaseClient:
     """The few calls of InfluxDB's management API that are needed here. Raises Unavailable when it does not answer."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, *, read_s: float = 30.0) -> None:
         self._url = url.rstrip("/")
         self._token = token
-        timeout = urllib3.Timeout(connect=5.0, read=30.0)
+        timeout = urllib3.Timeout(connect=5.0, read=read_s)
         self._pool = urllib3.PoolManager(timeout=timeout, retries=False)
 
     def call(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, Any]:

@@ -57,9 +57,11 @@ def speaks_of(text: str, need: str) -> bool:
     return rule is not None and rule.need == need
 
 
-def _wrong_account(facts: Evidence, complaint: Complaint, found: re.Match[str]) -> Finding:
+def _wrong_account(facts: Evidence, complaint: Complaint, found: re.Match[str]) -> Finding | None:
     account = found[1]
     cause = f"the broker refuses its account {account}: wrong user name or password; it will not mend by itself"
+    if facts.access is not None and facts.access.passwords_fit.get(account) is False:
+        return None  # told with the accounts
     if facts.commands.place == "edge" or not complaint.is_local:
         instance = complaint.status.instance if complaint.status else "NAME"
         kit = facts.commands.admin(f"access revoke {account}")
@@ -149,6 +151,16 @@ def _unhealthy(facts: Evidence, complaint: Complaint, found: re.Match[str]) -> F
     return act(complaint.name, f"its step {found[1]} {found[2]}", mend)
 
 
+def _foreign(facts: Evidence, complaint: Complaint, found: re.Match[str]) -> Finding:
+    letters = facts.commands.inside("ingest", "dead-letters list --reason foreign")
+    mend = f"{letters}; whose it is, {facts.commands.admin('access list')} may say, and access revoke ends it"
+    return act(complaint.name, found[0], mend)
+
+
+def _other_database(facts: Evidence, complaint: Complaint, _found: re.Match[str]) -> Finding:
+    return mends(complaint.name, complaint.text, f"{facts.commands.inside('ingest', 'status')} shows the ledger")
+
+
 def _rule(need: str, pattern: str, judge: Judge) -> _Rule:
     return _Rule(need, re.compile(pattern), judge)
 
@@ -169,6 +181,8 @@ _RULES = (
     _rule("", r"^[\w./-]+\.yaml(?::\d+)?: ", _plant_file),
     _rule("", r"of the gateways' messages are not storable", _fuse),
     _rule("", r"dates its readings", _clock),
+    _rule("", r"^something publishes as .*", _foreign),
+    _rule("", r"^(?:the database|the store of this ingest) (?:is another one|was put back|is new|lacks what)", _other_database),
 )
 
 

@@ -20,6 +20,7 @@ from ..secret_files import SecretFiles
 from .evidence import DatabaseFacts, TokenFacts
 from .hops import address_of, asked, in_words
 
+ANSWER_S = 10.0
 SEEN_WITHIN = "2h"
 """How far back it is looked for what a device sent last."""
 
@@ -30,7 +31,7 @@ class DatabaseProbe:
     def __init__(self, url: str, org: str, files: SecretFiles, wanted: frozenset[str], clock: Clock) -> None:
         self._url, self._org, self._files, self._wanted, self._clock = url, org, files, wanted, clock
         self._token = files.read("admin", DATABASE_TOKEN) or ""
-        self._client = DatabaseClient(url, self._token)
+        self._client = DatabaseClient(url, self._token, read_s=ANSWER_S)
 
     def facts(self) -> DatabaseFacts:
         try:
@@ -95,4 +96,4 @@ class DatabaseProbe:
 
     def _influx(self) -> Influx:
         settings = DatabaseSettings(influx_url=self._url, influx_org=self._org, influx_token=SecretStr(self._token))
-        return Influx(settings, timeout_s=10.0)
+        return Influx(settings, timeout_s=ANSWER_S)

@@ -187,8 +187,8 @@ class Evidence:
         return next((one for one in self.processes or () if one.name == name), None)
 
     def is_local(self, status: Status) -> bool:
-        """Whether this instance runs where doctor does, so that the commands of this place are for it."""
-        return any(
+        """Whether this instance runs where doctor does, so that the commands of this place are for it. Gateways may not."""
+        return status.service != "gateway" or any(
             part.status is not None and (part.status.service, part.status.instance) == (status.service, status.instance)
             for part in self.parts
         )
