@@ -114,8 +114,8 @@ def _nearly_full(_facts: Evidence, complaint: Complaint, found: re.Match[str]) -
 
 
 def _refused_topic(facts: Evidence, complaint: Complaint, found: re.Match[str]) -> Finding:
-    cause = f"the broker does not let it speak: {found[0]}"
-    return act(complaint.name, cause, f"{facts.commands.up} renders the access rules anew from plant.yaml")
+    mend = f"give it line, device and gateway of these topics in plant.yaml; if they are right there, {facts.commands.up}"
+    return act(complaint.name, f"the broker does not let it speak: it refuses {_short(found[1])}; nothing is lost meanwhile", mend)
 
 
 def _rival(_facts: Evidence, complaint: Complaint, _found: re.Match[str]) -> Finding:
@@ -172,7 +172,7 @@ _RULES = (
     _rule("broker", r"and we do not agree on TLS: (.*)", _tls),
     _rule("broker", r"^(?:no answer from|connection lost).*", _cannot_reach_broker),
     _rule("broker", r"(?:gives our connection to|ends our connection again and again)", _rival),
-    _rule("broker", r"^the broker refuses .*", _refused_topic),
+    _rule("broker", r"^the broker refuses (topic .*?)(?:: an account may write .*)?$", _refused_topic),
     _rule("database", r"^(?:the database takes no data|nothing is rolled up): (.*)", _database),
     _rule("outbox", r"^the disk (?:refuses the outbox|of dead letters and spool refuses): (.*)", _disk),
     _rule("", r"^the disk of \S+ (?:is nearly full|cannot be looked at)", _nearly_full),

@@ -76,14 +76,14 @@ class OutboxFigures:
             "outbox_queued_h": round(self.queued_h, 4),
             "outbox_drain_s": self.drain_s,
             "outbox_dropped": self.dropped,
+            "refused_topics": len(self.refused_topics),
         }
         return {name: float(value) for name, value in figures.items() if value is not None}
 
     @property
     def problems(self) -> list[str]:
         """What a person must look after, in words."""
-        problems = [f"the disk refuses the outbox: {self.disk_problem}"] if self.disk_problem else []
-        return problems + [f"the broker refuses {topic}" for topic in self.refused_topics[:5]]
+        return [f"the disk refuses the outbox: {self.disk_problem}"] if self.disk_problem else []
 
     @property
     def in_words(self) -> str:

@@ -30,6 +30,7 @@ from .packets import (
     encode_unsubscribe,
     reason_text,
 )
+from .refused_topics import NOT_AUTHORISED
 from .session import CONNECT_LIMIT_S, KEEPALIVE_S, RECONNECT_S, SESSION_EXPIRY_S, Callbacks, Received, Session
 
 _WAIT_S: Final = 1.0
@@ -109,7 +110,7 @@ class LeanSession(Session):
             while not mid or not link.is_free(mid):
                 self._tokens += 1
                 mid = self._tokens % (_IDENTIFIERS - 1) + 1
-            link.put(self._tokens, mid, encode_publish(topic, payload, mid, retain=retain))
+            link.put(self._tokens, mid, topic, encode_publish(topic, payload, mid, retain=retain))
             return self._tokens
 
     def acknowledge(self, received: Received) -> None:
@@ -238,17 +239,18 @@ class LeanSession(Session):
             raise _Ended(packet.reason)
 
     def _take_answer(self, link: Link, answer: Puback) -> None:
-        token = link.answered(answer.mid)
-        if token is None:
+        sent = link.answered(answer.mid)
+        if sent is None:
             return
+        token, topic = sent
         is_taken = answer.reason < FAILURE
-        if not is_taken:
-            self._transition(self._refused_publish(reason_text(answer.reason)))
+        refusal = None if is_taken else reason_text(answer.reason)
+        self._answered(topic, refusal, is_rights=answer.reason == NOT_AUTHORISED)
         self._callbacks.published(token, is_taken)
 
     def _tell_refused(self, link: Link) -> None:
         """A message larger than the broker takes would end the connection each time that it is sent."""
-        for token in link.refused:
-            self._transition(self._refused_publish("larger than the broker's limit for a packet"))
+        for token, topic in link.refused:
+            self._answered(topic, "larger than the broker's limit for a packet")
             self._callbacks.published(token, False)
         link.refused.clear()

@@ -71,8 +71,8 @@ class Link:
         self, channel: socket.socket, generation: int, waker: Waker, *, in_flight_maximum: int, keepalive_s: float
     ) -> None:
         self.generation = generation
-        self.refused: list[int] = []
-        """Tokens of messages that are larger than what this broker takes; whoever reads them empties the list."""
+        self.refused: list[tuple[int, str]] = []
+        """Tokens and topics of messages that are larger than what this broker takes; whoever reads them empties the list."""
         self.keepalive_s = keepalive_s
         self._channel = channel
         self._is_tls = isinstance(channel, ssl.SSLSocket)
@@ -80,8 +80,8 @@ class Link:
         self._early: list[Packet] = []
         self._room = in_flight_maximum
         self._packet_limit = 0
-        self._in_flight: dict[int, int] = {}
-        self._outgoing: deque[tuple[int, int, bytes]] = deque()
+        self._in_flight: dict[int, tuple[int, str]] = {}
+        self._outgoing: deque[tuple[int, int, str, bytes]] = deque()
         self._outgoing_bytes = 0
         self._acks: deque[int] = deque()
         self._control: deque[bytes] = deque()
@@ -129,9 +129,9 @@ class Link:
         """Whether the broker has no message under this identifier."""
         return mid not in self._in_flight
 
-    def put(self, token: int, mid: int, packet: bytes) -> None:
+    def put(self, token: int, mid: int, topic: str, packet: bytes) -> None:
         """Queue a PUBLISH. One caller at a time."""
-        self._outgoing.append((token, mid, packet))
+        self._outgoing.append((token, mid, topic, packet))
         self._outgoing_bytes += len(packet)
         self._waker.wake()
 
@@ -148,8 +148,8 @@ class Link:
         """Nothing waits to be sent."""
         return not (self._unsent or self._acks or self._outgoing or self._control)
 
-    def answered(self, mid: int) -> int | None:
-        """The broker answered a publish: its token, None for one that is not on its way."""
+    def answered(self, mid: int) -> tuple[int, str] | None:
+        """The broker answered a publish: its token and topic, None for one that is not on its way."""
         return self._in_flight.pop(mid, None)
 
     def turn(self, wait_s: float) -> list[Packet]:
@@ -238,12 +238,12 @@ class Link:
             parts.append(encode_pubacks([self._acks.popleft() for _ in range(len(self._acks))]))
         size = 0
         while self._outgoing and len(self._in_flight) < self._room and size < SEND_BYTES:
-            token, mid, packet = self._outgoing.popleft()
+            token, mid, topic, packet = self._outgoing.popleft()
             self._outgoing_bytes -= len(packet)
             if len(packet) > self._packet_limit:
-                self.refused.append(token)
+                self.refused.append((token, topic))
                 continue
-            self._in_flight[mid] = token
+            self._in_flight[mid] = (token, topic)
             parts.append(packet)
             size += len(packet)
         self._unsent = memoryview(b"".join(parts))

@@ -20,6 +20,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ..settings import BrokerSettings
+from .refused_topics import NOT_AUTHORISED
 from .session import KEEPALIVE_S, RECONNECT_S, SESSION_EXPIRY_S, Callbacks, Received, Session
 
 __all__ = ["Callbacks", "PahoSession", "Received"]
@@ -53,6 +54,7 @@ class PahoSession(Session):
         self._in_flight_maximum = in_flight_maximum
         self._keepalive_s = keepalive_s
         self._stopping = False
+        self._topics: dict[int, str] = {}
         self._connected_s = 0.0
         self._client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5, manual_ack=manual_ack)
         self._client.max_inflight_messages_set(in_flight_maximum)
@@ -97,6 +99,7 @@ class PahoSession(Session):
         if not self._connected.is_set():
             return None
         info = self._client.publish(topic, payload, qos=1, retain=retain)
+        self._topics[info.mid] = topic
         return info.mid if info.rc in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN) else None
 
     def acknowledge(self, received: Received) -> None:
@@ -137,6 +140,7 @@ class PahoSession(Session):
         self._connected.clear()
         # What paho still holds would go out again beside what the outbox sends anew.
         self._client.drop_out_messages()
+        self._topics.clear()
         if was_connected:
             # "Unspecified error" is paho's own word for a connection that was closed without one.
             code = None if reason.value == 0x80 else reason.value
@@ -151,8 +155,10 @@ class PahoSession(Session):
         self._deliver([Received(message.topic, payload, message.retain, message.qos, message.mid, self.generation)])
 
     def _on_publish(self, _c: Client, _u: Any, mid: int, reason: ReasonCode, _p: Properties | None) -> None:
-        if reason.is_failure:
-            self._transition(self._refused_publish(reason))
+        # An answer may come before `publish` has noted the topic.
+        topic = self._topics.pop(mid, "(unknown)")
+        refusal = str(reason) if reason.is_failure else None
+        self._answered(topic, refusal, is_rights=reason.value == NOT_AUTHORISED)
         self._callbacks.published(mid, not reason.is_failure)
 
     def _on_subscribe(self, _c: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ..lifecycle import EXIT_FAILED
 from ..logs import get_logger
 from ..settings import BrokerSettings
+from .refused_topics import RefusedTopics
 from .trust import Trust
 
 SESSION_EXPIRY_S = 7 * 86_400
@@ -77,6 +78,7 @@ class Session:
         self._account = settings.mqtt_username or (client_id if settings.mqtt_password.get_secret_value() else "")
         self._callbacks = callbacks
         self._trust = Trust(settings.mqtt_ca, learned_ca)
+        self._refused_topics = RefusedTopics()
         self._connected = threading.Event()
         self._pause_s = float(RECONNECT_S[0])
         self._short_lives = 0
@@ -101,7 +103,8 @@ class Session:
     @property
     def notices(self) -> list[str]:
         """What a person should know although we are connected."""
-        return [*self._rivals(), *([self._refused_reading()] if self.refused_filters else [])]
+        reading = [self._refused_reading()] if self.refused_filters else []
+        return [*self._rivals(), *reading, *self._refused_topics.sentences(self.account, time.monotonic())]
 
     @property
     def trusted(self) -> list[str]:
@@ -219,5 +222,11 @@ class Session:
             f"{self._rival_sign} another {service} with the name {instance}: give each a MILLRACE_INSTANCE of its own, or stop one"
         ]
 
-    def _refused_publish(self, reason: object) -> str:
-        return f"the broker refuses a publish of {self._account or 'this client'}: {reason}"
+    def _answered(self, topic: str, refusal: str | None, *, is_rights: bool = False) -> None:
+        """The broker took a publish on this topic, or why it did not."""
+        if refusal is None:
+            # Nearly always nothing is refused.
+            if self._refused_topics and self._refused_topics.taken(topic):
+                _log.info("publish_taken_again", topic=topic, client_id=self._client_id)
+        elif self._refused_topics.note(topic, refusal.lower(), time.monotonic(), is_rights=is_rights):
+            _log.warning("publish_refused", topic=topic, client_id=self._client_id, reason=refusal)
