@@ -21,6 +21,7 @@ from millrace_contract.runtime.lifecycle import (
 from millrace_contract.runtime.settings import load_settings
 
 from .access import cli as access_cli
+from .backup import cli as backup_cli
 from .bootstrap import BootstrapReport, bootstrap
 from .check import examine
 from .database_setup import set_up_database
@@ -63,10 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     database.add_argument("--keep-owner", action="store_true", help="leave all files to whoever runs this (no containers)")
     database.set_defaults(command=_bootstrap_influxdb)
     access_parsers = access_cli.add_parsers(commands)
+    backup_parsers = backup_cli.add_parsers(commands)
     demo = demo_cli.add_parser(commands)
     record = record_cli.add_parser(commands)
     doctor = doctor_cli.add_parser(commands)
-    for each in (check, first, database, demo, record, doctor, *access_parsers):
+    for each in (check, first, database, demo, record, doctor, *access_parsers, *backup_parsers):
         add_common_arguments(each)
     return parser
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import msgspec
 
+from millrace_contract.errors import Refusal
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.plant.accepted import load_accepted
 
 from .authority import ensure
+from .backup.layout import NOTE
 from .broker_accounts import (
     Account,
     Rights,
@@ -49,6 +51,10 @@ def bootstrap(
     Raises ConfigurationProblems when there is no usable plant model, not even an older one.
     """
     report = BootstrapReport()
+    if files.path("admin", NOTE).exists():
+        raise Refusal(
+            "a restore was cut off while it put the data in place, so nothing starts; finish it: scripts/restore --finish"
+        )
     files.prepare()
     with files.locked():
         plant = _plant(files, config, report)

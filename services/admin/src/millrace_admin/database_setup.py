@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import urllib3
@@ -21,6 +22,13 @@ ADMIN_USER = "admin"
 START_TIMEOUT_S = 180.0
 RETRY_S = 0.5
 DAY_S = 86_400
+DOWNLOAD_SILENCE_S = 300.0
+"""Before the first byte of a stretch of a large bucket, the database writes what it has in memory."""
+NOT_OURS = (
+    "InfluxDB refuses our administrator token: its data and the `admin-secrets` volume are not from the same installation. Restore "
+    "both from one backup, or make a new operator token with `influxd recovery auth create-operator` and put it into the file "
+    "`influx_token` of that volume"
+)
 LONG_SHARD_S = 28 * DAY_S
 """For hours and results that are kept for a year or for good. InfluxDB's own choice, a week, makes 53 stretches of a year, each of
 which a board of a year opens: it answered in a fifth of the time with these (docs/storage.md)."""
@@ -72,6 +80,15 @@ class Retention:
         }
 
 
+class Download(Protocol):
+    """An answer that is read in pieces."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 class DatabaseClient:
     """The few calls of InfluxDB's management API that are needed here. Raises Unavailable when it does not answer."""
 
@@ -94,15 +111,34 @@ class DatabaseClient:
         except msgspec.DecodeError:
             return response.status, None
 
+    @contextmanager
+    def download(self, path: str) -> Iterator[Download | None]:
+        """What is too large for memory; None where there is no such thing (404).
+
+        Raises Refusal and Unavailable, also while it is read.
+        """
+        try:
+            response = self._pool.request(
+                "GET",
+                f"{self._url}{path}",
+                headers={"Authorization": f"Token {self._token}"},
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=5.0, read=DOWNLOAD_SILENCE_S),
+            )
+            with closing(response):
+                if response.status == 401:
+                    raise Refusal(NOT_OURS)
+                if response.status not in (200, 404):
+                    raise Unavailable(f"InfluxDB answered {response.status} to GET {path}")
+                yield response if response.status == 200 else None
+        except urllib3.exceptions.HTTPError as failed:
+            raise Unavailable(f"{self._url} does not answer: {failed}") from failed
+
     def expect(self, method: str, path: str, body: object = None) -> Any:
         """The answer to a call that must succeed. Raises Refusal for a wrong token, Unavailable for any other no."""
         status, answer = self.call(method, path, body)
         if status == 401:
-            raise Refusal(
-                "InfluxDB refuses our administrator token: its data and the `admin-secrets` volume are not from the same "
-                "installation. Restore both from one backup, or make a new operator token with `influxd recovery auth "
-                "create-operator` and put it into the file `influx_token` of that volume"
-            )
+            raise Refusal(NOT_OURS)
         if not 200 <= status < 300:
             said = answer.get("message") if isinstance(answer, dict) else None
             raise Unavailable(f"InfluxDB answered {status} to {method} {path}: {said or 'no reason given'}")

@@ -16,7 +16,7 @@ from millrace_contract.language.words import FigureFlag, RevisionCause
 
 from .calendar import TimeWindow
 from .documents import MODEL_VERSION, device_document, line_document
-from .gaps import Gap, Link, cover, fill, follow, uncounted
+from .gaps import Gap, Link, cover, fill, follow
 from .lines import LinePlan, LineSums, line_sums
 from .machine import Machine, fingerprint
 from .plan import Plan
@@ -98,10 +98,7 @@ class Engine:
             return
         for device in [entry.device_id] if entry.device_id else list(self._gaps):
             gaps = self._gaps.get(device, [])
-            if entry.at_least and not entry.lost_seqs:
-                left: list[Gap | None] = [uncounted(gap, entry.lost_stream) for gap in gaps]
-            else:
-                left = [cover(gap, entry.lost_stream, entry.lost_seqs) for gap in gaps]
+            left = [cover(gap, entry.lost_stream, entry.lost_seqs) for gap in gaps]
             for gap, rest in zip(gaps, left, strict=True):
                 self._replace_gap(gap, [] if rest is None else [rest])
 

@@ -5,7 +5,7 @@ Who may open which file, and of which version, is store_file.py's.
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ Connection = sqlite3.Connection
 DOUBT_SUFFIX = ".doubt"
 """Of a mark beside a file in which a broken page was met."""
 
+_MAGIC = b"SQLite format 3\0"
 _BUSY_TIMEOUT_S = 5
 _WAL_LIMIT_BYTES = 16 * 1024 * 1024  # Kept when the log is reset: on a full disk there is still room to delete in.
 _CACHE_KIB = 8 * 1024  # A page that is deleted while it is still here never reaches the log.
@@ -40,6 +41,38 @@ def connect_to_read(path: Path) -> Connection:
     """A file that another thread or process writes: what is committed is seen, nothing can be changed, nobody waits."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+
+
+def copy_while_used(path: Path, target: Path) -> int:
+    """Copy a database as of one moment, while others may write it, into a new file without a log; return its user version.
+
+    Nothing of the source changes; it may lie where nothing can be written. Raises DiskRefused and Damaged.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    while True:
+        # Without its log nobody has it open, and SQLite would have to make one to look into it.
+        at_rest = _is_write_ahead(path) and not log.exists()
+        uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}"
+        with translated(), closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S)) as source:
+            with closing(sqlite3.connect(target)) as copy:
+                copy.execute("PRAGMA journal_mode = OFF")
+                copy.execute("PRAGMA synchronous = OFF")
+                source.backup(copy)
+            version = int(source.execute("PRAGMA user_version").fetchone()[0])
+        if not (at_rest and log.exists()):
+            return version
+        target.unlink()
+
+
+def is_database(path: Path) -> bool:
+    """Does the file begin as one of SQLite's does? Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def _is_write_ahead(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(19)[18:19] == b"\x02"
 
 
 def connect_in_memory() -> Connection:

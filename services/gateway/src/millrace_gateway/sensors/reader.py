@@ -27,9 +27,8 @@ class SensorMessage:
 
     snapshot: Snapshot
     own_ms: int | None
-    time_problem: str | None
-    raw: dict[str, str]
-    """By signal: what stood at its path"""
+    time_problem: str | None = None
+    raw: dict[str, str] | None = None
 
 
 class _Compiled(NamedTuple):

@@ -44,11 +44,6 @@ class RefusedMessage:
     is_kept: bool
 
 
-def silent_after_s(profile: Profile) -> float:
-    """After so long without a message the device counts as offline: as long as a reading of it holds."""
-    return max(LEAST_HOLD_MS / 1000, REPORTS_HELD * min(group.interval_s for group in profile.groups.values()))
-
-
 class SendingDevice:
     """One device of the plant as its messages show it."""
 
@@ -58,7 +53,8 @@ class SendingDevice:
         self.reader = MessageReader(device, profile, plant_zone)
         self.comms.refused = 0
         self.last_refusal: str | None = None
-        self.silent_after_s = silent_after_s(profile)
+        interval_s = min(group.interval_s for group in profile.groups.values())
+        self.silent_after_s = max(LEAST_HOLD_MS / 1000, REPORTS_HELD * interval_s)
         self._names = tuple(profile.signals)
         self._heard_s = now_s
         self._faults: dict[str, ReadFault] = {}
