@@ -315,7 +315,7 @@ SETUPS = {
         lambda e: seen.with_status(e, "gateway", plant=plant_in_use("0123456789ab", 12, NOW_MS - DAY_MS, {SHARE: "ba9876543210"})),
         EXIT_ACT,
         "plant.yaml",
-        "gateway edge-1 runs the plant model of 2026-",
+        "the last edit of the plant's files is not taken over by gateway edge-1",
         "docker compose restart gateway",
     ),
     "an edit a moment ago": Broken(
@@ -324,8 +324,8 @@ SETUPS = {
         ),
         EXIT_MENDS,
         "plant.yaml",
-        "ingest 1 runs the plant model of 2026-",
-        "it follows by itself",
+        "the last edit of the plant's files is not taken over by ingest 1",
+        "they follow within seconds",
     ),
     "a gateway whose clock is ahead": Broken(
         lambda e: off_by(e, "gateway", 90_000), EXIT_ACT, "gateway edge-1", "its clock is 90 s ahead of the one here", "time server"

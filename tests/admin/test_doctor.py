@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from millrace_admin.doctor.access import may, read_rules
+from millrace_admin.doctor.commands import COMPOSE, demo_commands
 from millrace_admin.doctor.evidence import DiskFacts, Evidence, StatusFacts
 from millrace_admin.doctor.examine import examine
 from millrace_admin.doctor.finding import EXIT_FINE, exit_status
@@ -16,6 +17,7 @@ from millrace_admin.doctor.telling import lines_of
 from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import Prognosis
+from millrace_contract.plant.versions import SHARE, plant_in_use
 
 from . import doctor_evidence as seen
 from .doctor_evidence import NOW_MS, well
@@ -73,6 +75,18 @@ def test_a_service_here_is_mended_here_and_a_gateway_elsewhere_there() -> None:
         "alerts": "docker compose logs --since 10m alerts",
         "gateway edge-2": "on the computer of gateway edge-2: millrace-edge check",
     }
+
+
+def test_commands_are_those_of_the_place() -> None:
+    """An edit that nobody took, with Docker and in a demo."""
+    late = plant_in_use("0123456789ab", 12, NOW_MS, {SHARE: "ba9876543210"})
+    broken = seen.with_status(seen.with_status(well(), "gateway", plant=late), "oee", plant=late)
+    for commands, mend in (
+        (COMPOSE, "docker compose restart gateway oee"),
+        (demo_commands("var/demo"), "kill $(cat var/demo/logs/gateway.pid var/demo/logs/oee.pid), and the demo starts it again"),
+    ):
+        told = [one for one in examine(replace(broken, commands=commands)) if one.prognosis is Prognosis.ACT]
+        assert [(one.subject, one.mend) for one in told] == [("plant.yaml", mend)]
 
 
 def test_a_wrong_password_that_the_files_show_is_one_finding() -> None:

@@ -71,6 +71,8 @@ def _unheard_devices(facts: Evidence, access: AccessFacts, there: Rules) -> Iter
             for account in access.accounts.values()
             if account.role is Role.GATEWAY and account.instance in (None, device.gateway)
         ]
+        if not gateways and facts.statuses is not None and facts.status_of(Role.GATEWAY, device.gateway) is None:
+            continue  # there is no such gateway: told with the devices
         if not any(_may_speak(there, account.name, topics, device) for account in gateways):
             unheard[device.gateway].append(device.id)
     for gateway, names in sorted(unheard.items()):

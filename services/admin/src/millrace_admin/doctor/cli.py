@@ -16,7 +16,7 @@ from ..settings import AdminSettings
 from .examine import examine
 from .finding import exit_status
 from .gather import gather
-from .host_report import read_sections
+from .host_report import all_logs, read_sections, with_seen
 from .sites import of_demo, of_settings
 from .support import scrubber_of, support_text, write_support
 from .telling import lines_of
@@ -48,21 +48,19 @@ def _doctor(options: argparse.Namespace) -> int:
     logging.getLogger("millrace_contract").setLevel(logging.CRITICAL)
     clock = SystemClock()
     settings = load_settings(AdminSettings, os.environ, config=options.config, secrets=options.secrets)
-    if options.demo is not None:
-        site = of_demo(settings, options.demo, clock)
-    else:
-        seen = None
-        if options.seen is not None:
-            seen = read_sections(sys.stdin.read() if options.seen == "-" else Path(options.seen).read_text(encoding="utf-8"))
-        site = of_settings(settings, seen, clock)
-    facts = gather(site, clock, options.wait)
+    site = of_settings(settings) if options.demo is None else of_demo(settings, options.demo, clock)
+    facts, logs = gather(site, clock, options.wait), site.logs
+    if options.seen is not None:
+        # Last: it is still being collected while we listen.
+        seen = read_sections(sys.stdin.read() if options.seen == "-" else Path(options.seen).read_text(encoding="utf-8"))
+        facts, logs = with_seen(facts, seen), all_logs(seen)
     findings = examine(facts)
     for line in lines_of(findings, as_json=options.json):
         print(line, file=sys.stderr if options.support == "-" else sys.stdout)
     if options.support is not None:
         password = site.settings.mqtt_password.get_secret_value()
         scrubber = scrubber_of(site.settings.secrets, facts.access.accounts if facts.access else {}, [password])
-        text = support_text(facts, findings, site.logs, scrubber)
+        text = support_text(facts, findings, logs, scrubber)
         if options.support == "-":
             sys.stdout.write(text)
         else:

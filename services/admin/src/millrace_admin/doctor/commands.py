@@ -11,14 +11,16 @@ class Commands:
 
     place: str
     up: str
-    restart_one: str
+    restart_with: str
     logs_of: str
     admin_with: str
     inside_of: str
     upgrade: str
+    named: str = "{part}"
+    """How `restart_with` names a part."""
 
-    def restart(self, part: str) -> str:
-        return self.restart_one.format(part=part)
+    def restart(self, *parts: str) -> str:
+        return self.restart_with.format(parts=" ".join(self.named.format(part=part) for part in parts))
 
     def logs(self, part: str) -> str:
         return self.logs_of.format(part=part)
@@ -35,7 +37,7 @@ class Commands:
 COMPOSE = Commands(
     place="compose",
     up="docker compose up -d --wait",
-    restart_one="docker compose restart {part}",
+    restart_with="docker compose restart {parts}",
     logs_of="docker compose logs --since 10m {part}",
     admin_with="docker compose run --rm admin {arguments}",
     inside_of="docker compose exec {part} millrace-{part} {arguments}",
@@ -49,18 +51,19 @@ def demo_commands(state: str) -> Commands:
     return Commands(
         place="demo",
         up=again,
-        restart_one=f"kill $(cat {state}/logs/{{part}}.pid), and the demo starts it again",
+        restart_with="kill $(cat {parts}), and the demo starts it again",
         logs_of=f"tail {state}/logs/{{part}}.log",
         admin_with=f"millrace {{arguments}} --secrets {state}/secrets",
         inside_of="millrace-{part} {arguments} (with the settings of {part})",
         upgrade=again,
+        named=f"{state}/logs/{{part}}.pid",
     )
 
 
 EDGE = Commands(
     place="edge",
     up="systemctl enable --now millrace-gateway",
-    restart_one="systemctl restart millrace-gateway",
+    restart_with="systemctl restart millrace-gateway",
     logs_of="millrace-edge logs --since -10min",
     admin_with="on the server: docker compose run --rm admin {arguments}",
     inside_of="millrace-edge gateway {arguments}",

@@ -10,12 +10,13 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from millrace_contract.language.times import from_datetime
 
-from .evidence import DiskFacts, ProcessFacts
+from .evidence import DiskFacts, Evidence, ProcessFacts
 from .processes import MISSING
 
 ONCE = frozenset({"bootstrap", "bootstrap-influxdb"})
@@ -36,6 +37,10 @@ def read_sections(text: str) -> Sections:
         elif line.strip():
             sections[name].append(line)
     return sections
+
+
+def with_seen(facts: Evidence, sections: Sections) -> Evidence:
+    return replace(facts, processes=processes_of(sections, facts.now_ms), disks=disks_of(sections))
 
 
 def processes_of(sections: Sections, now_ms: int) -> tuple[ProcessFacts, ...]:

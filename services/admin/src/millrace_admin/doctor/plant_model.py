@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from millrace_contract.language.messages import Status
 from millrace_contract.language.words import ConfigurationInUse
 from millrace_contract.plant.not_taken import edit_not_taken
 
@@ -34,7 +34,7 @@ def findings(facts: Evidence) -> Iterator[Finding]:
     if older and not facts.plant_problems:
         services = sorted({name.split()[0] for name in older})
         cause = f"{', '.join(older)} {'run' if len(older) > 1 else 'runs'} on the last good files, though those here are good now"
-        yield act("plant.yaml", cause, facts.commands.restart(" ".join(services)))
+        yield act("plant.yaml", cause, facts.commands.restart(*services))
     yield from _not_taken(facts)
     yield from _time_zone(facts)
 
@@ -43,11 +43,24 @@ def _not_taken(facts: Evidence) -> Iterator[Finding]:
     """Who does not run on the files as they stand."""
     if facts.plant_files is None or facts.plant_problems:
         return
-    for status in facts.all_statuses():
-        if text := edit_not_taken(status, facts.plant_files):
-            cause, mend = re.split(r": (?=docker compose|it follows)", text, maxsplit=1)
-            told = mends if status.service in FOLLOW else act
-            yield told("plant.yaml", cause, mend)
+    late = [status for status in facts.all_statuses() if edit_not_taken(status, facts.plant_files)]
+    for told, those in (
+        (act, [status for status in late if status.service not in FOLLOW]),
+        (mends, [status for status in late if status.service in FOLLOW]),
+    ):
+        if those:
+            names = ", ".join(f"{status.service} {status.instance}" for status in those)
+            yield told("plant.yaml", f"the last edit of the plant's files is not taken over by {names}", _take_it(facts, those))
+
+
+def _take_it(facts: Evidence, late: Sequence[Status]) -> str:
+    here = sorted({status.service for status in late if facts.is_local(status)})
+    ways = [facts.commands.restart(*here)] if here else []
+    if any(status.service in FOLLOW for status in late):
+        return f"nothing: they follow within seconds; where they do not, {ways[0]}"
+    if any(not facts.is_local(status) for status in late):
+        ways.append("on the computers of gateways elsewhere: millrace-edge config DIR, with the new files")
+    return "; ".join(ways)
 
 
 def _time_zone(facts: Evidence) -> Iterator[Finding]:

@@ -17,7 +17,6 @@ from ..settings import AdminSettings
 from .commands import COMPOSE, Commands, demo_commands
 from .evidence import DiskFacts, ProcessFacts
 from .hops import Address, read_addresses
-from .host_report import Sections, all_logs, disks_of, processes_of
 from .processes import MISSING
 
 PARTS_OF_A_DEMO = {"gateway": "gateway", "ingest": "ingest", "rollup": "rollup", "oee": "oee", "alerts": "api"}
@@ -40,16 +39,14 @@ class Site:
     """The last lines of each part, for `--support`."""
 
 
-def of_settings(settings: AdminSettings, seen: Sections | None, clock: Clock) -> Site:
-    """A platform with Docker. `seen`: what scripts/doctor saw outside. Raises CannotStart."""
+def of_settings(settings: AdminSettings) -> Site:
+    """A platform with Docker; what is outside of the containers is seen by scripts/doctor. Raises CannotStart."""
     try:
         parts = read_addresses(settings.parts)
     except ValueError as error:
         raise CannotStart(variable("parts"), str(error)) from error
     tls = parts.pop("tls", None)
-    if seen is None:
-        return Site(settings, COMPOSE, parts, tls, None, (), {})
-    return Site(settings, COMPOSE, parts, tls, processes_of(seen, clock.now_ms()), disks_of(seen), all_logs(seen))
+    return Site(settings, COMPOSE, parts, tls, None, (), {})
 
 
 def of_demo(settings: AdminSettings, state: Path, clock: Clock) -> Site:
