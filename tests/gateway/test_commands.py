@@ -66,6 +66,13 @@ def test_plan_says_what_polling_costs(plant_folder: Make, call: Make) -> None:
     assert "Every device can keep its intervals." in out
 
 
+def test_plan_needs_no_account(plant_folder: Make, call: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first start there is none, and `docker compose run --no-deps` starts nothing that would make it."""
+    monkeypatch.setenv("MILLRACE_MQTT_PASSWORD_FILE", str(tmp_path / "not-there-yet"))
+    code, _, _ = call("plan", "--config", str(plant_folder(("M-1", 1502, 1))))
+    assert code == 0
+
+
 def test_plan_shows_what_was_learned(plant_folder: Make, call: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = plant_folder(("M-1", 502, 1))
     plant = load_plant(config)

@@ -65,6 +65,17 @@ def test_env_example_explains_each_variable_once() -> None:
     assert not twice, f".env.example: {twice} more than once"
 
 
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "services").glob("*/README.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_command_of_a_service_starts_nothing_else(page: Path) -> None:
+    """`run` starts what a service depends on, finished one-shots too: bootstrap and the database's, each time."""
+    for options, name in re.findall(r"docker compose run ((?:-\S+ |\S+:\S+ )*)([a-z]+)", page.read_text(encoding="utf-8")):
+        depends = SERVICES.get(name, {}).get("depends_on")
+        assert not depends or "--no-deps" in options, f"{page.name}: docker compose run {options}{name}: add --no-deps"
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_image_is_a_variable_with_an_exact_tag(name: str) -> None:
     image = SERVICES[name].get("image", "")

@@ -9,12 +9,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.plant.document import nearest
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, add_version, answer_mistakes
-from millrace_contract.runtime.settings import load_settings
+from millrace_contract.runtime.settings import load_settings, variable
 from millrace_contract.runtime.tables import aligned
 
 from .blocks import FUNCTION_CODES
@@ -85,12 +84,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(options: argparse.Namespace, **given: Any) -> GatewaySettings:
-    return load_settings(GatewaySettings, os.environ, config=options.config, **given)
+def _settings(options: argparse.Namespace) -> GatewaySettings:
+    """For commands that look at devices and plan: the file of the account may not be there yet."""
+    password = f"{variable('mqtt_password')}_FILE"
+    is_missing = not Path(os.environ.get(password, "")).exists()
+    environ = {name: value for name, value in os.environ.items() if name != password or not is_missing}
+    return load_settings(GatewaySettings, environ, config=options.config)
 
 
 def _run(options: argparse.Namespace) -> int:
-    return serve(_settings(options, log_format="json" if options.json else None))
+    log_format = "json" if options.json else None
+    return serve(load_settings(GatewaySettings, os.environ, config=options.config, log_format=log_format))
 
 
 def _plan(options: argparse.Namespace) -> int:
