@@ -177,7 +177,9 @@ def test_nobody_believes_the_last_value_after_a_bad_reading(case: Case, folder: 
     good, bad = telemetry(case), telemetry(case, bad_ms, readings={}, quality={"it": "bad"})
     plant = load_plant(folder)
     if case.oee is not None:
-        assert history_of(folder, good, bad).timeline.state_at(bad_ms) == MachineState.UNKNOWN
+        assert [run.state for run in history_of(folder, good, bad).timeline.runs(bad_ms, bad_ms + 1, bad_ms + 1)] == [
+            MachineState.UNKNOWN
+        ]
     if case.is_number:
         rule = rule_of(plant.profile_of("M-01"), "it")
         windows = roll(samples_in_the_database(good, bad), Span(START_MS, START_MS + 20 * MINUTE_MS, MINUTE_MS), rule.stale_ms)

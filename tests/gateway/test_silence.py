@@ -133,7 +133,7 @@ def test_one_failure_is_asked_again_and_counted(  # noqa: PLR0917 - fixtures and
     repeats: list[int] = []
     watch.on_snapshot = lambda device: repeats.append(device.comms.repeats)
     watch.run(
-        [(make_device(server.port, timeout_s=0.1, transport=transport), make_profile(SIGNALS, groups=FAST))],
+        [(make_device(server.port, timeout_s=0.4, transport=transport), make_profile(SIGNALS, groups=FAST))],
         lambda: len(watch.of("M-1")) >= 9,
         *[(lambda n=n: len(watch.of("M-1")) >= n, lambda: server.next_faults.append(fault)) for n in (2, 4)],
     )

@@ -18,13 +18,15 @@ from millrace_contract.testing import Influxd, free_port, wait_until
 pytestmark = [pytest.mark.browser, pytest.mark.influx]
 
 GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
+HOURS_MS = 8 * 3_600_000
 BOARDS = {
-    "millrace-plant": "kiosk&autofitpanels",
-    "millrace-line": "kiosk&autofitpanels&var-line=line1",
-    "millrace-health": "kiosk&from=now-15m&to=now",
+    "millrace-plant": "kiosk&autofitpanels&from={hours}&to={now}",
+    "millrace-line": "kiosk&autofitpanels&var-line=line1&from={hours}&to={now}",
+    "millrace-health": "kiosk&from={quarter}&to={now}",
     "millrace-year": "kiosk&autofitpanels&var-line=line1&var-device=CNC-01&var-signal=temperature",
-    "millrace-machine": "kiosk&from=now-15m&to=now&var-line=line1&var-device=CNC-01",
+    "millrace-machine": "kiosk&from={quarter}&to={now}&var-line=line1&var-device=CNC-01",
 }
+"""With the time that the data are of: however long the tests before this one took, they are drawn as if it were now."""
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +87,14 @@ def _drawn(url: str, picture: Path) -> str:
 
 
 @pytest.mark.parametrize("uid", BOARDS)
-def test_board_is_drawn_without_error_or_empty_panel(grafana_url: str, uid: str, tmp_path: Path) -> None:
+def test_board_is_drawn_without_error_or_empty_panel(
+    grafana_url: str, quarter_ms: tuple[int, int], uid: str, tmp_path: Path
+) -> None:
     # The picture stays in pytest's temporary folder (or MILLRACE_SCREENSHOTS) for a person to look at.
     folder = Path(os.environ.get("MILLRACE_SCREENSHOTS", tmp_path))
     # Without refreshing: the picture could be taken while a second round of queries is on its way.
-    url = f"{grafana_url}/d/{uid}?{BOARDS[uid]}&refresh=off"
+    query = BOARDS[uid].format(quarter=quarter_ms[0], hours=quarter_ms[1] - HOURS_MS, now=quarter_ms[1])
+    url = f"{grafana_url}/d/{uid}?{query}&refresh=off"
     page = _drawn(url, folder / f"{uid}.png")
     assert page.count("data-panel-id") >= 7, "the board has no panels"
     shown = re.sub(r"<(script|style|title)\b.*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL).lower()

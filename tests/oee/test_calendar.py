@@ -97,9 +97,9 @@ def test_break_after_midnight_belongs_to_the_next_morning(make_calendar: Callabl
     assert [(format_timestamp(a), format_timestamp(b)) for a, b in shift.breaks] == [
         ("2025-06-02T00:00:00.000Z", "2025-06-02T00:30:00.000Z")
     ]
-    assert calendar.leaf_at(parse_timestamp("2025-06-02T00:10:00Z")) == "break"
-    assert calendar.leaf_at(parse_timestamp("2025-06-02T00:30:00Z")) is None
-    assert calendar.leaf_at(parse_timestamp("2025-06-02T04:00:00Z")) == "not_scheduled"
+    assert calendar.slot_at(parse_timestamp("2025-06-02T00:10:00Z")).leaf == "break"
+    assert calendar.slot_at(parse_timestamp("2025-06-02T00:30:00Z")).leaf is None
+    assert calendar.slot_at(parse_timestamp("2025-06-02T04:00:00Z")).leaf == "not_scheduled"
 
 
 def test_break_counts_where_a_window_cuts_it(make_calendar: Callable[..., LineCalendar]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from millrace_contract.language.words import Leaf
@@ -171,13 +171,53 @@ def test_low_coverage_withholds_the_headline(make_history: Callable[..., History
     assert figures.coverage == pytest.approx(0.5, abs=0.002)
 
 
-def test_parts_counted_over_a_gap_are_parts_but_meet_no_ideal_time(make_history: Callable[..., History]) -> None:
+def test_parts_counted_over_a_gap_meet_ideal_time_for_its_known_share_only(make_history: Callable[..., History]) -> None:
     before = [Sample(ms, 1.0, ms // 1000, None, 0) for ms in range(0, 600_001, 1000)]
     after = [Sample(ms, 1.0, ms // 1000, None, 0) for ms in range(1_200_000, 1_800_001, 1000)]
     sums = sums_of(make_history([*before, *after]), 0, 1_800_000, 1_800_000)
-    assert sums.total == 1800
-    assert sums.ideal_ms == 1_200_000
+    assert (sums.total, sums.unseen) == (1800, 595)
+    assert sums.ideal_ms == 1_205_000  # the state holds for 5 s
     assert sums.ms[Leaf.UNKNOWN] == 595_000
+    assert ratios(sums, 0).performance == 1.0
+
+
+def test_a_counter_that_is_read_seldom_loses_no_pace(make_history: Callable[..., History]) -> None:
+    """601 s between two readings of the counter, the state known all the time: OEE was 0, with coverage 1."""
+    samples = [Sample(ms, 1.0, ms // 1000 if ms % 601_000 == 0 else None, None, None) for ms in range(0, 7_212_001, 1000)]
+    sums = sums_of(make_history(samples), 0, 3_600_000, 7_212_000)
+    assert (sums.total, sums.unseen, sums.ideal_ms, sums.run_ms) == (3600, 0, 3_600_000, 3_600_000)
+
+
+def test_short_gaps_lower_no_performance(make_history: Callable[..., History]) -> None:
+    """Twenty gaps of a minute in an hour at ideal speed: performance was 0.63."""
+    samples = [Sample(ms, 1.0, ms // 1000, None, 0) for ms in range(0, 3_600_001, 1000) if ms % 180_000 < 120_000]
+    sums = sums_of(make_history(samples), 0, 3_600_000, 3_600_000)
+    assert sums.total - sums.unseen <= sums.run_ms // 1000 <= sums.total - sums.unseen + 20
+    assert ratios(sums, 0).performance == pytest.approx(1.0, abs=20 / 2_400)
+
+
+@given(
+    gaps=st.lists(st.tuples(st.integers(20, 3_500), st.integers(6, 300)), max_size=20),
+    counter_s=st.sampled_from([1, 2, 7, 60, 601, 1_799]),
+    shift_ms=st.sampled_from([0, 250, 500]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+def test_a_machine_at_ideal_speed_keeps_performance_one(
+    make_history: Callable[..., History], gaps: list[tuple[int, int]], counter_s: int, shift_ms: int
+) -> None:
+    """Within one part for each step of the counter, whatever is missing, however seldom it is read, and in messages of its own."""
+    dark = {second for start, length in gaps for second in range(start, start + length)}
+    states = [Sample(second * 1000, 1.0, None, None, None) for second in range(5_400) if second not in dark]
+    counters = [
+        Sample(second * 1000 + shift_ms, None, second, None, None) for second in range(0, 5_400, counter_s) if second not in dark
+    ]
+    both = (
+        states + counters
+        if shift_ms
+        else [Sample(s.ts_ms, 1.0, s.ts_ms // 1000 if s.ts_ms // 1000 % counter_s == 0 else None, None, None) for s in states]
+    )
+    sums = sums_of(make_history(sorted(both, key=lambda sample: sample.ts_ms)), 0, 3_600_000, 5_400_000)
+    assert sums.run_ms == pytest.approx(sums.ideal_ms, abs=1000 * (len(counters) + 2 if counter_s > 1 or gaps else 2))
 
 
 def test_bad_and_uncertain_samples_never_move_a_baseline(make_history: Callable[..., History]) -> None:

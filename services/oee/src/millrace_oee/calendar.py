@@ -110,14 +110,14 @@ class LineCalendar:
         ordered = sorted(edges)
         return [Slot(a, b, _leaf(shifts, a)) for a, b in pairwise(ordered)]
 
-    def leaf_at(self, at_ms: int) -> Leaf | None:
-        """What the calendar says of one instant."""
+    def slot_at(self, at_ms: int) -> Slot:
+        """The plan at one instant, and how long it is the same; no longer than to the ends of the hour."""
         slot = self._last_slot
         if not slot.start_ms <= at_ms < slot.end_ms:
             start_ms = at_ms - at_ms % HOUR_MS
             slot = next(s for s in self.slots(start_ms, start_ms + HOUR_MS) if s.start_ms <= at_ms < s.end_ms)
             self._last_slot = slot
-        return slot.leaf
+        return slot
 
     def _dates(self, from_ms: int, to_ms: int) -> Iterator[date]:
         # A shift that started two local dates earlier can still last: 24 h from late evening, zones up to 14 h off UTC.

@@ -1,17 +1,47 @@
 """A part counter over time: how many parts between any two instants, exact across wraps and resets (oee.md A7).
 
-Parts belong to the event time of the reading that showed them first: a window counts readings in (start, end].
+A step of the counter says that parts were made since the reading before it, not when: it is split over that time, whole parts only
+(oee.md A9). Whatever the windows, their parts add up to the counter's.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
 
 from millrace_contract.language.counters import counter_delta
 
 from .machine import CounterSettings
+
+
+class Share(StrEnum):
+    """In which time parts were made, as far as anybody knows. Only those of planned time meet ideal time."""
+
+    PLANNED = "planned"
+    UNKNOWN = "unknown"
+    OUTSIDE = "outside"
+    """In a break, outside of every shift, or while there was no work."""
+
+
+class Segment(NamedTuple):
+    """A stretch of the time in which parts may have been made. `may_produce`: nothing says that the machine stood."""
+
+    start_ms: int
+    end_ms: int
+    share: Share
+    may_produce: bool
+
+
+class MadeParts(NamedTuple):
+    """Parts spread evenly over [start, end]."""
+
+    start_ms: int
+    end_ms: int
+    share: Share
+    parts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +54,15 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Parts in a window. `ideal` of them were made in time whose state is known and planned; only they meet ideal time.
+    """Parts in a window. `ideal` of them were made in time whose state is known and planned, `unknown` in time of which nothing is
+    known; only the first meet ideal time.
 
     `read` tells whether the counter was read in the window at all: without that, zero means nothing.
     """
 
     parts: int
     ideal: int
+    unknown: int
     read: bool
     events: frozenset[str]
 
@@ -42,15 +74,17 @@ class CountTrack:
         self._settings = settings
         self._quiet_ms = quiet_ms
         self._last = baseline
-        self._times: list[int] = []
-        self._parts: list[int] = []
-        self._ideal: list[int] = []
+        self._pieces: list[MadeParts] = []
+        self._ends: list[int] = []
+        self._before: list[tuple[int, int, int]] = []
+        """Of each piece: parts, ideal and unknown ones up to its start."""
+        self._sum = (0, 0, 0)
         self._first_ms: int | None = baseline.ts_ms if baseline else None
         self._silences: list[tuple[int, int]] = []
         self._events: list[tuple[int, str]] = []
 
-    def add(self, ts_ms: int, value: int, is_production: Callable[[int, int], bool]) -> None:
-        """A good reading. `is_production(from, to)`: was that time known and planned, so that its parts meet ideal time?"""
+    def add(self, ts_ms: int, value: int, segments: Callable[[int, int], Sequence[Segment]]) -> None:
+        """A good reading. `segments(from, to)`: what is known of that time, without gaps."""
         last, self._last = self._last, Baseline(value, ts_ms)
         if last is None:
             self._first_ms = ts_ms
@@ -69,30 +103,41 @@ class CountTrack:
         if delta.event is not None:
             self._events.append((ts_ms, str(delta.event)))
         if delta.parts:
-            parts, ideal = (self._parts[-1], self._ideal[-1]) if self._times else (0, 0)
-            self._times.append(ts_ms)
-            self._parts.append(parts + delta.parts)
-            self._ideal.append(ideal + (delta.parts if is_production(last.ts_ms, ts_ms) else 0))
+            for piece in spread(delta.parts, segments(last.ts_ms, ts_ms)):
+                self._pieces.append(piece)
+                self._ends.append(piece.end_ms)
+                self._before.append(self._sum)
+                self._sum = _plus(self._sum, piece.share, piece.parts)
 
     def counted(self, start_ms: int, end_ms: int) -> Counted:
-        """What was counted in (start, end]."""
-        first, last = bisect_right(self._times, start_ms), bisect_right(self._times, end_ms)
+        """What was made in (start, end]."""
+        before, until = self._until(start_ms), self._until(end_ms)
+        parts, ideal, unknown = (b - a for a, b in zip(before, until, strict=True))
         return Counted(
-            parts=_difference(self._parts, first, last),
-            ideal=_difference(self._ideal, first, last),
-            read=self._read(start_ms, end_ms),
+            parts=parts,
+            ideal=ideal,
+            unknown=unknown,
+            read=parts > 0 or self._read(start_ms, end_ms),
             events=frozenset(event for ts_ms, event in self._events if start_ms < ts_ms <= end_ms),
         )
 
     def forget(self, before_ms: int) -> None:
         """Drop what was counted up to then; questions about later windows are answered as before."""
-        keep = bisect_right(self._times, before_ms)
-        if keep > 1:  # the entry before a window is the total that its parts are counted from
-            del self._times[: keep - 1]
-            del self._parts[: keep - 1]
-            del self._ideal[: keep - 1]
+        gone = bisect_right(self._ends, before_ms)
+        del self._pieces[:gone], self._ends[:gone], self._before[:gone]
         self._silences = [(a, b) for a, b in self._silences if b > before_ms]
         self._events = [(ts_ms, event) for ts_ms, event in self._events if ts_ms > before_ms]
+
+    def _until(self, at_ms: int) -> tuple[int, int, int]:
+        """Parts, ideal and unknown ones that were made up to then."""
+        index = bisect_right(self._ends, at_ms)
+        if index == len(self._pieces):
+            return self._sum
+        piece, before = self._pieces[index], self._before[index]
+        if at_ms <= piece.start_ms:
+            return before
+        made = piece.parts * (at_ms - piece.start_ms) // (piece.end_ms - piece.start_ms)
+        return _plus(before, piece.share, made)
 
     def _read(self, start_ms: int, end_ms: int) -> bool:
         if self._first_ms is None or self._last is None or self._first_ms > end_ms or self._last.ts_ms <= start_ms:
@@ -100,7 +145,33 @@ class CountTrack:
         return not any(a <= start_ms and end_ms < b for a, b in self._silences)
 
 
-def _difference(cumulative: list[int], first: int, last: int) -> int:
-    if last == 0:
-        return 0
-    return cumulative[last - 1] - (cumulative[first - 1] if first else 0)
+def spread(parts: int, segments: Sequence[Segment]) -> list[MadeParts]:
+    """`parts` over the time in which they may have been made, in proportion to it, in order of time; whole parts, none lost.
+
+    Time in which the machine is known to have stood has none, unless it stood all the time. What does not divide goes to the
+    unknown time, if there is any.
+    """
+    busy = [segment for segment in segments if segment.may_produce] or segments
+    if len(busy) == 1:
+        only = busy[0]
+        return [MadeParts(only.start_ms, only.end_ms, only.share, parts)]
+    length = dict.fromkeys(Share, 0)
+    for segment in busy:
+        length[segment.share] += segment.end_ms - segment.start_ms
+    whole = sum(length.values())
+    amount = {share: parts * length[share] // whole for share in Share}
+    takes_rest = next(share for share in (Share.UNKNOWN, Share.PLANNED, Share.OUTSIDE) if length[share])
+    amount[takes_rest] += parts - sum(amount.values())
+    reached = dict.fromkeys(Share, 0)
+    pieces = []
+    for start_ms, end_ms, share, _ in busy:
+        before = amount[share] * reached[share] // length[share]
+        reached[share] += end_ms - start_ms
+        if made := amount[share] * reached[share] // length[share] - before:
+            pieces.append(MadeParts(start_ms, end_ms, share, made))
+    return pieces
+
+
+def _plus(sums: tuple[int, int, int], share: Share, parts: int) -> tuple[int, int, int]:
+    total, ideal, unknown = sums
+    return total + parts, ideal + (parts if share is Share.PLANNED else 0), unknown + (parts if share is Share.UNKNOWN else 0)

@@ -20,7 +20,7 @@ from .stops import Stop
 from .timeline import Run
 from .windows import Sums
 
-MODEL_VERSION = "1"
+MODEL_VERSION = "2"
 """Grows when the same samples and configuration give other figures than before."""
 
 QUIET_EVENTS = frozenset({"wrap"})
@@ -87,7 +87,7 @@ def _document(
         timestamp=format_timestamp(min(as_of_ms, window.end_ms)),
         window=Window(kind=window.kind, id=window.id, start=format_timestamp(window.start_ms), end=format_timestamp(window.end_ms)),
         ms={ALL_TIME: sums.all_ms, **{leaf.value: sums.ms[leaf] for leaf in Leaf}},
-        parts=Parts(total=sums.total, good=sums.good, scrap=sums.scrap),
+        parts=Parts(total=sums.total, good=sums.good, scrap=sums.scrap, unknown=sums.unseen),
         availability=figures.availability,
         performance=figures.performance,
         quality=figures.quality,

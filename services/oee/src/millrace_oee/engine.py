@@ -18,7 +18,7 @@ from .calendar import TimeWindow
 from .documents import MODEL_VERSION, device_document, line_document
 from .gaps import Gap, Link, cover, fill, follow
 from .lines import LinePlan, LineSums, line_sums
-from .machine import Machine, fingerprint
+from .machine import LATENESS_MS, Machine, fingerprint
 from .plan import Plan
 from .results import Place, Results
 from .samples import sample_of
@@ -26,8 +26,6 @@ from .store import Store
 from .track import Track
 from .windows import Sums, nothing_known
 
-LATENESS_MS = 7 * 86_400_000
-"""How late a message may be and still change a published figure."""
 KEEP_MS = LATENESS_MS + 2 * 86_400_000
 PACK_AFTER_MS = 2 * 3_600_000
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf
+from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineState
 
 from .calendar import LineCalendar
-from .counts import Baseline, CountTrack
-from .machine import Machine
+from .counts import Baseline, CountTrack, Segment, Share
+from .machine import LATENESS_MS, Machine
 from .samples import Sample
 from .timeline import Run, Timeline
 
@@ -50,7 +50,7 @@ class History:
         for role, track in self.counts.items():
             value = getattr(sample, role)
             if value is not None:
-                track.add(sample.ts_ms, value, self._is_production)
+                track.add(sample.ts_ms, value, self._segments)
 
     def forget(self, before_ms: int) -> None:
         """Free memory of the time before; `from_ms` moves there."""
@@ -60,9 +60,31 @@ class History:
             for track in self.counts.values():
                 track.forget(before_ms)
 
-    def _is_production(self, from_ms: int, to_ms: int) -> bool:
-        if to_ms - from_ms > self.machine.span_limit_ms or self.calendar.leaf_at(to_ms - 1) is not None:
-            return False
-        if self.machine.leaves[self.timeline.state_at(to_ms - 1)] not in PRODUCTION_LEAVES:
-            return False
-        return self.timeline.known_throughout(from_ms, to_ms)
+    def _segments(self, from_ms: int, to_ms: int) -> list[Segment]:
+        """What is known of the time up to a reading of a counter. Of what is long ago nothing is, so that no figure rests on it."""
+        slot, state = self.calendar.slot_at(to_ms - 1), self.timeline.state_throughout(from_ms, to_ms)
+        if state is not None and slot.start_ms <= from_ms and to_ms - from_ms <= self.machine.reach_ms:
+            return [self._segment(from_ms, to_ms, slot.leaf, state)]
+        known_ms = max(from_ms, to_ms - self.machine.reach_ms)
+        runs = self.timeline.runs(known_ms, to_ms, to_ms)
+        found = []
+        for slot in self.calendar.slots(max(from_ms, to_ms - LATENESS_MS), to_ms):
+            at_ms = slot.start_ms
+            for run in runs:
+                start_ms, end_ms = max(run.start_ms, known_ms, at_ms), min(run.end_ms, slot.end_ms)
+                if start_ms < end_ms:
+                    if at_ms < start_ms:
+                        found.append(self._segment(at_ms, start_ms, slot.leaf, MachineState.UNKNOWN))
+                    found.append(self._segment(start_ms, end_ms, slot.leaf, run.state))
+                    at_ms = end_ms
+            if at_ms < slot.end_ms:
+                found.append(self._segment(at_ms, slot.end_ms, slot.leaf, MachineState.UNKNOWN))
+        return found
+
+    def _segment(self, start_ms: int, end_ms: int, planned: Leaf | None, state: MachineState) -> Segment:
+        leaf = self.machine.leaves[state]
+        if planned is None and leaf is Leaf.UNKNOWN:
+            share = Share.UNKNOWN
+        else:
+            share = Share.PLANNED if planned is None and leaf in PRODUCTION_LEAVES else Share.OUTSIDE
+        return Segment(start_ms, end_ms, share, leaf in (Leaf.RUN, Leaf.UNKNOWN))

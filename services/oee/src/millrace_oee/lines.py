@@ -87,6 +87,7 @@ def _constraint(plan: LinePlan, by_machine: Mapping[str, Sums]) -> LineSums:
         first,
         total=last.total,
         scrap=last.scrap,
+        unseen=last.unseen,
         good_ns=last.matched_good * (bottleneck.ideal_ns or 0),
         matched_good=last.matched_good,
         counted=first.counted and last.counted,

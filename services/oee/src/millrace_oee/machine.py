@@ -15,7 +15,9 @@ from millrace_contract.plant import PlantModel, hold_ms
 
 from .states import leaves_of
 
-MIN_SPAN_MS = 600_000
+LATENESS_MS = 7 * 86_400_000
+"""How late a message may be and still change a published figure; and over how long a step of a counter is split at most."""
+MIN_REACH_MS = 3_600_000
 ROLES = ("total", "good", "reject")
 """Counters a machine may have. Two of the three tell everything; one of them only part."""
 
@@ -46,14 +48,14 @@ class Machine:
     stale_ms: int
 
     @property
-    def span_limit_ms(self) -> int:
-        """Parts counted over a longer silence of the counter are real, but nobody knows the run time they belong to."""
-        return max(MIN_SPAN_MS, self.stale_ms)
+    def reach_ms(self) -> int:
+        """How far back from a reading of a counter it is asked in what state the machine made its parts; before that is unknown."""
+        return max(MIN_REACH_MS, self.stale_ms)
 
     @property
     def lookback_ms(self) -> int:
         """How long before a window its first sample can still matter (counter baselines apart)."""
-        return self.span_limit_ms + self.micro_ms + 2 * max(self.stale_ms, MAX_HOLD_S * 1000)
+        return self.reach_ms + self.micro_ms + 2 * max(self.stale_ms, MAX_HOLD_S * 1000)
 
     @property
     def lookahead_ms(self) -> int:

@@ -134,6 +134,10 @@ class Store:
         self._look_into_hours(device, before_ms, roles, found)
         return found
 
+    def read_before(self, device: str, before_ms: int, roles: Sequence[str]) -> dict[str, int]:
+        """When each of these counters was last read well before then."""
+        return {role: baseline.ts_ms for role, baseline in self.baselines(device, before_ms, roles).items()} if roles else {}
+
     def pack(self, device: str, before_ms: int, limit: int = 4) -> int:
         """Pack the samples of at most `limit` whole hours before then; returns how many hours were packed."""
         self.flush()

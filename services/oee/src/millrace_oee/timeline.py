@@ -72,20 +72,10 @@ class Timeline:
         found += [run for run in self._tail(as_of_ms) if run.end_ms > from_ms and run.start_ms < to_ms]
         return found
 
-    def known_throughout(self, from_ms: int, to_ms: int) -> bool:
-        """Was the state known at every instant of [from, to)? To be asked for times up to the last sample."""
-        at_ms = from_ms
-        for run in self.runs(from_ms, to_ms, to_ms):
-            if run.state == MachineState.UNKNOWN or run.start_ms > at_ms:
-                return False
-            at_ms = run.end_ms
-        return at_ms >= to_ms
-
-    def state_at(self, at_ms: int) -> MachineState:
-        """The state in force at an instant up to the last sample."""
-        for run in self.runs(at_ms, at_ms + 1, at_ms + 1):
-            return run.state
-        return MachineState.UNKNOWN
+    def state_throughout(self, from_ms: int, to_ms: int) -> MachineState | None:
+        """The state in force over all of [from, to), where it is the one that is still in force; else None."""
+        is_one = self._since_ms <= from_ms and to_ms <= self._known_until_ms
+        return self._state if is_one and self._state != MachineState.UNKNOWN else None
 
     def forget(self, before_ms: int, is_stop: Callable[[MachineState], bool]) -> None:
         """Drop runs that ended before, except those of a stop that still lasted then: it keeps its true start."""

@@ -11,7 +11,7 @@ from millrace_contract.language.words import Leaf, WindowKind
 from .calendar import LineCalendar, TimeWindow
 from .documents import state_interval, stop_interval, withdrawn
 from .history import History, Seed
-from .machine import Machine
+from .machine import LATENESS_MS, Machine
 from .results import FOREVER_MS, Results
 from .samples import Sample
 from .stops import find_stops
@@ -35,6 +35,8 @@ class Track:
         self._store = store
         self._history: History | None = None
         self._told: tuple[object, ...] = ()
+        self._newest_ms: dict[str, int] | None = None
+        """When each counter was last read; None: to be asked of the store."""
 
     def add(self, sample: Sample, version: str) -> bool:
         """Take a sample; returns whether it said anything new."""
@@ -44,6 +46,7 @@ class Track:
             self._store.append(self.machine.id, sample)
             return True
         if sample.ts_ms > known.last_ms:
+            from_ms = self._made_from_ms(sample)
             self._store.append(self.machine.id, sample)
             known.last_ms = sample.ts_ms
             if self._history is not None and not self.late_samples:
@@ -53,8 +56,24 @@ class Track:
         else:
             self.late_samples += 1
             known.first_ms = min(known.first_ms, sample.ts_ms)
-        known.settled_ms = min(known.settled_ms, sample.ts_ms)
+            from_ms = min(
+                self._store.read_before(self.machine.id, sample.ts_ms, self._counted(sample)).values(), default=sample.ts_ms
+            )
+        known.settled_ms = min(known.settled_ms, max(from_ms, sample.ts_ms - LATENESS_MS))
         return True
+
+    def _made_from_ms(self, sample: Sample) -> int:
+        """Since when the parts that the newest sample shows may have been made: their counter's reading before it."""
+        counted = self._counted(sample)
+        if self._newest_ms is None:
+            self._newest_ms = self._store.read_before(self.machine.id, sample.ts_ms, tuple(self.machine.counters))
+        from_ms = min((self._newest_ms.get(role, sample.ts_ms) for role in counted), default=sample.ts_ms)
+        self._newest_ms.update(dict.fromkeys(counted, sample.ts_ms))
+        return from_ms
+
+    def _counted(self, sample: Sample) -> tuple[str, ...]:
+        """The counters that it tells."""
+        return tuple(role for role in self.machine.counters if getattr(sample, role) is not None)
 
     def as_of_ms(self, now_ms: int) -> int:
         """The event time up to which something can be said: the newest sample's, or, in silence, a little before now."""

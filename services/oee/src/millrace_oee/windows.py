@@ -22,13 +22,15 @@ NS_A_MS = 1_000_000
 class Sums(msgspec.Struct, frozen=True, kw_only=True):
     """Integer sums. `ideal_ns` and `good_ns` are the ideal times of all parts and of the good ones, in nanoseconds.
 
-    `matched_good`: the good parts behind `good_ns`. `counted`, `judged`: parts, and how many of them are good, are known.
-    `paced`: ideal time is known. `pending`: a stop in it may still turn out to be longer than a micro-stop.
+    `unseen`: how many of the parts were made in time of which nothing is known. `matched_good`: the good parts behind `good_ns`.
+    `counted`, `judged`: parts, and how many of them are good, are known. `paced`: ideal time is known. `pending`: a stop in it may
+    still turn out to be longer than a micro-stop.
     """
 
     ms: dict[Leaf, int] = msgspec.field(default_factory=lambda: dict.fromkeys(Leaf, 0))
     total: int = 0
     scrap: int = 0
+    unseen: int = 0
     ideal_ns: int = 0
     good_ns: int = 0
     matched_good: int = 0
@@ -70,6 +72,7 @@ def add(left: Sums, right: Sums) -> Sums:
         ms={leaf: left.ms[leaf] + right.ms[leaf] for leaf in Leaf},
         total=left.total + right.total,
         scrap=left.scrap + right.scrap,
+        unseen=left.unseen + right.unseen,
         ideal_ns=left.ideal_ns + right.ideal_ns,
         good_ns=left.good_ns + right.good_ns,
         matched_good=left.matched_good + right.matched_good,
@@ -124,12 +127,13 @@ def _lay(slots: list[Slot], stretches: list[Stretch]) -> tuple[dict[Leaf, int], 
 
 
 def _with_parts(machine: Machine, ms: dict[Leaf, int], pending: bool, counted: dict[str, Counted]) -> Sums:
-    none = Counted(0, 0, read=False, events=frozenset())
+    none = Counted(parts=0, ideal=0, unknown=0, read=False, events=frozenset())
     total, good, reject = (counted.get(role, none) for role in ("total", "good", "reject"))
     if "total" in counted:
-        parts, ideal, known = total.parts, total.ideal, total.read
+        parts, ideal, unseen, known = total.parts, total.ideal, total.unknown, total.read
     else:  # good and reject together are the total; good alone is the least it can be
-        parts, ideal, known = good.parts + reject.parts, good.ideal + reject.ideal, good.read
+        parts, ideal, unseen = good.parts + reject.parts, good.ideal + reject.ideal, good.unknown + reject.unknown
+        known = good.read
     if "reject" in counted and ("total" in counted or "good" in counted):
         scrap, ideal_scrap, judged = reject.parts, reject.ideal, known and reject.read
     elif "total" in counted and "good" in counted:
@@ -141,6 +145,7 @@ def _with_parts(machine: Machine, ms: dict[Leaf, int], pending: bool, counted: d
         ms=ms,
         total=parts,
         scrap=scrap,
+        unseen=unseen,
         ideal_ns=ideal * (ideal_ns or 0),
         good_ns=(ideal - ideal_scrap) * (ideal_ns or 0),
         matched_good=ideal - ideal_scrap,

@@ -201,7 +201,7 @@ class OeeResource(BaseModel):
     final: bool = Field(examples=[False])
     cause: RevisionCause | None = Field(examples=["late_data"])
     ms: dict[str, int] = Field(description="the leaves of the time model and `all`, their sum", examples=[{"all": 28_800_000}])
-    parts: dict[str, int] = Field(examples=[{"total": 812, "good": 794, "scrap": 18, "rework": 0}])
+    parts: dict[str, int] = Field(examples=[{"total": 812, "good": 794, "scrap": 18, "rework": 0, "unknown": 0}])
     ideal_ms: int = Field(examples=[21100000])
     good_ms: int = Field(examples=[20600000])
     coverage: float | None = Field(examples=[0.97])

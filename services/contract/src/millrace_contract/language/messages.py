@@ -172,10 +172,13 @@ class Window(Message, frozen=True, kw_only=True):
 
 
 class Parts(Message, frozen=True, kw_only=True, omit_defaults=False):
+    """`unknown`: how many of `total` were made in time of which nothing is known; they meet no ideal time (oee.md A9)."""
+
     total: int = 0
     good: int = 0
     scrap: int = 0
     rework: int = 0
+    unknown: int = 0
 
 
 _MS_KEYS = (ALL_TIME, *Leaf)

@@ -52,7 +52,7 @@ _encode = msgspec.json.Encoder().encode
 
 _OEE_FIELDS = (
     "availability", "performance", "quality", "oee", "teep", "coverage", "ideal_ms", "good_ms", "revision", "final",
-    "parts_total", "parts_good", "parts_scrap", "parts_rework", "ms_all", *(f"ms_{leaf}" for leaf in Leaf),
+    "parts_total", "parts_good", "parts_scrap", "parts_rework", "parts_unknown", "ms_all", *(f"ms_{leaf}" for leaf in Leaf),
     "window_id_text", "window_kind_text", "window_start_ms", "window_end_ms", "reason_text", "cause_text", "flags_text",
     "document_text", STREAM_FIELD, SEQ_FIELD,
 )  # fmt: skip
@@ -297,6 +297,7 @@ def _oee_line(measurement: str, tags: tuple[tuple[str, str], ...], document: Oee
         "parts_good": float(document.parts.good),
         "parts_scrap": float(document.parts.scrap),
         "parts_rework": float(document.parts.rework),
+        "parts_unknown": float(document.parts.unknown),
         **{f"ms_{leaf}": float(ms) for leaf, ms in document.ms.items()},
         "window_id_text": document.window.id,
         "window_kind_text": document.window.kind,
