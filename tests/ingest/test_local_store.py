@@ -158,7 +158,7 @@ def test_a_file_of_a_later_version_is_refused_and_left_alone(tmp_path: Path) -> 
     with sqlite3.connect(tmp_path / FILE_NAME) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreRefused, match=r"version 99, this program knows versions up to 1: start the newer version"):
+    with pytest.raises(StoreRefused, match=r"version 99, this program knows versions up to 2: start the newer version"):
         opened(tmp_path)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace_oee.gap_reader import AWAY_WAIT_S, FIRST_WAIT_S, GapSchedule
-from millrace_oee.gaps import ChainEnd, Gap, Link, cover, fill, follow
+from millrace_oee.gaps import ChainEnd, Gap, Link, cover, fill, follow, uncounted
 
 GAP = Gap("CNC-01", "edge-1.a", after_seq=10, after_ms=10_000, before_seq=50, before_ms=50_000, missing_seq=40)
 
@@ -57,6 +57,11 @@ def test_ledger_closes_what_it_covers_and_leaves_what_came_before() -> None:
     assert rest == replace(GAP, missing_seq=None)
     assert cover(GAP, "edge-1.b", [(1, 100)]) == GAP
     assert cover(GAP, "edge-1.a", [(41, 49)]) == GAP
+
+
+def test_a_ledger_that_cannot_say_what_is_lost_leaves_one_more_look() -> None:
+    assert uncounted(GAP, "edge-1.a").missing_seq is None
+    assert uncounted(GAP, "edge-1.b") == GAP
 
 
 def test_gap_is_asked_for_after_a_moment_then_less_and_less_often() -> None:

@@ -106,4 +106,4 @@ def test_commands_of_ingest_refuse_a_newer_store(tmp_path: Path) -> None:
     _newer(tmp_path / "ingest.sqlite")
     ended = started(tmp_path, "millrace_ingest", "dead-letters", "list")
     assert ended.returncode == 2, ended.stderr
-    assert "is of version 99, this program knows versions up to 1" in ended.stderr
+    assert "is of version 99, this program knows versions up to 2" in ended.stderr

@@ -17,7 +17,17 @@ import msgspec
 from millrace_contract.errors import Malformed
 from millrace_contract.language import points
 from millrace_contract.language.assets import SEGMENT_PATTERN, segment_problem
-from millrace_contract.language.messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeInterval, Status, decode
+from millrace_contract.language.messages import (
+    AlertEvent,
+    ContextEvent,
+    Kept,
+    Ledger,
+    OeeDocument,
+    OeeInterval,
+    Sent,
+    Status,
+    decode,
+)
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.language.streams import sender_of
 from millrace_contract.language.telemetry import Telemetry, believed, decode_telemetry
@@ -50,7 +60,8 @@ _SALVAGE_BYTES = 1024 * 1024
 class Accepted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message as a line. `identity` only where its outbox is believed; `doubted` where it named one that is not.
 
-    `signals`: a hash of the readings' names, which with device and time identify telemetry without an identity.
+    `sent`: what the status of a sender says of its outbox. `signals`: a hash of the readings' names, which with device and time
+    identify telemetry without an identity.
     """
 
     topic: Topic
@@ -64,6 +75,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     declared: bool = True
     unknown_keys: int = 0
     signals: int = 0
+    sent: Sent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +240,7 @@ def _document(topic: Topic, payload: bytes, now_ms: int) -> Accepted:
         line=built.line,
         identity=identity,
         time_ms=built.time_ms,
+        sent=built.message.sent if isinstance(built.message, Status) else None,
     )
 
 

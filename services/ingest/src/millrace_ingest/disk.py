@@ -55,7 +55,21 @@ _VERSION_1 = (
     last_ms INTEGER NOT NULL
 )""",
 )
-INGEST_STORE = StoreKind("the store of ingest", (_VERSION_1,))
+# What this ingest knows of the database, in one row; `words` is what was found about it last.
+_VERSION_2 = (
+    """CREATE TABLE IF NOT EXISTS known_store (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    identity TEXT NOT NULL,
+    turn INTEGER NOT NULL,
+    began_ms INTEGER NOT NULL,
+    noted_ms INTEGER NOT NULL,
+    ownerless_ms INTEGER NOT NULL,
+    restored TEXT NOT NULL,
+    found_ms INTEGER NOT NULL,
+    words TEXT NOT NULL
+)""",
+)
+INGEST_STORE = StoreKind("the store of ingest", (_VERSION_1, _VERSION_2))
 
 
 class Disk:

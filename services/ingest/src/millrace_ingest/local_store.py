@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from millrace_contract.store_forward.sqlite import DiskRefused
 from millrace_contract.store_forward.store_file import SetAside
 
 from .dead_letters import DeadLetter, DeadLetters
 from .disk import Disk, open_disk
+from .known_store import KnownStore
 from .losses import STORE_SET_ASIDE, LossBook, OwnLoss, join_losses
 from .spool import Spool, Spooled
 
@@ -71,6 +74,21 @@ class LocalStore:
         self._remembered = []
         self.lost += sum(loss.count for loss in evicted)
         return True
+
+    def known_store(self) -> KnownStore | None:
+        """What is known of the database. Raises DiskRefused."""
+        rows = self._disk.execute(
+            "SELECT identity, turn, began_ms, noted_ms, ownerless_ms, restored, found_ms, words FROM known_store"
+        )
+        return KnownStore(*rows[0]) if rows else None
+
+    def know_store(self, known: KnownStore, losses: Sequence[OwnLoss], now_ms: int) -> None:
+        """Keep what is known of the database, and tell what follows from it, both or nothing. Raises DiskRefused."""
+        with self._disk.transaction():
+            self._disk.execute(
+                "INSERT OR REPLACE INTO known_store VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", msgspec.structs.astuple(known)
+            )
+            self.losses.record(losses, now_ms)
 
     def close(self) -> None:
         self._disk.close()

@@ -16,6 +16,9 @@ MOST_ENTRIES = 1_000
 MOST_RANGES = 1_000
 STORE_SET_ASIDE = "store_set_aside"
 """Cause of the entry for dead letters, spool and entries of a file that was damaged: nobody can count them."""
+RESTORED = "restored"
+"""Cause of the entry for messages without an outbox that a database, or this store, which was put back or lost had since."""
+UNCOUNTED = frozenset({STORE_SET_ASIDE, RESTORED})
 OTHER_DEVICES = "_other"
 """Stands for devices beyond MOST_ENTRIES between two writes: somebody invents names."""
 
@@ -50,7 +53,7 @@ class OwnLoss:
             service=service,
             instance=instance,
             count=self.count,
-            at_least=self.cause == STORE_SET_ASIDE,
+            at_least=self.cause in UNCOUNTED,
             cause=self.cause,
             device_id=self.device,
             lost_stream=self.stream,

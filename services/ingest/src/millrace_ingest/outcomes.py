@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from millrace_contract.language.topics import Kind
 from millrace_contract.runtime.mqtt.session import Received
 
 from .confirmations import Identity
@@ -25,21 +26,29 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass
 class Sorted:
-    """A batch by what becomes of its messages. `held` counts those that an outbox holds."""
+    """A batch by what becomes of its messages. `held` counts those that an outbox holds, `ownerless` telemetry that none does.
+
+    sent: statuses that say what an outbox believes.
+    """
 
     stored: list[Identity] = field(default_factory=list)
     bad: list[tuple[Arrival, Rejected]] = field(default_factory=list)
+    sent: list[Accepted] = field(default_factory=list)
     unheld: list[tuple[Arrival, str | None]] = field(default_factory=list)
     refused: list[tuple[Arrival, str | None]] = field(default_factory=list)
     stored_count: int = 0
     forgotten: int = 0
     held: int = 0
     held_bad: int = 0
+    ownerless: int = 0
 
     def add(self, arrival: Arrival, verdict: Verdict, *, is_stored: bool) -> None:
         match verdict:
             case Accepted(identity=identity):
                 self.held += identity is not None
+                self.ownerless += identity is None and verdict.topic.kind is Kind.TELEMETRY
+                if verdict.sent is not None:
+                    self.sent.append(verdict)
                 if is_stored:
                     self.stored_count += 1
                     if identity is not None:

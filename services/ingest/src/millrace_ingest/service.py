@@ -22,6 +22,7 @@ from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import KEEPALIVE_S, Callbacks, Received
 from millrace_contract.runtime.mqtt.trust import LEARNED
 from millrace_contract.runtime.status import StatusReporter, last_will
+from millrace_contract.store_forward.restored import read_restored
 
 from . import figures
 from .archive import Archive
@@ -31,6 +32,7 @@ from .consumer import Consumer
 from .database_state import DatabaseState
 from .decoder import STORED_KINDS
 from .local_store import DiskLimits, open_local_store
+from .marks import Marks
 from .plant_watch import PlantWatch
 from .settings import IngestSettings
 from .storage import Storage
@@ -144,6 +146,8 @@ class IngestService:
             acknowledge=self._acknowledge,
             status_changed=self._report,
             heartbeats=self._heartbeats,
+            marks=Marks(storage, self._influx, self._local, self._settings.instance, read_restored(self._settings.data)),
+            answer=self._answer,
             restart=RestartRequest(self._settings.data, self._clock),
             decoder=lambda: self._watch.decoder,
             is_alone=not self._settings.ingest_share_group,
@@ -180,6 +184,9 @@ class IngestService:
         # Not connected: the sender sends again and is told then.
         message = Stored(stream=confirmation.stream, seqs=confirmation.seqs)
         self._session.publish(self._topics.stored(confirmation.sender), encode(message))
+
+    def _answer(self, sender: str, stored: Stored) -> None:
+        self._session.publish(self._topics.stored(sender), encode(stored))
 
     def _acknowledge(self, messages: Iterable[Received]) -> None:
         self._session.acknowledge_all(messages)

@@ -74,6 +74,10 @@ class Storage:
         self._keep(bucket, lines, rejects)
         return rejects
 
+    def note(self, lines: Sequence[bytes]) -> None:
+        """Writes notes about the database to it, and to no archive. Raises Unavailable or Refused, at once."""
+        write_lines(self._writer_to(PRODUCTION_BUCKET), lines)
+
     def probe(self, status: Status) -> None:
         """A small real write to each bucket. Raises Unavailable or Refused, at once."""
         line = platform_line(status, self._clock.now_ms())

@@ -10,14 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from millrace_contract.errors import Unavailable
-from millrace_contract.language.messages import Status
+from millrace_contract.language.messages import Status, Stored
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, ledger_line
+from millrace_contract.language.streams import sender_name
 from millrace_contract.language.topics import Kind
 from millrace_contract.plant.known_devices import FOREIGN
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.database_restart import RestartRequest
 from millrace_contract.runtime.health import Heartbeats
-from millrace_contract.runtime.influx import NoRoom, Refused
+from millrace_contract.runtime.influx import NoRoom, QueryFailed, Refused
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.store_forward.sqlite import DiskRefused
@@ -29,6 +30,7 @@ from .decoder import Accepted, Decoder, Ignored, Rejected
 from .figures import Figures
 from .fuse import Fuse
 from .local_store import Changes, LocalStore
+from .marks import Marks
 from .outcomes import Arrival, Sorted, letter_of, loss_of, verdict_of
 from .rejects import Reject
 from .rollup.late import LateMarks
@@ -61,11 +63,13 @@ class Writer:
         decoder: Callable[[], Decoder],
         heartbeats: Heartbeats,
         restart: RestartRequest,
+        marks: Marks | None = None,
+        answer: Callable[[str, Stored], None] = lambda _sender, _stored: None,
         is_alone: bool = True,
     ) -> None:
         """`confirm`, `acknowledge` and `status_changed` must not block. `decoder` gives that of the present plant model.
 
-        `is_alone`: no other ingest takes a part of the messages.
+        `marks`: what the database holds of each sender, told by `answer`. `is_alone`: no other ingest takes a part of the messages.
         """
         self.database = database
         self.fuse = Fuse()
@@ -81,6 +85,9 @@ class Writer:
         self._status_changed = status_changed
         self._decoder = decoder
         self._restart = restart
+        self.marks = marks
+        self._marks_problem: str | None = None
+        self._answer = answer
         self._late_marks = LateMarks(instance)
         self._ledger_due_s = 0.0
         self._replay_due_s = 0.0
@@ -99,6 +106,7 @@ class Writer:
                 self._drain()
             except DiskRefused as problem:
                 self._disk(str(problem))
+            self._mark()
         if self.figures.lags.close_if_due(self._clock.monotonic_s()):
             self._write_lags()
 
@@ -145,10 +153,20 @@ class Writer:
             sorted_out.add(arrival, verdict, is_stored=rejects is not None)
             if isinstance(verdict, Accepted) and verdict.topic.kind is Kind.TELEMETRY:
                 self.continuity.take(arrival.received_ms, verdict, now_s, is_stored=rejects is not None)
+        if self.marks is not None:
+            self._tell_marks(self.marks, sorted_out)
         safe = self._keep(sorted_out)
         for confirmation in confirmations([*sorted_out.stored, *safe]):
             self._confirm(confirmation)
         self._acknowledge([arrival.message for arrival in arrivals])
+
+    @staticmethod
+    def _tell_marks(marks: Marks, found: Sorted) -> None:
+        for status in found.sent:
+            if status.sent is not None:
+                marks.heard(sender_name(status.topic.service or "", status.topic.instance or ""), status.sent)
+        if found.ownerless:
+            marks.ownerless()
 
     def _keep(self, found: Sorted) -> list[Identity]:
         """Puts on disk what belongs there. Identities of dead letters that are safe now."""
@@ -252,6 +270,22 @@ class Writer:
             return
         self._local.apply(Changes(told=[noted_ms for noted_ms, _ in entries]), self._clock.now_ms())
 
+    def _mark(self) -> None:
+        """What the database says that it holds: read, moved on, and told to the senders."""
+        now_s = self._clock.monotonic_s()
+        if self.marks is None or not self.marks.is_due(now_s):
+            return
+        try:
+            answers = self.marks.turn(self._clock.now_ms(), now_s)
+        except Unavailable:
+            return  # Writes find out about that; senders ask again.
+        except (Refused, QueryFailed, DiskRefused) as problem:
+            self._marks_problem = f"the database cannot be asked what it holds: {problem}"
+            return
+        self._marks_problem = None
+        for sender, answer in answers:
+            self._answer(sender, answer)
+
     def _write_lags(self) -> None:
         """What was measured while the database is away is shown in the status, and not kept."""
         lines = self.figures.lags.lines(self._clock.now_ms())
@@ -308,12 +342,16 @@ class Writer:
             found.append(f"{self._fuse_text()}: nothing that an outbox holds is parked until that is mended")
         if self._disk_problem is not None:
             found.append(f"the disk of dead letters and spool refuses: {self._disk_problem}")
-        return found + self.figures.voices.problems(self._clock.monotonic_s()) + self.figures.lags.problems()
+        if self._marks_problem is not None:
+            found.append(self._marks_problem)
+        marked = self.marks.problems if self.marks is not None else []
+        return found + marked + self.figures.voices.problems(self._clock.monotonic_s()) + self.figures.lags.problems()
 
     @property
     def notes(self) -> list[str]:
         """What a person may want to know although nothing is wrong. Read by any thread."""
-        return self.figures.lags.notes()
+        marked = self.marks.notes if self.marks is not None else []
+        return marked + self.figures.lags.notes()
 
     def _fuse_text(self) -> str:
         return f"{self.fuse.bad_share:.0%} of the gateways' messages are not storable, which suggests a cause of our own"

@@ -16,7 +16,7 @@ from millrace_contract.language.words import FigureFlag, RevisionCause
 
 from .calendar import TimeWindow
 from .documents import MODEL_VERSION, device_document, line_document
-from .gaps import Gap, Link, cover, fill, follow
+from .gaps import Gap, Link, cover, fill, follow, uncounted
 from .lines import LinePlan, LineSums, line_sums
 from .machine import LATENESS_MS, Machine, fingerprint
 from .plan import Plan
@@ -96,7 +96,10 @@ class Engine:
             return
         for device in [entry.device_id] if entry.device_id else list(self._gaps):
             gaps = self._gaps.get(device, [])
-            left = [cover(gap, entry.lost_stream, entry.lost_seqs) for gap in gaps]
+            if entry.at_least and not entry.lost_seqs:
+                left: list[Gap | None] = [uncounted(gap, entry.lost_stream) for gap in gaps]
+            else:
+                left = [cover(gap, entry.lost_stream, entry.lost_seqs) for gap in gaps]
             for gap, rest in zip(gaps, left, strict=True):
                 self._replace_gap(gap, [] if rest is None else [rest])
 

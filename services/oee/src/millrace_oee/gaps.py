@@ -24,7 +24,8 @@ class ChainEnd:
 class Gap:
     """Messages between `after_seq` and `before_seq` are missing, at least `missing_seq`, the one before `before_seq`.
 
-    `missing_seq` is None where a ledger covers it, but not all the numbers before it: one more look, then it closes.
+    `missing_seq` is None where a ledger covers it, but not all the numbers before it, or cannot say which: one more look, then it
+    closes.
     """
 
     device: str
@@ -77,6 +78,11 @@ def fill(gap: Gap, link: Link) -> list[Gap]:
     if gap.missing_seq != link.seq:
         left.append(replace(gap, after_seq=link.seq, after_ms=link.ts_ms))
     return left
+
+
+def uncounted(gap: Gap, stream: str) -> Gap:
+    """A ledger says that nobody knows what of its stream is lost: one more look."""
+    return replace(gap, missing_seq=None) if stream == gap.stream else gap
 
 
 def cover(gap: Gap, stream: str, lost: Iterable[tuple[int, int]]) -> Gap | None:

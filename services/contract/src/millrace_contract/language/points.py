@@ -15,7 +15,7 @@ import msgspec
 
 from .assets import LINE_ITSELF
 from .field_names import EMPTY_FIELD, HOLD_FIELD, PREV_FIELD, SEQ_FIELD, STREAM_FIELD, quality_field, text_field
-from .messages import AlertEvent, ContextEvent, Kept, Ledger, OeeDocument, OeeInterval, Status
+from .messages import AlertEvent, ContextEvent, Kept, Ledger, Mark, OeeDocument, OeeInterval, Status
 from .streams import clock_steps
 from .telemetry import Telemetry, Value
 from .times import parse_timestamp
@@ -30,6 +30,9 @@ ROLLUP_1M_BUCKET = "rollup_1m"
 ROLLUP_1H_BUCKET = "rollup_1h"
 """The same by the hour (UTC)."""
 BUCKETS = (TELEMETRY_BUCKET, PRODUCTION_BUCKET, ROLLUP_1M_BUCKET, ROLLUP_1H_BUCKET)
+
+NOTES_MS = 0
+"""The time of points that are no events: notes about the database itself, of which there is one each."""
 
 UNDECLARED = "undeclared"
 """Measurement of devices that the plant model does not know, where it says that they are stored."""
@@ -88,6 +91,10 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         TELEMETRY_BUCKET, ("line", "device", "sender"), ("lag_ms", "lag_min_ms", "lag_max_ms", "messages")
     ),
     DOCTOR: Measurement(PRODUCTION_BUCKET, (), ("asked_ms",)),
+    # What the database holds of each sender, as an ingest noted it, and which database this is. One point each, written over again
+    # and again, so that a copy of the database says what the copy holds.
+    "outbox_mark": Measurement(PRODUCTION_BUCKET, ("sender", "instance"), ("stream_text", "last_seq", "noted_ms")),
+    "store_identity": Measurement(PRODUCTION_BUCKET, ("instance",), ("identity_text", "turn", "noted_ms")),
     "platform": Measurement(
         PRODUCTION_BUCKET,
         ("service", "instance"),
@@ -266,6 +273,18 @@ def device_lag_line(  # noqa: PLR0917
     """How long after their event time the live messages of one source (line, device, sender) arrived lately."""
     values: dict[str, Value | None] = {"lag_ms": last_ms, "lag_min_ms": least_ms, "lag_max_ms": most_ms, "messages": messages}
     return _line("device_lag", tuple(zip(("line", "device", "sender"), source, strict=True)), values, time_ms, None)
+
+
+def outbox_mark_line(sender: str, instance: str, mark: Mark, noted_ms: int) -> bytes:
+    """Everything of the sender up to this mark was stored when ingest `instance` noted it."""
+    values: dict[str, Value | None] = {"stream_text": mark.stream, "last_seq": float(mark.seq), "noted_ms": float(noted_ms)}
+    return _line("outbox_mark", (("sender", sender), ("instance", instance)), values, NOTES_MS, None)
+
+
+def store_identity_line(instance: str, identity: str, turn: int, noted_ms: int) -> bytes:
+    """Which database this is, and how often ingest `instance` has said so."""
+    values: dict[str, Value | None] = {"identity_text": identity, "turn": float(turn), "noted_ms": float(noted_ms)}
+    return _line("store_identity", (("instance", instance),), values, NOTES_MS, None)
 
 
 def rollup_line(measurement: str, tags: tuple[tuple[str, str], ...], values: Mapping[str, float], time_ms: int) -> bytes:

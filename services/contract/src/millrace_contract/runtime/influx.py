@@ -100,7 +100,12 @@ class _Answer(msgspec.Struct):
     error: str | None = None
 
 
+class _Ready(msgspec.Struct):
+    started: str | None = None
+
+
 _log = get_logger(__name__)
+_ready = msgspec.json.Decoder(_Ready)
 _decoder = msgspec.json.Decoder(_Answer)
 _DROPPED = re.compile(r"dropped[= ](\d+)")
 _NO_ROOM = re.compile("no space left on device|disk quota exceeded")
@@ -245,6 +250,14 @@ class Influx:
         if response.status != 200:
             raise QueryFailed(f"InfluxDB answers {response.status}: {_body(response.data)}")
         return response.data
+
+    def started(self) -> str | None:
+        """Since when it runs, in its own words; None where it does not say (another product, or one in between)."""
+        try:
+            response = self._pool.request("GET", f"{self._url}/ready")
+            return _ready.decode(response.data).started if response.status == 200 else None
+        except (urllib3.exceptions.HTTPError, OSError, msgspec.DecodeError):
+            return None
 
     def _classified(self, error: ApiException, bucket: str) -> Exception:
         reason = f"InfluxDB answers {error.status}: {_body(error.body)}"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..errors import CannotStart
-from ..language.messages import MAX_PAYLOAD_BYTES, Held, Sent
+from ..language.messages import MAX_PAYLOAD_BYTES, Held, Ledger, Sent
 from ..language.streams import Stamp, clock_steps, stream_name
 from ..runtime.clock import Now
 from .age_guard import AgeGuard
@@ -211,9 +211,15 @@ class Outbox:
         is_old = since_ms is not None and since_ms + STEP_MS + min(KEPT_MS, limits.max_age_ms) < now.epoch_ms
         if excess <= 0 and not (is_old and self.are_ages_known(now)):
             return 0
-        if count := self._rows.drop_kept(_PRUNE_ROWS, self._refill.first_to_take_back or self._next_id):
+        if count := self._rows.drop_kept(_PRUNE_ROWS, self._refill.first_to_take_back or self._next_id, self._entry_goes):
             self._save()
         return count
+
+    def _entry_goes(self, entry: Ledger) -> None:
+        """With a ledger entry the numbers go of which it told: a store that lacks it must be told of them again."""
+        for first, last in self.ids(entry.lost_stream or "", entry.lost_seqs):
+            for part in list(self._rows.safe.waiting(first, last)):
+                self._rows.safe.drop(*part)
 
     def sent(self) -> Sent:
         """For the status: up to where everything is confirmed, and what the store said last."""
@@ -231,7 +237,7 @@ class Outbox:
     def note_restore(self, note: Restored | None, now_ms: int) -> None:
         """What a restore of the files left beside them: numbers that may have been given already are not given again."""
         self._load()
-        self._do(self._refill.note_restore(note, self._next_id, now_ms), now_ms)
+        self._do(self._refill.note_restore(note, self._next_id, now_ms, is_new=self._is_new), now_ms)
 
     @property
     def is_taking_back(self) -> bool:
@@ -301,6 +307,7 @@ class Outbox:
 
     def _create(self) -> None:
         found = self.connection.execute("SELECT sender FROM outbox_state").fetchone()
+        self._is_new = found is None
         if found is None:
             self.connection.execute("INSERT INTO outbox_state VALUES (1, ?, 0, 1, 0, 0, 0, 0)", (self.sender,))
             self._load()

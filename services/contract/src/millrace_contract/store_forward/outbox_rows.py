@@ -1,7 +1,8 @@
 """The rows of an outbox, in the caller's transaction: those that wait, those that are confirmed and kept, and what both take."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ..language.messages import Ledger, decode
 from .doomed import Doomed
 from .ranges import Range, merge_ranges
 from .safe_rows import SafeRows
@@ -72,10 +73,16 @@ class OutboxRows:
         self.depth -= count
         return count
 
-    def drop_kept(self, rows: int, below: int) -> int:
-        """Drop kept rows with an id below this, those first that were confirmed first, at most so many; return how many went."""
+    def drop_kept(self, rows: int, below: int, entry_goes: Callable[[Ledger], None]) -> int:
+        """Drop kept rows with an id below this, those first that were confirmed first, at most so many; return how many went.
+
+        `entry_goes` is called with each ledger entry among them.
+        """
         count = 0
         for first, last in self.safe.oldest(rows, below):
+            entries = "SELECT payload FROM outbox_message WHERE is_ledger AND id BETWEEN ? AND ?"
+            for (payload,) in self._connection.execute(entries, (first, last)).fetchall():
+                entry_goes(decode(Ledger, payload))
             self.kept_bytes -= self._measure(first, last)[1]
             self._delete(first, last)
             self.safe.drop(first, last)

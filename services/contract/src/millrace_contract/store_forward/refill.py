@@ -20,13 +20,15 @@ _LOSS_RANGES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A row of outbox_store. `until`: the last row that waits again, 0 for none; `next`: the first that is still to be taken back.
+    """A row of outbox_store.
 
-    since_ms: from when on the store lacks something.
+    mark_ms: when the store noted the mark. until: the last row that waits again, 0 for none; next: the first that is still to be
+    taken back. since_ms: from when on the store lacks something.
     """
 
     store: str = ""
     mark: Mark | None = None
+    mark_ms: int = 0
     restored: str = ""
     next: int = 0
     until: int = 0
@@ -54,7 +56,7 @@ class Refill:
     def load(self) -> None:
         """Go back to what is stored."""
         row = self._connection.execute(
-            "SELECT store, held_stream, held_seq, restored, refill_from, refill_until, refill_since_ms FROM outbox_store"
+            "SELECT store, held_stream, held_seq, held_ms, restored, refill_from, refill_until, refill_since_ms FROM outbox_store"
         ).fetchone()
         self._known = _Known() if row is None else _Known(row[0], Mark(stream=row[1], seq=row[2]) if row[1] else None, *row[3:])
 
@@ -79,14 +81,14 @@ class Refill:
         noted_ms = _noted_ms(held)
         holds_id, held_id = self._id_of(mark, next_id), self._id_of(known.mark, next_id)
         heard, until, since_ms = Heard(), 0, noted_ms or 0
-        if mark is not None and mark != known.mark and holds_id >= held_id:
-            heard = self._look_at_own(mark, next_id, now_ms if noted_ms is None else noted_ms, now_ms)
-        if holds_id < held_id:
+        if mark is not None and mark != known.mark and self._is_not_mine(mark, noted_ms or 0, next_id):
+            heard = self._own_is_older(mark, next_id, now_ms if noted_ms is None else noted_ms, now_ms)
+        elif holds_id < held_id:
             heard = Heard(self._lost(holds_id, next_id, noted_ms, now_ms), again=True)
             until, since_ms = next_id - 1, 0
         elif known.store not in ("", held.store) and self._rows.safe.kept(holds_id + 1, next_id - 1):
             heard, until = replace(heard, again=True), next_id - 1
-        known = replace(known, store=held.store, mark=mark)
+        known = replace(known, store=held.store, mark=mark, mark_ms=noted_ms or 0)
         if until:
             known = replace(known, next=holds_id + 1, until=until, since_ms=since_ms)
         self._save(known)
@@ -113,27 +115,30 @@ class Refill:
         self._save(replace(self._known, next=0, until=0, since_ms=0))
         return since_ms
 
-    def note_restore(self, note: Restored | None, next_id: int, now_ms: int) -> Heard:
-        """What a restore left beside the store: with a new note the outbox is that of the backup, whatever was sent since."""
+    def note_restore(self, note: Restored | None, next_id: int, now_ms: int, *, is_new: bool) -> Heard:
+        """What a restore left beside the store: with a new note the outbox is that of the backup, unless it was made just now."""
         if note is None or note.restore == self._known.restored:
             return Heard()
         self._save(replace(self._known, restored=note.restore))
-        if next_id == 1:
+        if is_new:
             return Heard()
-        first_ms, last_ms = _times(note, now_ms)
+        first_ms, last_ms = note.span_ms(now_ms)
         return Heard([_unknown(self._streams.of(next_id)[1], first_ms, last_ms)], own_is_older=True)
 
-    def _look_at_own(self, mark: Mark, next_id: int, noted_ms: int, now_ms: int) -> Heard:
-        """Of a mark that this outbox did not make, or does not remember, the one that made it is gone."""
-        span, (_, latest) = self._streams.span(mark.stream, next_id), self._streams.of(next_id)
+    def _is_not_mine(self, mark: Mark, noted_ms: int, next_id: int) -> bool:
+        """Whether another outbox than this one made the mark: a newer one of this sender, which is gone."""
+        span = self._streams.span(mark.stream, next_id)
         if span is None:
-            is_news = self._known.mark is None
-        else:
-            is_beyond = mark.seq > span[1] - span[0] + 1
-            is_news = is_beyond and (mark.stream == latest or not self._known.restored)  # Else the restore has told it.
-        if not is_news:
-            return Heard()
-        return Heard([_unknown(mark.stream, min(noted_ms, now_ms), now_ms)], own_is_older=mark.stream == latest)
+            return self._known.mark is None or noted_ms > self._known.mark_ms
+        return mark.seq > span[1] - span[0] + 1
+
+    def _own_is_older(self, mark: Mark, next_id: int, noted_ms: int, now_ms: int) -> Heard:
+        """What came after the mark may be gone. It covers all streams before it, so only its own is concerned."""
+        span, (_, latest) = self._streams.span(mark.stream, next_id), self._streams.of(next_id)
+        if span is not None and self._known.restored and mark.stream != latest:
+            return Heard()  # The restore has told it.
+        told = [_unknown(mark.stream, min(noted_ms, now_ms), now_ms)]
+        return Heard(told, own_is_older=next_id > 1 and (span is None or mark.stream == latest))
 
     def _lost(self, holds_id: int, next_id: int, noted_ms: int | None, now_ms: int) -> list[Loss]:
         """What the store lacks and is not kept."""
@@ -156,8 +161,8 @@ class Refill:
     def _save(self, known: _Known) -> None:
         self._known = known
         stream, seq = ("", 0) if known.mark is None else (known.mark.stream, known.mark.seq)
-        row = (known.store, stream, seq, known.restored, known.next, known.until, known.since_ms)
-        self._connection.execute("INSERT OR REPLACE INTO outbox_store VALUES (1, ?, ?, ?, ?, ?, ?, ?)", row)
+        row = (known.store, stream, seq, known.mark_ms, known.restored, known.next, known.until, known.since_ms)
+        self._connection.execute("INSERT OR REPLACE INTO outbox_store VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _unknown(stream: str, first_ms: int, last_ms: int) -> Loss:
@@ -170,11 +175,3 @@ def _noted_ms(held: Held) -> int | None:
         return parse_timestamp(held.noted) if held.noted else None
     except ValueError:
         return None
-
-
-def _times(note: Restored, now_ms: int) -> tuple[int, int]:
-    try:
-        taken_ms, restored_ms = parse_timestamp(note.taken_at), parse_timestamp(note.restored_at)
-    except ValueError:
-        return now_ms, now_ms
-    return min(taken_ms, restored_ms), restored_ms

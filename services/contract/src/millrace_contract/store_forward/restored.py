@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from ..language.times import parse_timestamp
 from ..runtime.files import replace_file
 
 RESTORED_FILE = ".restored"
@@ -20,6 +21,14 @@ class Restored(msgspec.Struct, frozen=True):
     backup: str
     taken_at: str
     restored_at: str
+
+    def span_ms(self, now_ms: int) -> tuple[int, int]:
+        """From when to when something may be missing; twice the present where the note does not say it."""
+        try:
+            taken_ms, restored_ms = parse_timestamp(self.taken_at), parse_timestamp(self.restored_at)
+        except ValueError:
+            return now_ms, now_ms
+        return min(taken_ms, restored_ms), restored_ms
 
 
 def read_restored(folder: Path) -> Restored | None:
