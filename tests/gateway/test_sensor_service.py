@@ -17,37 +17,15 @@ from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
 from millrace_contract.testing.servers import Mosquitto, wait_until
 
 from .running import GatewayProcess
+from .sensor_plant import TOPIC, sensor_config
 
 pytestmark = pytest.mark.broker
 Make = Callable[..., Any]
-TOPIC = "tele/plug-7/SENSOR"
-CONFIG = {
-    "plant.yaml": f"""root: factory
-time_zone: Europe/Berlin
-lines:
-  line1:
-    devices:
-      PLUG-7: {{profile: plug, tags: {{station: ST1}}, connection: {{transport: mqtt, topic: {TOPIC}}}}}
-""",
-    "profiles/plug.yaml": """title: Plug
-source: test
-verified: test
-groups: {telemetry: {interval_s: 300}}
-message: {time: Time}
-signals:
-  power: {path: ENERGY.Power, unit: W}
-  voltage: {path: ENERGY.Voltage, unit: V}
-""",
-}
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    for name, text in CONFIG.items():
-        path = tmp_path / "config" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return tmp_path / "config"
+    return sensor_config(tmp_path)
 
 
 @pytest.fixture

@@ -7,14 +7,17 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from millrace_contract.plant import PlantModel, load_plant
+from millrace_contract.plant import Device, PlantModel, load_plant
 from millrace_contract.plant.document import nearest
+from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL, add_common_arguments, add_version, answer_mistakes
+from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.runtime.settings import load_settings, variable
 from millrace_contract.runtime.tables import aligned
+from millrace_contract.store_forward.store_file import is_in_use
 
 from .blocks import FUNCTION_CODES
 from .commission import check_profile, read_around, read_device
@@ -26,6 +29,7 @@ from .polling_cost import DeviceCost, fleet_costs
 from .probe import Decoding, candidates
 from .registers import ORDERS
 from .scan import ALL_ANSWER, LIKELY_PLACES, LIKELY_UNITS, ScannedUnit, scan
+from .sensors.commission import SensorRead, listen, read_message, sensor_plans
 from .service import serve
 from .settings import GatewaySettings
 from .tag_lists import as_text, import_tags
@@ -49,8 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("devices", nargs="*", metavar="DEVICE", help="only these, each request listed (default: all)")
     plan.set_defaults(command=_plan)
 
-    read = commands.add_parser("read", help="read one device once: values beside raw registers")
+    read = commands.add_parser("read", help="read one device once: values beside raw registers, or beside its message")
     read.add_argument("device", metavar="DEVICE")
+    of_sensors = read.add_argument_group("of a device with transport mqtt")
+    of_sensors.add_argument("--wait", type=float, default=60.0, metavar="S", help="how long to wait for its message (default 60)")
+    of_sensors.add_argument("--message", metavar="FILE", help="a message of it, in place of the broker; - is standard input")
+    of_sensors.add_argument("--topic", metavar="TOPIC", help="with --message: which of its topics it came on, where it has several")
     read.set_defaults(command=_read)
 
     probe = commands.add_parser("probe", help="decode one address in every type and order")
@@ -106,12 +114,19 @@ def _plan(options: argparse.Namespace) -> int:
     learned = load_learned(settings.data)
     costs = [cost for gateway in gateways for cost in fleet_costs(select_fleet(plant, gateway), learned)]
     costs = [cost for cost in costs if not options.devices or cost.device in options.devices]
+    sensors = [each for each in sensor_plans(plant) if not options.devices or each.device in options.devices]
     warnings = [cost.warning for cost in costs if cost.warning]
     if options.json:
         for cost in costs:
             print(json.dumps(_cost_object(cost)))
+        for sensor in sensors:
+            print(json.dumps(dataclasses.asdict(sensor)))
     else:
-        _print_costs(costs, with_blocks=bool(options.devices))
+        if costs:
+            _print_costs(costs, with_blocks=bool(options.devices))
+        if sensors:
+            rows = [(each.device, ", ".join(each.topics), each.interval_s, each.silent_after_s, each.time) for each in sensors]
+            print(aligned(("device", "sends on", "about every s", "offline after s", "time"), rows))
         print("\n".join(["", *warnings] if warnings else ["", "Every device can keep its intervals."]))
     return EXIT_NOT_WELL if warnings else EXIT_WELL
 
@@ -174,6 +189,10 @@ def _read(options: argparse.Namespace) -> int:
     plant = load_plant(_settings(options).config)
     _require_device(plant, options.device)
     device = plant.devices[options.device]
+    if device.connection.sends_messages:
+        return _read_sensor(options, plant, device)
+    if options.message is not None or options.topic is not None:
+        raise mistake("--message", f"{device.id} is asked over {device.connection.transport}; it sends no messages")
     readings, fault = read_device(device, plant.profile_of(device.id))
     if options.json:
         for reading in readings:
@@ -200,6 +219,61 @@ def _read(options: argparse.Namespace) -> int:
             holder = f"gateway {device.gateway}, where it runs, holds a connection to it"
             sys.stderr.write(f"Some devices take one connection only, and the {holder}: stop it while you ask.\n")
     return EXIT_WELL if all(reading.quality == "good" for reading in readings) else EXIT_NOT_WELL
+
+
+def _read_sensor(options: argparse.Namespace, plant: PlantModel, device: Device) -> int:
+    settings, clock, topics = _settings(options), SystemClock(), plant.topics_of(device.id)
+    is_well, is_heard = True, False
+    try:
+        for received in _messages_of(options, settings, device.id, topics, clock):
+            is_heard = True
+            found = read_message(device, plant.profile_of(device.id), plant.zone, received, clock.now_ms())
+            is_well &= found.problem is None and all(each.quality in ("good", "-") for each in found.readings)
+            _print_sensor(found, as_json=options.json)
+    except OSError as error:
+        sys.stderr.write(f"{device.id}: {error}\n")
+        return EXIT_NOT_WELL
+    if not is_heard:
+        where = f"nothing came on {', '.join(topics)} within {options.wait:g} s"
+        sys.stderr.write(f"{device.id}: {where}: does it send there, and may account gateway-{settings.instance} read it?\n")
+    return EXIT_WELL if is_well and is_heard else EXIT_NOT_WELL
+
+
+def _messages_of(
+    options: argparse.Namespace, settings: GatewaySettings, device: str, topics: tuple[str, ...], clock: Clock
+) -> Iterable[Received]:
+    if options.message is None:
+        if is_in_use(settings.data / "outbox.sqlite"):
+            raise mistake(
+                "DEVICE",
+                f"gateway {settings.instance} runs, and has the one connection of its account with the broker: stop it while you "
+                f"ask, or hand over a message of the device: ... | millrace-gateway read {device} --message -",
+            )
+        return listen(settings, f"gateway-{settings.instance}", topics, options.wait, clock)
+    topic = options.topic or topics[0]
+    if topic not in topics or (options.topic is None and len(topics) > 1):
+        raise mistake("--topic", f"{device} sends on {', '.join(topics)}: say which of them the message came on")
+    try:
+        payload = sys.stdin.buffer.read() if options.message == "-" else Path(options.message).read_bytes()
+    except OSError as error:
+        raise mistake("--message", f"{options.message} cannot be read: {error.strerror}") from error
+    return [Received(topic, payload.rstrip(b"\r\n"), retained=False, qos=0, mid=0, generation=0)]
+
+
+def _print_sensor(found: SensorRead, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(dataclasses.asdict(found)))
+        return
+    if found.problem is not None:
+        print(f"{found.topic}: {found.problem}")
+        return
+    rows = [
+        (each.signal, "-" if each.value is None else repr(each.value), each.unit, each.quality, each.path, each.raw or "-")
+        for each in found.readings
+    ]
+    print(f"{found.topic}, {found.time}\n\n{aligned(('signal', 'value', 'unit', 'quality', 'path', 'in the message'), rows)}")
+    for reason in dict.fromkeys(each.reason for each in found.readings if each.reason):
+        print(reason)
 
 
 def _probe(options: argparse.Namespace) -> int:

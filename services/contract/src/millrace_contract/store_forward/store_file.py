@@ -171,6 +171,18 @@ def open_in_memory(kind: StoreKind) -> Connection:
     return connection
 
 
+def is_in_use(path: Path) -> bool:
+    """Whether another process has the store at `path` open now."""
+    try:
+        lock = _lock(path)
+    except InUse:
+        return True
+    except DiskRefused:
+        return False  # there is no such folder, or it is not ours
+    os.close(lock)
+    return False
+
+
 def _lock(path: Path) -> int:
     try:
         lock = os.open(_beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

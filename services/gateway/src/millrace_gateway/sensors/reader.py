@@ -27,8 +27,9 @@ class SensorMessage:
 
     snapshot: Snapshot
     own_ms: int | None
-    time_problem: str | None = None
-    raw: dict[str, str] | None = None
+    time_problem: str | None
+    raw: dict[str, str]
+    """By signal: what stood at its path"""
 
 
 class _Compiled(NamedTuple):

@@ -44,6 +44,11 @@ class RefusedMessage:
     is_kept: bool
 
 
+def silent_after_s(profile: Profile) -> float:
+    """After so long without a message the device counts as offline: as long as a reading of it holds."""
+    return max(LEAST_HOLD_MS / 1000, REPORTS_HELD * min(group.interval_s for group in profile.groups.values()))
+
+
 class SendingDevice:
     """One device of the plant as its messages show it."""
 
@@ -53,8 +58,7 @@ class SendingDevice:
         self.reader = MessageReader(device, profile, plant_zone)
         self.comms.refused = 0
         self.last_refusal: str | None = None
-        interval_s = min(group.interval_s for group in profile.groups.values())
-        self.silent_after_s = max(LEAST_HOLD_MS / 1000, REPORTS_HELD * interval_s)
+        self.silent_after_s = silent_after_s(profile)
         self._names = tuple(profile.signals)
         self._heard_s = now_s
         self._faults: dict[str, ReadFault] = {}
