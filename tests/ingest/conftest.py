@@ -14,15 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from millrace_contract.language.messages import Stored, decode
+from millrace_contract.language.messages import Status, Stored, decode, encode
 from millrace_contract.language.streams import Stamp
 from millrace_contract.language.telemetry import encode_telemetry
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
 from millrace_contract.runtime.status import Platform
+from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.numbering import Draft
 from millrace_contract.store_forward.outbox_thread import OutboxThread
@@ -205,7 +207,9 @@ class RollupProcess(Ingest):
 class Gateway:
     """A sender with a real outbox: keeps each message until ingest has confirmed it."""
 
-    def __init__(self, folder: Path, broker: Broker, root: str = "plant", instance: str = "edge-1") -> None:
+    def __init__(
+        self, folder: Path, broker: Broker, root: str = "plant", instance: str = "edge-1", limits: Limits | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         topics = Topics(root)
         self.topics = topics
@@ -224,7 +228,10 @@ class Gateway:
             ledger_topic=topics.ledger("gateway", instance),
             encode_loss=ledger_encoder("gateway", instance),
             clock=SystemClock(),
+            limits=limits,
         )
+        self._status_topic = topics.status("gateway", instance)
+        self._instance = instance
         self._platform = Platform()
 
     def start(self) -> None:
@@ -247,6 +254,17 @@ class Gateway:
             drafts.append(Draft(self.topics.telemetry("line1", device), device, now_ms, partial(_numbered, device, number)))
         self.outbox.append(drafts)
 
+    def say_status(self) -> None:
+        """As a gateway does every ten seconds."""
+        status = Status(
+            service="gateway",
+            instance=self._instance,
+            alive=True,
+            timestamp=format_timestamp(SystemClock().now_ms()),
+            sent=self.outbox.stats().sent,
+        )
+        self.session.publish(self._status_topic, encode(status), retain=True)
+
     @property
     def is_drained(self) -> bool:
         stats = self.outbox.stats()
@@ -258,7 +276,7 @@ class Gateway:
             return
         if topic.kind is Kind.STORED:
             stored = decode(Stored, message.payload)
-            self.outbox.confirmed(stored.stream, stored.seqs)
+            self.outbox.confirmed(stored.stream, stored.seqs, stored.held)
         elif (status := self._platform.apply(topic, message.payload)) is not None and status.service == "ingest":
             self.taking.append(status.alive and bool(status.taking))
             self.outbox.taking(self._platform.is_taking())

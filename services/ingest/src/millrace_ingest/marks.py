@@ -25,7 +25,7 @@ from .local_store import LocalStore
 from .losses import RESTORED, OwnLoss
 from .storage import Storage
 
-INTERVAL_S = 5.0
+INTERVAL_S = 2.0
 IDENTITY_INTERVAL_S = 30.0
 LOUD_MS = 3_600_000
 SAID_MS = 2 * 86_400_000

@@ -209,9 +209,12 @@ class Outbox:
         excess = max(excess, self._rows.bytes + self._rows.kept_bytes - limits.max_bytes)
         since_ms = self._rows.safe.kept_since_ms()
         is_old = since_ms is not None and since_ms + STEP_MS + min(KEPT_MS, limits.max_age_ms) < now.epoch_ms
-        if excess <= 0 and not (is_old and self.are_ages_known(now)):
+        rows = _PRUNE_ROWS
+        if not (is_old and self.are_ages_known(now)):  # No more than there must.
+            rows = min(rows, -(-excess * self._rows.kept // max(1, self._rows.kept_bytes)))
+        if rows <= 0:
             return 0
-        if count := self._rows.drop_kept(_PRUNE_ROWS, self._refill.first_to_take_back or self._next_id, self._entry_goes):
+        if count := self._rows.drop_kept(rows, self._refill.first_to_take_back or self._next_id, self._entry_goes):
             self._save()
         return count
 
