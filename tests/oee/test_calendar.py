@@ -79,7 +79,9 @@ def test_breaks_that_the_clocks_push_together_keep_their_length_and_stay_inside_
     assert night.breaks == ((night.end_ms - HOUR_MS // 2, night.end_ms),)
 
 
-def test_windows_are_the_shift_and_its_hours_with_a_short_last_one(make_calendar: Callable[..., LineCalendar]) -> None:
+def test_windows_are_shifts_their_hours_with_a_short_last_one_and_the_time_between(
+    make_calendar: Callable[..., LineCalendar],
+) -> None:
     calendar = make_calendar({"early": {"start": "06:00", "end": "08:30"}})
     start_ms = parse_timestamp("2025-10-15T04:00:00Z")
     windows = calendar.windows(start_ms, start_ms + 24 * HOUR_MS)
@@ -88,6 +90,7 @@ def test_windows_are_the_shift_and_its_hours_with_a_short_last_one(make_calendar
         ("shift", "2025-10-15/early", 150),
         ("hour", "2025-10-15/early/02", 60),
         ("hour", "2025-10-15/early/03", 30),
+        ("off_shift", "2025-10-15/off/01", 24 * 60 - 150),
     ]
 
 

@@ -77,6 +77,7 @@ class LineCalendar:
         self._line = line
         self._zone = zone
         self._expand = lru_cache(maxsize=64)(self._expand_date)
+        self._off_shift = lru_cache(maxsize=64)(self._off_shift_of)
         self._last_slot = Slot(0, 0, None)
 
     def shifts(self, from_ms: int, to_ms: int) -> list[ShiftTime]:
@@ -89,8 +90,8 @@ class LineCalendar:
         ]
 
     def windows(self, from_ms: int, to_ms: int) -> list[TimeWindow]:
-        """Shifts and hours of shifts that have time in [from, to). The last hour of a shift may be shorter."""
-        found: list[TimeWindow] = []
+        """Shifts, hours of shifts, and time between shifts, where they have time in [from, to). The last hour may be shorter."""
+        found = [window for day in self._dates(from_ms, to_ms) for window in self._off_shift(day) if _meets(window, from_ms, to_ms)]
         for shift in self.shifts(from_ms, to_ms):
             found.append(TimeWindow(shift.start_ms, shift.end_ms, WindowKind.SHIFT, shift.id))
             for number, start_ms in enumerate(range(shift.start_ms, shift.end_ms, HOUR_MS), start=1):
@@ -98,6 +99,23 @@ class LineCalendar:
                 if start_ms < to_ms and end_ms > from_ms:
                     found.append(TimeWindow(start_ms, end_ms, WindowKind.HOUR, f"{shift.id}/{number:02d}"))
         return sorted(found)
+
+    def date_of(self, window: TimeWindow) -> date:
+        """The business date that a window belongs to."""
+        return date.fromisoformat(window.id[: len("2025-10-15")])
+
+    def parts_of_day(self, day: date) -> list[TimeWindow]:
+        """What a business date is made of, in order: its shifts and the time between. Dates share no time and leave none out."""
+        shifts = [TimeWindow(shift.start_ms, shift.end_ms, WindowKind.SHIFT, shift.id) for shift in self._expand(day)]
+        return sorted([*shifts, *self._off_shift(day)])
+
+    def off_since_ms(self, at_ms: int) -> int | None:
+        """Since when it is time between shifts, None during a shift."""
+        for day in self._dates(at_ms, at_ms):
+            for window in self._off_shift(day):
+                if window.start_ms <= at_ms < window.end_ms:
+                    return window.start_ms
+        return None
 
     def slots(self, start_ms: int, end_ms: int) -> list[Slot]:
         """[start, end) cut at every change of plan, without gaps."""
@@ -130,6 +148,22 @@ class LineCalendar:
     def _expand_date(self, day: date) -> tuple[ShiftTime, ...]:
         return tuple(sorted(self._instants(shift, day) for shift in self._calendar.shifts_on(self._line, day)))
 
+    def _off_shift_of(self, day: date) -> tuple[TimeWindow, ...]:
+        """The time between shifts from the beginning of a business date to that of the next."""
+        at_ms, end_ms = self._begins_ms(day), self._begins_ms(day + timedelta(days=1))
+        found: list[TimeWindow] = []
+        for shift in [*self.shifts(at_ms, end_ms), None]:
+            until_ms = end_ms if shift is None else shift.start_ms
+            if at_ms < until_ms:
+                found.append(TimeWindow(at_ms, until_ms, WindowKind.OFF_SHIFT, f"{day.isoformat()}/off/{len(found) + 1:02d}"))
+            at_ms = max(at_ms, end_ms if shift is None else shift.end_ms)
+        return tuple(found)
+
+    def _begins_ms(self, day: date) -> int:
+        """When the line's earliest shift begins, on days without it too; sooner where the date has a shift that does."""
+        opens = min((shift.start for shift in self._calendar.shifts_of(self._line)), default=time(0))
+        return min([utc_ms(day, opens, self._zone), *(shift.start_ms for shift in self._expand(day))])
+
     def _instants(self, shift: Shift, day: date) -> ShiftTime:
         end_day = day if shift.end > shift.start else day + timedelta(days=1)
         start_ms, end_ms = utc_ms(day, shift.start, self._zone), utc_ms(end_day, shift.end, self._zone)
@@ -144,6 +178,10 @@ class LineCalendar:
             if from_ms < to_ms:
                 breaks.append((from_ms, to_ms))
         return ShiftTime(start_ms, end_ms, day, shift.name, tuple(breaks))
+
+
+def _meets(window: TimeWindow, from_ms: int, to_ms: int) -> bool:
+    return window.start_ms < to_ms and window.end_ms > from_ms
 
 
 def _leaf(shifts: list[ShiftTime], at_ms: int) -> Leaf | None:

@@ -9,7 +9,7 @@ import msgspec
 
 from millrace_contract.language.messages import OeeDocument, OeeInterval, Parts, Window
 from millrace_contract.language.times import format_timestamp
-from millrace_contract.language.words import ALL_TIME, FigureFlag, IntervalKind, Leaf
+from millrace_contract.language.words import ALL_TIME, FigureFlag, IntervalKind, Leaf, WindowKind
 from millrace_contract.plant import Calendar
 
 from .calendar import TimeWindow
@@ -53,7 +53,8 @@ def device_document(
     flags: Iterable[FigureFlag] = (),
 ) -> OeeDocument:
     """The document of a machine. It is final when `as_of_ms` is the window's end."""
-    document = _document(sums, ratios(sums, coverage_min), window, as_of_ms, line=machine.line, versions=versions, flags=flags)
+    figures = ratios(sums, coverage_min, is_calendar_time=window.kind is WindowKind.DAY)
+    document = _document(sums, figures, window, as_of_ms, line=machine.line, versions=versions, flags=flags)
     return msgspec.structs.replace(document, device_id=machine.id)
 
 
@@ -67,7 +68,7 @@ def line_document(
     flags: Iterable[FigureFlag] = (),
 ) -> OeeDocument:
     """The document of a line."""
-    figures = ratios(sums.sums, plan.coverage_min, sums.witnesses)
+    figures = ratios(sums.sums, plan.coverage_min, sums.witnesses, is_calendar_time=window.kind is WindowKind.DAY)
     return _document(sums.sums, figures, window, as_of_ms, line=plan.name, versions=versions, flags=flags)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
+from functools import reduce
 
 from millrace_contract.language.messages import Ledger, OeeDocument
 from millrace_contract.language.streams import sender_of
 from millrace_contract.language.telemetry import Telemetry, believed
-from millrace_contract.language.words import FigureFlag, RevisionCause
+from millrace_contract.language.words import FigureFlag, RevisionCause, WindowKind
 
 from .calendar import TimeWindow
 from .documents import MODEL_VERSION, device_document, line_document
@@ -24,7 +26,7 @@ from .results import Place, Results
 from .samples import sample_of
 from .store import Store
 from .track import Track
-from .windows import Sums, nothing_known
+from .windows import Sums, add, nothing_known
 
 KEEP_MS = LATENESS_MS + 2 * 86_400_000
 PACK_AFTER_MS = 2 * 3_600_000
@@ -153,7 +155,9 @@ class Engine:
             self._live[device] = Live(current, as_of_ms, track.sums(current, max(as_of_ms, current.start_ms)))
         track.settle(ended_ms, self._versions[device])
         self._changed.add(device)
-        for window in told:
+        calendar = self.plan.calendars[machine.line]
+        days = dict.fromkeys(calendar.date_of(window) for window in told if window.kind is not WindowKind.HOUR)
+        for window in [*told, *filter(None, (self._offer_day(machine, day, cause) for day in days))]:
             self._evaluate_line(machine.line, window, cause)
 
     def live_documents(self, offline: set[str]) -> Iterator[tuple[str, str | None, OeeDocument]]:
@@ -183,7 +187,7 @@ class Engine:
         for name, calendar in self.plan.calendars.items():
             devices = [m for m in self.plan.machines.values() if m.line == name and self.tracks[m.id].known is not None]
             for window in calendar.windows(as_of_ms - 1, as_of_ms) if devices else []:
-                if window.end_ms <= as_of_ms:
+                if window.end_ms <= as_of_ms or window.kind is WindowKind.OFF_SHIFT:
                     continue
                 by_machine = {m.id: self.tracks[m.id].sums(window, as_of_ms) for m in devices}
                 for machine in devices:
@@ -237,6 +241,22 @@ class Engine:
         topic = self.plan.topics.oee_window(machine.line, machine.id)
         place = Place(machine.id, window.kind, window.id, window.start_ms, window.end_ms, topic)
         self._results.offer(place, document, sums=sums, cause=cause)
+
+    def _offer_day(self, machine: Machine, day: date, cause: RevisionCause) -> TimeWindow | None:
+        """The figures of a business date, once all that it is made of is told: from sums, never from the samples again."""
+        known, calendar = self.tracks[machine.id].known, self.plan.calendars[machine.line]
+        members = calendar.parts_of_day(day)
+        sums: list[Sums] = []
+        for member in members:
+            told = self._results.sums(machine.id, member.kind, member.id)
+            if told is None:
+                if known is None or member.end_ms > known.first_ms:
+                    return None
+                told = nothing_known(calendar.slots(member.start_ms, member.end_ms))
+            sums.append(told)
+        window = TimeWindow(members[0].start_ms, max(member.end_ms for member in members), WindowKind.DAY, day.isoformat())
+        self._offer_window(machine, window, reduce(add, sums), cause)
+        return window
 
     def _evaluate_line(self, name: str, window: TimeWindow, cause: RevisionCause) -> None:
         """The line's figures of a window that one of its machines has told, once all of them have."""

@@ -36,9 +36,10 @@ def ratio(numerator: int, denominator: int) -> float | None:
     return quotient / DIGITS
 
 
-def ratios(sums: Sums, coverage_min: float, witnesses: Sequence[Sums] = ()) -> Ratios:
+def ratios(sums: Sums, coverage_min: float, witnesses: Sequence[Sums] = (), *, is_calendar_time: bool = True) -> Ratios:
     """The figures of these sums. Headline OEE and TEEP are withheld below `coverage_min` (oee.md A9).
 
+    `is_calendar_time`: the sums are those of whole days; TEEP is of these only, since a shift leaves out the time between shifts.
     `witnesses`: sums of other machines that these figures rest on; the least known one decides about coverage.
     """
     production_ms, run_ms = sums.production_ms, sums.run_ms
@@ -52,7 +53,7 @@ def ratios(sums: Sums, coverage_min: float, witnesses: Sequence[Sums] = ()) -> R
         performance=ratio(ideal_ms, run_ms) if paced else None,
         quality=_quality(sums, good_ms, ideal_ms),
         oee=ratio(good_ms, production_ms) if headline else None,
-        teep=ratio(good_ms, sums.all_ms) if headline else None,
+        teep=ratio(good_ms, sums.all_ms) if headline and is_calendar_time else None,
         coverage=coverage,
         reason=_reason(sums, headline=headline),
     )

@@ -100,6 +100,8 @@ class Track:
         """A history that is exact for these windows, for the shift in progress, and from `settled_ms` on."""
         current = self.current(as_of_ms)
         starts = [w.start_ms for w in windows] + ([current.start_ms] if current else [])
+        if (off_since_ms := self.calendar.off_since_ms(as_of_ms)) is not None:
+            starts.append(off_since_ms)
         from_ms = min([*starts, self._known.settled_ms, as_of_ms]) - self.machine.lookback_ms
         history = self._history
         if history is None or self.late_samples or history.from_ms > from_ms:

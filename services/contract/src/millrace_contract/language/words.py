@@ -68,10 +68,11 @@ ALL_TIME = "all"
 
 
 class WindowKind(StrEnum):
-    """What a window of figures is; an hour is one of its shift, a day a business date."""
+    """What a window of figures is; an hour is one of its shift, off_shift the time between shifts, a day a business date."""
 
     SHIFT = "shift"
     HOUR = "hour"
+    OFF_SHIFT = "off_shift"
     DAY = "day"
     ORDER = "order"
 
