@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from millrace_admin.__main__ import main
-from millrace_admin.database_setup import DatabaseClient, Retention, parse_retention, set_up_database
+from millrace_admin.database_client import DatabaseClient
+from millrace_admin.database_setup import Retention, parse_retention, set_up_database
 from millrace_admin.secret_files import SecretFiles
 from millrace_contract.errors import ConfigurationProblems, Refusal
 from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
-from millrace_contract.runtime.influx import BucketRetention, Influx, QueryFailed, Refused
+from millrace_contract.runtime.influx import BadLines, BucketRetention, Influx, PartialWrite, QueryFailed, Refused
+from millrace_contract.runtime.settings import DatabaseWriterSettings, load_settings
 from millrace_contract.testing import Influxd
 from millrace_contract.testing.servers import Server
 
@@ -50,12 +54,14 @@ def token(files: SecretFiles, consumer: str) -> str:
 @pytest.mark.influx
 def test_consumers_get_the_rights_they_need_and_no_more(ready_files: SecretFiles, database: UntouchedInfluxd) -> None:
     set_up_database(ready_files, database.url, "millrace", Retention("forever", "forever", "forever"))
-    with Influx(database.settings(token(ready_files, "ingest"))) as ingest:
+    with Influx(writer_settings(ready_files, database)) as ingest:
         for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
             ingest.write(bucket, LINE)
         assert ingest.query(PRODUCTION_BUCKET, "SELECT force FROM press")  # for the ledger
         with pytest.raises(QueryFailed, match="database not found"):  # what cannot be read does not exist
             ingest.query(TELEMETRY_BUCKET, "SELECT * FROM press")
+        with pytest.raises(Refused, match="404"):
+            ingest.write(ROLLUP_1M_BUCKET, LINE)
     with Influx(database.settings(token(ready_files, "rollup"))) as rollup:
         for bucket in BUCKETS:
             rollup.write(bucket, LINE)
@@ -68,6 +74,65 @@ def test_consumers_get_the_rights_they_need_and_no_more(ready_files: SecretFiles
                 assert len(client.query(bucket, "SELECT force FROM press")) == 1
                 with pytest.raises(Refused):
                     client.write(bucket, LINE)
+
+
+def writer_settings(files: SecretFiles, database: UntouchedInfluxd) -> DatabaseWriterSettings:
+    environ = {
+        "MILLRACE_INFLUX_URL": database.url,
+        "MILLRACE_INFLUX_TOKEN_FILE": str(files.path("ingest", "influx_token")),
+        "MILLRACE_INFLUX_WRITER_FILE": str(files.path("ingest", "influx_writer")),
+    }
+    return load_settings(DatabaseWriterSettings, environ)
+
+
+@pytest.mark.influx
+def test_nothing_that_ingest_has_can_delete(ready_files: SecretFiles, database: UntouchedInfluxd) -> None:
+    set_up_database(ready_files, database.url, "millrace", Retention("forever", "forever", "forever"))
+    settings = writer_settings(ready_files, database)
+    admin = DatabaseClient(database.url, token(ready_files, "admin"))
+    ids = {one["name"]: one["id"] for one in admin.expect("GET", "/api/v2/buckets?limit=100")["buckets"]}
+    everything = {"start": "1970-01-01T00:00:00Z", "stop": "2100-01-01T00:00:00Z"}
+    rules = {"retentionRules": [{"type": "expire", "everySeconds": 3600, "shardGroupDurationSeconds": 3600}]}
+    writer = base64.b64encode(settings.secret("influx_writer").encode()).decode()
+    with Influx(settings) as ingest:
+        for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
+            ingest.write(bucket, LINE)
+            for authorization in (f"Basic {writer}", f"Token {settings.secret('influx_token')}"):
+                called = [
+                    admin.call("POST", f"/api/v2/delete?org=millrace&bucket={bucket}", everything, authorization=authorization),
+                    admin.call("PATCH", f"/api/v2/buckets/{ids[bucket]}", rules, authorization=authorization),
+                ]
+                assert all(400 <= status < 500 for status, _ in called), called
+                for statement in ("DELETE FROM press", "DROP MEASUREMENT press", "DROP SERIES FROM press"):
+                    path = f"/query?db={bucket}&q={statement.replace(' ', '%20')}"
+                    admin.call("POST", path, authorization=authorization)
+    with Influx(database.settings(token(ready_files, "oee"))) as reader:
+        for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
+            assert len(reader.query(bucket, "SELECT force FROM press")) == 1
+
+
+@pytest.mark.influx
+def test_a_writer_is_answered_as_a_token_is(ready_files: SecretFiles, database: UntouchedInfluxd) -> None:
+    set_up_database(ready_files, database.url, "millrace", kept("30d"))
+    settings = writer_settings(ready_files, database)
+    now_ns = time.time_ns()
+    with Influx(settings) as writer, Influx(database.settings(token(ready_files, "admin"))) as holder:
+        writer.write(TELEMETRY_BUCKET, b"sorted,line=l a=1 %d" % now_ns)
+        wrong = {
+            BadLines: b"sorted,line=l a=1 %d\nno line at all" % now_ns,
+            PartialWrite: b'sorted,line=l a="text" %d' % (now_ns + 1),
+        }
+        for kind, body in wrong.items():
+            said = []
+            for influx in (writer, holder):
+                with pytest.raises(kind) as raised:
+                    influx.write(TELEMETRY_BUCKET, body)
+                said.append(str(raised.value))
+            assert said[0] == said[1]
+        ready_files.path("ingest", "influx_writer").unlink()
+        report = set_up_database(ready_files, database.url, "millrace", kept("30d"))
+        assert report.done == ["database account for ingest to write with made"]
+        writer.write(TELEMETRY_BUCKET, b"sorted,line=l a=2 %d" % now_ns)  # read anew, without a restart
 
 
 @pytest.mark.influx

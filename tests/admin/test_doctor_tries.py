@@ -21,7 +21,8 @@ from pydantic import SecretStr
 from millrace_admin.__main__ import main
 from millrace_admin.bootstrap import bootstrap
 from millrace_admin.certificates import KeyPair, make_server, server_names
-from millrace_admin.database_setup import DatabaseClient, Retention, set_up_database
+from millrace_admin.database_client import DatabaseClient
+from millrace_admin.database_setup import Retention, set_up_database
 from millrace_admin.doctor import hops
 from millrace_admin.secret_files import SecretFiles
 from millrace_contract.language.messages import Status, encode

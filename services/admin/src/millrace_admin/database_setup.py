@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import msgspec
-import urllib3
+from typing import Any
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Refusal, Unavailable
 from millrace_contract.language.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
 
 from .bootstrap import DATABASE_TOKEN, BootstrapReport
+from .database_client import DatabaseClient
+from .database_writers import give_writer
 from .secret_files import SecretFiles
 
 ADMIN_USER = "admin"
 START_TIMEOUT_S = 180.0
 RETRY_S = 0.5
 DAY_S = 86_400
-DOWNLOAD_SILENCE_S = 300.0
-"""Before the first byte of a stretch of a large bucket, the database writes what it has in memory."""
-NOT_OURS = (
-    "InfluxDB refuses our administrator token: its data and the `admin-secrets` volume are not from the same installation. Restore "
-    "both from one backup, or make a new operator token with `influxd recovery auth create-operator` and put it into the file "
-    "`influx_token` of that volume"
-)
 LONG_SHARD_S = 28 * DAY_S
 """For hours and results that are kept for a year or for good. InfluxDB's own choice, a week, makes 53 stretches of a year, each of
 which a board of a year opens: it answered in a fifth of the time with these (docs/storage.md)."""
@@ -42,6 +33,9 @@ class Grant:
     consumer: str
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    """By its token, which may then delete there, too, and shorten the retention."""
+    only_writes: tuple[str, ...] = ()
+    """By an account that may do nothing else (`database_writers`)."""
 
     @property
     def description(self) -> str:
@@ -52,7 +46,7 @@ _RESULTS = (TELEMETRY_BUCKET, PRODUCTION_BUCKET)
 _ROLLUPS = (ROLLUP_1M_BUCKET, ROLLUP_1H_BUCKET)
 
 GRANTS = (
-    Grant("ingest", reads=(PRODUCTION_BUCKET,), writes=_RESULTS),  # reads the ledger, for `millrace-ingest status`
+    Grant("ingest", reads=(PRODUCTION_BUCKET,), only_writes=_RESULTS),  # reads the ledger, for `millrace-ingest status`
     # Gives up the oldest raw readings before the disk is full, and notes it; who may write to a bucket may change its retention.
     Grant("rollup", reads=(*_RESULTS, *_ROLLUPS), writes=(*_RESULTS, *_ROLLUPS)),
     Grant("oee", reads=_RESULTS),
@@ -80,71 +74,6 @@ class Retention:
         }
 
 
-class Download(Protocol):
-    """An answer that is read in pieces."""
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-class DatabaseClient:
-    """The few calls of InfluxDB's management API that are needed here. Raises Unavailable when it does not answer."""
-
-    def __init__(self, url: str, token: str, *, read_s: float = 30.0) -> None:
-        self._url = url.rstrip("/")
-        self._token = token
-        timeout = urllib3.Timeout(connect=5.0, read=read_s)
-        self._pool = urllib3.PoolManager(timeout=timeout, retries=False)
-
-    def call(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, Any]:
-        """Return the status and the decoded answer (None where there is no JSON)."""
-        headers = {"Authorization": f"Token {token or self._token}", "Content-Type": "application/json"}
-        payload = None if body is None else msgspec.json.encode(body)
-        try:
-            response = self._pool.request(method, f"{self._url}{path}", headers=headers, body=payload)
-        except urllib3.exceptions.HTTPError as failed:
-            raise Unavailable(f"{self._url} does not answer: {failed}") from failed
-        try:
-            return response.status, msgspec.json.decode(response.data) if response.data else None
-        except msgspec.DecodeError:
-            return response.status, None
-
-    @contextmanager
-    def download(self, path: str) -> Iterator[Download | None]:
-        """What is too large for memory; None where there is no such thing (404).
-
-        Raises Refusal and Unavailable, also while it is read.
-        """
-        try:
-            response = self._pool.request(
-                "GET",
-                f"{self._url}{path}",
-                headers={"Authorization": f"Token {self._token}"},
-                preload_content=False,
-                timeout=urllib3.Timeout(connect=5.0, read=DOWNLOAD_SILENCE_S),
-            )
-            with closing(response):
-                if response.status == 401:
-                    raise Refusal(NOT_OURS)
-                if response.status not in (200, 404):
-                    raise Unavailable(f"InfluxDB answered {response.status} to GET {path}")
-                yield response if response.status == 200 else None
-        except urllib3.exceptions.HTTPError as failed:
-            raise Unavailable(f"{self._url} does not answer: {failed}") from failed
-
-    def expect(self, method: str, path: str, body: object = None) -> Any:
-        """The answer to a call that must succeed. Raises Refusal for a wrong token, Unavailable for any other no."""
-        status, answer = self.call(method, path, body)
-        if status == 401:
-            raise Refusal(NOT_OURS)
-        if not 200 <= status < 300:
-            said = answer.get("message") if isinstance(answer, dict) else None
-            raise Unavailable(f"InfluxDB answered {status} to {method} {path}: {said or 'no reason given'}")
-        return answer
-
-
 def set_up_database(files: SecretFiles, url: str, org: str, retention: Retention) -> BootstrapReport:
     """Wait for InfluxDB, then make what is missing. Raises Unavailable, Refusal, or ConfigurationProblems for a wrong retention."""
     kept_s = retention.seconds()
@@ -161,6 +90,9 @@ def set_up_database(files: SecretFiles, url: str, org: str, retention: Retention
         org_id = _org_id(client, org)
         buckets = {name: _bucket(client, org_id, name, seconds, report) for name, seconds in kept_s.items()}
         for grant in GRANTS:
+            written = {name: buckets[name] for name in grant.only_writes}
+            if written and give_writer(client, files, grant.consumer, org_id, written):
+                report.done.append(f"database account for {grant.consumer} to write with made")
             if _give_token(client, files, grant, org_id, buckets):
                 report.done.append(f"database token for {grant.consumer} made")
     return report

@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import Field
 
 from millrace_contract.language.assets import SEGMENT_PATTERN
-from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings, ServiceSettings
+from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings, DatabaseWriterSettings, ServiceSettings
 
 
-class IngestSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
+class IngestSettings(ServiceSettings, BrokerSettings, DatabaseWriterSettings):
     """Settings of the ingest service."""
 
     ingest_batch_lines: int = Field(default=5_000, ge=1, le=50_000, description="most messages in one write")

@@ -20,7 +20,7 @@ import msgspec
 from millrace_contract.errors import Unavailable
 from millrace_contract.language.points import PRODUCTION_BUCKET
 
-from ..database_setup import DatabaseClient, Download
+from ..database_client import DatabaseClient, Download
 from .archive import ArchiveWriter, Attributes
 from .files import add_file, attributes_of
 

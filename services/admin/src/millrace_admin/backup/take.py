@@ -17,7 +17,7 @@ from millrace_contract.errors import CannotStart, Refusal, Unavailable
 from millrace_contract.store_forward.sqlite import Damaged, DiskRefused, copy_while_used, is_database
 
 from ..bootstrap import DATABASE_TOKEN
-from ..database_setup import DatabaseClient
+from ..database_client import DatabaseClient
 from .archive import ArchiveWriter, Attributes, Head, Manifest
 from .database_copy import at_rest, copy_database
 from .files import LOCK_SUFFIX, LOG_SUFFIXES, add_file, attributes_of, below

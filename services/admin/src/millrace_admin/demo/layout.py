@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..bootstrap import DATABASE_TOKEN
+from ..database_writers import WRITER
 
 GATEWAY_INSTANCE = "edge-1"
 
@@ -145,6 +146,8 @@ def _environment(name: str, port: int, places: Places, ports: Ports) -> dict[str
         environment["MILLRACE_INFLUX_URL"] = f"http://127.0.0.1:{ports.influxd}"
         if (token := secrets / DATABASE_TOKEN).exists():  # the database makes it at its first start
             environment["MILLRACE_INFLUX_TOKEN_FILE"] = str(token)
+        if (writer := secrets / WRITER).exists():
+            environment["MILLRACE_INFLUX_WRITER_FILE"] = str(writer)
     if name == "rollup":
         environment["MILLRACE_WATCHED_DISKS"] = ",".join(f"{one}={places.data(one)}" for one in ("influxdb", "mosquitto"))
     if name == "alerts":

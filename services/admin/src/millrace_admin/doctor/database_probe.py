@@ -15,7 +15,9 @@ from millrace_contract.runtime.influx import BadLines, Influx, PartialWrite
 from millrace_contract.runtime.settings import DatabaseSettings
 
 from ..bootstrap import DATABASE_TOKEN
-from ..database_setup import GRANTS, DatabaseClient, Grant
+from ..database_client import DatabaseClient
+from ..database_setup import GRANTS, Grant
+from ..database_writers import WRITER, may_write
 from ..secret_files import SecretFiles
 from .evidence import DatabaseFacts, TokenFacts
 from .hops import address_of, asked, in_words
@@ -86,6 +88,8 @@ class DatabaseProbe:
         readable = {each["name"] for each in answer["buckets"]} if status == 200 else set()
         lacks = [f"read {bucket}" for bucket in grant.reads if bucket not in readable]
         lacks += [f"write {bucket}" for bucket in grant.writes if not self._may_write(bucket, token)]
+        writer = self._files.read(grant.consumer, WRITER) or ""
+        lacks += [f"write {bucket}" for bucket in grant.only_writes if not may_write(self._client, writer, bucket)]
         return TokenFacts(grant.consumer, lacks=tuple(lacks))
 
     def _may_write(self, bucket: str, token: str) -> bool:

@@ -17,7 +17,7 @@ from influxdb_client.rest import ApiException
 
 from ..errors import Refusal, Unavailable
 from .logs import get_logger
-from .settings import DatabaseSettings
+from .settings import DatabaseSettings, DatabaseWriterSettings
 
 
 class BadLines(Exception):
@@ -133,7 +133,7 @@ class Influx:
         self._timeout_ms = int(timeout_s * 1000)
         self._url = settings.influx_url.rstrip("/")
         self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=timeout_s), retries=False, maxsize=2)
-        self._use(settings.secret("influx_token"))
+        self._use(self._secrets())
 
     def __enter__(self) -> Influx:
         return self
@@ -154,17 +154,30 @@ class Influx:
         try:
             self._write(bucket, body)
         except Refused:
-            if not self._has_new_token():
+            if not self._has_new_secrets():
                 raise
             self._write(bucket, body)
 
     def _write(self, bucket: str, body: bytes) -> None:
+        if self._writer:
+            self._write_as(self._writer, bucket, body)
+            return
         try:
             self._write_api.write(bucket=bucket, record=body, write_precision=cast("WritePrecision", WritePrecision.NS))
         except ApiException as error:
-            raise self._classified(error, bucket) from error
+            raise self._classified(error.status, error.body, error.headers, bucket, "influx_token") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unavailable(f"InfluxDB at {self._url} does not answer: {_short(error)}") from error
+
+    def _write_as(self, writer: str, bucket: str, body: bytes) -> None:
+        """By the 1.x interface, whose accounts can neither delete nor manage anything: a token that writes could do both."""
+        headers = urllib3.make_headers(basic_auth=writer)
+        try:
+            response = self._pool.request("POST", f"{self._url}/write?db={bucket}&precision=ns", body=body, headers=headers)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unavailable(f"InfluxDB at {self._url} does not answer: {_short(error)}") from error
+        if response.status != 204:
+            raise self._classified(response.status, response.data, response.headers, bucket, "influx_writer")
 
     def query(self, bucket: str, influxql: str, **parameters: str | float) -> list[Series]:
         """Run InfluxQL; `$name` in it is bound to `parameters`. Times come back in `epoch`.
@@ -174,7 +187,7 @@ class Influx:
         try:
             return self._query(bucket, influxql, parameters)
         except Refused:
-            if not self._has_new_token():
+            if not self._has_new_secrets():
                 raise
             return self._query(bucket, influxql, parameters)
 
@@ -198,22 +211,29 @@ class Influx:
             raise QueryFailed(f"what answers at {self._url} is no InfluxDB; see MILLRACE_INFLUX_URL") from error
         return list(_series(answer))
 
-    def _use(self, token: str) -> None:
+    def _secrets(self) -> tuple[str, str]:
+        """The token, and the account that writes: empty where the token does."""
+        settings = self._settings
+        return settings.secret("influx_token"), settings.secret("influx_writer") if isinstance(
+            settings, DatabaseWriterSettings
+        ) else ""
+
+    def _use(self, secrets: tuple[str, str]) -> None:
+        token, self._writer = self._used = secrets
         org = self._settings.influx_org
-        self._token = token
         self._headers = {"Authorization": f"Token {token}", "Accept": "application/json"}
         self._client = InfluxDBClient(url=self._url, token=token, org=org, timeout=self._timeout_ms, retries=False)
         self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
 
-    def _has_new_token(self) -> bool:
-        """Whether the file of the token was changed since: the new one is used from now on."""
-        token = self._settings.secret("influx_token")
-        if token == self._token:
+    def _has_new_secrets(self) -> bool:
+        """Whether a file was changed since: what it holds now is used from now on."""
+        secrets = self._secrets()
+        if secrets == self._used:
             return False
         self._write_api.close()
         self._client.close()
-        self._use(token)
-        _log.info("database_token_read_again")
+        self._use(secrets)
+        _log.info("database_secrets_read_again")
         return True
 
     def retention(self, bucket: str) -> BucketRetention:
@@ -259,23 +279,23 @@ class Influx:
         except (urllib3.exceptions.HTTPError, OSError, msgspec.DecodeError):
             return None
 
-    def _classified(self, error: ApiException, bucket: str) -> Exception:
-        reason = f"InfluxDB answers {error.status}: {_body(error.body)}"
-        if error.status in (400, 413):
+    def _classified(self, status: int | None, body: Any, headers: Any, bucket: str, secret: str) -> Exception:
+        reason = f"InfluxDB answers {status}: {_body(body)}"
+        if status in (400, 413):
             return BadLines(reason)
-        if error.status == 422:
-            return PartialWrite(reason, _dropped(error.body))
-        if error.status in (401, 403, 404):
-            return self._refused(error.status, bucket, error.body)
-        if error.status == 500 and (cause := _NO_ROOM.search(str(error.body))):
+        if status == 422:
+            return PartialWrite(reason, _dropped(body))
+        if status in (401, 403, 404):
+            return self._refused(status, bucket, body, secret)
+        if status == 500 and (cause := _NO_ROOM.search(_body(body))):
             return NoRoom(f"InfluxDB answers 500: {cause[0]}: {_FULL}")
-        kind = Failing if error.status in (500, 502, 504) else Unavailable
-        return kind(reason, _retry_after(error.headers or {}))
+        kind = Failing if status in (500, 502, 504) else Unavailable
+        return kind(reason, _retry_after(headers or {}))
 
-    def _refused(self, status: int, bucket: str, body: Any) -> Refused:
+    def _refused(self, status: int, bucket: str, body: Any, secret: str = "influx_token") -> Refused:  # noqa: S107 - a field's name
         """For who may not see a bucket, it does not exist: token and bucket are one cause."""
-        source = self._settings.source_of("influx_token")
-        way_out = f"{source} must be a token for bucket {bucket}; `millrace bootstrap-influxdb` makes both"
+        what = "a token" if secret == "influx_token" else "an account"  # noqa: S105 - a field's name
+        way_out = f"{self._settings.source_of(secret)} must be {what} for bucket {bucket}; `millrace bootstrap-influxdb` makes both"
         return Refused(f"InfluxDB at {self._url} answers {status}: {_body(body)}; {way_out}")
 
 

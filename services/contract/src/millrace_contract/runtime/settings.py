@@ -78,6 +78,13 @@ class DatabaseSettings(Settings):
     influx_token: SecretStr = Field(default=SecretStr(""), description="token for InfluxDB")
 
 
+class DatabaseWriterSettings(DatabaseSettings):
+    influx_writer: SecretStr = Field(
+        default=SecretStr(""),
+        description="name:password of an InfluxDB 1.x account that may write and nothing else; empty: the token writes",
+    )
+
+
 S = TypeVar("S", bound=Settings)
 
 
