@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 
 from millrace_contract.errors import Malformed
 from millrace_contract.language.telemetry import decode_telemetry
-from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession
+from millrace_contract.runtime.mqtt.lean_session import LeanSession
+from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
 from millrace_contract.testing.servers import Mosquitto, wait_until
 
 from .running import GatewayProcess
@@ -83,3 +85,63 @@ def test_what_a_sensor_sends_is_telemetry_like_any_other_and_nothing_is_missed_w
     sensor({"Time": "2026-03-01T11:10:00Z", "ENERGY": {"Power": 4}})
     wait_until(lambda: {"power": 4} in [each.get("readings") for each in listener.documents("PLUG-7/telemetry")], "the next one")
     assert {each["seq"] for each in listener.documents("PLUG-7/telemetry")} - before == {max(before) + 1}
+
+
+class Hearer:
+    """A session whose broker keeps what comes while it is away; tells what it heard, and leaves topics that are none of its own."""
+
+    def __init__(self, mosquitto: Mosquitto, *filters: str) -> None:
+        self.heard: list[tuple[str, bytes]] = []
+        self._filters = {*filters, "state"}
+        self.session = LeanSession(
+            mosquitto.settings(),
+            "gateway-g",
+            Callbacks(message=self._on_message),
+            filters=filters,
+            fleeting=["state"],
+            persistent=True,
+            manual_ack=True,
+        )
+        self.session.start()
+
+    def _on_message(self, received: Received) -> None:
+        self.heard.append((received.topic, received.payload))
+        self.session.acknowledge(received)
+        if received.topic not in self._filters:
+            self.session.unsubscribe(received.topic)
+
+
+def test_the_broker_keeps_what_sensors_sent_for_an_absent_gateway_but_no_states_nor_topics_that_are_nobodys(
+    mosquitto: Mosquitto,
+) -> None:
+    taken: list[int] = []
+    sender = PahoSession(mosquitto.settings(), "sender", Callbacks(published=lambda token, _ok: taken.append(token)))
+    sender.start()
+    assert sender.wait_connected(10)
+    numbers = count(1)
+
+    def publish() -> bytes:
+        payload = str(next(numbers)).encode()
+        tokens = [sender.publish(topic, payload) for topic in ("state", "old", "a")]
+        wait_until(lambda: set(tokens) <= set(taken), "the broker to take it")
+        return payload
+
+    first = Hearer(mosquitto, "a", "old")
+    wait_until(lambda: (publish(), first.heard)[1], "the subscription")
+    wait_until(lambda: first.session.is_connected, "the first session")
+    first.session.stop()
+    kept = publish()
+    second = Hearer(mosquitto, "a")
+    wait_until(lambda: ("a", kept) in second.heard, "what the broker kept")
+    assert second.session.session_present
+    assert ("old", kept) in second.heard
+    assert ("state", kept) not in second.heard
+
+    def hears_only_its_own() -> bool:
+        payload = publish()
+        wait_until(lambda: ("a", payload) in second.heard, "the next message")
+        return ("old", payload) not in second.heard
+
+    wait_until(hears_only_its_own, "the topic to be left")
+    second.session.stop()
+    sender.stop()

@@ -265,6 +265,7 @@ class GatewayService:
             "missed_cycles": sum(turns.missed for turns in all_turns),
             "held_in_memory": stats.held,
             "outbox_set_aside": stats.set_aside,
+            "sensor_messages_dropped": self._uplink.dropped,
             **stats.for_status,
         }
         return msgspec.structs.replace(

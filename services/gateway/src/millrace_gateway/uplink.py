@@ -31,6 +31,7 @@ from .sensors.sender import SendingDevice
 from .settings import GatewaySettings
 
 SERVICE = "gateway"
+SENSORS_WAITING = 4_000
 
 _log = get_logger(__name__)
 
@@ -62,15 +63,19 @@ class Uplink:
         self._telemetry_topics = {device.id: self.topics.telemetry(device.line, device.id) for device in fleet.devices}
         self._comms_topics = {device.id: self.topics.comms(device.line, device.id) for device in fleet.devices}
         self._sensor_topics = frozenset(topic for device in fleet.senders for topic in fleet.plant.topics_of(device.id))
+        self.dropped = 0
+        """Messages of sensors with QoS 0 that came faster than they could be taken"""
+        self._handed_over = self._taken_over = 0
         self._trackers: dict[str, CommsTracker] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         # The sender is what plant.yaml names for a device: ingest believes a stream only from that gateway (contracts.md 2.2).
         sender = settings.instance
         self._from_ingest = FromIngest(self.topics, sender)
-        filters = [*self.topics.filters(Kind.COMMS)]
+        kept = sorted(self._sensor_topics)
+        fleeting = [*self.topics.filters(Kind.COMMS)]
         if settings.confirm == "stored":
-            filters += self._from_ingest.filters
-        filters += sorted(self._sensor_topics)
+            kept += [each for each in self._from_ingest.filters if each == self._from_ingest.confirmations]
+            fleeting += [each for each in self._from_ingest.filters if each != self._from_ingest.confirmations]
         self.session = LeanSession(
             settings,
             f"{SERVICE}-{settings.instance}",
@@ -80,7 +85,9 @@ class Uplink:
                 disconnected=self._on_disconnected,
                 published=self._on_published,
             ),
-            filters=filters,
+            filters=kept if self._sensor_topics else [*kept, *fleeting],
+            # States, said again and again: in a day's absence they would fill the queue that holds what sensors sent.
+            fleeting=fleeting if self._sensor_topics else (),
             will=last_will(self.topics, SERVICE, settings.instance),
             # What sensors send waits at the broker while we are away, and until it is committed.
             persistent=bool(self._sensor_topics),
@@ -161,7 +168,7 @@ class Uplink:
 
     def _on_message(self, received: Received) -> None:
         if received.topic in self._sensor_topics:
-            self._on_loop(partial(self._on_sensor, received))
+            self._hand_over(received)
             return
         self.session.acknowledge(received)
         if self._sensor_topics and self.topics.parse(received.topic) is None:
@@ -177,6 +184,18 @@ class Uplink:
                 self._take_comms_of_broker(received)
         except Malformed as error:
             _log.warning("message_malformed", topic=received.topic, reason=error.reason)
+
+    def _hand_over(self, received: Received) -> None:
+        """To the event loop. The broker waits with what has QoS 1; of QoS 0 so much may wait for us, and no more."""
+        if self._handed_over - self._taken_over >= SENSORS_WAITING and not received.qos:
+            self.dropped += 1
+            return
+        self._handed_over += 1
+        self._on_loop(partial(self._take_over, received))
+
+    def _take_over(self, received: Received) -> None:
+        self._taken_over += 1
+        self._on_sensor(received)
 
     def _take_comms_of_broker(self, received: Received) -> None:
         topic = self.topics.parse(received.topic)

@@ -21,6 +21,9 @@ from .profile_files import load_profiles
 from .versions import version_of
 
 DEFAULT_GATEWAY = "edge-1"
+MOST_TAGS = 15
+"""One less than a message may have: the gateway adds `stamped` to a sensor's."""
+TAKEN_TAGS = ("time", "line", "device", "stamped")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -122,9 +125,11 @@ class Device(Strict):
     @field_validator("tags")
     @classmethod
     def _tags(cls, tags: dict[str, str]) -> dict[str, str]:
+        if len(tags) > MOST_TAGS:
+            raise ValueError(f"{len(tags)} tags; at most {MOST_TAGS} are allowed")
         for key, value in tags.items():
-            if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", key) or key in ("time", "line", "device"):
-                raise ValueError(f"tag name {key!r} must be lower-case letters, digits and _, and not time, line or device")
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", key) or key in TAKEN_TAGS:
+                raise ValueError(f"tag name {key!r} must be lower-case letters, digits and _, and not {', '.join(TAKEN_TAGS)}")
             if not value or not value.isprintable() or value.endswith("\\") or len(value) > 256:
                 raise ValueError(f"tag {key!r} must have a value of 1 to 256 printable characters that does not end in a backslash")
         return tags

@@ -6,10 +6,11 @@ from ..runtime.status import Platform
 
 
 class FromIngest:
-    """One reading of these topics for everybody who owns an outbox. `filters`: what to subscribe to."""
+    """One reading of these topics for everybody who owns an outbox. `filters`: what to subscribe to, among them `confirmations`."""
 
     def __init__(self, topics: Topics, sender: str) -> None:
-        self.filters = (topics.stored(sender), topics.status("ingest", "+"))
+        self.confirmations = topics.stored(sender)
+        self.filters = (self.confirmations, topics.status("ingest", "+"))
         self._topics = topics
         self._stored = topics.stored(sender)
         self._statuses = topics.status("ingest", "+").partition("+")[0]

@@ -63,7 +63,7 @@ class SendingDevice:
         self._heard_s = now_s
         self._faults: dict[str, ReadFault] = {}
         self._changes = ChangeFilter(profile.signals.values())
-        self._seen: OrderedDict[tuple[str, int], set[bytes]] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, int, int], None] = OrderedDict()
         self._last_own_ms = self._last_event_ms = 0
         self._refusals: list[float] = []
         self._has_brought_values = self._has_news = False
@@ -165,13 +165,12 @@ class SendingDevice:
 
     def _is_repeated(self, topic: str, own_ms: int, payload: bytes) -> bool:
         """The same message again: the broker's retained copy, or one that was not acknowledged in time."""
-        known = self._seen.setdefault((topic, own_ms), set())
-        if payload in known:
-            return True
-        known.add(payload)
+        key = (topic, own_ms, hash(payload))
+        is_known = key in self._seen
+        self._seen[key] = None
         while len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
-        return False
+        return is_known
 
     def _event_ms(self, own_ms: int | None) -> int | None:
         """Several messages of one instant are apart by a millisecond: each is a point of its own."""

@@ -58,6 +58,7 @@ class LeanSession(Session):
         callbacks: Callbacks,
         *,
         filters: Sequence[str] = (),
+        fleeting: Sequence[str] = (),
         will: tuple[str, bytes] | None = None,
         persistent: bool = False,
         manual_ack: bool = False,
@@ -66,10 +67,11 @@ class LeanSession(Session):
         keepalive_s: int = KEEPALIVE_S,
         learned_ca: Path | None = None,
     ) -> None:
+        """`fleeting`: filters of what is old news after an absence: the broker keeps none of it for a persistent session."""
         super().__init__(settings, client_id, callbacks, learned_ca=learned_ca)
         self.session_present = False
         """Whether the broker had a session of ours, with what it kept for us meanwhile, when it took the newest connection."""
-        self._filters = tuple(filters)
+        self._filters = (*filters, *fleeting)
         self._manual_ack = manual_ack
         self._in_flight_maximum = in_flight_maximum
         self._keepalive_s = keepalive_s
@@ -84,7 +86,7 @@ class LeanSession(Session):
             receive_maximum=receive_maximum,
             session_expiry_s=SESSION_EXPIRY_S if persistent else 0,
         )
-        self._subscribe = encode_subscribe(_SUBSCRIBE_MID, self._filters) if self._filters else b""
+        self._subscribe = encode_subscribe(_SUBSCRIBE_MID, self._filters, frozenset(fleeting)) if self._filters else b""
         self._waker = Waker()
         self._link: Link | None = None
         self._tokens = 0

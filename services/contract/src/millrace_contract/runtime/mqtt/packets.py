@@ -7,7 +7,7 @@ OASIS Standard, 7 March 2019; section numbers in the comments are its.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from .session import Received
@@ -117,9 +117,9 @@ def encode_pubacks(mids: Iterable[int]) -> bytes:
     return b"".join([b"\x40\x02" + mid.to_bytes(2, "big") for mid in mids])
 
 
-def encode_subscribe(mid: int, filters: Sequence[str]) -> bytes:
-    """SUBSCRIBE with at most QoS 1, retained messages sent (3.8)."""
-    return _packet(0x82, struct.pack(">Hx", mid) + b"".join(_text(each) + b"\x01" for each in filters))
+def encode_subscribe(mid: int, filters: Sequence[str], fleeting: Container[str] = ()) -> bytes:
+    """SUBSCRIBE with at most QoS 1, those among `fleeting` with QoS 0, retained messages sent (3.8)."""
+    return _packet(0x82, struct.pack(">Hx", mid) + b"".join(_text(each) + bytes([each not in fleeting]) for each in filters))
 
 
 def encode_unsubscribe(mid: int, filters: Sequence[str]) -> bytes:
