@@ -86,12 +86,27 @@ def test_scan_finds_how_long_a_device_is_silent_after_connecting(device_server: 
     assert found["pause_after_connect_ms"] == 500
 
 
-def test_scan_says_that_something_answers_with_the_wrong_unit(device_server: Make, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("fault", "what", "said"),
+    [
+        ("wrong_unit", "unit", "something answered with the wrong unit: unit 8 answered, unit 7 was asked"),
+        ("wrong_transaction", "transaction", "something answered with the wrong transaction: answered transaction"),
+    ],
+)
+def test_scan_and_probe_go_on_with_a_device_that_numbers_its_answers_wrongly(
+    device_server: Make, capsys: pytest.CaptureFixture[str], fault: str, what: str, said: str
+) -> None:
     server = device_server()
-    server.faults[None] = "wrong_unit"
+    server.faults[None] = fault
     status, (found,) = scan(capsys, server.port, "--units", "7")
     assert status == 0
-    assert "something answered with the wrong unit: unit 8 answered, unit 7 was asked" in found["remark"]
+    assert said in found["remark"]
+    assert f"`tolerate: [{what}]` in its profile accepts it" in found["remark"]
+    assert (found["tolerate"], found["largest_request"]) == ([what], 125)
+    probe = ["probe", f"127.0.0.1:{server.port}", "--unit", "7", "--address", "10", "--expect", "10"]
+    assert main(probe) == 1
+    assert f"Here --tolerate {what} accepts it." in capsys.readouterr().err
+    assert main([*probe, "--tolerate", what]) == 0
 
 
 def test_scan_asks_every_unit_id_and_stops_where_all_answer(device_server: Make, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from millrace_contract.store_forward.store_file import is_in_use
 
 from .blocks import FUNCTION_CODES
 from .commission import check_profile, read_around, read_device
-from .faults import ReadFault
+from .faults import MisnumberedAnswer, ReadFault
 from .fleet import select_fleet
 from .learned import load_learned
 from .place_arguments import add_place_arguments, mistake, place_of
@@ -282,9 +282,13 @@ def _probe(options: argparse.Namespace) -> int:
             raise mistake(key, f"{value} is not allowed: 0 to {highest}")
     endpoint, pause_s = place_of(options)
     try:
-        payloads = read_around(endpoint, options.unit, options.table, options.address, options.timeout_s, pause_s)
+        payloads = read_around(
+            endpoint, options.unit, options.table, options.address, options.timeout_s, pause_s, frozenset(options.tolerate)
+        )
     except ReadFault as fault:
         sys.stderr.write(f"{options.table} {options.address} of unit {options.unit} at {endpoint}: {fault.reason}\n")
+        if isinstance(fault, MisnumberedAnswer):
+            sys.stderr.write(f"Here --tolerate {fault.what} accepts it.\n")
         return EXIT_NOT_WELL
     found = candidates(options.table, payloads, options.expect)
     if options.json:
@@ -337,7 +341,7 @@ def _scan(options: argparse.Namespace) -> int:
             sys.stderr.write(f"unit {found.unit} answers\n")
 
     try:
-        found = scan(endpoint, units, places, options.timeout_s, pause_s, tell)
+        found = scan(endpoint, units, places, options.timeout_s, pause_s, tell, frozenset(options.tolerate))
     except ReadFault as fault:
         sys.stderr.write(f"{endpoint}: {fault.reason}\n")
         return EXIT_NOT_WELL

@@ -8,7 +8,15 @@ from typing import Final, NamedTuple
 
 from .blocks import FUNCTION_CODES
 from .endpoint import Endpoint
-from .faults import UNIT_BEHIND_GATEWAY_SILENT, NoAnswer, NotConnected, ReadFault, RequestRefused, WrongAnswer
+from .faults import (
+    UNIT_BEHIND_GATEWAY_SILENT,
+    MisnumberedAnswer,
+    NoAnswer,
+    NotConnected,
+    ReadFault,
+    RequestRefused,
+    WrongAnswer,
+)
 
 EXCEPTION: Final = 0x80
 _MBAP_BYTES: Final = 7
@@ -97,9 +105,5 @@ def explain_frame(sent: bytes, received: bytes) -> WrongAnswer:
         return WrongAnswer("short", f"only {len(received)} bytes of an answer came")
     if received[0:2] != sent[0:2]:
         came, asked = int.from_bytes(received[0:2], "big"), int.from_bytes(sent[0:2], "big")
-        return WrongAnswer("mismatched", f"answered transaction {came}, transaction {asked} was asked; {_accept('transaction')}")
-    return WrongAnswer("mismatched", f"unit {received[6]} answered, unit {sent[6]} was asked; {_accept('unit')}")
-
-
-def _accept(what: str) -> str:
-    return f"if it always does so, `tolerate: [{what}]` in its profile accepts it"
+        return MisnumberedAnswer("transaction", f"answered transaction {came}, transaction {asked} was asked")
+    return MisnumberedAnswer("unit", f"unit {received[6]} answered, unit {sent[6]} was asked")

@@ -22,8 +22,16 @@ _PATIENCE: Final = 1_000
 class Asker:
     """Asks one register or bit after another over one connection."""
 
-    def __init__(self, endpoint: Endpoint, timeout_s: float, pause_after_connect_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        timeout_s: float,
+        pause_after_connect_s: float = 0.0,
+        tolerates: frozenset[str] = frozenset(),
+    ) -> None:
+        """`tolerates`: wrong numbers of answers that are accepted, as a profile says it: transaction, unit."""
         self.endpoint = endpoint
+        self.tolerates = tolerates
         self._timeout_s = timeout_s
         self._clock = SystemClock()
         self._has_waited = False
@@ -55,11 +63,19 @@ class Asker:
         self._wire = self._fresh_wire(pause_s)
         self._has_pause = True
 
+    def tolerate(self, tolerates: frozenset[str]) -> None:
+        """Accept these wrong numbers, and no others, from here on."""
+        if tolerates != self.tolerates:
+            self.tolerates = tolerates
+            self._wire.close()
+            self._wire = self._fresh_wire(self._wire.pause_after_connect_s)
+
     def close(self) -> None:
         self._wire.close()
 
     def _fresh_wire(self, pause_s: float) -> Wire:
-        return Wire(ModbusConnection(self.endpoint, silences_before_close=_PATIENCE), self._clock, pause_s)
+        tolerates = dict.fromkeys(range(256), self.tolerates)
+        return Wire(ModbusConnection(self.endpoint, tolerates, silences_before_close=_PATIENCE), self._clock, pause_s)
 
     async def _read(self, unit: int, table: str, address: int, count: int) -> bytes:
         await self._wire.leave_alone(self._wire.silence_s)

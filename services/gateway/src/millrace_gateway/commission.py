@@ -97,7 +97,13 @@ def read_device(device: Device, profile: Profile) -> tuple[list[SignalReading], 
 
 
 def read_around(  # noqa: PLR0917 - what a person may give
-    endpoint: Endpoint, unit: int, table: str, address: int, timeout_s: float, pause_after_connect_s: float = 0.0
+    endpoint: Endpoint,
+    unit: int,
+    table: str,
+    address: int,
+    timeout_s: float,
+    pause_after_connect_s: float = 0.0,
+    tolerates: frozenset[str] = frozenset(),
 ) -> dict[int, bytes]:
     """The bytes from the address, and from its two neighbours, on: as many of four registers as exist, or one bit.
 
@@ -105,7 +111,7 @@ def read_around(  # noqa: PLR0917 - what a person may give
     """
 
     async def run() -> dict[int, bytes]:
-        asker = Asker(endpoint, timeout_s, pause_after_connect_s)
+        asker = Asker(endpoint, timeout_s, pause_after_connect_s, tolerates)
         try:
             found: dict[int, bytes] = {}
             for start in (address, address - 1, address + 1):

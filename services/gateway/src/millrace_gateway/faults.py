@@ -75,3 +75,11 @@ class AnswerOwed(ReadFault):
 
 class WrongAnswer(ReadFault):
     """Bytes came, but not the answer to this request: another function, unit, transaction or length. Its data is not used."""
+
+
+class MisnumberedAnswer(WrongAnswer):
+    """An answer under another transaction number or unit than was asked. `what`: which of them, as a profile tolerates it."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__("mismatched", f"{reason}; if it always does so, `tolerate: [{what}]` in its profile accepts it")
+        self.what = what

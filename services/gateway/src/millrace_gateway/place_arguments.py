@@ -23,6 +23,13 @@ def add_place_arguments(parser: argparse.ArgumentParser, *, timeout_s: float) ->
     parser.add_argument(
         "--pause-after-connect-ms", type=float, default=0.0, metavar="MS", help="leave the device alone so long after connecting"
     )
+    parser.add_argument(
+        "--tolerate",
+        action="append",
+        choices=["transaction", "unit"],
+        default=[],
+        help="accept answers with a wrong number of this kind, as the key tolerate of a profile does",
+    )
     parser.add_argument("--baud-rate", type=int, default=19_200, metavar="N", help="serial (default 19200)")
     parser.add_argument("--parity", choices=["N", "E", "O"], default="E", help="serial (default E)")
     parser.add_argument("--stop-bits", type=int, choices=[1, 2], default=1, help="serial (default 1)")

@@ -10,7 +10,7 @@ from typing import Final
 
 from .asker import Asker
 from .endpoint import Endpoint
-from .faults import NotConnected, ReadFault, RequestRefused, WrongAnswer
+from .faults import MisnumberedAnswer, NotConnected, ReadFault, RequestRefused
 
 LIKELY_PLACES: Final = tuple(
     (table, address) for table in ("holding", "input") for address in (0, 1, 100, 1000, 4096, 8192, 30_000, 40_000)
@@ -37,6 +37,9 @@ class ScannedUnit:
     largest_request: int | None = None
     pause_ms: float | None = None
     pause_after_connect_ms: float | None = None
+    tolerate: tuple[str, ...] = ()
+    """Which of its wrong numbers had to be accepted, for its profile"""
+
     remark: str = ""
 
 
@@ -47,6 +50,7 @@ def scan(  # noqa: PLR0917 - what a person may give
     timeout_s: float = 0.5,
     pause_after_connect_s: float = 0.0,
     on_found: Callable[[ScannedUnit], None] = lambda _: None,
+    tolerates: frozenset[str] = frozenset(),
 ) -> list[ScannedUnit]:
     """The units that answer, in the order asked; no further than ALL_ANSWER where each of them does. Raises NotConnected when
     nothing listens there.
@@ -55,11 +59,12 @@ def scan(  # noqa: PLR0917 - what a person may give
     """
 
     async def run() -> list[ScannedUnit]:
-        asker = Asker(endpoint, timeout_s, pause_after_connect_s)
+        asker = Asker(endpoint, timeout_s, pause_after_connect_s, tolerates)
         found: list[ScannedUnit] = []
         pause_ms: float | None = None
         try:
             for asked, unit in enumerate(units, 1):
+                asker.tolerate(tolerates)
                 each = await _scan_unit(asker, unit, places)
                 if each is None:
                     continue
@@ -81,22 +86,33 @@ def scan(  # noqa: PLR0917 - what a person may give
 
 async def _scan_unit(asker: Asker, unit: int, places: Sequence[tuple[str, int]]) -> ScannedUnit | None:
     began = time.perf_counter()
-    readable, refusal = None, ""
-    for place in places:
+    readable, refusal, wrong = None, "", ""
+    waiting = list(places)
+    while waiting:
         began = time.perf_counter()
         try:
-            await asker.read(unit, *place)
+            await asker.read(unit, *waiting[0])
         except RequestRefused as fault:
             refusal = fault.reason  # It lives, but not here.
+            del waiting[0]
         except NotConnected:
             raise
-        except ReadFault as fault:
-            if isinstance(fault, WrongAnswer) and fault.kind == "mismatched":
-                return ScannedUnit(unit, _ms_since(began), remark=f"something answered with the wrong unit: {fault.reason}")
-            return None
+        except MisnumberedAnswer as fault:
+            if fault.what in asker.tolerates:
+                return ScannedUnit(unit, _ms_since(began), remark=fault.reason)
+            wrong = f"{wrong}something answered with the wrong {fault.what}: {fault.reason}; "
+            asker.tolerate(asker.tolerates | {fault.what})
+        except ReadFault:
+            return None if not wrong else ScannedUnit(unit, _ms_since(began), remark=wrong.removesuffix("; "))
         else:
-            readable = place
+            readable = waiting[0]
             break
+    found = await _measured(asker, unit, readable, refusal, began)
+    return replace(found, tolerate=tuple(sorted(asker.tolerates)), remark=f"{wrong}{found.remark}")
+
+
+async def _measured(asker: Asker, unit: int, readable: tuple[str, int] | None, refusal: str, began: float) -> ScannedUnit:
+    """What a unit that answers can do, at a place that can be read."""
     round_trip_ms = _ms_since(began)
     if readable is None:
         return ScannedUnit(unit, round_trip_ms, remark=f"refused every address that was tried ({refusal}): name one with --address")
