@@ -36,7 +36,7 @@ class Commands:
 
 COMPOSE = Commands(
     place="compose",
-    up="docker compose up -d --wait",
+    up="docker compose up -d",
     restart_with="docker compose restart {parts}",
     logs_of="docker compose logs --since 10m {part}",
     admin_with="docker compose run --rm admin {arguments}",

@@ -51,6 +51,11 @@ def judged(facts: Evidence, complaint: Complaint) -> Finding | None:
     return act(complaint.name, complaint.text, _logs(facts, complaint))
 
 
+def is_known(text: str) -> bool:
+    """Whether a rule judges this text; else it is told as it is."""
+    return any(rule.pattern.search(text) for rule in _RULES)
+
+
 def speaks_of(text: str, need: str) -> bool:
     """Whether the text says why the service lacks what it needs."""
     rule = next((rule for rule in _RULES if rule.pattern.search(text)), None)
@@ -90,7 +95,7 @@ def _tls(facts: Evidence, complaint: Complaint, found: re.Match[str]) -> Finding
 
 
 def _database(facts: Evidence, complaint: Complaint, found: re.Match[str]) -> Finding | None:
-    if database.is_unwell(facts):
+    if database.is_unwell(facts) or database.refuses(facts, complaint.part):
         return None
     reason, up = found[1], facts.commands.up
     if database.SHARD_CLOSED in reason or database.NO_SPACE in reason:
@@ -161,6 +166,18 @@ def _other_database(facts: Evidence, complaint: Complaint, _found: re.Match[str]
     return mends(complaint.name, complaint.text, f"{facts.commands.inside('ingest', 'status')} shows the ledger")
 
 
+def _refused_reading(facts: Evidence, complaint: Complaint, found: re.Match[str]) -> Finding:
+    mend = f"{facts.commands.up} renders the access rules anew"
+    return act(complaint.name, f"the broker does not let its account {found[1]}", mend)
+
+
+def _no_devices(_facts: Evidence, complaint: Complaint, _found: re.Match[str]) -> Finding:
+    instance = complaint.status.instance if complaint.status is not None else "NAME"
+    cause, _, _ = complaint.text.partition(": set MILLRACE_INSTANCE")
+    mend = f"give devices `gateway: {instance}` in plant.yaml, or it the right MILLRACE_INSTANCE"
+    return act(complaint.name, f"has nothing to read: {cause}", mend)
+
+
 def _rule(need: str, pattern: str, judge: Judge) -> _Rule:
     return _Rule(need, re.compile(pattern), judge)
 
@@ -173,16 +190,19 @@ _RULES = (
     _rule("broker", r"^(?:no answer from|connection lost).*", _cannot_reach_broker),
     _rule("broker", r"(?:gives our connection to|ends our connection again and again)", _rival),
     _rule("broker", r"^the broker refuses (topic .*?)(?:: an account may write .*)?$", _refused_topic),
+    _rule("broker", r"^the broker does not let account (.*)", _refused_reading),
     _rule("database", r"^(?:the database takes no data|nothing is rolled up): (.*)", _database),
     _rule("outbox", r"^the disk (?:refuses the outbox|of dead letters and spool refuses): (.*)", _disk),
     _rule("", r"^the disk of \S+ (?:is nearly full|cannot be looked at)", _nearly_full),
     _rule("", r"reads begin late", _late),
-    _rule("", r"set aside", _set_aside),
+    _rule("", r"(?:outbox|store) was damaged or empty", _set_aside),
     _rule("", r"^[\w./-]+\.yaml(?::\d+)?: ", _plant_file),
     _rule("", r"of the gateways' messages are not storable", _fuse),
     _rule("", r"dates its readings", _clock),
     _rule("", r"^something publishes as .*", _foreign),
-    _rule("", r"^(?:the database|the store of this ingest) (?:is another one|was put back|is new|lacks what)", _other_database),
+    _rule("", r"^the (?:database|store of this ingest) (?:is (?:another one|empty|new)|was put back|lacks what)", _other_database),
+    _rule("", r"^the platform was restored from a backup", _other_database),
+    _rule("", r"^no device of plant.yaml names gateway", _no_devices),
 )
 
 

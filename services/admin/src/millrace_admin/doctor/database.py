@@ -23,6 +23,12 @@ def is_unwell(facts: Evidence) -> bool:
     return bool(database.reach or database.refused or _missing(database) or database.echo)
 
 
+def refuses(facts: Evidence, consumer: str) -> bool:
+    """Whether what is wrong with this consumer's token is told here."""
+    tokens = facts.database.tokens if facts.database is not None else ()
+    return any(token.consumer == consumer and (token.problem or token.lacks) for token in tokens)
+
+
 def findings(facts: Evidence) -> Iterator[Finding]:
     database = facts.database
     if database is None:
