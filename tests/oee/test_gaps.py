@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace_oee.gap_reader import AWAY_WAIT_S, FIRST_WAIT_S, GapSchedule
-from millrace_oee.gaps import ChainEnd, Gap, Link, cover, fill, follow, uncounted
+from millrace_oee.gaps import BEFORE_ALL, ChainEnd, Gap, Link, cover, fill, follow, uncounted
 
 GAP = Gap("CNC-01", "edge-1.a", after_seq=10, after_ms=10_000, before_seq=50, before_ms=50_000, missing_seq=40)
 
@@ -38,6 +38,16 @@ def test_gap_shrinks_from_its_end_splits_and_closes() -> None:
     assert (high.after_seq, high.before_seq, high.missing_seq) == (30, 50, 40)
     assert fill(shrunk, _link(30, 10)) == []
     assert fill(GAP, _link(60, 50)) == [GAP]
+
+
+def test_gap_at_the_beginning_of_a_stream_reaches_back_only_to_what_was_known() -> None:
+    gap = Gap("CNC-01", "edge-1.a", after_seq=BEFORE_ALL, after_ms=30_000, before_seq=50, before_ms=50_000, missing_seq=40)
+    older = Link("CNC-01", "edge-1.a", 40, 35, 29_000)  # read before another gateway read the machine for a while
+    assert fill(gap, older) == []
+    (low,) = fill(gap, replace(older, ts_ms=31_000))
+    assert (low.after_seq, low.before_seq, low.missing_seq) == (BEFORE_ALL, 40, 35)
+    (high,) = fill(gap, replace(older, seq=20, prev=10))
+    assert (high.after_seq, high.after_ms, high.missing_seq) == (20, 30_000, 40)
 
 
 @given(seqs=st.lists(st.integers(1, 40), min_size=1, max_size=12, unique=True), order=st.randoms(use_true_random=False))

@@ -137,8 +137,11 @@ class AlertsReceiver:
             return self._ignore("undeclared_device")
         if topic.kind is Kind.TELEMETRY:
             message = decode_telemetry(payload, now.epoch_ms, device.id)
-            if self._known[device.id].objection(device.id, topic.line or "", message.stream):
+            known = self._known[device.id]
+            if known.objection(device.id, topic.line or "", message.stream):
                 return self._ignore(FOREIGN)
+            if known.profile_at(message.timestamp_ms) != device.profile:
+                return self._ignore("other_profile")
             return watch.telemetry(device.id, message)
         if device.line != topic.line:
             return self._ignore("undeclared_device")

@@ -21,11 +21,20 @@ class Latest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DeviceRecord(msgspec.Struct, kw_only=True):
-    """What was last heard of a device. `comms` None: its gateway has not said anything yet."""
+    """What was last heard of a device. `comms` None: its gateway has not said anything yet.
+
+    Line, title and profile are those of the plant model that knew it last, `version` the profile's; empty in a record of before
+    they were kept. gone_ms: since when the plant model does not know it any more.
+    """
 
     readings: dict[str, Latest] = {}
     comms: Comms | None = None
     heard_ms: int = 0
+    line: str = ""
+    title: str = ""
+    profile: str = ""
+    version: str = ""
+    gone_ms: int | None = None
 
     def newest_good_ms(self, signal: str | None) -> int:
         """When the signal (any, when None) was last good; 0 where it never was."""

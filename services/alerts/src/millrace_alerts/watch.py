@@ -20,12 +20,12 @@ from .changes import act
 from .evaluator import evaluate
 from .lifecycle import Action
 from .observations import Inhibit, Link, Observation, Reading, Resume, Seen, Tick
+from .reconcile import forget_old_names
 from .records import DeviceRecord, Gateway, Latest, Saved
 from .rules import Watched
 
 RETURN_GRACE_MS = 45_000
 """After a gap of our own a device gets this long to be heard: gateways take up to 30 s to reconnect."""
-
 
 MAX_SIGNALS = 2_000
 """So many signals of a device are remembered: a sender that invents names must not fill the memory."""
@@ -53,6 +53,8 @@ class Watch:
         self.changed_alerts: set[str] = set()
         self.changed_devices: set[str] = set()
         self.changed_gateways: set[str] = set()
+        self.heard: set[str] = set()
+        """Devices and gateways of whose link something was said on this connection; the rest is what is remembered."""
         self.late_readings = 0
         self._concerned = _by_device(watched, plant.devices)
 
@@ -75,12 +77,14 @@ class Watch:
 
     def comms(self, device_id: str, comms: Comms | None, at_ms: int) -> list[Transition]:
         """Whether a device can be reached, since `at_ms`; None: what was said of it was cleared."""
+        self.heard.add(device_id)
         self.devices[device_id].comms = comms
         self.changed_devices.add(device_id)
         return self._link(device_id, at_ms)
 
     def gateway(self, instance: str, alive: bool | None, now_ms: int) -> list[Transition]:
         """A gateway came or went, with all its devices; None: what it said of itself was cleared."""
+        self.heard.add(_gateway(instance))
         known = self.gateways.get(instance)
         if alive == (None if known is None else known.alive):
             return []
@@ -101,8 +105,21 @@ class Watch:
         return self._tell(self.alerts, Tick(now_ms, blind))
 
     def resume(self, gap_ms: int, now_ms: int) -> list[Transition]:
-        """We heard nothing for `gap_ms` through no fault of the devices."""
-        return self._tell(self.alerts, Resume(gap_ms, now_ms + RETURN_GRACE_MS))
+        """We heard nothing for `gap_ms` through no fault of the devices, and the plant model may be another one."""
+        transitions = self._tell(self.alerts, Resume(gap_ms, now_ms + RETURN_GRACE_MS))
+        for device in self._plant.devices:
+            transitions += self._link(device, now_ms)
+        return transitions
+
+    def forget_hearsay(self, now_ms: int) -> list[Transition]:
+        """What is remembered of links and was not said again on this connection was cleared while we did not hear it."""
+        transitions: list[Transition] = []
+        for instance in [each for each in self.gateways if _gateway(each) not in self.heard]:
+            transitions += self.gateway(instance, None, now_ms)
+        for device_id, record in self.devices.items():
+            if record.comms is not None and device_id not in self.heard:
+                transitions += self.comms(device_id, None, now_ms)
+        return transitions
 
     def command(
         self,
@@ -130,9 +147,8 @@ class Watch:
         concerned = self._concerned[device_id]
         offline = self.is_offline(device_id)
         transitions = self._tell(concerned.links, Link(at_ms, offline))
-        if concerned.links:  # Without a rule that tells of it, an offline device must not hide its missing data.
-            transitions += self._tell(concerned.inhibited, Inhibit(at_ms, offline))
-        return transitions
+        # Without a rule that tells of it, an offline device must not hide its missing data, nor go on hiding it.
+        return transitions + self._tell(concerned.inhibited, Inhibit(at_ms, offline and bool(concerned.links)))
 
     def _remember(self, device_id: str, message: Telemetry) -> list[str]:
         """Takes over what is newer than what is known; returns the names of those signals."""
@@ -151,6 +167,7 @@ class Watch:
             fresh.append(signal)
         if fresh:
             record.heard_ms = max(record.heard_ms, at_ms)
+            forget_old_names(record, self._plant.profile_of(device_id))
             self.changed_devices.add(device_id)
         return fresh
 
@@ -166,6 +183,11 @@ class Watch:
                 self.changed_alerts.add(alert_id)
                 transitions += made
         return transitions
+
+
+def _gateway(instance: str) -> str:
+    """A name that no device can have."""
+    return f"gateway/{instance}"
 
 
 def _restored(watched: Watched, saved: Saved) -> Alert:

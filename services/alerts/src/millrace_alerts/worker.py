@@ -33,14 +33,17 @@ from .alert import Alert, Transition, event_message, state_message
 from .commands import Command, Comment, StaleVersion, UnknownAlert
 from .lifecycle import Facts, IllegalTransition
 from .receiver import AlertsReceiver, Running
+from .reconcile import begins_anew, forgetful, reconciled
 from .rules import Watched
 from .store import Store, StoredAnswer
-from .watch import Watch
+from .watch import RETURN_GRACE_MS, Watch
 
 TICK_LAG_MS = 1_000
 """Timers look this far back, so that a reading that is on its way is seen before its delay runs out."""
 RETAINED_S = 3.0
 """After a connect, time for what the broker kept for us."""
+HEARSAY_S = RETURN_GRACE_MS / 1000
+"""After a connect, what was remembered of links counts so long without being said again: gateways take their time to reconnect."""
 OBSERVED_EVERY_S = 5.0
 HOUSEKEEPING_S = 60.0
 BACKLOG_WINDOW = 200
@@ -109,6 +112,7 @@ class Worker:
         self._observed_ms = store.observed_ms()
         self._observing = False
         self._watching_from_s: float | None = None
+        self._hearsay_until_s: float | None = None
         self._ticked_s = 0.0
         self._saved_observed_s = 0.0
         self._kept_house_s = 0.0
@@ -148,9 +152,11 @@ class Worker:
         """News of the connection."""
         if batch.connected is False or batch.reconnected:
             self._observing = False
-            self._watching_from_s = None
+            self._watching_from_s = self._hearsay_until_s = None
         if batch.connected:
             self._watching_from_s = now.monotonic_s + RETAINED_S
+            self._hearsay_until_s = now.monotonic_s + HEARSAY_S
+            self._watch.heard.clear()
 
     def apply(self, batch: Batch[Command], now: Now) -> list[Row]:
         """Everything of the batch, and the time that passed, in the store; returns the events to be sent."""
@@ -184,7 +190,9 @@ class Worker:
                 command.answer.set_exception(Unavailable(f"the store cannot be written: {problem}", 5.0))
         batch.items.clear()
         self._outcome = _Outcome()
+        heard = self._watch.heard
         self._watch = Watch(self._plant, self._watched, self._store.load())
+        self._watch.heard |= heard
         self._event_seq = self._store.last_event_seq()
         if self._observing:
             self._observing = False
@@ -212,6 +220,9 @@ class Worker:
             self._observing = True
             outcome.changed.update(self._watch.alerts)  # Every retained state is published anew.
             _log.info("watching", gap_s=gap_ms / 1000, alerts=len(self._watch.alerts))
+        if self._hearsay_until_s is not None and now.monotonic_s >= self._hearsay_until_s and not len(self._intake):
+            self._hearsay_until_s = None
+            transitions += self._watch.forget_hearsay(now.epoch_ms)
         if now.monotonic_s - self._ticked_s >= TICK_S:
             self._ticked_s = now.monotonic_s
             transitions += self._watch.tick(now.epoch_ms - TICK_LAG_MS, blind=not self._observing)
@@ -286,12 +297,20 @@ class Worker:
         watch.changed_devices.clear()
 
     def _adopt_rules(self) -> None:
-        """Alerts of rules that are gone end, with an event; new ones get their row. OEE of what is gone is shown no more."""
+        """Alerts of rules that are gone end, with an event; new ones get their row. OEE of what is gone is shown no more.
+
+        What was observed of a device that is gone, or has another profile, is forgotten.
+        """
         now = moment(self._clock)
         outcome = _Outcome()
         with self._store.transaction():
-            for alert in self._store.load().alerts.values():
-                if alert.id in self._watched:
+            saved = self._store.load()
+            for device_id, record in reconciled(self._plant, saved.devices, now.epoch_ms).items():
+                self._store.save_device(device_id, record)
+            for alert in saved.alerts.values():
+                if (watched := self._watched.get(alert.id)) is not None:
+                    if begins_anew(self._plant, alert.device_id, saved.devices.get(alert.device_id)):
+                        self._store.save_alert(forgetful(alert), watched.description)
                     continue
                 if alert.state is not IsaState.NORM:
                     facts = Facts(occurrence=alert.facts.occurrence)
@@ -303,6 +322,7 @@ class Worker:
             for line, device in self._store.oee_assets():
                 if not self._plant.has_asset(line, device):
                     self._store.forget_oee(line, device)
+            self._watch = Watch(self._plant, self._watched, self._store.load())
             self._watch.changed_alerts.update(self._watched)
             self._save()
 

@@ -148,7 +148,7 @@ class Decoder:
         declared = self._declared.get(device_id, _NOTHING)
         if not (message.readings.keys() <= declared and message.quality.keys() <= declared):
             self._signals.check(device_id, (message.readings.keys() | message.quality.keys()) - declared)
-        measurement = known.profile if known and (is_declared or identity) else points.UNDECLARED
+        measurement = known.profile_at(message.timestamp_ms) if known and (is_declared or identity) else points.UNDECLARED
         return Accepted(
             topic=topic,
             bucket=TELEMETRY_BUCKET,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from millrace_contract.language.field_names import PREV_FIELD, SEQ_FIELD, STREAM_FIELD
 from millrace_contract.language.points import TELEMETRY_BUCKET
 from millrace_contract.language.stored_points import message_fields, stored_messages
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.runtime.influx import Influx, literal, quoted
 
+from .gaps import BEFORE_ALL, Gap, Link
 from .machine import Machine
 
 PAGE_MS = 6 * 3_600_000
@@ -24,6 +26,28 @@ def read_messages(influx: Influx, machine: Machine, from_ms: int, to_ms: int) ->
         # Up to the next millisecond: a point may lie a few nanoseconds behind its own.
         where = f"time >= {page_ms}ms AND time < {min(page_ms + PAGE_MS, to_ms + 1)}ms"
         yield from _messages(influx, machine, where, "ASC")
+
+
+def read_links(influx: Influx, gap: Gap, from_ms: int, to_ms: int) -> list[Link]:
+    """What the database holds of a gap's messages of [from, to], wherever the device stood and whatever profile it had then.
+
+    At the beginning of a stream the missing message itself, of whatever time: it may be older than what was known.
+    Raises Unavailable, Refused or QueryFailed.
+    """
+    if gap.after_seq == BEFORE_ALL and gap.missing_seq is not None:
+        which = f"{quoted(SEQ_FIELD)} = {gap.missing_seq} AND time < {gap.before_ms + 1}ms"
+    else:
+        which = f"time >= {from_ms}ms AND time < {to_ms + 1}ms"
+    query = (
+        f"SELECT {', '.join(map(quoted, (STREAM_FIELD, SEQ_FIELD, PREV_FIELD)))} FROM /.*/ "  # noqa: S608 - quoted
+        f"WHERE device = {literal(gap.device)} AND {quoted(STREAM_FIELD)} = {literal(gap.stream)} AND {which}"
+    )
+    return [
+        Link(gap.device, gap.stream, message.seq, message.prev, message.timestamp_ms)
+        for series in influx.query(TELEMETRY_BUCKET, query)
+        for message in stored_messages(series.columns, series.rows)
+        if message.seq is not None
+    ]
 
 
 def read_baseline_messages(influx: Influx, machine: Machine, before_ms: int) -> list[Telemetry]:

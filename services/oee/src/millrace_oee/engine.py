@@ -92,6 +92,13 @@ class Engine:
         else:
             self.counts["repeated"] += 1
 
+    def accept_elsewhere(self, device: str, message: Telemetry) -> None:
+        """A message of the machine that belongs to another place of it: only its number counts."""
+        machine = self.plan.machines[device]
+        known = self.tracks[device].known
+        if (link := _link(machine, believed(message, (machine.gateway,)))) is not None:
+            self._follow(link, None if known is None else known.last_ms)
+
     def accept_ledger(self, entry: Ledger) -> None:
         """Somebody lost messages and says so: gaps that they leave will not be filled."""
         if entry.lost_stream is None:
@@ -109,6 +116,14 @@ class Engine:
         """What is missing now of the plan's machines. Gaps of a machine that the plan no longer has wait for it to come back, or
         for their age."""
         return [gap for device, gaps in self._gaps.items() if device in self.plan.machines for gap in gaps]
+
+    def fill_gaps(self, link: Link) -> None:
+        """A message is known to be there: it is missing in no gap. Its readings, if they count here, come with `accept`."""
+        for gap in self._gaps.get(link.device, []):
+            left = fill(gap, link)
+            if left != [gap]:
+                self._replace_gap(gap, left)
+                return
 
     def looked_for(self, gap: Gap) -> None:
         """What the database had for it is accepted. A gap that no message can fill any more ends with that look."""
@@ -309,11 +324,7 @@ class Engine:
                 self._store.save_gap(gap)
                 self.counts["gaps"] += 1
             return
-        for gap in self._gaps.get(link.device, []):
-            left = fill(gap, link)
-            if left != [gap]:
-                self._replace_gap(gap, left)
-                return
+        self.fill_gaps(link)
 
     def _replace_gap(self, gap: Gap, left: list[Gap]) -> None:
         gaps = self._gaps.get(gap.device, [])

@@ -13,8 +13,8 @@ from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.logs import get_logger
 
-from .database import read_messages
-from .gaps import Gap
+from .database import read_links, read_messages
+from .gaps import Gap, Link
 from .machine import Machine
 
 PAGE_MS = 6 * 3_600_000
@@ -39,10 +39,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The messages, or why there are none."""
+    """The messages, or why there are none. `links`: those of a gap, also where they were stored before the machine was moved."""
 
     request: Request
     messages: list[Telemetry] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
     problem: str | None = None
 
 
@@ -90,6 +91,7 @@ class GapReader:
     def _read(self, request: Request) -> Answer:
         try:
             messages = list(read_messages(self._influx, request.machine, request.from_ms, request.to_ms))
+            links = [] if request.gap is None else read_links(self._influx, request.gap, request.from_ms, request.to_ms)
         except Unavailable as error:
             self._step.away()
             self._tell(str(error))
@@ -100,7 +102,7 @@ class GapReader:
             return Answer(request, problem=str(error))
         self._step.done()
         self._tell(None)
-        return Answer(request, messages)
+        return Answer(request, messages, links)
 
     def _tell(self, problem: str | None) -> None:
         if problem is not None and self._problem is None:

@@ -69,14 +69,18 @@ def follow(end: ChainEnd | None, link: Link, known_until_ms: int | None) -> tupl
 
 
 def fill(gap: Gap, link: Link) -> list[Gap]:
-    """What is left of a gap after one of its messages has come: none, one or two smaller gaps."""
+    """What is left of a gap after one of its messages has come: none, one or two smaller gaps.
+
+    At the beginning of a stream a gap reaches back only to what was known then: before a message that is older, none was missed.
+    """
     if not gap.after_seq < link.seq < gap.before_seq or link.stream != gap.stream or link.device != gap.device:
         return [gap]
     left: list[Gap] = []
-    if link.prev is not None and link.prev > gap.after_seq:
+    is_known_before = gap.after_seq == BEFORE_ALL and link.ts_ms <= gap.after_ms
+    if link.prev is not None and link.prev > gap.after_seq and not is_known_before:
         left.append(replace(gap, before_seq=link.seq, before_ms=link.ts_ms, missing_seq=link.prev))
     if gap.missing_seq != link.seq:
-        left.append(replace(gap, after_seq=link.seq, after_ms=link.ts_ms))
+        left.append(replace(gap, after_seq=link.seq, after_ms=max(link.ts_ms, gap.after_ms)))
     return left
 
 

@@ -37,6 +37,8 @@ class Accepts(Protocol):
 
     def accept(self, device: str, message: Telemetry, now_ms: int) -> None: ...
 
+    def accept_elsewhere(self, device: str, message: Telemetry) -> None: ...
+
     def accept_ledger(self, entry: Ledger) -> None: ...
 
 
@@ -130,10 +132,18 @@ class OeeReceiver:
             self._ignore("no_oee")
             return
         message = decode_telemetry(payload, now.epoch_ms, machine.id)
-        if self._known[machine.id].objection(machine.id, topic.line or "", message.stream):
+        known = self._known[machine.id]
+        if known.objection(machine.id, topic.line or "", message.stream):
             self._ignore(FOREIGN)
-            return
-        self._engine.accept(machine.id, message, now.epoch_ms)
+        elif topic.line != machine.line:
+            # Read where the machine stood before: not missing, and no figure of this line rests on it.
+            self._ignore("elsewhere")
+            self._engine.accept_elsewhere(machine.id, message)
+        elif known.profile_at(message.timestamp_ms) != machine.measurement:
+            # Read by another profile, as far as we know of the edits: where ingest stored it tells when its gap is looked for.
+            self._ignore("other_profile")
+        else:
+            self._engine.accept(machine.id, message, now.epoch_ms)
 
     def _status(self, topic: Topic, payload: bytes) -> None:
         self._platform.apply(topic, payload)

@@ -82,6 +82,9 @@ class OeeReplay:
         """From the receiver to the engine. In a set of messages without times of arrival nothing is too late."""
         self.engine.accept(device, message, now_ms if self._is_late_known else 0)
 
+    def accept_elsewhere(self, device: str, message: Telemetry) -> None:
+        self.engine.accept_elsewhere(device, message)
+
     def accept_ledger(self, entry: Ledger) -> None:
         self.engine.accept_ledger(entry)
 

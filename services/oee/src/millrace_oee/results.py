@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import msgspec
 
 from millrace_contract.language.messages import Kept, OeeDocument, OeeInterval, decode, encode
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import IntervalKind, RevisionCause
 from millrace_contract.store_forward.sqlite import Connection
 
+from .documents import withdrawn
 from .windows import Sums
 
 _IS_INTERVAL = f"(kind IN ({', '.join(repr(kind.value) for kind in IntervalKind)}))"
@@ -142,6 +144,30 @@ class Results:
             f"SELECT message FROM result WHERE NOT {_IS_INTERVAL} ORDER BY start_ms, end_ms, scope, kind, id"  # noqa: S608
         )
         return (decode(OeeDocument, row[0]) for row in rows.fetchall())
+
+    def topic_of(self, scope: str) -> str | None:
+        """Where a result of this scope went last."""
+        row = self.connection.execute("SELECT topic FROM result WHERE scope = ? ORDER BY end_ms DESC LIMIT 1", (scope,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def rename(self, scope: str, to: str) -> None:
+        """Keep all results of a scope under another name, which nobody has. What waits to be sent goes out as it would have."""
+        self.connection.execute("UPDATE result SET scope = ? WHERE scope = ?", (to, scope))
+
+    def end_what_lasts(self, scope: str, end_ms: int) -> None:
+        """Nothing more will be heard of this scope: its open intervals end then, and those that began later are withdrawn."""
+        rows = self.connection.execute(
+            f"""SELECT kind, id, start_ms, topic, coalesce(waiting, message) FROM result
+            WHERE scope = ? AND end_ms = ? AND {_IS_INTERVAL}""",  # noqa: S608 - our words only
+            (scope, FOREVER_MS),
+        ).fetchall()
+        for kind, result_id, start_ms, topic, payload in rows:
+            interval = decode(OeeInterval, payload)
+            if start_ms < end_ms:
+                ended = msgspec.structs.replace(interval, end=format_timestamp(end_ms), pending=False)
+            else:
+                ended = withdrawn(interval)
+            self.offer(Place(scope, kind, result_id, start_ms, max(start_ms, end_ms), topic), ended)
 
     def prune(self, before_ms: int) -> None:
         """Forget what ended before then and is safe; it can change no more."""

@@ -231,6 +231,12 @@ class Store:
     def save_chain(self, device: str, stream: str, end: ChainEnd) -> None:
         self.connection.execute("INSERT OR REPLACE INTO chain VALUES (?, ?, ?, ?)", (device, stream, end.seq, end.ts_ms))
 
+    def rename(self, device: str, to: str) -> None:
+        """Keep all that is known of a device under another name, which nobody has."""
+        self.flush()
+        for table, column in (("device", "id"), ("sample", "device"), ("sample_hour", "device"), ("baseline", "device")):
+            self.connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (to, device))  # noqa: S608 - our words
+
     def drop_chains(self, before_ms: int) -> None:
         """Forget streams of which nothing came since."""
         self.connection.execute("DELETE FROM chain WHERE ts_ms < ?", (before_ms,))
@@ -255,6 +261,14 @@ class Store:
     def fact(self, name: str) -> str | None:
         row = self.connection.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
+
+    def facts(self, prefix: str) -> list[tuple[str, str]]:
+        """Names and values of the facts whose names begin so."""
+        return [
+            (str(name), str(value))
+            for name, value in self.connection.execute("SELECT name, value FROM fact")
+            if name.startswith(prefix)
+        ]
 
     def set_fact(self, name: str, value: str) -> None:
         self.connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))

@@ -15,6 +15,7 @@ from millrace_contract.runtime.clock import Clock, Now
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Batch, Intake
+from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.session import Session
 from millrace_contract.store_forward.from_ingest import FromIngest
 from millrace_contract.store_forward.limits import Limits
@@ -28,11 +29,14 @@ from millrace_contract.store_forward.turns import Turns
 from . import metrics
 from .engine import Engine
 from .gap_reader import Answer, GapReader, GapSchedule, Request
+from .places import reconcile
 from .plan import Plan
 from .receiver import OeeReceiver, Running
 from .results import Results
 from .store import Store
 from .track import Track
+
+_log = get_logger(__name__)
 
 EVALUATE_S = 1.0
 EVALUATE_BUDGET_S = 0.3
@@ -101,6 +105,8 @@ class Worker:
         with transaction(connection):
             self._store = Store(connection)
             self._results = Results(connection, self._publish_kept)
+            if moved := reconcile(plan, self._store, self._results):
+                _log.info("machines_moved", machines=moved)
             self._engine = Engine(plan, self._store, self._results)
             self._results.release_missing(outbox.holds)
         self._receiver = OeeReceiver(plan, self._engine, Running(self._results, outbox, session), known)
@@ -259,6 +265,8 @@ class Worker:
                 self._look_backs.append(machine)
                 self._look_back_due_s = now.monotonic_s + 30.0
             return
+        for link in answer.links:
+            self._engine.fill_gaps(link)
         if answer.problem is None:
             self._engine.looked_for(gap)
         self._schedule.answered(gap, now.monotonic_s, was_read=answer.problem is None)

@@ -105,6 +105,7 @@ def _keep(config_dir: Path, copy: Path, now_ms: int | None) -> None:
     (fresh / "profiles").mkdir(parents=True)
     for name in files:
         _write(fresh / name, (config_dir / name).read_bytes())
+        shutil.copystat(config_dir / name, fresh / name)  # when it was edited
     if now_ms is not None:
         _write(fresh / _ACCEPTED_AT, format_timestamp(now_ms).encode())
     if copy.exists():

@@ -14,16 +14,30 @@ import msgspec
 from ..language.streams import sender_of
 from .model import PlantModel
 
+PROFILES_KEPT = 8
+"""Changes of a device's profile that are remembered; an outbox keeps readings for a month."""
 FOREIGN = "foreign"
 """Code of a message by which somebody speaks as a device that is not his."""
 
 
 class KnownDevice(msgspec.Struct, frozen=True):
-    """A device as accepted plant models had it: its latest profile, and every gateway that ever read it and line where it stood."""
+    """A device as accepted plant models had it: its latest profile, and every gateway that ever read it and line where it stood.
+
+    profiles: since when it has which, the latest last; empty where it never had another one.
+    """
 
     profile: str
     gateways: tuple[str, ...]
     lines: tuple[str, ...] = ()
+    profiles: tuple[tuple[int, str], ...] = ()
+
+    def profile_at(self, at_ms: int) -> str:
+        """By which profile a reading of this time was made: an outbox may hold it until long after the profile was changed."""
+        return next((profile for since_ms, profile in reversed(self.profiles) if since_ms <= at_ms), self._first_profile)
+
+    @property
+    def _first_profile(self) -> str:
+        return self.profiles[0][1] if self.profiles else self.profile
 
     def objection(self, device: str, line: str, stream: str | None) -> str | None:
         """Why telemetry of this stream on the device's topic below this line is another's voice, in words; None where it is not."""
@@ -40,15 +54,25 @@ class KnownDevice(msgspec.Struct, frozen=True):
 KnownDevices = Mapping[str, KnownDevice]
 
 
-def with_plant(known: KnownDevices, plant: PlantModel) -> dict[str, KnownDevice]:
-    """What is known once this plant model is accepted."""
+def with_plant(known: KnownDevices, plant: PlantModel, edited_ms: int = 0) -> dict[str, KnownDevice]:
+    """What is known once this plant model, which was edited then, is accepted."""
     merged = dict(known)
     for device in plant.devices.values():
         before = merged.get(device.id, KnownDevice("", ()))
         merged[device.id] = KnownDevice(
-            device.profile, _with_latest(before.gateways, device.gateway), _with_latest(before.lines, device.line)
+            device.profile,
+            _with_latest(before.gateways, device.gateway),
+            _with_latest(before.lines, device.line),
+            _profiles(before, device.profile, edited_ms),
         )
     return merged
+
+
+def _profiles(before: KnownDevice, latest: str, edited_ms: int) -> tuple[tuple[int, str], ...]:
+    if before.profile in ("", latest):
+        return before.profiles
+    past = before.profiles or ((0, before.profile),)
+    return (*past, (max(edited_ms, past[-1][0]), latest))[-PROFILES_KEPT:]
 
 
 def _with_latest(before: tuple[str, ...], latest: str) -> tuple[str, ...]:

@@ -216,6 +216,8 @@ class PlantModel:
     shares: Mapping[str, str] = field(default_factory=dict)
     """Of each gateway, the version of what it reads: its devices and their profiles."""
     profile_versions: Mapping[str, str] = field(default_factory=dict)
+    edited_ms: int = 0
+    """When plant.yaml was written last, by the file system."""
 
     def profile_of(self, device_id: str) -> Profile:
         return self.profiles[self.devices[device_id].profile]
@@ -265,7 +267,15 @@ def load_plant(folder: Path, environ: Mapping[str, str] | None = None) -> PlantM
         version=version_of([document.data, profile_versions]),
         shares=_shares(document.data, devices, profile_versions),
         profile_versions=profile_versions,
+        edited_ms=_edited_ms(folder / "plant.yaml"),
     )
+
+
+def _edited_ms(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns // 1_000_000
+    except OSError:  # an editor that replaces a file takes it away for a moment
+        return 0
 
 
 def _shares(data: dict[str, Any], devices: Mapping[str, Device], profile_versions: Mapping[str, str]) -> dict[str, str]:

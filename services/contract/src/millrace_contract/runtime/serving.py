@@ -132,14 +132,14 @@ def accept(config: Path, data: Path, load: Callable[[Path], T], clock: Clock | N
     return accepted
 
 
-def remember_devices(data: Path, plant: PlantModel, before: KnownDevices | None = None) -> KnownDevices:
+def remember_devices(data: Path, plant: PlantModel, before: KnownDevices | None = None, clock: Clock | None = None) -> KnownDevices:
     """Every device that an accepted plant model had, this one included; it is kept for later where that changed something.
 
     `before`: what is remembered already; without it, what was kept.
     """
     if before is None:
         before = _known_devices(data)
-    known = with_plant(before, plant)
+    known = with_plant(before, plant, min(plant.edited_ms, (clock or SystemClock()).now_ms()))
     if known != before:
         try:
             replace_file(data / KNOWN_DEVICES, msgspec.json.encode(known))
