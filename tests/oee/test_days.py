@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from millrace_oee.calendar import HOUR_MS, LineCalendar
+from millrace_contract.language.words import Leaf, MachineState
+from millrace_oee.calendar import HOUR_MS, MINUTE_MS, LineCalendar
+from millrace_oee.documents import stop_interval
+from millrace_oee.history import History
+from millrace_oee.stops import Stop
 
 from .test_replay import START_MS, _event, _replay, _running, _window
 
@@ -60,6 +65,17 @@ def test_production_after_the_shift_is_in_the_day(plant_folder: Callable[..., Pa
     assert (day["oee"], day["teep"], shift["teep"]) == (1.0, round(7_200 / 86_400, 6), None)
     line = next(d for d in documents if d["window"]["kind"] == "day" and not d.get("device_id"))
     assert (line["parts"], line["oee"]) == (day["parts"], 1.0)
+
+
+def test_a_stop_over_night_says_how_much_of_it_was_planned(
+    make_calendar: Callable[..., LineCalendar], make_history: Callable[..., History]
+) -> None:
+    """13:50 to 06:30: 16 h 40 min, 40 minutes of them planned."""
+    machine, calendar = make_history([]).machine, make_calendar({"early": EARLY}, "UTC")
+    start_ms = START_MS + 7 * HOUR_MS + 50 * MINUTE_MS
+    stop = Stop(start_ms, start_ms + 16 * HOUR_MS + 40 * MINUTE_MS, MachineState.HELD, Leaf.UNPLANNED_STOP)
+    assert stop_interval(machine, stop, calendar).planned_ms == 40 * MINUTE_MS
+    assert stop_interval(machine, replace(stop, end_ms=None), calendar).planned_ms is None
 
 
 def test_what_comes_late_revises_the_day_too(plant_folder: Callable[..., Path]) -> None:

@@ -162,13 +162,14 @@ def test_missing_counters_give_null_with_a_reason_never_zero(
     assert (no_reject.performance, no_reject.quality, no_reject.reason) == (1.0, None, "no_quality_counter_read")
 
 
-def test_low_coverage_withholds_the_headline(make_history: Callable[..., History]) -> None:
+def test_low_coverage_withholds_every_figure_and_keeps_the_sums(make_history: Callable[..., History]) -> None:
     samples = [Sample(ms, 1.0, ms // 1000, None, 0) for ms in range(0, HOUR_MS // 2, 1000)]
-    figures = ratios(sums_of(make_history(samples), 0, HOUR_MS, HOUR_MS), 0.9)
-    assert figures.oee is None
-    assert figures.availability == 1.0
+    sums = sums_of(make_history(samples), 0, HOUR_MS, HOUR_MS)
+    figures = ratios(sums, 0.9)
+    assert (figures.availability, figures.performance, figures.quality, figures.oee) == (None,) * 4
     assert figures.reason == "insufficient_data"
     assert figures.coverage == pytest.approx(0.5, abs=0.002)
+    assert sums.total == 1799
 
 
 def test_parts_counted_over_a_gap_meet_ideal_time_for_its_known_share_only(make_history: Callable[..., History]) -> None:

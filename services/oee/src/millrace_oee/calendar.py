@@ -128,6 +128,10 @@ class LineCalendar:
         ordered = sorted(edges)
         return [Slot(a, b, _leaf(shifts, a)) for a, b in pairwise(ordered)]
 
+    def planned_ms(self, start_ms: int, end_ms: int) -> int:
+        """How much of [start, end) is inside a shift and no break."""
+        return sum(slot.end_ms - slot.start_ms for slot in self.slots(start_ms, end_ms) if slot.leaf is None)
+
     def slot_at(self, at_ms: int) -> Slot:
         """The plan at one instant, and how long it is the same; no longer than to the ends of the hour."""
         slot = self._last_slot

@@ -12,7 +12,7 @@ from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import ALL_TIME, FigureFlag, IntervalKind, Leaf, WindowKind
 from millrace_contract.plant import Calendar
 
-from .calendar import TimeWindow
+from .calendar import LineCalendar, TimeWindow
 from .lines import LinePlan, LineSums
 from .machine import Machine, fingerprint
 from .oee import Ratios, ideal_cycle_suspect, ratios
@@ -130,8 +130,8 @@ def state_interval(machine: Machine, run: Run) -> OeeInterval:
     )
 
 
-def stop_interval(machine: Machine, stop: Stop) -> OeeInterval:
-    """A stop as a whole."""
+def stop_interval(machine: Machine, stop: Stop, calendar: LineCalendar) -> OeeInterval:
+    """A stop as a whole, and how much of it was planned for production."""
     start = format_timestamp(stop.start_ms)
     end = None if stop.end_ms is None else format_timestamp(stop.end_ms)
     return OeeInterval(
@@ -145,9 +145,10 @@ def stop_interval(machine: Machine, stop: Stop) -> OeeInterval:
         timestamp=end or start,
         end=end,
         pending=stop.pending,
+        planned_ms=None if stop.end_ms is None else calendar.planned_ms(stop.start_ms, stop.end_ms),
     )
 
 
 def withdrawn(interval: OeeInterval) -> OeeInterval:
     """An interval that better knowledge did away with: it ends where it starts, so that it counts for nothing."""
-    return msgspec.structs.replace(interval, end=interval.start, timestamp=interval.start, pending=False)
+    return msgspec.structs.replace(interval, end=interval.start, timestamp=interval.start, pending=False, planned_ms=None)

@@ -37,7 +37,7 @@ def ratio(numerator: int, denominator: int) -> float | None:
 
 
 def ratios(sums: Sums, coverage_min: float, witnesses: Sequence[Sums] = (), *, is_calendar_time: bool = True) -> Ratios:
-    """The figures of these sums. Headline OEE and TEEP are withheld below `coverage_min` (oee.md A9).
+    """The figures of these sums. Below `coverage_min` all figures are withheld, the sums stay (oee.md A9).
 
     `is_calendar_time`: the sums are those of whole days; TEEP is of these only, since a shift leaves out the time between shifts.
     `witnesses`: sums of other machines that these figures rest on; the least known one decides about coverage.
@@ -45,17 +45,18 @@ def ratios(sums: Sums, coverage_min: float, witnesses: Sequence[Sums] = (), *, i
     production_ms, run_ms = sums.production_ms, sums.run_ms
     ideal_ms, good_ms = sums.ideal_ms, sums.good_ms
     coverage = min((c for c in map(_coverage, (sums, *witnesses)) if c is not None), default=None)
+    is_known = coverage is not None and coverage >= coverage_min
     paced = sums.paced and sums.counted
     sound = paced and sums.judged and good_ms >= 0
-    headline = sound and production_ms > 0 and coverage is not None and coverage >= coverage_min
+    headline = sound and production_ms > 0 and is_known
     return Ratios(
-        availability=ratio(run_ms, production_ms),
-        performance=ratio(ideal_ms, run_ms) if paced else None,
-        quality=_quality(sums, good_ms, ideal_ms),
+        availability=ratio(run_ms, production_ms) if is_known else None,
+        performance=ratio(ideal_ms, run_ms) if paced and is_known else None,
+        quality=_quality(sums, good_ms, ideal_ms) if is_known else None,
         oee=ratio(good_ms, production_ms) if headline else None,
         teep=ratio(good_ms, sums.all_ms) if headline and is_calendar_time else None,
         coverage=coverage,
-        reason=_reason(sums, headline=headline),
+        reason=_reason(sums, headline=headline, is_known=is_known),
     )
 
 
@@ -71,10 +72,12 @@ def _quality(sums: Sums, good_ms: int, ideal_ms: int) -> float | None:
     return ratio(good_ms, ideal_ms) if sums.paced else ratio(sums.good, sums.total)
 
 
-def _reason(sums: Sums, *, headline: bool) -> NoFigure | None:
+def _reason(sums: Sums, *, headline: bool, is_known: bool) -> NoFigure | None:
     """Why something is null, the most telling first."""
     if sums.production_ms == 0:
         return NoFigure.INSUFFICIENT_DATA if sums.ms[Leaf.UNKNOWN] else NoFigure.NOTHING_PLANNED
+    if not is_known:
+        return NoFigure.INSUFFICIENT_DATA
     if not sums.paced:
         return NoFigure.NO_IDEAL_CYCLE
     if not sums.counted:

@@ -132,7 +132,7 @@ class Track:
         for stop in stops:
             end_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
             if end_ms >= from_ms:
-                interval = stop_interval(machine, stop)
+                interval = stop_interval(machine, stop, self.calendar)
                 present.add(interval.id)
                 yield interval, stop.start_ms, end_ms
         for interval in results.intervals(machine.id, from_ms):

@@ -219,7 +219,10 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
-    """A stretch of one machine state, or one stop. Upserted by `id`; `end` is null while it lasts."""
+    """A stretch of one machine state, or one stop. Upserted by `id`; `end` is null while it lasts.
+
+    `planned_ms`: of a stop that has ended, how long it was in time planned for production, without nights and breaks.
+    """
 
     id: str
     device_id: str
@@ -232,6 +235,7 @@ class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
     end: str | None = None
     reason: str | None = None
     pending: bool = False
+    planned_ms: int | None = None
     revision: int = 1
 
 

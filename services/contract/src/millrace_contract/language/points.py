@@ -66,7 +66,8 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "oee_interval": Measurement(
         PRODUCTION_BUCKET,
         ("line", "device", "kind"),
-        ("id_text", "state_text", "state_code", "leaf_text", "reason_text", "end_ms", "duration_ms", "pending", "withdrawn",
+        ("id_text", "state_text", "state_code", "leaf_text", "reason_text", "end_ms", "duration_ms",
+            "planned_ms", "pending", "withdrawn",
          "revision", STREAM_FIELD, SEQ_FIELD),
     ),
     "alert_event": Measurement(
@@ -183,6 +184,7 @@ def oee_interval_line(interval: OeeInterval) -> bytes:
         "reason_text": interval.reason or "",
         "end_ms": end_ms,
         "duration_ms": end_ms - start_ms if end_ms is not None else None,
+        "planned_ms": interval.planned_ms,
         "pending": float(interval.pending),
         # Better knowledge did away with it: it ends where it starts. Readers leave it out.
         "withdrawn": float(end_ms == start_ms),
