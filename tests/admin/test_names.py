@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace_admin.access.grants import add_publisher
+from millrace_admin.access.grants import add_instance, add_publisher
 from millrace_admin.bootstrap import bootstrap, load_accounts, render_broker_files, save_accounts
 from millrace_admin.broker_accounts import Account, Role, hash_password, password_matches
 from millrace_admin.command_account import command_account
@@ -152,6 +152,26 @@ def test_reconnects_under_another_name_leave_its_owner_connected(
     assert [ingest.messages.get(timeout=10)[1] for _ in range(10)] == [b"%d" % number for number in range(10)]
     assert ingest.closed.empty()
     for client in (ingest, gateway):
+        client.close()
+
+
+@pytest.mark.broker
+def test_two_ingests_share_the_messages_each_under_its_own_name(
+    broker: RunningBroker, ready_files: SecretFiles, now: datetime
+) -> None:
+    _, password = add_instance(ready_files, "ingest", "2", now)
+    wait_until(lambda: broker.can_log_in("ingest-2", password), "the broker reading its accounts again")
+    both = [Client(broker, "ingest-1", broker.password("ingest-1")), Client(broker, "ingest-2", password)]
+    for ingest in both:
+        ingest.subscribe(f"$share/plant/{TELEMETRY}")
+    gateway = Client(broker, "gateway-edge-1", broker.password("gateway-edge-1"))
+    sent = {b"%d" % number for number in range(20)}
+    for payload in sent:
+        assert gateway.publish("factory/line1/CNC-01/telemetry", payload) < 128
+    wait_until(lambda: sum(ingest.messages.qsize() for ingest in both) == len(sent), "every message once")
+    assert {ingest.messages.get()[1] for ingest in both for _ in range(ingest.messages.qsize())} == sent
+    assert all(ingest.closed.empty() for ingest in both)
+    for client in (*both, gateway):
         client.close()
 
 
