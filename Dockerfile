@@ -24,7 +24,8 @@ ARG COMMAND
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 COPY --from=build /venv /venv
 # The entry point has one name in every image, so that `docker compose run` and `exec` need no other.
-RUN ln -s /venv/bin/${COMMAND} /usr/local/bin/entrypoint && install -d -o 10001 -g 10001 -m 0750 /var/lib/millrace
+RUN ln -s /venv/bin/${COMMAND} /usr/local/bin/entrypoint && install -d -o 10001 -g 10001 -m 0750 /var/lib/millrace \
+ && install -d -o 10001 -g 10001 -m 0755 /var/lib/millrace-requests
 USER 10001:10001
 WORKDIR /var/lib/millrace
 ENTRYPOINT ["/usr/local/bin/entrypoint"]

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Run influxd with room kept back on its disk, and begin it anew where a full disk has left it refusing although there is room again
 # (decision 0016): it does not try again to open or to write a file that failed once.
-# usage: run.sh DATA_FOLDER REQUESTER_FOLDER REQUESTER_FOLDER COMMAND [ARGUMENT...]
-# A requester (ingest, rollup) asks by writing the file `restart-influxd` in its folder; see the contract's `database_restart.py`.
+# usage: run.sh DATA_FOLDER REQUESTS_FOLDER COMMAND [ARGUMENT...]
+# Who writes to it (ingest, rollup) asks by a file in REQUESTS_FOLDER; see the contract's `database_restart.py`.
 set -u
-data=$1 one=$2/restart-influxd other=$3/restart-influxd
-shift 3
+data=$1 requests=$2
+shift 2
 reserve=$data/reserve wanted_mb=${MILLRACE_INFLUXDB_RESERVE_MB:-256} look_s=${MILLRACE_LOOK_S:-2}
 began=$(mktemp) stopping='' server='' pause_s=0 total=0 free=0 least_kb=0
 # So that what retention lets go of makes room within a minute, and not within half an hour.
@@ -41,8 +41,9 @@ keep_room() {
     fi
 }
 
-is_asked() { [ -n "$(find "$one" "$other" -newer "$began" 2>/dev/null)" ]; }
+is_asked() { [ -n "$(find "$requests" -name 'restart-influxd.*' -newer "$began" 2>/dev/null)" ]; }
 
+[ -r "$requests" ] || say "$requests cannot be read: after a full disk InfluxDB must be begun anew by hand"
 trap 'stopping=yes; kill -INT "$server" 2>/dev/null' TERM INT
 while [ -z "$stopping" ]; do
     "$@" &

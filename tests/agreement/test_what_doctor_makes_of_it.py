@@ -69,7 +69,7 @@ class Bench:
             status_changed=lambda: None,
             decoder=lambda: Decoder(self.plant),
             heartbeats=Heartbeats(self.clock),
-            restart=RestartRequest(self.folder, self.clock),
+            restart=RestartRequest(self.folder, "ingest-1", self.clock),
         )
         if problem is not None:
             writer.database.failed(str(problem), 0.0)

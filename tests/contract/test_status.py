@@ -94,6 +94,14 @@ def test_status_is_retained_said_at_once_and_withdrawn_by_the_will(
     figures["queued"] = 2.0
     reporter.now()
     _hear(heard, lambda status: status.figures.get("queued") == 2.0, 2)
+    rival = session_type(fresh_broker.settings(), "oee-1", Callbacks())
+    rival.start()
+    assert rival.wait_connected(5)
+    rival.stop()
+    _hear(heard, lambda status: not status.alive, 5)
+    assert _hear(heard, lambda status: status.alive, 5).figures["queued"] == 2.0, (
+        "said again after a reconnect, not ten seconds later"
+    )
     reporter.stop()
     _hear(heard, lambda status: not status.alive, 5)
     session.stop()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.runtime.database_restart import FILE_NAME, RestartRequest
+from millrace_contract.runtime.database_restart import RestartRequest
 from millrace_contract.testing import Influxd, ManualClock, Mosquitto, wait_until
 
 from .conftest import Gateway, Ingest
@@ -35,7 +35,6 @@ class StartedByScript(Influxd):
             "sh",
             str(RUN_SH),
             str(self._disk),
-            str(self._requests),
             str(self._requests),
             *super().command(),
         ]
@@ -72,9 +71,12 @@ def fill(disk: Path) -> Path:
 def test_a_database_whose_disk_was_full_goes_on_by_itself(
     disk: Path, mosquitto: Mosquitto, write_plant: Callable[..., Path], tmp_path: Path
 ) -> None:
-    database = StartedByScript(disk, tmp_path / "ingest" / "data")
+    requests = tmp_path / "requests"
+    requests.mkdir()
+    database = StartedByScript(disk, requests)
     database.start()
-    ingest = Ingest(tmp_path / "ingest", write_plant(tmp_path / "config"), mosquitto, database)
+    config = write_plant(tmp_path / "config")
+    ingest = Ingest(tmp_path / "ingest", config, mosquitto, database, MILLRACE_INFLUX_REQUESTS=str(requests))
     gateway = Gateway(tmp_path / "gateway", mosquitto)
     ingest.start()
     gateway.start()
@@ -115,8 +117,8 @@ def _problem(ingest: Ingest) -> str:
 
 def test_the_script_is_asked_once_in_five_seconds_and_a_full_disk_of_our_own_is_no_fault(tmp_path: Path) -> None:
     clock = ManualClock()
-    request = RestartRequest(tmp_path, clock)
-    file = tmp_path / FILE_NAME
+    request = RestartRequest(tmp_path, "ingest-1", clock)
+    file = tmp_path / "restart-influxd.ingest-1"
     request.ask()
     os.utime(file, (1, 1))
     request.ask()
@@ -124,4 +126,4 @@ def test_the_script_is_asked_once_in_five_seconds_and_a_full_disk_of_our_own_is_
     clock.advance(5)
     request.ask()
     assert file.stat().st_mtime > 1
-    RestartRequest(tmp_path / "gone", clock).ask()
+    RestartRequest(tmp_path / "gone", "ingest-1", clock).ask()

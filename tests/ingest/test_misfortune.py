@@ -116,6 +116,7 @@ def test_two_of_one_name_cost_nothing(ingest: Ingest, tmp_path: Path, gateway: A
             wait_until(lambda: gateway.is_drained, "an empty outbox", 60)
         complaint = "another ingest with the name 1: give each a MILLRACE_INSTANCE of its own, or stop one"
         wait_until(lambda: complaint in ingest.command("status")[1], "the complaint", 30)
+        assert ingest.logged("name_in_use")
     finally:
         twin.stop()
     assert everything_is_stored(gateway, ingest)

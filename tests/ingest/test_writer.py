@@ -89,7 +89,7 @@ class Bench:
             status_changed=lambda: self.reports.append(self.writer.database.taking),
             decoder=lambda: self.decoder,
             heartbeats=self.heartbeats,
-            restart=RestartRequest(folder, self.clock),
+            restart=RestartRequest(folder, "ingest-1", self.clock),
         )
 
     def arrive(self, body: bytes, device: str = "D-0", topic: str | None = None) -> Arrival:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from millrace_contract.runtime import metrics
 
 from .lags import Lags
+from .twins import Twins
 from .voices import Voices
 
 RATE_WINDOW_S = 30.0
@@ -33,6 +34,7 @@ class Figures:
     unknown_keys: int = 0
     lags: Lags = field(default_factory=Lags)
     voices: Voices = field(default_factory=Voices)
+    twins: Twins = field(default_factory=Twins)
     _batches: deque[tuple[float, int]] = field(default_factory=deque, repr=False)
 
     def count(self, outcome: str, number: int = 1) -> None:
@@ -80,6 +82,7 @@ class Figures:
             "foreign": self.voices.messages,
             "foreign_devices": self.voices.devices(now_s),
             "unknown_keys": self.unknown_keys,
+            "twins": self.twins.count(now_s),
             **self.lags.figures(),
         }
 

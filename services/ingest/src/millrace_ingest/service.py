@@ -148,7 +148,7 @@ class IngestService:
             heartbeats=self._heartbeats,
             marks=Marks(storage, self._influx, self._local, self._settings.instance, read_restored(self._settings.data)),
             answer=self._answer,
-            restart=RestartRequest(self._settings.data, self._clock),
+            restart=RestartRequest(self._settings.influx_requests, f"{SERVICE}-{self._settings.instance}", self._clock),
             decoder=lambda: self._watch.decoder,
             is_alone=not self._settings.ingest_share_group,
         )

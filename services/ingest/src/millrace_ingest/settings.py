@@ -10,7 +10,13 @@ from millrace_contract.language.assets import SEGMENT_PATTERN
 from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings, DatabaseWriterSettings, ServiceSettings
 
 
-class IngestSettings(ServiceSettings, BrokerSettings, DatabaseWriterSettings):
+class WritesToDatabase(DatabaseSettings):
+    influx_requests: Path | None = Field(
+        default=None, description="folder in which the database's start script looks for a word of its writers; empty: none does"
+    )
+
+
+class IngestSettings(ServiceSettings, BrokerSettings, DatabaseWriterSettings, WritesToDatabase):
     """Settings of the ingest service."""
 
     ingest_batch_lines: int = Field(default=5_000, ge=1, le=50_000, description="most messages in one write")
@@ -36,7 +42,7 @@ class IngestSettings(ServiceSettings, BrokerSettings, DatabaseWriterSettings):
     ingest_signals_max: int = Field(default=2_000, ge=10, le=1_000_000, description="most distinct signals that a device may send")
 
 
-class RollupSettings(ServiceSettings, BrokerSettings, DatabaseSettings):
+class RollupSettings(ServiceSettings, BrokerSettings, WritesToDatabase):
     """Settings of `millrace-ingest rollup`."""
 
     rollup_interval_s: float = Field(default=5.0, ge=0.1, le=60, description="seconds between two looks at what is to be rolled up")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from millrace_contract.errors import Unavailable
-from millrace_contract.language.messages import Status, Stored
+from millrace_contract.language.messages import Status, Stored, decode
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, ledger_line
 from millrace_contract.language.streams import sender_name
 from millrace_contract.language.topics import Kind
@@ -153,6 +153,8 @@ class Writer:
             sorted_out.add(arrival, verdict, is_stored=rejects is not None)
             if isinstance(verdict, Accepted) and verdict.topic.kind is Kind.TELEMETRY:
                 self.continuity.take(arrival.received_ms, verdict, now_s, is_stored=rejects is not None)
+            elif isinstance(verdict, Accepted) and verdict.topic.kind is Kind.STATUS and not arrival.message.retained:
+                self.figures.twins.take(decode(Status, arrival.message.payload), now_s)
         if self.marks is not None:
             self._tell_marks(self.marks, sorted_out)
         safe = self._keep(sorted_out)
@@ -345,7 +347,10 @@ class Writer:
         if self._marks_problem is not None:
             found.append(self._marks_problem)
         marked = self.marks.problems if self.marks is not None else []
-        return found + marked + self.figures.voices.problems(self._clock.monotonic_s()) + self.figures.lags.problems()
+        now_s, figures = self._clock.monotonic_s(), self.figures
+        return [
+            *found, *marked, *figures.voices.problems(now_s), *figures.twins.problems(now_s), *figures.lags.problems()
+        ]  # fmt: skip
 
     @property
     def notes(self) -> list[str]:

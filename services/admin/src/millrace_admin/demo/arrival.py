@@ -79,7 +79,8 @@ class DatabaseArrival:
                 return
             if self._getter is not None:
                 end(self._getter)
-            self._places.data("influxdb").mkdir(parents=True, exist_ok=True)
+            for folder in (self._places.data("influxdb"), self._places.requests):
+                folder.mkdir(parents=True, exist_ok=True)
             self._processes.start(database_program(influxd, self._places, self._ports))
             self._stage, self._detail = Stage.STARTING, ""
         elif self._getter is not None:

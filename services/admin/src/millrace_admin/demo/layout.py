@@ -57,6 +57,11 @@ class Places:
         return self.state / "secrets"
 
     @property
+    def requests(self) -> Path:
+        """What the writers leave for the database's start script."""
+        return self.state / "requests"
+
+    @property
     def logs(self) -> Path:
         return self.state / "logs"
 
@@ -91,7 +96,7 @@ def database_program(influxd: str, places: Places, ports: Ports) -> Program:
     return Program(
         "influxd",
         (
-            "sh", str(places.repository / "influxdb" / "run.sh"), str(data), str(places.data("ingest")), str(places.data("rollup")),
+            "sh", str(places.repository / "influxdb" / "run.sh"), str(data), str(places.requests),
             influxd, "--reporting-disabled", "--http-bind-address", f"127.0.0.1:{ports.influxd}", "--log-level", "warn",
             "--bolt-path", str(data / "influxd.bolt"), "--sqlite-path", str(data / "influxd.sqlite"),
             "--engine-path", str(data / "engine"),
@@ -148,6 +153,8 @@ def _environment(name: str, port: int, places: Places, ports: Ports) -> dict[str
             environment["MILLRACE_INFLUX_TOKEN_FILE"] = str(token)
         if (writer := secrets / WRITER).exists():
             environment["MILLRACE_INFLUX_WRITER_FILE"] = str(writer)
+    if name in ("ingest", "rollup"):
+        environment["MILLRACE_INFLUX_REQUESTS"] = str(places.requests)
     if name == "rollup":
         environment["MILLRACE_WATCHED_DISKS"] = ",".join(f"{one}={places.data(one)}" for one in ("influxdb", "mosquitto"))
     if name == "alerts":

@@ -112,7 +112,8 @@ def start_everything(places: Places, ports: Ports, processes: Processes, *, mosq
     _start_broker(mosquitto, places, ports, processes)
     if influxd is not None:
         _say("starting the database ...")
-        places.data("influxdb").mkdir(parents=True, exist_ok=True)
+        for folder in (places.data("influxdb"), places.requests):
+            folder.mkdir(parents=True, exist_ok=True)
         processes.start(database_program(influxd, places, ports))
         processes.run_to_end_of_patience("influxd", 1.0)
         set_up_database(files, f"http://127.0.0.1:{ports.influxd}", ORGANISATION, AdminSettings().retention)

@@ -111,8 +111,8 @@ class Held(Message, frozen=True, kw_only=True):
 class Status(Message, frozen=True, kw_only=True):
     """How a service is. As last will only `alive` (false) matters. `figures` are depths, lags and counts by name.
 
-    `sent`: of a service with an outbox. `trusts`: fingerprints of the authorities by which it trusts the broker, where it uses
-    TLS. `notes` say in words what a person may want to know although nothing is wrong.
+    `host`: where it runs. `sent`: of a service with an outbox. `trusts`: fingerprints of the authorities by which it trusts the
+    broker, where it uses TLS. `notes` say in words what a person may want to know although nothing is wrong.
     """
 
     service: str
@@ -121,6 +121,7 @@ class Status(Message, frozen=True, kw_only=True):
     timestamp: str = ""
     version: str = ""
     started: str = ""
+    host: str = ""
     taking: bool | None = None
     configuration: ConfigurationInUse = ConfigurationInUse.CURRENT
     plant: PlantInUse | None = None

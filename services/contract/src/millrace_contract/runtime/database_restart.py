@@ -11,17 +11,19 @@ from pathlib import Path
 from .clock import Clock
 from .logs import get_logger
 
-FILE_NAME = "restart-influxd"
 AGAIN_S = 5.0
 
 _log = get_logger(__name__)
 
 
 class RestartRequest:
-    """A file in the data folder of who asks. The script takes no word that is older than the database's last start."""
+    """A file in a folder that both see; None: there is no script of ours. It takes no word older than the database's last start.
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
-        self._path = folder / FILE_NAME
+    name: of who asks.
+    """
+
+    def __init__(self, folder: Path | None, name: str, clock: Clock) -> None:
+        self._path = None if folder is None else folder / f"restart-influxd.{name}"
         self._clock = clock
         self._due_s = 0.0
         self._is_asking = False
@@ -29,7 +31,7 @@ class RestartRequest:
     def ask(self) -> None:
         """The database refused just now. Costs nothing when called often; a disk that refuses is asked again."""
         now_s = self._clock.monotonic_s()
-        if now_s < self._due_s:
+        if self._path is None or now_s < self._due_s:
             return
         self._due_s = now_s + AGAIN_S
         try:

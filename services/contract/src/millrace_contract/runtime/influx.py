@@ -287,7 +287,7 @@ class Influx:
             return PartialWrite(reason, _dropped(body))
         if status in (401, 403, 404):
             return self._refused(status, bucket, body, secret)
-        if status == 500 and (cause := _NO_ROOM.search(_body(body))):
+        if status == 500 and (cause := _NO_ROOM.search(_text(body))):
             return NoRoom(f"InfluxDB answers 500: {cause[0]}: {_FULL}")
         kind = Failing if status in (500, 502, 504) else Unavailable
         return kind(reason, _retry_after(headers or {}))
@@ -329,9 +329,12 @@ def _dropped(body: Any) -> int | None:
     return int(found[1]) if found else None
 
 
+def _text(data: Any) -> str:
+    return data.decode(errors="replace") if isinstance(data, bytes) else str(data or "")
+
+
 def _body(data: Any) -> str:
-    text = data.decode(errors="replace") if isinstance(data, bytes) else str(data or "")
-    return " ".join(text.split())[:600]
+    return " ".join(_text(data).split())[:600]
 
 
 def _short(error: BaseException) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,7 @@ from .health import Heartbeats
 from .mqtt.session import Session
 
 INTERVAL_S = 10.0
+LOOK_S = 0.5
 
 
 def last_will(topics: Topics, service: str, instance: str) -> tuple[str, bytes]:
@@ -52,6 +55,7 @@ class StatusReporter:
             status,
             alive=True,
             started=format_timestamp(self._clock.now_ms()),
+            host=f"{socket.gethostname()} (process {os.getpid()})",
         )
         self._collect = collect
         self._latest: Status | None = None
@@ -94,11 +98,19 @@ class StatusReporter:
                 timestamp=format_timestamp(self._clock.now_ms()),
                 problems=[*status.problems, *self._session.notices, *low, *self._unhealthy()],
                 trusts=self._session.trusted,
-                figures=status.figures | status_figures(rooms),
+                figures=status.figures | status_figures(rooms) | {"name_in_use": float(self._session.has_rival)},
             )
             self._latest = status
-            self._session.publish(self._topic, encode(status), retain=True)
-            self._wanted.wait(INTERVAL_S)
+            generation = self._session.generation
+            is_said = self._session.publish(self._topic, encode(status), retain=True) is not None
+            self._rest(generation if is_said else None)
+
+    def _rest(self, generation: int | None) -> None:
+        """Until it is time again, somebody wants it, or the broker has us anew: it may have published our will meanwhile."""
+        for _ in range(round(INTERVAL_S / LOOK_S)):
+            is_anew = self._session.is_connected and self._session.generation != generation
+            if is_anew or self._wanted.wait(LOOK_S):
+                return
 
     def _unconnected(self, status: Status) -> list[str]:
         """Nobody hears it over the broker; who asks us beside it shall know why."""

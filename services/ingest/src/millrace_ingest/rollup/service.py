@@ -48,7 +48,7 @@ class RollupService:
         self._rolling = self._heartbeats.step("roll up")
         self._influx = Influx(settings, timeout_s=QUERY_TIMEOUT_S)
         self._rollup = RollUp(self._influx, lambda: self._watch.plant, beat=self._beat, begin_ms=begin_ms)
-        self._restart = RestartRequest(settings.data, self._clock)
+        self._restart = RestartRequest(settings.influx_requests, f"{SERVICE}-{settings.instance}", self._clock)
         self._database_folder = settings.watched.get("influxdb")
         self._shedding = Shedding(
             self._influx, settings.data, SheddingRule(settings.shed_beyond_days), service=SERVICE, instance=settings.instance

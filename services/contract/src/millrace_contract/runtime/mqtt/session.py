@@ -107,6 +107,11 @@ class Session:
         return [*self._rivals(), *reading, *self._refused_topics.sentences(self.account, time.monotonic())]
 
     @property
+    def has_rival(self) -> bool:
+        """Whether, it seems, another process runs under our name."""
+        return self._rival_seen_s is not None and time.monotonic() - self._rival_seen_s <= _RIVAL_SAID_S
+
+    @property
     def trusted(self) -> list[str]:
         """Fingerprints of the authorities that the broker's certificate may be of; none without TLS."""
         return self._trust.fingerprints
@@ -173,11 +178,14 @@ class Session:
         is_short = lived_s < max(_SHORT_LIFE_S, 2 * self._pause_s)
         self._short_lives = self._short_lives + 1 if is_short else 0
         self._pause_s = min(2 * self._pause_s, _PAUSE_LIMIT_S) if self._short_lives > 1 else float(RECONNECT_S[0])
+        was_known = self.has_rival
         if code == TAKEN_OVER:
             self._rival_seen_s, self._rival_sign = time.monotonic(), "the broker gives our connection to"
         elif code is None and self._short_lives >= _SHORT_LIVES:
             self._rival_seen_s = time.monotonic()
             self._rival_sign = "the broker ends our connection again and again, soon after it began; is there"
+        if self.has_rival and not was_known:
+            _log.error("name_in_use", client_id=self._client_id, problem=self._rivals()[0])
         return self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, guards nothing
 
     def _place(self) -> str:
@@ -215,7 +223,7 @@ class Session:
         return f"the broker does not let account {self.account} read {', '.join(sorted(self.refused_filters))}"
 
     def _rivals(self) -> list[str]:
-        if self._rival_seen_s is None or time.monotonic() - self._rival_seen_s > _RIVAL_SAID_S:
+        if not self.has_rival:
             return []
         service, _, instance = self._client_id.partition("-")
         return [
