@@ -42,7 +42,7 @@ def examine(config: Path) -> Examined:
         counts |= {"lines": len(plant.lines), "devices": len(plant.devices), "profiles": len(plant.profiles)}
         counts["shifts"] = len(calendar.shifts) if calendar else 0
         counts["alert rules"] = len(rules)
-        waiting = tuple(rule.id for rule in rules.values() if not rule.devices(plant))
+        waiting = tuple(rule.id for rule in rules.values() if not rule.is_of_platform and not rule.devices(plant))
     unchecked = () if plant is not None else ("calendar.yaml", "alerts.yaml")
     return Examined(tuple(sorted(problems)), unchecked, waiting, counts, None if plant is None else plant.version)
 

@@ -6,6 +6,7 @@ import msgspec
 
 from millrace_contract.language.messages import AlertEvent, AlertState
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.topics import PLATFORM
 from millrace_contract.language.words import ANNUNCIATED, AlertClass, Evaluation, EventCause, IsaState, Priority
 
 from .lifecycle import Facts, state_of
@@ -17,6 +18,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `seen_ms` and `seen_value` are the newest observation, `seen_hold_ms` how long its sender promised it to hold; `value` is what
     stood at the last change of the condition.
+    line, device_id: empty where it is about the platform itself.
     `quiet_from_ms` is for rules about missing data: the event time from which the silence counts.
     """
 
@@ -81,8 +83,8 @@ class Description:
 
 
 def alert_id(rule: str, device_id: str) -> str:
-    """The id of the alert of a rule for a device: neither name can hold a dot, so it is unique."""
-    return f"{rule}.{device_id}"
+    """The id of the alert of a rule for a device, or (empty) for the platform: no name can hold a dot, so it is unique."""
+    return f"{rule}.{device_id or PLATFORM}"
 
 
 def state_message(alert: Alert, description: Description) -> AlertState:
@@ -91,8 +93,8 @@ def state_message(alert: Alert, description: Description) -> AlertState:
     return AlertState(
         id=alert.id,
         rule=alert.rule,
-        line=alert.line,
-        device_id=alert.device_id,
+        line=alert.line or None,
+        device_id=alert.device_id or None,
         title=description.title,
         alert_class=description.alert_class,
         priority=description.priority,
@@ -121,8 +123,8 @@ def event_message(transition: Transition, event_seq: int, recorded_ms: int, prio
         alert_id=alert.id,
         occurrence=alert.occurrence,
         rule=alert.rule,
-        line=alert.line,
-        device_id=alert.device_id,
+        line=alert.line or None,
+        device_id=alert.device_id or None,
         priority=priority,
         from_state=transition.from_state,
         to_state=alert.state,

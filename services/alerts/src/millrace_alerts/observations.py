@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from millrace_contract.language.messages import Status
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -32,6 +34,14 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A service has said how it is: what all of them said last."""
+
+    at_ms: int
+    statuses: tuple[Status, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Inhibit:
     """The device went offline, or came back; only for no-data rules."""
 
@@ -55,4 +65,4 @@ class Tick:
     blind: bool = False
 
 
-Observation = Reading | Seen | Link | Inhibit | Resume | Tick
+Observation = Reading | Seen | Link | Told | Inhibit | Resume | Tick

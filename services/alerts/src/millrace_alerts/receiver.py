@@ -4,12 +4,12 @@ What ingest confirms was heard before it comes here (`from_ingest` of the contra
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from millrace_contract.errors import Malformed
-from millrace_contract.language.messages import Comms, OeeDocument, decode
+from millrace_contract.language.messages import Comms, OeeDocument, Status, decode
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.topics import Kind, Topic, Topics
@@ -44,6 +44,8 @@ class Hears(Protocol):
     def comms(self, device_id: str, comms: Comms | None, at_ms: int) -> list[Transition]: ...
 
     def gateway(self, instance: str, alive: bool | None, now_ms: int) -> list[Transition]: ...
+
+    def told(self, statuses: Sequence[Status], now_ms: int) -> list[Transition]: ...
 
 
 class Surroundings(Protocol):
@@ -151,9 +153,10 @@ class AlertsReceiver:
 
     def _status(self, topic: Topic, payload: bytes, watch: Hears, now: Now) -> list[Transition]:
         self._platform.apply(topic, payload)
-        if topic.service != "gateway" or topic.instance is None:
-            return []
-        return watch.gateway(topic.instance, self._platform.alive("gateway", topic.instance), now.epoch_ms)
+        transitions = watch.told(self._platform.statuses(), now.epoch_ms)
+        if topic.service == "gateway" and topic.instance is not None:
+            transitions += watch.gateway(topic.instance, self._platform.alive("gateway", topic.instance), now.epoch_ms)
+        return transitions
 
     def _oee(self, topic: Topic, payload: bytes) -> None:
         """A shift in progress is shown of what the plant has now; an ended window stays, whatever became of its asset."""
@@ -178,7 +181,7 @@ class AlertsReceiver:
         if not received.retained or not received.payload or topic.rule is None:
             return
         alert = watch.alerts.get(alert_id(topic.rule, topic.device or ""))
-        if alert is None or alert.line != topic.line or not alert.version:
+        if alert is None or alert.line != (topic.line or "") or not alert.version:
             self._surroundings.clear(received.topic)
 
     def _ignore(self, reason: str) -> list[Transition]:

@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-from millrace_contract.plant import AlertRule, Device, PlantModel
+from millrace_contract.plant import AlertRule, Device, OwnData, PlantModel
 
 from .alert import Description, alert_id
 from .changes import Terms
-from .conditions import Condition, Limit, condition_of
+from .conditions import Condition, Limit, SelfReport, condition_of
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One rule for one device."""
+    """One rule for one device; line and device are empty where it is about the platform itself."""
 
     alert_id: str
     rule: str
@@ -24,24 +24,30 @@ class Watched:
 
 def watched_rules(plant: PlantModel, rules: dict[str, AlertRule]) -> dict[str, Watched]:
     """Every (rule, device) that is watched, by alert id."""
-    watched = (_watched(plant, rule, device) for rule in rules.values() for device in rule.devices(plant))
-    return {each.alert_id: each for each in watched}
+    of_devices = (_of_device(plant, rule, device) for rule in rules.values() for device in rule.devices(plant))
+    of_platform = (
+        _watched(rule, SelfReport.of(rule.condition), "", "") for rule in rules.values() if isinstance(rule.condition, OwnData)
+    )
+    return {each.alert_id: each for each in (*of_devices, *of_platform)}
 
 
-def _watched(plant: PlantModel, rule: AlertRule, device: Device) -> Watched:
-    condition = condition_of(rule.condition, plant.profile_of(device.id))
+def _of_device(plant: PlantModel, rule: AlertRule, device: Device) -> Watched:
+    return _watched(rule, condition_of(rule.condition, plant.profile_of(device.id)), device.line, device.id)
+
+
+def _watched(rule: AlertRule, condition: Condition, line: str, device: str) -> Watched:
     return Watched(
-        alert_id=alert_id(rule.id, device.id),
+        alert_id=alert_id(rule.id, device),
         rule=rule.id,
-        line=device.line,
-        device_id=device.id,
+        line=line,
+        device_id=device,
         condition=condition,
         terms=Terms(condition.delays(_ms(rule.on_delay_s), _ms(rule.off_delay_s)), rule.latching),
         description=Description(
             title=rule.title,
             alert_class=rule.alert_class,
             priority=rule.priority,
-            limit=condition.limit if isinstance(condition, Limit) else None,
+            limit=condition.limit if isinstance(condition, Limit | SelfReport) else None,
             unit=condition.unit if isinstance(condition, Limit) else None,
             consequence=rule.consequence,
             cause=rule.cause,

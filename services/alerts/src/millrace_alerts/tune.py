@@ -1,12 +1,12 @@
 """Compares deadbands and delays of one threshold rule on recorded data: how many alerts would each have raised?"""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 from millrace_contract.language.event_file import ArrivalClock, Event
-from millrace_contract.language.messages import Comms
+from millrace_contract.language.messages import Comms, Status
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import Quality
@@ -70,6 +70,9 @@ class ReadingsHeard:
         return []
 
     def gateway(self, _instance: str, _alive: bool | None, _now_ms: int) -> list[Transition]:
+        return []
+
+    def told(self, _statuses: Sequence[Status], _now_ms: int) -> list[Transition]:
         return []
 
 

@@ -4,12 +4,12 @@ No clock, no I/O: the worker and a replay drive the same object, so that what a 
 would have stored. Owned by one thread.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from millrace_contract.language.messages import Comms
+from millrace_contract.language.messages import Comms, Status
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.words import Quality
 from millrace_contract.plant import PlantModel
@@ -19,7 +19,7 @@ from .alert import Alert, Transition
 from .changes import act
 from .evaluator import evaluate
 from .lifecycle import Action
-from .observations import Inhibit, Link, Observation, Reading, Resume, Seen, Tick
+from .observations import Inhibit, Link, Observation, Reading, Resume, Seen, Tick, Told
 from .reconcile import forget_old_names
 from .records import DeviceRecord, Gateway, Latest, Saved
 from .rules import Watched
@@ -57,6 +57,7 @@ class Watch:
         """Devices and gateways of whose link something was said on this connection; the rest is what is remembered."""
         self.late_readings = 0
         self._concerned = _by_device(watched, plant.devices)
+        self._of_platform = [each.alert_id for each in watched.values() if not each.device_id]
 
     def telemetry(self, device_id: str, message: Telemetry) -> list[Transition]:
         """A message of a device of the plant. Backfill is shown where it is the newest, and never evaluated."""
@@ -99,6 +100,10 @@ class Watch:
                 self.changed_devices.add(device.id)
                 transitions += self._link(device.id, now_ms)
         return transitions
+
+    def told(self, statuses: Sequence[Status], now_ms: int) -> list[Transition]:
+        """A service has said how it is, or was cleared: what all of them said last."""
+        return self._tell(self._of_platform, Told(now_ms, tuple(statuses)))
 
     def tick(self, now_ms: int, *, blind: bool = False) -> list[Transition]:
         """Time passed: delays run out, data grow old, shelves expire. `blind`: silence says nothing just now."""
@@ -205,6 +210,8 @@ def _restored(watched: Watched, saved: Saved) -> Alert:
 def _by_device(watched: dict[str, Watched], devices: Iterable[str]) -> dict[str, _Concerned]:
     concerned = {name: _Concerned({}, {}, [], []) for name in devices}
     for each in watched.values():
+        if not each.device_id:
+            continue
         those, listening = concerned[each.device_id], each.condition.listening
         for signal in listening.readings:
             those.readings.setdefault(signal, []).append(each.alert_id)

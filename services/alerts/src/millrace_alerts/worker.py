@@ -251,7 +251,7 @@ class Worker:
             event = event_message(transition, self._event_seq, now.epoch_ms, priority)
             self._store.append_event(event, now.epoch_ms, transition.via)
             topic = self._topics.alert_event(alert.line, alert.device_id, alert.rule)
-            drafts.append(Draft(topic, alert.device_id, now.epoch_ms, numbered(event)))
+            drafts.append(Draft(topic, alert.device_id or None, now.epoch_ms, numbered(event)))
             outcome.changed.add(alert.id)
             metrics.EVENTS.labels(transition.cause).inc()
             _log.info("alert", alert=alert.id, state=alert.state, was=transition.from_state, cause=transition.cause)

@@ -32,12 +32,12 @@ LATER = "2025-10-15T13:45:07.123Z"
 
 
 class AlertResource(BaseModel):
-    """One alert: a rule for a device. `version` grows with each change; commands name it in If-Match."""
+    """One alert: a rule for a device, or for the platform. `version` grows with each change; commands name it in If-Match."""
 
     id: str = Field(examples=["spindle-hot.CNC-01"])
     rule: str = Field(examples=["spindle-hot"])
-    line: str = Field(examples=["line1"])
-    device_id: str = Field(examples=["CNC-01"])
+    line: str | None = Field(description="null: the alert is about the platform itself", examples=["line1"])
+    device_id: str | None = Field(description="null: the alert is about the platform itself", examples=["CNC-01"])
     title: str = Field(examples=["Spindle too hot"])
     alert_class: AlertClass = Field(examples=["alarm"])
     priority: Priority = Field(examples=["high"])

@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import assert_never
 
 from millrace_contract.plant import Condition as Model
-from millrace_contract.plant import DeviceOffline, NoData, Profile, Threshold
+from millrace_contract.plant import DeviceOffline, NoData, OwnData, Profile, Threshold
 
 from .device_offline import Unreachable
 from .no_data import Silence
+from .own_data import SelfReport
 from .threshold import Limit
 
-Condition = Limit | Silence | Unreachable
+Condition = Limit | Silence | Unreachable | SelfReport
 
 
 def condition_of(model: Model, profile: Profile) -> Condition:
@@ -26,7 +27,9 @@ def condition_of(model: Model, profile: Profile) -> Condition:
             return Silence.of(model, profile)
         case DeviceOffline():
             return Unreachable.of(model, profile)
+        case OwnData():
+            return SelfReport.of(model)
     assert_never(model)
 
 
-__all__ = ["Condition", "Limit", "Silence", "Unreachable", "condition_of"]
+__all__ = ["Condition", "Limit", "SelfReport", "Silence", "Unreachable", "condition_of"]

@@ -128,7 +128,7 @@ function alertItem(alert) {
   const since = item.querySelector(".since");
   since.dataset.since = alert.activated_at ?? alert.timestamp;
   set("title", alert.title);
-  set("about", [`${alert.device_id} · ${lineTitle(alert)}`, measured(alert), evaluation(alert)].filter(Boolean).join(" · "));
+  set("about", [whose(alert), measured(alert), evaluation(alert)].filter(Boolean).join(" · "));
   set("action", hiddenText(alert) || alert.action || "");
   if (alert.acked_by && !UNACKNOWLEDGED.includes(alert.state) && !HIDDEN.includes(alert.state)) set("action", `Acknowledged by ${alert.acked_by}, ${clockTime(new Date(alert.acked_at))}`);
   const button = item.querySelector(".respond");
@@ -142,6 +142,7 @@ function alertItem(alert) {
 }
 
 function measured(alert) {
+  if (alert.limit === null && typeof alert.value === "string") return alert.value;
   if (alert.value === null || alert.limit === null) return "";
   const unit = unitOf(alert.unit);
   return `${number(alert.value)}${unit}, limit ${number(alert.limit)}${unit}`;
@@ -159,6 +160,7 @@ function hiddenText(alert) {
 // Units are stored as UCUM spells them; people read them as on the machine.
 const UNITS = { Cel: "°C", "kW.h": "kWh", "m3/h": "m³/h", "{part}": "parts", m3: "m³", 1: "" };
 const unitOf = (unit) => (unit ? ` ${UNITS[unit] ?? unit}` : "");
+const whose = (alert) => (alert.device_id ? `${alert.device_id} · ${lineTitle(alert)}` : "the platform itself");
 const lineTitle = (alert) => parts[`line/${alert.line}`]?.title ?? alert.line;
 
 const number = (value) => (typeof value === "number" ? Number(value.toPrecision(4)).toString() : value);
@@ -228,7 +230,7 @@ let pending = null;
 
 function respond(alert, action, label) {
   pending = { alert, action, key: crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` };
-  openDialog(`${label}: ${alert.title}`, `${alert.device_id} · ${lineTitle(alert)} · since ${clockTime(new Date(alert.activated_at ?? alert.timestamp))}`, label);
+  openDialog(`${label}: ${alert.title}`, `${whose(alert)} · since ${clockTime(new Date(alert.activated_at ?? alert.timestamp))}`, label);
 }
 
 function openDialog(title, about, label) {

@@ -2,7 +2,7 @@
 
 from .alert_rules import AlertRule, load_alert_rules
 from .calendar import Break, Calendar, CalendarException, Shift, load_calendar
-from .conditions import Condition, DeviceOffline, NoData, Threshold
+from .conditions import Condition, DeviceOffline, NoData, OwnData, Threshold
 from .holds import hold_ms
 from .message_signal import MessageForm, MessageSignal
 from .model import Connection, Device, Line, LineOee, PlantModel, load_plant
@@ -34,6 +34,7 @@ __all__ = [
     "NoData",
     "OeeSignals",
     "OnChange",
+    "OwnData",
     "PlantModel",
     "Profile",
     "Reason",

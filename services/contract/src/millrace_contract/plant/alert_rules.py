@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from ..errors import ConfigurationProblems
 from ..language.assets import segment_problem
 from ..language.words import AlertClass, Priority
-from .conditions import Condition
+from .conditions import Condition, OwnData
 from .document import Document, Strict, nearest, read_document
 from .model import Device, PlantModel
 from .versions import version_of
@@ -52,8 +52,15 @@ class AlertRule(Strict):
             )
         return self
 
+    @property
+    def is_of_platform(self) -> bool:
+        """About what the platform says of itself: it watches no device, and raises one alert."""
+        return isinstance(self.condition, OwnData)
+
     def devices(self, plant: PlantModel) -> list[Device]:
         """The devices that the rule watches, in the order of the plant."""
+        if self.is_of_platform:
+            return []
         where = self.where
         return [
             device
@@ -98,6 +105,10 @@ def load_alert_rules(folder: Path, plant: PlantModel | None) -> dict[str, AlertR
 def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
     """What the rule says of the plant. One for profiles or asset classes of which there is no device yet waits for it."""
     path, where = ("rules", rule.id), rule.where
+    if rule.is_of_platform:
+        if where != Where():
+            document.problem((*path, "where"), "chooses devices; a rule about the platform's own data is about none: leave it out")
+        return
     classes = {profile.asset_class for profile in plant.profiles.values()}
     known: dict[str, tuple[str, Collection[str]]] = {
         "profiles": ("profile", plant.profiles),

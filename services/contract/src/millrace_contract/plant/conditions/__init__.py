@@ -11,8 +11,9 @@ from pydantic import Field
 
 from .device_offline import DeviceOffline
 from .no_data import NoData
+from .own_data import OwnData
 from .threshold import Threshold
 
-Condition = Annotated[Threshold | NoData | DeviceOffline, Field(discriminator="kind")]
+Condition = Annotated[Threshold | NoData | DeviceOffline | OwnData, Field(discriminator="kind")]
 
-__all__ = ["Condition", "DeviceOffline", "NoData", "Threshold"]
+__all__ = ["Condition", "DeviceOffline", "NoData", "OwnData", "Threshold"]
