@@ -11,7 +11,7 @@ import pytest
 from millrace_alerts.alert import Alert
 from millrace_alerts.changes import Terms
 from millrace_alerts.evaluator import evaluate
-from millrace_alerts.observations import Observation, Told
+from millrace_alerts.observations import Observation, StatusTold
 from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import load_configuration
 from millrace_alerts.timer import Delays
@@ -61,7 +61,7 @@ class Follow:
 
     def hear(self, *statuses: Status) -> Alert:
         self.at_ms += 10_000
-        observation: Observation = Told(self.at_ms, statuses)
+        observation: Observation = StatusTold(self.at_ms, statuses)
         self.alert, _ = evaluate(self.alert, self.watched, observation)
         return self.alert
 

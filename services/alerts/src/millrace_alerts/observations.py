@@ -34,7 +34,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StatusTold:
     """A service has said how it is: what all of them said last."""
 
     at_ms: int
@@ -65,4 +65,4 @@ class Tick:
     blind: bool = False
 
 
-Observation = Reading | Seen | Link | Told | Inhibit | Resume | Tick
+Observation = Reading | Seen | Link | StatusTold | Inhibit | Resume | Tick

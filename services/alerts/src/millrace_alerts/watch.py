@@ -19,7 +19,7 @@ from .alert import Alert, Transition
 from .changes import act
 from .evaluator import evaluate
 from .lifecycle import Action
-from .observations import Inhibit, Link, Observation, Reading, Resume, Seen, Tick, Told
+from .observations import Inhibit, Link, Observation, Reading, Resume, Seen, StatusTold, Tick
 from .reconcile import forget_old_names
 from .records import DeviceRecord, Gateway, Latest, Saved
 from .rules import Watched
@@ -103,7 +103,7 @@ class Watch:
 
     def told(self, statuses: Sequence[Status], now_ms: int) -> list[Transition]:
         """A service has said how it is, or was cleared: what all of them said last."""
-        return self._tell(self._of_platform, Told(now_ms, tuple(statuses)))
+        return self._tell(self._of_platform, StatusTold(now_ms, tuple(statuses)))
 
     def tick(self, now_ms: int, *, blind: bool = False) -> list[Transition]:
         """Time passed: delays run out, data grow old, shelves expire. `blind`: silence says nothing just now."""

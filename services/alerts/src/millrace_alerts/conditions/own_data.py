@@ -12,7 +12,7 @@ from millrace_contract.plant import OwnData
 from .. import timer as timers
 from ..alert import Alert
 from ..changes import Outcome, Terms, changed
-from ..observations import Observation, Tick, Told
+from ..observations import Observation, StatusTold, Tick
 from ..records import DeviceRecord
 from ..timer import Delays, Wish, advance_by
 from .listening import Listening
@@ -52,7 +52,7 @@ class SelfReport:
             case Tick():
                 timer, flips = advance_by(alert.timer, observation, terms.delays)
                 return changed(alert, terms, timer, flips)
-            case Told(at_ms, statuses):
+            case StatusTold(at_ms, statuses):
                 at_ms = max(at_ms, alert.seen_ms)
                 value, wish = self._judge([each for each in statuses if self.service in {None, each.service}])
                 if wish is None:  # nobody says it any more: what is pending stands still
