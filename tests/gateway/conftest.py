@@ -56,6 +56,7 @@ class DeviceServer:
     each. `undefined` are addresses that do not exist, `longest` is what one request may span: `refuses_with` is the exception
     for both, None silence. `quiet_s`: it answers nothing so long after a connection was made. `before` goes out before each
     answer, and the request where it `echoes`. `closes_idle`: each answer is followed by the end of the connection.
+    `wide`: addresses of 32 bits each.
     """
 
     def __init__(self, framing: str = "mbap", tls: ssl.SSLContext | None = None) -> None:
@@ -74,6 +75,7 @@ class DeviceServer:
         self.before = b""
         self.echoes = False
         self.closes_idle = False
+        self.wide = range(0)
         self.units: set[int] | None = None
         self.connections = 0
         self.most_at_once = 0
@@ -181,6 +183,9 @@ class DeviceServer:
             for index, address in enumerate(span):
                 packed[index >> 3] |= (self.registers.get((request.table, address), address) & 1) << (index & 7)
             data = bytes(packed)
+        elif request.address in self.wide:
+            values = [self.registers.get((request.table, address), address << 16 | address) for address in span]
+            data = struct.pack(f">{len(values)}I", *values)
         else:
             base = 1000 if request.table == "input" else 0
             words = [self.registers.get((request.table, address), address + base) & 0xFFFF for address in span]

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from millrace_contract.plant import Barrier, DeviceLimits, RegisterSignal
 from millrace_contract.runtime.clock import SystemClock
 from millrace_gateway.answers import Answer
-from millrace_gateway.blocks import ReadRules, RegisterGap
+from millrace_gateway.blocks import Place, ReadRules, RegisterGap
 from millrace_gateway.endpoint import Endpoint
 from millrace_gateway.faults import ReadFault, RequestRefused
 from millrace_gateway.modbus import ModbusConnection
 from millrace_gateway.poll_plan import PollPlan
 from millrace_gateway.read_result import ReadResult
 from millrace_gateway.reader import read_plan
-from millrace_gateway.wire import Place, Wire
+from millrace_gateway.wire import Wire
 
 pytestmark = pytest.mark.long
 
@@ -60,7 +60,7 @@ class HoledDevice(Wire):
         timeout_s: float,  # noqa: ARG002
     ) -> tuple[list[Answer], ReadFault | None]:
         answers: list[Answer] = []
-        for _, address, count in places:
+        for _, address, count in (place[:3] for place in places):
             registers = range(address, address + count)
             if count > self._device.longest or self._device.crosses(registers):
                 self.refused.append(registers)

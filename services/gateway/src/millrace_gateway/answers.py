@@ -6,7 +6,7 @@ import socket
 import ssl
 from typing import Final, NamedTuple
 
-from .blocks import FUNCTION_CODES
+from .blocks import FUNCTION_CODES, Place
 from .endpoint import Endpoint
 from .faults import (
     UNIT_BEHIND_GATEWAY_SILENT,
@@ -42,7 +42,7 @@ class Question(NamedTuple):
     pdu: bytes
     function_code: int
     data_bytes: int
-    place: tuple[int, int, int]
+    place: Place
 
     def data_of(self, pdu: bytes) -> bytes | None:
         """The data of an answer of the right function and length, else None. Bits that fill whole registers are bits."""

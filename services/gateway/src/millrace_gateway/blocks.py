@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import Final, NamedTuple
 
 from millrace_contract.plant import AddressRange, Barrier, DeviceLimits, Profile, RegisterSignal
@@ -17,6 +17,11 @@ from millrace_contract.plant import AddressRange, Barrier, DeviceLimits, Profile
 from .decoder import BIT_TABLES
 from .request_cost import TCP_COST, RequestCost
 
+Place = tuple[int, int, int] | tuple[int, int, int, int]
+"""What to ask for: function code, address, count; and the bytes of a register where these are not two."""
+
+NARROW: Final = 2
+WIDE: Final = 4
 FUNCTION_CODES: Final[dict[str, int]] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 """The function that reads each table. There are no others in this package."""
 
@@ -58,9 +63,11 @@ class ReadRules:
     def of(cls, profile: Profile, cost: RequestCost = TCP_COST, gaps: Iterable[RegisterGap] = ()) -> ReadRules:
         return cls(profile.limits, profile.atomic, profile.read_as_one, profile.must_not_cross, cost, frozenset(gaps))
 
-    def largest(self, table: str) -> int:
-        """The largest request, in registers or bits."""
-        return self.limits.max_bits if table in BIT_TABLES else self.limits.max_registers
+    def largest(self, table: str, register_bytes: int = NARROW) -> int:
+        """The largest request, in registers or bits. An answer holds 250 bytes."""
+        if table in BIT_TABLES:
+            return self.limits.max_bits
+        return min(self.limits.max_registers, 250 // register_bytes)
 
     def may_merge(self, table: str, reach: int, address: int) -> bool:
         """May a request that ends before `reach` go on to `address`? 16 bits cost the same bytes as a register."""
@@ -79,6 +86,7 @@ class Piece:
     address: int
     count: int
     signals: tuple[RegisterSignal, ...]
+    register_bytes: int = NARROW
 
     @property
     def end(self) -> int:
@@ -95,13 +103,18 @@ class Block:
     pieces: tuple[Piece, ...]
 
     @property
+    def register_bytes(self) -> int:
+        return self.pieces[0].register_bytes
+
+    @property
     def function_code(self) -> int:
         return FUNCTION_CODES[self.table]
 
     @property
-    def place(self) -> tuple[int, int, int]:
-        """What to ask for: function code, address, count."""
-        return FUNCTION_CODES[self.table], self.address, self.count
+    def place(self) -> Place:
+        """What to ask for."""
+        place = FUNCTION_CODES[self.table], self.address, self.count
+        return place if self.register_bytes == NARROW else (*place, self.register_bytes)
 
     @property
     def signals(self) -> tuple[RegisterSignal, ...]:
@@ -114,7 +127,7 @@ class Block:
     @property
     def payload_bytes(self) -> int:
         """Length of a right answer's data."""
-        return (self.count + 7) // 8 if self.table in BIT_TABLES else 2 * self.count
+        return (self.count + 7) // 8 if self.table in BIT_TABLES else self.register_bytes * self.count
 
     @property
     def cost_registers(self) -> float:
@@ -123,9 +136,8 @@ class Block:
 
     def is_part_of(self, other: Block) -> bool:
         """Whether all that it asks for stands in the other, too."""
-        return (
-            self.table == other.table and other.address <= self.address and self.address + self.count <= other.address + other.count
-        )
+        is_alike = self.table == other.table and self.register_bytes == other.register_bytes
+        return is_alike and other.address <= self.address and self.address + self.count <= other.address + other.count
 
     def __str__(self) -> str:
         last = self.address + self.count - 1
@@ -139,8 +151,9 @@ def plan_blocks(signals: Iterable[RegisterSignal], rules: ReadRules) -> tuple[Bl
     """
     pieces = _pieces(list(signals), rules)
     blocks: list[Block] = []
-    for table in FUNCTION_CODES:
-        of_table = sorted((piece for piece in pieces if piece.table == table), key=lambda piece: (piece.address, piece.count))
+    for table, register_bytes in product(FUNCTION_CODES, (NARROW, WIDE)):
+        alike = (piece for piece in pieces if piece.table == table and piece.register_bytes == register_bytes)
+        of_table = sorted(alike, key=lambda piece: (piece.address, piece.count))
         for piece in of_table:
             _require_readable(piece, rules)
         blocks += _cheapest(of_table, rules)
@@ -149,8 +162,9 @@ def plan_blocks(signals: Iterable[RegisterSignal], rules: ReadRules) -> tuple[Bl
 
 def _require_readable(piece: Piece, rules: ReadRules) -> None:
     names = ", ".join(signal.name for signal in piece.signals)
-    if piece.count > rules.largest(piece.table):
-        raise UnreadableSignals(f"{names}: needs {piece.count} in one request, the device allows {rules.largest(piece.table)}")
+    largest = rules.largest(piece.table, piece.register_bytes)
+    if piece.count > largest:
+        raise UnreadableSignals(f"{names}: needs {piece.count} in one request, the device allows {largest}")
     for barrier in rules.must_not_cross:
         if barrier.table == piece.table and piece.address < barrier.end and barrier.start < piece.end:
             entry = RegisterGap(barrier.table, barrier.start, barrier.end).profile_entry
@@ -167,7 +181,8 @@ def _cheapest(pieces: Sequence[Piece], rules: ReadRules) -> list[Block]:
     """
     if not pieces:
         return []
-    table, largest = pieces[0].table, rules.largest(pieces[0].table)
+    table, register_bytes = pieces[0].table, pieces[0].register_bytes
+    largest = rules.largest(table, register_bytes)
     is_bits = table in BIT_TABLES
     round_trip_ns, register_ns = round(rules.cost.round_trip_ms * 1e6), round(rules.cost.register_ms * 1e6)
     reaches = list(accumulate((piece.end for piece in pieces), max))
@@ -188,7 +203,7 @@ def _cheapest(pieces: Sequence[Piece], rules: ReadRules) -> list[Block]:
             count = reach - start
             if count > largest:
                 break
-            registers = (count + 15) // 16 if is_bits else count
+            registers = (count + 15) // 16 if is_bits else count * register_bytes // NARROW
             cost_ns = before_ns + round_trip_ns + registers * register_ns
             if cost_ns <= best[last + 1][0]:
                 best[last + 1] = min(best[last + 1], (cost_ns, before_requests + 1, before_registers + registers, first))
@@ -229,23 +244,29 @@ def _pieces(signals: list[RegisterSignal], rules: ReadRules) -> list[Piece]:
     pieces += [_piece([signal]) for signal in loose.values()]
     for whole in rules.read_as_one:
         touched = [p for p in pieces if p.table == whole.table and p.address <= whole.last and whole.first < p.end]
+        if len({piece.register_bytes for piece in touched}) > 1:
+            names = ", ".join(signal.name for piece in touched for signal in piece.signals)
+            raise UnreadableSignals(f"{names}: are to be read as one, but in registers of 16 and of 32 bits")
         if touched:
             start = min(whole.first, *(piece.address for piece in touched))
             end = max(whole.last + 1, *(piece.end for piece in touched))
             members = sorted((s for piece in touched for s in piece.signals), key=lambda s: (s.address, s.name))
             pieces = [piece for piece in pieces if piece not in touched]
-            pieces.append(Piece(whole.table, start, end - start, tuple(members)))
+            pieces.append(Piece(whole.table, start, end - start, tuple(members), touched[0].register_bytes))
     return pieces
 
 
 def _piece(members: list[RegisterSignal]) -> Piece:
     table = members[0].table
-    if any(signal.table != table for signal in members):
+    is_wide = members[0].wide
+    if any(signal.table != table or signal.wide != is_wide for signal in members):
         names = ", ".join(signal.name for signal in members)
-        raise UnreadableSignals(f"{names}: are to be read in one request, but lie in different tables")
+        where = "different tables" if any(signal.table != table for signal in members) else "registers of 16 and of 32 bits"
+        raise UnreadableSignals(f"{names}: are to be read in one request, but lie in {where}")
     start = min(signal.first for signal in members)
     end = max(signal.end for signal in members)
-    return Piece(table, start, end - start, tuple(sorted(members, key=lambda s: (s.address, s.name))))
+    in_order = tuple(sorted(members, key=lambda s: (s.address, s.name)))
+    return Piece(table, start, end - start, in_order, WIDE if is_wide else NARROW)
 
 
 def _block(pieces: Sequence[Piece]) -> Block:

@@ -15,7 +15,7 @@ from millrace_contract.runtime.clock import SystemClock
 
 from .answers import Answer
 from .asker import Asker
-from .blocks import FUNCTION_CODES
+from .blocks import FUNCTION_CODES, Place
 from .decoder import BIT_TABLES
 from .endpoint import Endpoint
 from .faults import ReadFault, RequestRefused
@@ -25,7 +25,7 @@ from .read_result import ReadResult
 from .reader import read_plan
 from .registers import Value, decode_bits, register_words
 from .request_cost import assumed_cost
-from .wire import Place, Wire
+from .wire import Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +154,11 @@ def check_profile(text: str, name: str) -> None:
 def _raw_registers(payloads: list[tuple[Place, bytes]]) -> dict[tuple[str, int], int]:
     tables = {code: table for table, code in FUNCTION_CODES.items()}
     raw: dict[tuple[str, int], int] = {}
-    for (code, start, count), payload in payloads:
+    for place, payload in payloads:
+        code, start, count = place[:3]
         table = tables[code]
-        values = decode_bits(payload, count) if table in BIT_TABLES else register_words(payload)
+        values: Sequence[int] = decode_bits(payload, count) if table in BIT_TABLES else register_words(payload)
+        if len(place) > 3:  # registers of 32 bits
+            values = [high << 16 | low for high, low in zip(values[::2], values[1::2], strict=True)]
         raw.update({(table, start + index): value for index, value in enumerate(values)})
     return raw

@@ -22,6 +22,7 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInput
 from pymodbus.transport.serialtransport import create_serial_connection
 
 from .answers import Answer, Question, explain_frame, fault_of, impatient, no_answer, not_connected
+from .blocks import NARROW, Place
 from .converter import Converter
 from .endpoint import Endpoint
 from .faults import (
@@ -265,7 +266,7 @@ class _RtuStream(_Stream):
 
     def _send(self, question: Question) -> None:
         super()._send(question)
-        self._line.sent(RtuQuestion(self._unit, *question.place), self.sent, self._sent_s)
+        self._line.sent(RtuQuestion.of(self._unit, question.place), self.sent, self._sent_s)
 
     def _give_up(self) -> None:
         self._instead = self._line.gave_up()
@@ -288,7 +289,7 @@ class ModbusConnection:
         self._line = RtuLine(FramerRTU.compute_CRC, endpoint.late_s or 0.0) if endpoint.is_rtu else None
         self._has_listened = False
         self._converter = Converter()
-        self._questions: dict[tuple[int, int, int], Question] = {}
+        self._questions: dict[Place, Question] = {}
         self._silences = 0
 
     @property
@@ -333,9 +334,7 @@ class ModbusConnection:
             raise fault
         return answers[0].data
 
-    async def read_all(
-        self, unit: int, places: Sequence[tuple[int, int, int]], timeout_s: float
-    ) -> tuple[list[Answer], ReadFault | None]:
+    async def read_all(self, unit: int, places: Sequence[Place], timeout_s: float) -> tuple[list[Answer], ReadFault | None]:
         """Read places (function code, address, count) in turn, up to the first that brings no data: the answers, and its fault.
 
         The fault is NotConnected (also when connect() was never called), ConnectionDropped, NoAnswer, RequestRefused, WrongAnswer,
@@ -378,7 +377,7 @@ class ModbusConnection:
         loop = asyncio.get_running_loop()
         answers: list[Answer] = []
         for question in questions:
-            asked = RtuQuestion(unit, *question.place)
+            asked = RtuQuestion.of(unit, question.place)
             deadline_s = loop.time() + timeout_s
             while (free_s := line.free_at(asked, loop.time())) > (now_s := loop.time()):
                 if now_s >= deadline_s or not stream.is_open:
@@ -411,11 +410,12 @@ class ModbusConnection:
             context = _tls_context(end) if end.transport == "tls" else None
             await loop.create_connection(lambda: stream, end.host, end.port, ssl=context)
 
-    def _question(self, place: tuple[int, int, int]) -> Question:
+    def _question(self, place: Place) -> Question:
         """Built once for each place."""
-        function_code, address, count = place
+        function_code, address, count = place[:3]
+        register_bytes = place[3] if len(place) > 3 else NARROW
         pdu = bytes([function_code]) + _REQUESTS[function_code](address=address, count=count).encode()
-        question = Question(pdu, function_code, (count + 7) // 8 if function_code in _BIT_READS else 2 * count, place)
+        question = Question(pdu, function_code, (count + 7) // 8 if function_code in _BIT_READS else register_bytes * count, place)
         self._questions[place] = question
         return question
 

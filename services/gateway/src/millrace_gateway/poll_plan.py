@@ -9,7 +9,7 @@ from typing import Final
 
 from millrace_contract.plant import Profile, RegisterSignal
 
-from .blocks import Block, ReadRules, RegisterGap, plan_blocks, split_block
+from .blocks import NARROW, Block, ReadRules, RegisterGap, plan_blocks, split_block
 from .decoder import BlockDecoder
 from .faults import ReadFault
 from .request_cost import TCP_COST, RequestCost
@@ -28,7 +28,7 @@ class PlannedRequest:
 
     def __init__(self, block: Block) -> None:
         self.block = block
-        self.decoder = BlockDecoder(block.address, block.count, block.signals)
+        self.decoder = _decoder_of(block)
         self.names = block.names
         self.place = block.place
         self.cost_registers = round(block.cost_registers)
@@ -44,6 +44,13 @@ class PlannedRequest:
     def resting(self, now_s: float) -> ReadFault | None:
         """Why the request is left alone now, or None: it may be sent."""
         return self.refusal if now_s < self.rests_until_s else None
+
+
+def _decoder_of(block: Block) -> BlockDecoder:
+    if block.register_bytes == NARROW:
+        return BlockDecoder(block.address, block.count, block.signals)
+    signals = [signal.narrowed(block.address) for signal in block.signals]
+    return BlockDecoder(block.address, block.count * block.register_bytes // NARROW, signals)
 
 
 class Passed:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+from .blocks import NARROW, Place
+
 LATE_LIMITS: Final = 5
 """An answer later than so many time limits is taken never to come, unless the connection says otherwise."""
 
@@ -39,11 +41,16 @@ class RtuQuestion(NamedTuple):
     function_code: int
     address: int
     length: int
+    register_bytes: int = NARROW
+
+    @classmethod
+    def of(cls, unit: int, place: Place) -> RtuQuestion:
+        return cls(unit, *place)
 
     @property
     def data_bytes(self) -> int:
         """Bytes of data in its answer; of bits, as few as hold them."""
-        return (self.length + 7) // 8 if self.function_code in _BIT_READS else 2 * self.length
+        return (self.length + 7) // 8 if self.function_code in _BIT_READS else self.register_bytes * self.length
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from millrace_contract.runtime.clock import Clock
 
 from .answers import Answer
+from .blocks import Place
 from .faults import ConnectionDropped, NotConnected, ReadFault
 from .modbus import ModbusConnection
 from .request_cost import silence_s
 from .schedule import Breaker
-
-Place = tuple[int, int, int]
-"""What to ask for: function code, address, count."""
 
 
 class UnitTrouble:

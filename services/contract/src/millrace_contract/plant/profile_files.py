@@ -110,7 +110,7 @@ def _check_atomic(profile: Profile, document: Document) -> None:
         for name in names:
             if name not in profile.signals:
                 document.problem(("atomic", index), f"{name!r} is not a signal of this profile{nearest(name, profile.signals)}")
-        if len({(signal.table, signal.group) for signal in signals}) > 1:
+        if len({(signal.table, signal.group, signal.wide) for signal in signals}) > 1:
             document.problem(("atomic", index), "signals that are read in one request must share table and group")
         elif signals:
             span = max(s.end for s in signals) - min(s.first for s in signals)

@@ -35,7 +35,10 @@ Bit = Annotated[int, Field(ge=0, le=63)]
 
 
 class RegisterSignal(Signal):
-    """A signal of a device that is asked for its registers. `address` is the zero-based protocol address."""
+    """A signal of a device that is asked for its registers. `address` is the zero-based protocol address.
+
+    `wide`: the device's registers hold 32 bits there (Enron's way): one address, a count of one, an answer of four bytes.
+    """
 
     table: Table = "holding"
     address: Address
@@ -51,11 +54,21 @@ class RegisterSignal(Signal):
     sign: Literal["magnitude"] | SignRegister | None = None
     plus: tuple[Addend, ...] = ()
     scale_register: Address | None = None
+    wide: bool = False
 
     @property
     def registers(self) -> int:
         """Registers, or bits in the bit tables, that the signal takes."""
+        return self.words // 2 if self.wide else self.words
+
+    @property
+    def words(self) -> int:
+        """How many times 16 bits (or bits) it takes."""
         return self.length or REGISTERS[self.type]
+
+    def narrowed(self, start: int) -> RegisterSignal:
+        """A wide signal as it lies in the bytes of an answer that begins at `start`, in registers of 16 bits."""
+        return self.model_copy(update={"wide": False, "address": start + 2 * (self.address - start)})
 
     @property
     def is_text(self) -> bool:
@@ -92,7 +105,7 @@ class RegisterSignal(Signal):
         """Of the number itself: of its type, or of its range of bits."""
         if self.bit_range is not None:
             return self.bit_range[1] - self.bit_range[0] + 1
-        return 8 if self.type in HALVES else 16 * self.registers
+        return 8 if self.type in HALVES else 16 * self.words
 
     @property
     def first(self) -> int:
@@ -146,6 +159,14 @@ class RegisterSignal(Signal):
         return self
 
     @model_validator(mode="after")
+    def _fills_wide_registers(self) -> RegisterSignal:
+        if self.wide and (self.table in BIT_TABLES or self.length is not None or self.words % 2):
+            raise ValueError(f"wide is for registers of 32 bits, and {self.type} does not fill any: a type of 32 or 64 bits does")
+        if self.wide and (self.plus or self.scale_register is not None or isinstance(self.sign, SignRegister)):
+            raise ValueError("a signal of wide registers has no plus, scale_register or register of its sign")
+        return self
+
+    @model_validator(mode="after")
     def _put_together(self) -> RegisterSignal:
         check_order(self.order, self.type)
         if self.encoding is not None and self.encoding not in self._encodings():
@@ -181,10 +202,9 @@ class RegisterSignal(Signal):
     def _check_bit_range(self, low: int, high: int) -> None:
         if self.type not in WHOLE_NUMBERS or self.bits or self.bit is not None:
             raise ValueError("bit_range takes some bits of a whole number; a single bit of a register is bit, named ones are bits")
-        if not low < high < 16 * self.registers:
+        if not low < high < 16 * self.words:
             raise ValueError(
-                f"bit_range [{low}, {high}] is none of {self.type}: the lower bit first, "
-                f"0 to {16 * self.registers - 1}; one bit is bit"
+                f"bit_range [{low}, {high}] is none of {self.type}: the lower bit first, 0 to {16 * self.words - 1}; one bit is bit"
             )
 
     @model_validator(mode="after")
