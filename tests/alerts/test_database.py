@@ -9,7 +9,7 @@ import pytest
 
 from millrace_alerts.api.readings import MAX_POINTS
 from millrace_contract.language.messages import OeeDocument, Parts, Window, encode
-from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, oee_window_line, telemetry_line
+from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, oee_live_line, oee_window_line, telemetry_line
 from millrace_contract.language.telemetry import Telemetry, Value
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import Quality, WindowKind
@@ -50,10 +50,31 @@ def write_readings(influx: Influx) -> None:
     influx.write(TELEMETRY_BUCKET, b"\n".join(lines))
 
 
+def write_past(influx: Influx) -> None:
+    """What the plant model called otherwise before: a device, its line and profile, a signal; and one that is gone."""
+
+    def line(second: int, profile: str, line: str, device: str, **readings: float) -> bytes:
+        message = Telemetry(timestamp_ms=START_MS + second * 1000, readings=dict(readings), quality={}, tags={})
+        return telemetry_line(profile, line, device, message)
+
+    lines = [line(n, "old-packer", "line1", "PACK-01", temp=float(n), pressure=1.0) for n in range(30)]
+    lines += [line(n, "test-cnc", "line2", "PACK-01", temperature=float(n), pressure=3.0) for n in range(30, 60)]
+    lines += [line(n, "test-cnc", "line9", "GONE-01", temperature=5.0) for n in range(10)]
+    influx.write(TELEMETRY_BUCKET, b"\n".join([*lines, oee_live_line(document(START_MS, device="GONE-01"))]))
+    moved = [
+        msgspec.structs.replace(document(START_MS + n * HOUR_MS, device="PACK-01", oee=0.1 + n), line=f"line{1 + n}")
+        for n in range(2)
+    ]
+    gone = msgspec.structs.replace(document(START_MS, device="GONE-01"), line="line9")
+    alone = msgspec.structs.replace(document(START_MS, device=None), line="line9")
+    influx.write(PRODUCTION_BUCKET, b"\n".join(oee_window_line(each) for each in (*moved, gone, alone)))
+
+
 @pytest.fixture(scope="module")
 def with_database(shared_influxd: Influxd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with Influx(shared_influxd.settings()) as influx:
         write_readings(influx)
+        write_past(influx)
         windows = [document(START_MS + n * HOUR_MS) for n in range(3)]
         windows.append(document(START_MS, device=None))
         influx.write(PRODUCTION_BUCKET, b"\n".join(oee_window_line(each) for each in windows))
@@ -91,6 +112,34 @@ class TestWithDatabase:
         whole = next(point for point in points if point["count"] == 60)
         assert (whole["min"], whole["max"], whole["mean"]) == (20.0, 79.0, 49.5)
 
+    def test_the_past_is_readable_under_the_names_that_it_had(self, with_database: Running) -> None:
+        def read(device: str, signal: str, more: str = "") -> list[dict[str, float]]:
+            found: list[dict[str, float]] = with_database.get(f"/v1/readings?device={device}&signal={signal}&{SPAN}{more}").json()[
+                "points"
+            ]
+            return found
+
+        assert [point["value"] for point in read("PACK-01", "temp")] == [float(n) for n in range(30)]
+        assert [point["value"] for point in read("PACK-01", "temperature")] == [float(n) for n in range(30, 60)]
+        assert [point["value"] for point in read("PACK-01", "pressure")] == [1.0] * 30 + [3.0] * 30
+        [whole] = [point for point in read("PACK-01", "pressure", "&every=10m") if point["count"]]
+        assert (whole["count"], whole["mean"], whole["min"], whole["max"], whole["last"]) == (60, 2.0, 1.0, 3.0, 3.0)
+        assert len(read("PACK-01", "pressure", "&limit=40")) == 40
+        assert len(read("GONE-01", "temperature")) == 10
+        later = f"from={format_timestamp(START_MS + HOUR_MS)}&to={format_timestamp(START_MS + 2 * HOUR_MS)}"
+        assert with_database.get(f"/v1/readings?device=GONE-01&signal=temperature&{later}").json()["points"] == []
+
+    def test_windows_of_a_device_are_those_of_every_line_where_it_stood(self, with_database: Running) -> None:
+        span = f"kind=hour&from={format_timestamp(START_MS)}&to={format_timestamp(START_MS + 2 * HOUR_MS)}"
+
+        def lines(which: str) -> list[str]:
+            return [each["line"] for each in with_database.get(f"/v1/oee/windows?{which}&{span}").json()["items"]]
+
+        assert lines("device=PACK-01") == ["line1", "line2"]
+        assert lines("device=GONE-01") == lines("line=line9") == ["line9"]
+        problem(with_database.get(f"/v1/oee/windows?device=NEVER-01&{span}"), 404, "not-found")
+        problem(with_database.get(f"/v1/oee/windows?line=never&{span}"), 404, "not-found")
+
     def test_csv_by_parameter_or_accept(self, with_database: Running) -> None:
         path = f"{READINGS}&signal=temperature&{SPAN}"
         for answer in (with_database.get(f"{path}&format=csv"), with_database.get(path, headers={"Accept": "text/csv"})):
@@ -111,6 +160,9 @@ class TestWithDatabase:
         [
             ("device=CNC-99&signal=temperature", 404, "not-found"),
             ("device=CNC-01&signal=humidity", 404, "not-found"),
+            ("device=GONE-01&signal=oee", 404, "not-found"),
+            ("device=CNC-01&signal=_seq", 404, "not-found"),
+            ("device=CNC-01&signal=temperature_quality", 404, "not-found"),
             ("device=CNC-01", 422, "invalid"),
             ("device=CNC-01&signal=temperature&every=0s", 422, "invalid"),
             ("device=CNC-01&signal=temperature&every=1w", 422, "invalid"),
@@ -204,6 +256,15 @@ class TestWithoutDatabase:
         running.receive("factory/line1/CNC-01/comms", comms("online", START_MS))
         running.receive("factory/line1/CNC-01/oee", b"")
         wait_until(lambda: len(running.get("/v1/oee").json()["items"]) == 1, "the document that was cleared to go")
+        listed = running.get("/v1/devices").json()
+        assert "CNC-02" not in [each["device_id"] for each in listed["items"]]
+        assert [(each["device_id"], each["line"], each["title"], each["profile"]) for each in listed["gone"]] == [
+            ("CNC-02", "line1", "Lathe", "test-cnc")
+        ]
+        assert running.get("/v1/devices?line=line2").json()["gone"] == []
+        answer = running.get("/v1/devices/CNC-02")
+        problem(answer, 404, "not-found")
+        assert "no longer in the plant, since" in answer.json()["detail"]
         assert running.reader.oee_windows("line1", "CNC-02", "hour", range(START_MS, START_MS + 1), 9), "the past stays"
         said = running.get("/v1/devices/CNC-01").json()["comms"]
         assert (said["state"], said["reason"]) == ("unknown", "gateway edge-9 has said nothing yet")

@@ -269,11 +269,11 @@ class Reader:
         """The window in progress of each line and device, lines first."""
         return [_document.decode(body) for (body,) in self._all("SELECT body FROM oee ORDER BY line, device")]
 
-    def oee_windows(self, line: str, device: str | None, kind: str, starts_ms: range, limit: int) -> list[OeeDocument]:
-        """Ended windows that begin in `starts_ms`, in order."""
+    def oee_windows(self, line: str | None, device: str | None, kind: str, starts_ms: range, limit: int) -> list[OeeDocument]:
+        """Ended windows that begin in `starts_ms`, in order; of a device those of any line where `line` is None."""
         rows = self._all(
-            """SELECT body FROM oee_window WHERE line = ? AND device = ? AND kind = ? AND start_ms >= ? AND start_ms < ?
-            ORDER BY start_ms LIMIT ?""",
+            """SELECT body FROM oee_window WHERE line = coalesce(?, line) AND device = ? AND kind = ?
+            AND start_ms >= ? AND start_ms < ? ORDER BY start_ms LIMIT ?""",
             (line, device or "", kind, starts_ms.start, starts_ms.stop, limit),
         )
         return [_document.decode(body) for (body,) in rows]

@@ -167,8 +167,20 @@ class DeviceResource(BaseModel):
     readings: dict[str, LatestReading]
 
 
+class GoneDevice(BaseModel):
+    """A device that is no longer in the plant. Its readings and OEE windows stay where they are."""
+
+    device_id: str = Field(examples=["CNC-07"])
+    line: str = Field(examples=["line1"])
+    title: str = Field(examples=["5-axis mill"])
+    profile: str = Field(examples=["demo-cnc"])
+    gone_since: str = Field(description="when this service took over the plant model without it", examples=[NOW])
+    heard_at: str | None = Field(description="event time of the newest reading", examples=[NOW])
+
+
 class DeviceList(BaseModel):
     items: list[DeviceResource]
+    gone: list[GoneDevice] = Field(description="no longer in the plant; with the first page only")
 
 
 class WindowResource(BaseModel):

@@ -54,7 +54,7 @@ def oee_windows(
     from_: Annotated[str | None, Query(alias="from", description="windows that begin at or after; default: 7 days ago")] = None,
     to: Annotated[str | None, Query(description="windows that begin before; default: now")] = None,
 ) -> OeeWindows:
-    """Ended windows in order, each in its newest revision; at most 1000."""
+    """Ended windows in order, each in its newest revision; at most 1000. A device's are those of every line where it stood."""
     line = _line(context, line, device)
     now_ms = context.clock.now_ms()
     to_ms = now_ms if to is None else time_parameter("to", to)
@@ -62,7 +62,8 @@ def oee_windows(
     if from_ms >= to_ms:
         raise invalid("from", "must lie before to")
     starts_ms = range(from_ms, to_ms)
-    newest = {each.window.id: each for each in context.reader.oee_windows(line, device, kind, starts_ms, MAX_WINDOWS)}
+    kept = context.reader.oee_windows(line, device, kind, starts_ms, MAX_WINDOWS)
+    newest = {(each.line, each.window.id): each for each in kept}
     complete = True
     try:
         stored = _from_database(context, line, device, kind, starts_ms)
@@ -70,28 +71,39 @@ def oee_windows(
         _log.warning("oee_windows_from_store_only", reason=str(error))
         complete, stored = False, []
     for document in stored:
-        known = newest.get(document.window.id)
-        if known is None or document.revision > known.revision:
-            newest[document.window.id] = document
+        name = document.line, document.window.id
+        if name not in newest or document.revision > newest[name].revision:
+            newest[name] = document
+    if not newest and complete:
+        _check_present(context, line, device)
     ordered = sorted(newest.values(), key=lambda each: each.window.start)[:MAX_WINDOWS]
     return OeeWindows(items=[oee_resource(document) for document in ordered], complete=complete)
 
 
-def _line(context: Context, line: str | None, device: str | None) -> str:
+def _line(context: Context, line: str | None, device: str | None) -> str | None:
+    """The line that is asked for; None for a device, wherever it stood."""
+    if device is None and line is None:
+        raise invalid("line", "give one of line and device")
     if device is None:
-        if line is None:
-            raise invalid("line", "give one of line and device")
-        check_line(context, line)
         return line
-    found = find_device(context, device)
-    if line not in {None, found.line}:
+    found = context.plant.devices.get(device)
+    if found is not None and line not in {None, found.line}:
         raise invalid("line", f"device {device} is in line {found.line}; leave line out")
-    return found.line
+    return None
 
 
-def _from_database(context: Context, line: str, device: str | None, kind: str, starts_ms: range) -> list[OeeDocument]:
+def _check_present(context: Context, line: str | None, device: str | None) -> None:
+    """Of what is in the plant nothing may be known yet; of anything else there is nothing. Raises ApiProblem 404."""
+    if device is not None:
+        find_device(context, device)
+    elif line is not None:
+        check_line(context, line)
+
+
+def _from_database(context: Context, line: str | None, device: str | None, kind: str, starts_ms: range) -> list[OeeDocument]:
+    of_line = "" if line is None else f"line = {literal(line)} AND "
     query = (
-        f"SELECT document_text FROM oee_window WHERE line = {literal(line)} AND device = {literal(device or LINE_ITSELF)} "  # noqa: S608
+        f"SELECT document_text FROM oee_window WHERE {of_line}device = {literal(device or LINE_ITSELF)} "  # noqa: S608 - quoted
         f"AND kind = {literal(kind)} AND time >= {starts_ms.start}ms AND time < {starts_ms.stop}ms LIMIT {MAX_WINDOWS}"
     )
     found = context.influx.query(PRODUCTION_BUCKET, query)

@@ -6,22 +6,20 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from millrace_contract.errors import Unavailable
 from millrace_contract.language.points import TELEMETRY_BUCKET
-from millrace_contract.language.stored_points import reading_fields, stored_messages
-from millrace_contract.language.times import format_timestamp
-from millrace_contract.language.words import Quality
-from millrace_contract.plant import Device, Signal
-from millrace_contract.runtime.influx import QueryFailed, Refused, Series, literal, quoted
+from millrace_contract.plant import Signal
+from millrace_contract.runtime.influx import QueryFailed, Refused, Series
 from millrace_contract.runtime.logs import get_logger
 
+from . import past
 from .access import Reads
 from .context import Context, Ctx
-from .devices import find_device
 from .models import Point, Readings
 from .paging import next_link, time_parameter
 from .problems import ApiProblem, answers, invalid
@@ -61,34 +59,48 @@ def read_readings(
     format: Annotated[Literal["json", "csv"] | None, Query()] = None,  # noqa: A002 - the name of the parameter
     accept: Annotated[str, Header()] = "",
 ) -> Any:
-    """Readings in [from, to), in order of time. Raw ones come in pages (header Link); buckets with min, max, mean, last, count."""
-    found = find_device(context, device)
-    known = context.plant.profile_of(device).signals.get(signal)
-    if known is None:
-        profile = context.plant.profile_of(device)
-        raise ApiProblem("not-found", f"device {device} has no signal {signal!r}; it has {', '.join(profile.signals)}")
+    """Readings in [from, to), in order of time. Raw ones come in pages (header Link); buckets with min, max, mean, last, count.
+
+    What the plant model called so before is found, too: devices that are gone, signals that were renamed, other lines and profiles.
+    """
+    known = context.plant.profile_of(device).signals.get(signal) if device in context.plant.devices else None
     to_ms = context.clock.now_ms() if to is None else time_parameter("to", to)
     from_ms = to_ms - DEFAULT_SPAN_MS if from_ is None else time_parameter("from", from_)
     if from_ms >= to_ms:
         raise invalid("from", "must lie before to")
     span = range(from_ms, to_ms)
-    if every is None:
-        points = _raw(context, found, signal, span, limit + 1)
+    every_ms = None if every is None else _every_ms(every, known, len(span))
+    ask = partial(_ask, context)
+    if known is None and not past.has(ask, device, signal):
+        raise _unknown(context, device, signal)
+    if every_ms is None:
+        points = past.raw(ask, device, signal, span, limit + 1)
         if len(points) > limit:
             response.headers.update(next_link(request, **{"from": points[limit].time}))
         points = points[:limit]
     else:
-        points = _buckets(context, found, known, span, _every_ms(every, known, len(span)))
+        points = past.buckets(ask, device, signal, span, every_ms)
     if format == "csv" or (format is None and "text/csv" in accept):
         return _csv(points, bucketed=every is not None, name=f"{device}-{signal}", headers=dict(response.headers))
-    return Readings(device=device, signal=signal, unit=known.unit or None, every=every, points=points)
+    unit = None if known is None else known.unit or None
+    return Readings(device=device, signal=signal, unit=unit, every=every, points=points)
 
 
-def _every_ms(every: str, signal: Signal, span_ms: int) -> int:
+def _unknown(context: Context, device: str, signal: str) -> ApiProblem:
+    if device not in context.plant.devices:
+        detail = (
+            f"neither the plant model nor the database has a device {device[:63]!r} with signal {signal[:63]!r}; see /v1/devices"
+        )
+        return ApiProblem("not-found", detail)
+    signals = ", ".join(context.plant.profile_of(device).signals)
+    return ApiProblem("not-found", f"device {device} has no signal {signal!r}, and never had one; it has {signals}")
+
+
+def _every_ms(every: str, signal: Signal | None, span_ms: int) -> int:
     match = re.fullmatch(r"([1-9]\d{0,6})(ms|s|m|h|d)", every)
     if match is None:
         raise invalid("every", "write a number and a unit: 500ms, 10s, 1m, 1h, 1d")
-    if signal.is_text:
+    if signal is not None and signal.is_text:
         raise invalid("every", f"{signal.name} is a text; only raw readings can be had")
     every_ms = int(match[1]) * _UNITS_MS[match[2]]
     if span_ms // every_ms > MAX_POINTS:
@@ -96,38 +108,6 @@ def _every_ms(every: str, signal: Signal, span_ms: int) -> int:
             "every", f"gives more than {MAX_POINTS} buckets; take at least {-(-span_ms // MAX_POINTS // 1000)}s or less time"
         )
     return every_ms
-
-
-def _raw(context: Context, device: Device, signal: str, span: range, limit: int) -> list[Point]:
-    query = (
-        f"SELECT {', '.join(map(quoted, reading_fields([signal])))} FROM {quoted(device.profile)} "  # noqa: S608 - names are quoted
-        f"WHERE line = {literal(device.line)} AND device = {literal(device.id)} "
-        f"AND time >= {span.start}ms AND time < {span.stop}ms LIMIT {limit}"
-    )
-    return [
-        Point(
-            time=format_timestamp(message.timestamp_ms),
-            value=message.readings.get(signal),
-            quality=message.quality.get(signal, Quality.GOOD),
-        )
-        for series in _ask(context, query)
-        for message in stored_messages(series.columns, series.rows)
-    ]
-
-
-def _buckets(context: Context, device: Device, signal: Signal, span: range, every_ms: int) -> list[Point]:
-    field = quoted(signal.name)
-    query = (
-        f"SELECT mean({field}), min({field}), max({field}), last({field}), count({field}) "  # noqa: S608 - names are quoted
-        f"FROM {quoted(device.profile)} WHERE line = {literal(device.line)} AND device = {literal(device.id)} "
-        f"AND time >= {span.start}ms AND time < {span.stop}ms GROUP BY time({every_ms}ms) fill(none)"
-    )
-    return [
-        Point(time=format_timestamp(int(row[0])), mean=row[1], min=row[2], max=row[3], last=row[4], count=row[5])
-        for series in _ask(context, query)
-        for row in series.rows
-        if row[5]
-    ]
 
 
 def _ask(context: Context, query: str) -> list[Series]:
