@@ -96,6 +96,7 @@ def well() -> Evidence:
         version="0.1.0",
         plant=PLANT,
         plant_files=PLANT_FILES,
+        hostnames=("plant-server.example",),
         broker=BrokerFacts(
             "mosquitto:1883",
             tls=TlsFacts(
@@ -103,6 +104,7 @@ def well() -> Evidence:
                 from_ms=NOW_MS - 30 * DAY_MS,
                 until_ms=NOW_MS + 1_500 * DAY_MS,
                 authority_until_ms=NOW_MS + 7_000 * DAY_MS,
+                names=("localhost", "mosquitto", "127.0.0.1", "plant-server.example"),
             ),
         ),
         database=DatabaseFacts(

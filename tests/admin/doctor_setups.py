@@ -157,6 +157,13 @@ SETUPS = {
         "is not trusted: self-signed",
         "makes a new one",
     ),
+    "a new name of the server that its certificate lacks": Broken(
+        lambda e: replace(e, hostnames=("plant-server.example", "192.0.2.10")),
+        EXIT_ACT,
+        "broker",
+        "its certificate does not hold 192.0.2.10",
+        "docker compose up -d makes a new one",
+    ),
     "access rules without telemetry": Broken(
         without_telemetry, EXIT_ACT, "accounts", "may send the telemetry of CNC-01", "renders the rules anew"
     ),

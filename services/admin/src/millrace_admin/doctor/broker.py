@@ -72,6 +72,9 @@ def _tls(facts: Evidence, tls: TlsFacts) -> Iterator[Finding]:
         )
     elif days is not None:
         yield fine(SUBJECT, f"TLS at {tls.address} is trusted; its certificate is good for {days:,.0f} days")
+    if unnamed := [name for name in facts.hostnames if tls.names is not None and name not in tls.names]:
+        cause = f"its certificate does not hold {', '.join(unnamed)}, by which MILLRACE_HOSTNAME says that it is reached"
+        yield act(SUBJECT, cause, f"{facts.commands.up} makes a new one")
     authority_days = _days(tls.authority_until_ms, facts.now_ms)
     if authority_days is not None and authority_days < AUTHORITY_SOON_DAYS:
         cause = f"its certificate authority ends in {authority_days:.0f} days, and with it the trust of every gateway elsewhere"

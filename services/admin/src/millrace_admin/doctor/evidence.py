@@ -19,7 +19,7 @@ class TlsFacts:
     """A handshake with the broker as a gateway elsewhere does it.
 
     problem: why it is not trusted, dates apart. Dates in ms since the epoch: of the broker's certificate, and the first one on
-    which a certificate of the authorities ends.
+    which a certificate of the authorities ends. names: that the certificate holds.
     """
 
     address: str
@@ -28,6 +28,7 @@ class TlsFacts:
     from_ms: int | None = None
     until_ms: int | None = None
     authority_until_ms: int | None = None
+    names: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,8 @@ class Evidence:
     plant: PlantModel | None = None
     plant_problems: tuple[Problem, ...] = ()
     plant_files: PlantFiles | None = None
+    hostnames: tuple[str, ...] = ()
+    """By which the broker is to be reached from elsewhere."""
     broker: BrokerFacts | None = None
     database: DatabaseFacts | None = None
     parts: tuple[PartFacts, ...] = ()

@@ -54,6 +54,7 @@ def gather(site: Site, clock: Clock, patience_s: float) -> Evidence:
         plant=plant,
         plant_problems=problems,
         plant_files=read_plant_files(settings.config),
+        hostnames=tuple(filter(None, (name.strip() for name in settings.hostname.split(",")))),
         broker=broker,
         database=database,
         parts=parts,

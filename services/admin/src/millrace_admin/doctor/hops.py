@@ -73,8 +73,13 @@ def tls_facts(address: Address, authority: str) -> TlsFacts:
         return TlsFacts(str(address), problem=error.verify_message, authority_until_ms=authority_until_ms)
     except OSError as error:
         return TlsFacts(str(address), reach=in_words(error, address), authority_until_ms=authority_until_ms)
+    alternative: Any = held.get("subjectAltName", ())
     return TlsFacts(
-        str(address), from_ms=_ms(held.get("notBefore")), until_ms=_ms(held.get("notAfter")), authority_until_ms=authority_until_ms
+        str(address),
+        from_ms=_ms(held.get("notBefore")),
+        until_ms=_ms(held.get("notAfter")),
+        authority_until_ms=authority_until_ms,
+        names=tuple(str(name) for _, name in alternative),
     )
 
 
