@@ -15,10 +15,10 @@ from millrace_contract.plant import Calendar
 from .calendar import LineCalendar, TimeWindow
 from .lines import LinePlan, LineSums
 from .machine import Machine, fingerprint
-from .oee import Ratios, ideal_cycle_suspect, ratios
+from .oee import Ratios, ideal_cycle_suspect, ratio, ratios
 from .stops import Stop
 from .timeline import Run
-from .windows import Sums
+from .windows import NS_A_MS, Sums, round_half_even
 
 MODEL_VERSION = "2"
 """Grows when the same samples and configuration give other figures than before."""
@@ -31,12 +31,12 @@ def calendar_version(calendar: Calendar, time_zone: str) -> str:
     return fingerprint([calendar.model_dump(mode="json"), time_zone])
 
 
-def versions(machines: Iterable[Machine], calendar: str, method: str = "") -> dict[str, str]:
+def versions(machines: Iterable[Machine], calendar: str, line: list[object] | None = None) -> dict[str, str]:
     """What, besides the samples, a figure was computed from."""
     config = [machine.version for machine in machines]
     return {
         "calendar": calendar,
-        "config": fingerprint([*config, method]) if method else config[0],
+        "config": fingerprint([*config, line]) if line else config[0],
         "model": MODEL_VERSION,
         "tzdata": importlib.metadata.version("tzdata"),
     }
@@ -68,8 +68,16 @@ def line_document(
     flags: Iterable[FigureFlag] = (),
 ) -> OeeDocument:
     """The document of a line."""
-    figures = ratios(sums.sums, plan.coverage_min, sums.witnesses, is_calendar_time=window.kind is WindowKind.DAY)
-    return _document(sums.sums, figures, window, as_of_ms, line=plan.name, versions=versions, flags=flags)
+    is_day = window.kind is WindowKind.DAY
+    figures = ratios(sums.sums, plan.coverage_min, sums.witnesses, is_calendar_time=is_day)
+    moved = {FigureFlag.WIP_MOVED} if sums.wip_moved and 20 * abs(sums.wip_moved) > sums.sums.total else set()
+    document = _document(sums.sums, figures, window, as_of_ms, line=plan.name, versions=versions, flags={*flags, *moved})
+    at_end = figures.oee is not None and is_day and sums.end_ns is not None
+    return msgspec.structs.replace(
+        document,
+        wip_moved=sums.wip_moved,
+        oee_end=ratio(round_half_even(sums.end_ns or 0, NS_A_MS), sums.sums.production_ms) if at_end else None,
+    )
 
 
 def _document(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import reduce
+from math import prod
 
 import msgspec
 
@@ -13,44 +15,71 @@ from millrace_contract.plant import PlantModel
 from .machine import Machine
 from .windows import Sums, add
 
+Station = tuple[Machine, ...]
+"""Machines side by side, which do the same step of the flow; most often one."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinePlan:
-    """How one line is made of machines, in the order of the material flow."""
+    """How one line is made of stations, in the order of the material flow."""
 
     name: str
     method: str
     coverage_min: float
-    machines: tuple[Machine, ...]
+    stations: tuple[Station, ...]
 
     @property
-    def bottleneck(self) -> Machine:
-        """The machine with the longest ideal time a part; the last one where none has an ideal time."""
-        paced = [machine for machine in self.machines if machine.ideal_ns is not None]
-        return max(paced, key=lambda machine: machine.ideal_ns or 0) if paced else self.machines[-1]
+    def machines(self) -> tuple[Machine, ...]:
+        return tuple(machine for station in self.stations for machine in station)
 
     @property
-    def end_of_line(self) -> Machine:
-        """The machine whose good parts are the line's: the last one that counts."""
-        counting = [machine for machine in self.machines if machine.counters]
-        return counting[-1] if counting else self.machines[-1]
+    def version(self) -> list[object]:
+        """What of the plan itself figures depend on."""
+        return [self.method, [[machine.id for machine in station] for station in self.stations]]
+
+    @property
+    def bottleneck(self) -> int:
+        """The place of the slowest station; of the last one where none has an ideal time."""
+        paces = [(pace, place) for place, station in enumerate(self.stations) if (pace := pace_ns(station)) is not None]
+        return max(paces, key=lambda entry: (entry[0], -entry[1]))[1] if paces else len(self.stations) - 1
+
+    @property
+    def end(self) -> int:
+        """The place of the station whose good parts are the line's: the last one that counts."""
+        counting = [place for place, station in enumerate(self.stations) if all(machine.counters for machine in station)]
+        return counting[-1] if counting else len(self.stations) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class LineSums:
-    """The line's sums, and the machines' sums that decide about their coverage."""
+    """The line's sums, and the sums of the other stations that decide about their coverage.
+
+    `wip_moved`: how many good parts came off the end beyond those that the bottleneck made; below 0 they stay in the line. Never
+    scrap. `end_ns`: the good parts at the end in the bottleneck's ideal time. Both None where they are not known, or mean nothing.
+    """
 
     sums: Sums
     witnesses: tuple[Sums, ...] = ()
+    wip_moved: int | None = None
+    end_ns: int | None = None
+
+
+def pace_ns(station: Station) -> Fraction | None:
+    """The ideal time from one part to the next; None where a machine has none."""
+    paces = [machine.ideal_ns for machine in station if machine.ideal_ns]
+    if len(paces) < len(station):
+        return None
+    return 1 / sum((Fraction(1, pace) for pace in paces), Fraction(0))
 
 
 def load_lines(plant: PlantModel, machines: Mapping[str, Machine]) -> dict[str, LinePlan]:
     """Every line that has at least one machine with OEE. `oee.machines` names them; default: all that have an ideal cycle."""
     plans = {}
     for line in plant.lines.values():
-        candidates = [machines[name] for name in line.oee.machines or line.devices if name in machines]
-        paced = [machine for machine in candidates if machine.ideal_ns is not None]
-        chosen = candidates if line.oee.machines or not paced else paced
+        named = line.oee.stations or tuple((name,) for name in line.devices)
+        candidates = [tuple(machines[name] for name in station if name in machines) for station in named]
+        paced = [station for station in candidates if station and all(machine.ideal_ns is not None for machine in station)]
+        chosen = [station for station in candidates if station] if line.oee.stations or not paced else paced
         if chosen:
             plans[line.name] = LinePlan(line.name, line.oee.method, line.oee.coverage_min, tuple(chosen))
     return plans
@@ -60,7 +89,8 @@ def line_sums(plan: LinePlan, by_machine: Mapping[str, Sums]) -> LineSums:
     """`by_machine` holds the sums of every machine of the plan over the same window."""
     if plan.method == "sum":
         return LineSums(side_by_side([by_machine[machine.id] for machine in plan.machines]))
-    return _constraint(plan, by_machine)
+    stations = [side_by_side([by_machine[machine.id] for machine in station]) for station in plan.stations]
+    return LineSums(stations[0]) if len(stations) == 1 else _constraint(plan, stations)
 
 
 def side_by_side(parts: Sequence[Sums]) -> Sums:
@@ -74,24 +104,42 @@ def side_by_side(parts: Sequence[Sums]) -> Sums:
     )
 
 
-def _constraint(plan: LinePlan, by_machine: Mapping[str, Sums]) -> LineSums:
-    """Machines in a row: the bottleneck's time, and what comes off the end in the bottleneck's ideal time.
+def _constraint(plan: LinePlan, stations: Sequence[Sums]) -> LineSums:
+    """Stations in a row: time and pace are the bottleneck's, and each station's scrap lowers quality by its own counters.
 
-    OEE = good parts at the end x the bottleneck's ideal time / its planned production time.
+    What comes off the end is no measure of a window's quality: it also depends on what the buffers held.
     """
-    bottleneck, end = plan.bottleneck, plan.end_of_line
-    first, last = by_machine[bottleneck.id], by_machine[end.id]
-    if bottleneck.id == end.id:
-        return LineSums(first)
+    slow, end = stations[plan.bottleneck], stations[plan.end]
+    judging = [sums for station, sums in zip(plan.stations, stations, strict=True) if all(map(_tells_scrap, station))]
+    scrap = sum(sums.scrap for sums in judging)
+    downstream = sum(sums.scrap for sums in stations[plan.bottleneck :] if sums in judging)
+    is_known = slow.counted and end.counted and plan.end >= plan.bottleneck
+    pace = pace_ns(plan.stations[plan.bottleneck])
     sums = msgspec.structs.replace(
-        first,
-        total=last.total,
-        scrap=last.scrap,
-        unseen=last.unseen,
-        good_ns=last.matched_good * (bottleneck.ideal_ns or 0),
-        matched_good=last.matched_good,
-        counted=first.counted and last.counted,
-        judged=last.judged,
-        events=first.events | last.events,
+        slow,
+        total=end.good + scrap,
+        scrap=scrap,
+        unseen=end.unseen,
+        good_ns=_good_ns(slow.ideal_ns, judging),
+        counted=slow.counted and end.counted,
+        judged=bool(judging) and all(each.judged for each in judging),
+        events=frozenset().union(*(each.events for each in (slow, end, *judging))),
     )
-    return LineSums(sums, (last,))
+    return LineSums(
+        sums,
+        (end, *judging),
+        wip_moved=end.good - (slow.total - downstream) if is_known else None,
+        end_ns=round(end.good * pace * len(plan.stations[plan.bottleneck])) if is_known and pace is not None else None,
+    )
+
+
+def _good_ns(ideal_ns: int, judging: Sequence[Sums]) -> int:
+    """The bottleneck's ideal time times the share of good parts of each station."""
+    made = [sums for sums in judging if sums.total]
+    if any(sums.good < 0 for sums in judging):
+        return -1
+    return round(Fraction(ideal_ns * prod(sums.good for sums in made), prod(sums.total for sums in made)))
+
+
+def _tells_scrap(machine: Machine) -> bool:
+    return len(machine.counters) > 1

@@ -62,7 +62,7 @@ def build_plan(plant: PlantModel, calendar: Calendar) -> Plan:
         calendar_file=calendar.version,
         versions={
             **{machine.id: versions([machine], version) for machine in machines.values()},
-            **{f"line:{line.name}": versions(line.machines, version, line.method) for line in lines.values()},
+            **{f"line:{line.name}": versions(line.machines, version, line.version) for line in lines.values()},
         },
     )
 

@@ -59,11 +59,11 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ideal_ms(self) -> int:
-        return _round_half_even(self.ideal_ns, NS_A_MS)
+        return round_half_even(self.ideal_ns, NS_A_MS)
 
     @property
     def good_ms(self) -> int:
-        return _round_half_even(self.good_ns, NS_A_MS)
+        return round_half_even(self.good_ns, NS_A_MS)
 
 
 def add(left: Sums, right: Sums) -> Sums:
@@ -157,6 +157,7 @@ def _with_parts(machine: Machine, ms: dict[Leaf, int], pending: bool, counted: d
     )
 
 
-def _round_half_even(number: int, divisor: int) -> int:
+def round_half_even(number: int, divisor: int) -> int:
+    """The quotient, rounded."""
     quotient, rest = divmod(number, divisor)
     return quotient + (2 * rest > divisor or (2 * rest == divisor and quotient % 2 == 1))

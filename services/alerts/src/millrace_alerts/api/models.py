@@ -217,6 +217,8 @@ class OeeResource(BaseModel):
     ideal_ms: int = Field(examples=[21100000])
     good_ms: int = Field(examples=[20600000])
     coverage: float | None = Field(examples=[0.97])
+    wip_moved: int | None = Field(default=None, examples=[-12])
+    oee_end: float | None = Field(default=None, examples=[0.741])
     flags: list[FigureFlag] = Field(examples=[[]])
 
 

@@ -189,6 +189,8 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     """The figures of one window of a device, or of a line when `device_id` is absent (contracts.md 2.5).
 
     `ms` holds every leaf of the time model and `all`, their sum. Ratios are 0..1 (performance may exceed 1) or null with a reason.
+    Of a line only: `wip_moved`, good parts that came off the end beyond those that the bottleneck made (below 0: that stayed in
+    the line), and of its days `oee_end`, OEE by the good parts at the end.
     """
 
     line: str
@@ -209,6 +211,8 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     ideal_ms: int = 0
     good_ms: int = 0
     coverage: float | None = None
+    wip_moved: int | None = None
+    oee_end: float | None = None
     flags: list[FigureFlag] = []
     versions: dict[str, str] = {}
 

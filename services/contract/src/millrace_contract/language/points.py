@@ -54,7 +54,8 @@ class Measurement:
 _encode = msgspec.json.Encoder().encode
 
 _OEE_FIELDS = (
-    "availability", "performance", "quality", "oee", "teep", "coverage", "ideal_ms", "good_ms", "revision", "final",
+    "availability", "performance", "quality", "oee", "teep", "coverage", "wip_moved", "oee_end",
+    "ideal_ms", "good_ms", "revision", "final",
     "parts_total", "parts_good", "parts_scrap", "parts_rework", "parts_unknown", "ms_all", *(f"ms_{leaf}" for leaf in Leaf),
     "window_id_text", "window_kind_text", "window_start_ms", "window_end_ms", "reason_text", "cause_text", "flags_text",
     "document_text", STREAM_FIELD, SEQ_FIELD,
@@ -310,6 +311,8 @@ def _oee_line(measurement: str, tags: tuple[tuple[str, str], ...], document: Oee
         "oee": document.oee,
         "teep": document.teep,
         "coverage": document.coverage,
+        "wip_moved": None if document.wip_moved is None else float(document.wip_moved),
+        "oee_end": document.oee_end,
         "ideal_ms": float(document.ideal_ms),
         "good_ms": float(document.good_ms),
         "revision": float(document.revision),

@@ -108,6 +108,7 @@ class FigureFlag(StrEnum):
     STOP_PENDING = "stop_pending"
     GAP_OPEN = "gap_open"
     DEVICE_OFFLINE = "device_offline"
+    WIP_MOVED = "wip_moved"
 
 
 class RevisionCause(StrEnum):

@@ -136,11 +136,19 @@ class Device(Strict):
 
 
 class LineOee(Strict):
-    """How a line's OEE is made of its machines' (oee.md A15), and how much observed time a headline needs."""
+    """How a line's OEE is made of its machines' (oee.md A15), and how much observed time a headline needs.
+
+    `machines`: in the order of the flow; several in a list of their own do the same step side by side.
+    """
 
     method: Literal["constraint", "sum"] = "constraint"
     coverage_min: float = Field(default=0.9, ge=0, le=1)
-    machines: tuple[str, ...] = ()
+    machines: tuple[str | tuple[str, ...], ...] = ()
+
+    @property
+    def stations(self) -> tuple[tuple[str, ...], ...]:
+        """The steps of the flow, each with its machines."""
+        return tuple((entry,) if isinstance(entry, str) else entry for entry in self.machines)
 
 
 class _LineFile(Strict):
@@ -309,9 +317,14 @@ def _check(plant: _PlantFile, document: Document, profiles: Mapping[str, Profile
             elif device.profile in profiles:
                 _check_source(device, profiles[device.profile], plant.root, path, document)
                 _check_pace(device, profiles[device.profile], path, document)
-        for machine in line.oee.machines:
+        named = [machine for station in line.oee.stations for machine in station]
+        for machine in dict.fromkeys(named):
             if machine not in line.devices:
                 document.problem(("lines", line_name, "oee", "machines"), f"{machine!r} is not a device of this line")
+            elif named.count(machine) > 1:
+                document.problem(("lines", line_name, "oee", "machines"), f"{machine} stands twice")
+        if not all(line.oee.stations):
+            document.problem(("lines", line_name, "oee", "machines"), "holds an empty list; a step of the flow has a machine")
 
 
 def _check_source(device: Device, profile: Profile, root: str, path: tuple[str | int, ...], document: Document) -> None:
