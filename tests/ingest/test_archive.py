@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import gzip
 import json
 import random
@@ -9,14 +11,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
-from millrace_contract.runtime.influx import Influx
-from millrace_contract.testing import Influxd, wait_until
+from millrace_contract.runtime.influx import Influx, Series
+from millrace_contract.testing import Influxd, free_port, wait_until
 from millrace_ingest.archive import Archive, batches, files
-from millrace_ingest.archive_export import Export, export
+from millrace_ingest.archive_cli import add_archive_arguments
+from millrace_ingest.archive_cli import archive as archive_command
+from millrace_ingest.archive_export import Export, Reached, export, unfinished
 from millrace_ingest.rollup.late import due
+from millrace_ingest.settings import IngestSettings
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -144,8 +151,21 @@ def test_what_is_exported_is_the_same_after_its_import(influxd: Influxd, tmp_pat
         influx.write(TELEMETRY_BUCKET, b"\n".join(lines))
         influx.write(PRODUCTION_BUCKET, b"platform,service=oee,instance=1 alive=1 %d" % (NOW_MS * 10**6 + 3))
     with Influx(influxd.settings(), epoch="ns") as reader:
-        wanted = Export(tmp_path / "stick", NOW_MS - 5, NOW_MS + 3 * DAY_MS, (TELEMETRY_BUCKET, PRODUCTION_BUCKET))
-        assert export(reader, wanted, lambda _: None) == len(lines) + 1
+        wanted = Export("", NOW_MS - 5, NOW_MS + 3 * DAY_MS, (TELEMETRY_BUCKET, PRODUCTION_BUCKET))
+        # Cut off twice, and taken up where it was: what is exported again changes nothing.
+        reached = Reached(wanted, 0, wanted.begin_ms)
+        shares: list[float] = []
+        for stretches in (30, 60, 10**6):
+            with contextlib.suppress(CutOff):
+                count = export(Limited(reader, stretches), tmp_path / "stick", reached, lambda now: shares.append(now.share))
+                break
+            taken_up = unfinished(tmp_path / "stick")
+            assert taken_up is not None
+            assert taken_up.share > reached.share
+            reached = taken_up
+        assert unfinished(tmp_path / "stick") is None
+        assert shares == sorted(shares)
+        assert (shares[-1], count) == (1.0, len(lines) + 1)
     assert {path.name.split(".")[1] for path in files(tmp_path / "stick")} == {"2025-10-09", "2025-10-10", "2025-10-11"}
     empty = Influxd(tmp_path / "another")
     empty.start()
@@ -164,6 +184,53 @@ def test_what_is_exported_is_the_same_after_its_import(influxd: Influxd, tmp_pat
     assert ingest.command("archive", "import", str(tmp_path / "stick"))[0] == 1  # the database is away
     status, _, error = ingest.command("archive", "export", str(tmp_path / "stick"), "--from", "1h", "--to", "2h")
     assert (status, "--to" in error) == (2, True)
+
+
+class CutOff(Exception):
+    """`up -d` ended the container."""
+
+
+class Limited:
+    """Answers so many queries."""
+
+    def __init__(self, reader: Influx, queries: int) -> None:
+        self._reader = reader
+        self._queries = queries
+
+    def query(self, bucket: str, influxql: str, **parameters: str | float) -> list[Series]:
+        self._queries -= 1
+        if self._queries < 0:
+            raise CutOff
+        return self._reader.query(bucket, influxql, **parameters)
+
+
+def test_an_unfinished_export_is_taken_up_with_the_same_words_only_and_waits_for_the_database(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    wanted = Export("--from 7d --to now of telemetry", NOW_MS, NOW_MS + DAY_MS, (TELEMETRY_BUCKET,))
+    mark = folder / "unfinished.json"
+    mark.write_bytes(msgspec.json.encode(Reached(wanted, 0, NOW_MS + DAY_MS // 4, 5_000)))
+    settings = IngestSettings(influx_url=f"http://127.0.0.1:{free_port()}")
+
+    def run(*words: str) -> int:
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--json", action="store_true")
+        add_archive_arguments(parser.add_subparsers(dest="action"))
+        return archive_command(settings, parser.parse_args(["export", str(folder), *words]))
+
+    with pytest.raises(ConfigurationProblems) as refused:
+        run("--from", "8d", "--bucket", "telemetry")
+    assert "cut off (--from 7d --to now of telemetry): finish it with the same words, or name another" in str(
+        refused.value.problems[0]
+    )
+    monkeypatch.setattr("millrace_ingest.archive_cli.PATIENCE_S", 0.0)
+    assert run("--from", "7d", "--bucket", "telemetry") == 1
+    said = capsys.readouterr().out
+    assert "going on with the export of 2025-10-09T08:53:20.000Z to 2025-10-10T08:53:20.000Z at 25%, 5,000 lines" in said
+    assert "connection refused; what was written so far is whole, and the same command goes on from there" in said
+    assert mark.exists()
 
 
 @pytest.mark.long

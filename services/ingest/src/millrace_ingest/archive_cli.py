@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,17 +17,20 @@ from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET, TELEME
 from millrace_contract.language.stored_points import line_device, line_time_ms
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.clock import SystemClock
-from millrace_contract.runtime.influx import Influx
+from millrace_contract.runtime.influx import Influx, Series
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_NOT_WELL, EXIT_WELL
 
 from . import cli
 from .archive import batches, files, name_parts
-from .archive_export import Export, ExportFailed, export
+from .archive_export import Export, ExportFailed, Reached, export, unfinished
 from .rejects import Reject, write_lines
 from .rollup.late import LateMarks
 from .settings import IngestSettings
 
 PROGRESS_EVERY_S = 2.0
+LOGGED_EVERY_S = 60.0
+PATIENCE_S = 600.0
+AGAIN_S = 2.0
 MARKED_BY = "import"
 """The instance in marks of late data, where ingests have theirs."""
 
@@ -71,8 +75,8 @@ def add_archive_arguments(
         )
     take = commands.add_parser("export", help="write what the database holds into files like those of the archive")
     take.add_argument("folder", type=Path, metavar="FOLDER")
-    take.add_argument("--from", dest="begin", type=cli.moment, required=True, metavar="TIME", help="3d, or a timestamp with zone")
-    take.add_argument("--to", dest="end", type=cli.moment, metavar="TIME", help="default now")
+    take.add_argument("--from", dest="begin", type=_asked, required=True, metavar="TIME", help="3d, or a timestamp with zone")
+    take.add_argument("--to", dest="end", type=_asked, metavar="TIME", help="default now")
     take.add_argument("--bucket", action="append", choices=BUCKETS, help="only this one; may be given again (default: all)")
     return [verify, bring, take]
 
@@ -89,21 +93,71 @@ def archive(settings: IngestSettings, arguments: argparse.Namespace) -> int:
             return _export(settings, arguments)
 
 
+def _asked(text: str) -> tuple[str, int]:
+    """What was typed, and the moment that it means now."""
+    return text, cli.moment(text)
+
+
 def _export(settings: IngestSettings, arguments: argparse.Namespace) -> int:
-    end_ms = SystemClock().now_ms() if arguments.end is None else arguments.end
-    if end_ms <= arguments.begin:
-        raise ConfigurationProblems([Problem("command line", 0, "--to", "is not after --from")])
-    wanted = Export(arguments.folder, arguments.begin, end_ms, tuple(arguments.bucket or BUCKETS))
-    progress = _Progress()
+    reached = _begun(arguments)
+    say = (lambda _: None) if arguments.json else _Progress(always=True).say
+    begun_s, share = time.monotonic(), reached.share
+
+    def progress(now: Reached) -> None:
+        per_share_s = (time.monotonic() - begun_s) / (now.share - share)
+        left = f"about {math.ceil((1 - now.share) * per_share_s / 60)} min left"
+        say(f"{now.share:.0%}: {now.bucket} up to {format_timestamp(now.until_ms)}, {now.lines:,} lines, {left}")
+
     try:
         with Influx(settings, timeout_s=60.0, epoch="ns") as influx:
-            lines = export(influx, wanted, lambda at_ms: progress.say(f"up to {format_timestamp(at_ms)}"))
-    except (Unavailable, Refusal, ExportFailed) as problem:
-        message = f"{problem}; what was written so far is whole, and exporting again does no harm"
+            lines = export(_Patient(influx, say), arguments.folder, reached, progress)
+    except (Unavailable, Refusal, ExportFailed, KeyboardInterrupt) as problem:
+        why = "interrupted" if isinstance(problem, KeyboardInterrupt) else str(problem)
+        message = f"{why}; what was written so far is whole, and the same command goes on from there"
         _say(json.dumps({"error": message}) if arguments.json else message)
         return EXIT_MISTAKE if isinstance(problem, Refusal) else EXIT_NOT_WELL
     _say(json.dumps({"lines": lines}) if arguments.json else f"{lines} lines in {arguments.folder}; `archive verify` checks them")
     return EXIT_WELL
+
+
+def _begun(arguments: argparse.Namespace) -> Reached:
+    """The export that is wanted, from its beginning or from where the same one was cut off. Raises ConfigurationProblems."""
+    end_text, end_ms = arguments.end or ("now", SystemClock().now_ms())
+    begin_text, begin_ms = arguments.begin
+    buckets = tuple(arguments.bucket or BUCKETS)
+    if end_ms <= begin_ms:
+        raise ConfigurationProblems([Problem("command line", 0, "--to", "is not after --from")])
+    asked = f"--from {begin_text} --to {end_text} of {', '.join(buckets)}"
+    known = unfinished(arguments.folder)
+    if known is None:
+        return Reached(Export(asked, begin_ms, end_ms, buckets), 0, begin_ms)
+    if known.export.asked != asked:
+        message = f"holds an export that was cut off ({known.export.asked}): finish it with the same words, or name another folder"
+        raise ConfigurationProblems([Problem("command line", 0, str(arguments.folder), message)])
+    if not arguments.json:
+        between = f"{format_timestamp(known.export.begin_ms)} to {format_timestamp(known.export.end_ms)}"
+        _say(f"going on with the export of {between} at {known.share:.0%}, {known.lines:,} lines")
+    return known
+
+
+class _Patient:
+    """Waits for a database that does not answer: it may be begun anew while an export of hours runs."""
+
+    def __init__(self, influx: Influx, say: Callable[[str], None]) -> None:
+        self._influx = influx
+        self._say = say
+
+    def query(self, bucket: str, influxql: str, **parameters: str | float) -> list[Series]:
+        """Raises Unavailable when it has not answered for PATIENCE_S, and what it answers."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._influx.query(bucket, influxql, **parameters)
+            except Unavailable as problem:
+                if time.monotonic() > deadline_s:
+                    raise
+                self._say(f"{problem}; waiting")
+                time.sleep(AGAIN_S)
 
 
 def _read_all(settings: IngestSettings, arguments: argparse.Namespace, influx: Influx | None) -> int:
@@ -202,12 +256,13 @@ def _say(text: str) -> None:
 
 
 class _Progress:
-    """A line on a terminal every few seconds while something long goes on; nothing elsewhere."""
+    """A line on a terminal every few seconds while something long goes on; elsewhere, with `always`, every minute."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, always: bool = False) -> None:
         self._said_s = time.monotonic()
+        self._every_s = PROGRESS_EVERY_S if sys.stderr.isatty() else LOGGED_EVERY_S if always else math.inf
 
     def say(self, text: str) -> None:
-        if sys.stderr.isatty() and time.monotonic() - self._said_s > PROGRESS_EVERY_S:
+        if time.monotonic() - self._said_s > self._every_s:
             self._said_s = time.monotonic()
             sys.stderr.write(f"... {text}\n")
