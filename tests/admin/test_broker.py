@@ -18,6 +18,7 @@ import pytest
 
 from millrace_admin.access.follow import PlantFollower
 from millrace_admin.access.grants import add_gateway, add_publisher, revoke
+from millrace_admin.bootstrap import bootstrap
 from millrace_admin.secret_files import SecretFiles
 from millrace_contract.plant import PlantModel
 from millrace_contract.testing import wait_until
@@ -213,3 +214,28 @@ def test_health_check_command_of_the_compose_file_succeeds(broker: RunningBroker
     line = next(text for text in compose.splitlines() if "mosquitto_sub -h" in text).strip().removeprefix("- ")
     command = line.replace("/run/secrets/millrace", str(broker.files.root / "mosquitto")).replace("-p 1883", f"-p {broker.port}")
     assert subprocess.run(["sh", "-c", command], check=False, timeout=10).returncode == 0
+
+
+def test_a_sensors_account_writes_its_topic_and_only_its_gateway_reads_it(
+    broker: RunningBroker, ready_files: SecretFiles, sample_config: Path, tmp_path: Path, now: datetime
+) -> None:
+    config = tmp_path / "with-sensor"
+    shutil.copytree(sample_config, config)
+    text = (config / "plant.yaml").read_text()
+    entry = "      PLUG-7: {profile: tasmota-plug, connection: {transport: mqtt, topic: tele/plug-7/SENSOR}}\n"
+    (config / "plant.yaml").write_text(text.replace("    devices:\n", f"    devices:\n{entry}", 1))
+    bootstrap(ready_files, config, "", now)
+    password = add_publisher(ready_files, "plug-7", "PLUG-7", now)
+    wait_until(lambda: broker.can_log_in("plug-7", password), "the broker reading its accounts again")
+    gateway, oee = (Client(broker, name, broker.password(name)) for name in ("gateway-edge-1", "oee-1"))
+    for reader in (gateway, oee):
+        reader.subscribe("tele/#")
+        reader.subscribe("tele/plug-7/SENSOR")
+    sensor = Client(broker, "plug-7", password, tls=True)
+    assert sensor.publish("tele/plug-8/SENSOR") == NOT_AUTHORISED
+    assert sensor.publish("factory/line1/PLUG-7/telemetry") == NOT_AUTHORISED
+    assert sensor.publish("tele/plug-7/SENSOR") < 128
+    assert gateway.messages.get(timeout=10)[0] == "tele/plug-7/SENSOR"
+    assert oee.messages.empty()
+    for client in (gateway, oee, sensor):
+        client.close()

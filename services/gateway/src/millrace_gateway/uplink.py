@@ -170,10 +170,11 @@ class Uplink:
         if received.topic in self._sensor_topics:
             self._hand_over(received)
             return
-        self.session.acknowledge(received)
-        if self._sensor_topics and self.topics.parse(received.topic) is None:
-            self.session.unsubscribe(received.topic)  # of a device that the plant no longer has; the session still knew it
-            return
+        if self._sensor_topics:  # Without sensors the session does so itself.
+            self.session.acknowledge(received)
+            if self.topics.parse(received.topic) is None:
+                self.session.unsubscribe(received.topic)  # of a device that the plant no longer has; the session still knew it
+                return
         try:
             heard = self._from_ingest.read(received.topic, received.payload)
             if isinstance(heard, Stored):

@@ -207,9 +207,15 @@ def _parsed(payload: bytes) -> tuple[TelemetryMessage, frozenset[str]]:
         return _usual_decoder.decode(payload), frozenset()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass  # It has an unknown key, or the next decoder refuses it too, in better words.
-    payload = without_nan(payload)
     try:
-        return _decoder.decode(payload), frozenset(_keys_decoder.decode(payload)) - _KNOWN_KEYS
+        try:
+            message = _decoder.decode(payload)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            payload = without_nan(payload)
+            message = _decoder.decode(payload)
+        return message, frozenset(_keys_decoder.decode(payload)) - _KNOWN_KEYS
     except msgspec.ValidationError as error:
         raise Malformed("schema", _in_words(str(error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # deep nesting is one too
