@@ -263,11 +263,14 @@ def test_a_database_that_hangs(platform: Platform, monkeypatch: pytest.MonkeyPat
 
 def test_a_clock_that_is_ahead(platform: Platform) -> None:
     with platform.session("oee-1") as session:
-        ahead = format_timestamp(SystemClock().now_ms() + 90_000)
-        status = Status(service="oee", instance="1", alive=True, timestamp=ahead, version="0.1.0")
-        say_again: Callable[[], object] = lambda: session.publish("factory/_platform/oee/1/status", encode(status))  # noqa: E731
-        rows = said_meanwhile(platform, say_again)
-    assert "time server" in told(rows, "oee 1", "its clock is 90 s ahead")["mend"]
+
+        def say() -> None:
+            ahead = format_timestamp(SystemClock().now_ms() + 90_000)
+            status = Status(service="oee", instance="1", alive=True, timestamp=ahead, version="0.1.0")
+            session.publish("factory/_platform/oee/1/status", encode(status))
+
+        rows = said_meanwhile(platform, say)
+    assert "time server" in told(rows, "oee 1", " s ahead of the one here")["mend"]
 
 
 def said_meanwhile(platform: Platform, say: Callable[[], object]) -> list[Row]:
