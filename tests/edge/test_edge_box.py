@@ -204,7 +204,7 @@ def test_box_reads_and_sends_over_tls_and_gives_back_what_it_took(box: Box, brok
     try:
         assert box.examine("--await-live", "60").returncode == 0, box.log()
         wait_until(lambda: _topics(broker), "telemetry from the box")
-        wait_until(lambda: "fine             gateway edge-2  1 devices online" in box.check().stdout, "the device to be read")
+        wait_until(lambda: "fine             gateway edge-2  1 of 1 devices online" in box.check().stdout, "the device to be read")
         checked = box.check()
         assert checked.returncode == 0, checked.stdout
         assert f"TLS at localhost:{broker.tls_port} is trusted; its certificate is good for 1,82" in checked.stdout

@@ -169,7 +169,7 @@ def _counted(facts: Evidence) -> Iterator[Finding]:
             subject, f"{offline} of {count} devices {COMMS_LOOKS[CommsState.OFFLINE].word}", "millrace-edge gateway read DEVICE"
         )
     else:
-        yield fine(subject, f"{count} devices {COMMS_LOOKS[CommsState.ONLINE].word}")
+        yield fine(subject, f"{count} of {count} devices {COMMS_LOOKS[CommsState.ONLINE].word}")
 
 
 def _try_it(facts: Evidence, name: str) -> str:
