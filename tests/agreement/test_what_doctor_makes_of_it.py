@@ -11,6 +11,7 @@ import pytest
 
 from millrace_admin.doctor.complaints import Complaint, is_known, judged
 from millrace_admin.doctor.evidence import Evidence
+from millrace_alerts.api.tokens import ApiTokens
 from millrace_contract.errors import Problem
 from millrace_contract.language.messages import Status
 from millrace_contract.language.times import format_timestamp
@@ -28,6 +29,7 @@ from millrace_contract.store_forward.outbox_figures import OutboxFigures
 from millrace_contract.store_forward.store_file import SetAside
 from millrace_contract.testing import ManualClock
 from millrace_gateway.fleet import select_fleet
+from millrace_ingest.archive import Archive
 from millrace_ingest.backoff import Backoff
 from millrace_ingest.database_state import DatabaseState
 from millrace_ingest.decoder import Decoder
@@ -35,6 +37,7 @@ from millrace_ingest.known_store import KnownStore, StoreSaid, compare
 from millrace_ingest.lags import Lags
 from millrace_ingest.local_store import DiskLimits, open_local_store
 from millrace_ingest.storage import Storage
+from millrace_ingest.twins import Twins
 from millrace_ingest.voices import Voices
 from millrace_ingest.writer import Writer
 
@@ -157,6 +160,28 @@ def other_store(_bench: Bench) -> list[str]:
     return [each.words for each in cases if each is not None]
 
 
+def twins(bench: Bench) -> list[str]:
+    seen = Twins()
+    for turn, host in enumerate(("here", "there", "here", "there")):
+        started = format_timestamp(NOW_MS - 10_000 if host == "here" else NOW_MS - 9_000)
+        said = format_timestamp(NOW_MS + 1_000 * turn)
+        seen.take(Status(service="oee", instance="1", alive=True, started=started, timestamp=said, host=host), float(turn))
+    return seen.problems(4.0)
+
+
+def tokens(bench: Bench) -> list[str]:
+    held = ApiTokens(bench.folder / "none.json", bench.clock)
+    held.client("any")
+    return [held.problem or ""]
+
+
+def archive(bench: Bench) -> list[str]:
+    (bench.folder / "archive").write_text("no folder")
+    kept = Archive(bench.folder / "archive", "1", 0)
+    kept.append("telemetry", [b"m f=1 1"], NOW_MS)
+    return [kept.problem or ""]
+
+
 def unhealthy(bench: Bench) -> list[str]:
     beats = Heartbeats(bench.clock)
     step = beats.step("commit")
@@ -192,6 +217,9 @@ SAID: dict[str, tuple[Callable[[Bench], list[str]], Prognosis | None, str]] = {
     "a clock that is off": (clock_off, ACT, "time server"),
     "another's voice": (foreign, ACT, "dead-letters list --reason foreign"),
     "another database": (other_store, MENDS, "shows the ledger"),
+    "two of one name, as ingest sees them": (twins, ACT, "give one of them another MILLRACE_INSTANCE"),
+    "tokens that cannot be read": (tokens, ACT, "makes what is missing"),
+    "an archive that refuses": (archive, ACT, "the right to write there"),
     "a step that fails": (unhealthy, ACT, "docker compose logs"),
     "a gateway without devices": (no_devices, ACT, "`gateway: "),
     "a store set aside": (lambda _: [SetAside(Path("oee.db.set-aside-1"), "is no database").in_words], NOTE, "the ledger"),

@@ -128,6 +128,26 @@ def _rival(_facts: Evidence, complaint: Complaint, _found: re.Match[str]) -> Fin
     return act(complaint.name, "two of this name take the connection from each other", mend)
 
 
+def _said_with_way_out(_facts: Evidence, complaint: Complaint, found: re.Match[str]) -> Finding:
+    return act(complaint.name, found[1], found[2])
+
+
+def _archive(_facts: Evidence, complaint: Complaint, found: re.Match[str]) -> Finding:
+    return act(complaint.name, complaint.text, f"room on {found[1]}, and the right to write there; the database has what it missed")
+
+
+def _tokens(facts: Evidence, complaint: Complaint, _found: re.Match[str]) -> Finding:
+    return act(
+        complaint.name, f"{complaint.text}; those that were good before still are", f"{facts.commands.up} makes what is missing"
+    )
+
+
+def _unreadable(facts: Evidence, complaint: Complaint, _found: re.Match[str]) -> Finding:
+    device, _, _ = complaint.text.partition(": ")
+    mend = f"mend the sensor or its profile; {facts.commands.inside('gateway', f'read {device} --message -')} tries a message"
+    return note(complaint.name, complaint.text, mend)
+
+
 def _late(_facts: Evidence, complaint: Complaint, _found: re.Match[str]) -> Finding:
     return note(complaint.name, complaint.text, "a longer interval in the profile, or more `connections` to the device")
 
@@ -188,12 +208,18 @@ _RULES = (
     _rule("broker", r"^not connected yet", _not_connected_yet),
     _rule("broker", r"and we do not agree on TLS: (.*)", _tls),
     _rule("broker", r"^(?:no answer from|connection lost).*", _cannot_reach_broker),
+    _rule("", r"^(two of the name .*? take the connection from each other): (.*)", _said_with_way_out),
     _rule("broker", r"(?:gives our connection to|ends our connection again and again)", _rival),
     _rule("broker", r"^the broker refuses (topic .*?)(?:: an account may write .*)?$", _refused_topic),
     _rule("broker", r"^the broker does not let account (.*)", _refused_reading),
     _rule("database", r"^(?:the database takes no data|nothing is rolled up): (.*)", _database),
     _rule("outbox", r"^the disk (?:refuses the outbox|of dead letters and spool refuses): (.*)", _disk),
     _rule("", r"^the disk of \S+ (?:is nearly full|cannot be looked at)", _nearly_full),
+    _rule("", r"^(the disk of influxdb is nearly full, and .*?); (make room.*)", _said_with_way_out),
+    _rule("", r"^(InfluxDB did not give up .*?); (make room.*)", _said_with_way_out),
+    _rule("", r"^the archive in (\S+) refuses: ", _archive),
+    _rule("", r"^the API tokens cannot be read", _tokens),
+    _rule("", r"could not be read, the last: ", _unreadable),
     _rule("", r"reads begin late", _late),
     _rule("", r"(?:outbox|store) was damaged or empty", _set_aside),
     _rule("", r"^[\w./-]+\.yaml(?::\d+)?: ", _plant_file),
