@@ -259,7 +259,7 @@ class TestStores:
 
     def test_locks_and_notes_of_restores_are_no_data(self, volumes: Path) -> None:
         before = tree(volumes)
-        for name in ("store.db.lock", RESTORED_FILE, RESTORING):
+        for name in ("store.db.lock", "store.db.reserve", RESTORED_FILE, RESTORING):
             (volumes / "gateway-data" / name).write_text("x")
         reader = ArchiveReader(io.BytesIO(archive_of(volumes)))
         assert {each.path for each in reader.members() if not each.is_folder} == {f"volumes/{path}" for path in before}

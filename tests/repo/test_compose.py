@@ -217,26 +217,56 @@ def test_one_version_of_grafana_is_spoken_of() -> None:
 
 def _backup(path: Path) -> Path:
     with gzip.open(path, "wb") as file, tarfile.open(fileobj=file, mode="w") as archive:
-        for name in ("admin-secrets/key", "influxdb-data/x", "gateway-data/outbox.sqlite"):
+        for name in ("influxdb-data/x", "gateway-data/outbox.sqlite", "admin-secrets/key"):
             archive.addfile(tarfile.TarInfo(name), io.BytesIO())
     return path
 
 
-def test_restore_says_why_compose_failed_and_changes_nothing(tmp_path: Path) -> None:
-    compose = tmp_path / "compose"
+def _restore(folder: Path, *arguments: str, running: str = "") -> subprocess.CompletedProcess[str]:
+    """scripts/restore without a terminal, with a Compose that cannot make anything."""
+    compose = folder / "compose"
     compose.write_text(f"""#!/bin/sh
-echo "$@" >> {tmp_path}/asked
+echo "$@" >> {folder}/asked
+[ "$1" != ps ] || printf "%s" "{running}"
 [ "$1" != up ] || {{ echo "target bootstrap: image already exists" >&2; exit 17; }}
 """)
     compose.chmod(0o755)
-    done = subprocess.run(
-        [str(ROOT / "scripts" / "restore"), str(_backup(tmp_path / "plant.tar.gz")), "--yes"],
+    return subprocess.run(
+        [str(ROOT / "scripts" / "restore"), *arguments],
         env=os.environ | {"COMPOSE": str(compose)},
         capture_output=True,
         text=True,
+        stdin=subprocess.DEVNULL,
         timeout=60,
         check=False,
     )
+
+
+def test_restore_refuses_in_a_whole_sentence_before_it_asks_for_anything(tmp_path: Path) -> None:
+    whole = _backup(tmp_path / "plant.tar.gz")
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(whole.read_bytes()[:-20])
+    (tmp_path / "letter").write_text("dear backup")
+    cases: list[tuple[tuple[str, ...], str, int, str]] = [
+        ((), "", 2, "which file? usage: scripts/restore FILE"),
+        ((str(tmp_path / "none"),), "", 2, "none cannot be read"),
+        ((str(tmp_path / "letter"),), "", 1, "letter is damaged or no backup"),
+        ((str(cut),), "", 1, "is damaged: it was not written or copied to the end"),
+        ((str(whole), "--settings", "mine"), "", 2, "--settings is saved or here, not 'mine'"),
+        ((str(whole), "--force"), "", 2, "there is no --force; usage: "),
+        ((str(whole), "--yes"), "c0ffee", 2, "the platform is running; stop it first (make down)"),
+    ]
+    for arguments, running, status, words in cases:
+        done = _restore(tmp_path, *arguments, running=running)
+        assert (done.returncode, done.stderr.count("\n")) == (status, 1), (arguments, done.stderr)
+        assert done.stderr.startswith("restore: ")
+        assert words in done.stderr
+        assert done.stderr.endswith("; nothing was changed\n")
+    assert {line.split()[0] for line in (tmp_path / "asked").read_text().splitlines()} == {"ps"}
+
+
+def test_restore_says_why_compose_failed_and_changes_nothing(tmp_path: Path) -> None:
+    done = _restore(tmp_path, str(_backup(tmp_path / "plant.tar.gz")), "--yes")
     assert done.returncode == 1
     assert "image already exists" in done.stderr
     assert "nothing was changed" in done.stderr

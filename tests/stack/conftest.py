@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,6 +76,35 @@ class Stack:
     def script(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of scripts/ on this copy of the platform."""
         return run([str(REPOSITORY / "scripts" / name), *arguments], 300, os.environ | {"COMPOSE": " ".join(self._command())})
+
+    def killed_script(self, name: str, *arguments: str) -> None:
+        """kill -9 of one of scripts/ with all that it started, once its container runs."""
+        command = [str(REPOSITORY / "scripts" / name), *arguments]
+        environ = os.environ | {"COMPOSE": " ".join(self._command())}
+        started = subprocess.Popen(command, cwd=REPOSITORY, env=environ, start_new_session=True, stderr=subprocess.DEVNULL)
+        image = self.container("bootstrap")["Config"]["Image"]
+        asked = ["docker", "ps", "-q", "--filter", f"ancestor={image}", "--filter", "volume=/volumes/gateway-data"]
+
+        def copies() -> bool:
+            return bool(run(asked, 30).stdout.strip())
+
+        wait_until(copies, f"the container of {name}")
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait(20)
+
+    def left_by_backups(self) -> str:
+        """Containers of backups and restores that do not run and are still there."""
+        asked = ["docker", "ps", "-aq", "--filter", f"label=millrace.backup={self.project}"]
+        return run([*asked, "--filter", "status=created", "--filter", "status=exited"], 30).stdout
+
+    def lose(self, volume: str) -> None:
+        """Remove a volume of a platform that is down."""
+        lost = run(["docker", "volume", "rm", f"{self.project}_{volume}"], 30)
+        assert lost.returncode == 0, lost.stderr
+
+    def uptimes(self) -> dict[str, str]:
+        """Since when each container runs, and how."""
+        return {each["Name"]: f"{each['State']['StartedAt']} {each['State']['Status']}" for each in self.containers()}
 
     def access(self, *arguments: str) -> dict[str, str]:
         answer: dict[str, str] = json.loads(self.compose("run", "--rm", "-T", "admin", "access", *arguments, "--json"))

@@ -173,13 +173,14 @@ def test_a_killed_part_comes_back_and_readings_go_on(stack: Stack, service: str)
     wait_until(lambda: stack.query("telemetry", newer), f"new readings after {service} was killed", FLOW_LIMIT_S)
 
 
-def test_nothing_is_lost_duplicated_or_wrong_after_the_kills(stack: Stack) -> None:
-    def score() -> dict[str, Any]:
-        done = stack.compose("exec", "-T", "simulator", "millrace-sim", "score", "--json")
-        answer: dict[str, Any] = json.loads(done.strip().splitlines()[-1])
-        return answer
+def score(stack: Stack) -> dict[str, Any]:
+    done = stack.compose("exec", "-T", "simulator", "millrace-sim", "score", "--json")
+    answer: dict[str, Any] = json.loads(done.strip().splitlines()[-1])
+    return answer
 
-    figures = score()
+
+def test_nothing_is_lost_duplicated_or_wrong_after_the_kills(stack: Stack) -> None:
+    figures = score(stack)
     assert figures["served"] > 100
     assert (figures["lost"], figures["duplicated"], figures["wrong"]) == (0, 0, 0), figures
 
@@ -194,20 +195,6 @@ def test_down_keeps_all_data_and_up_goes_on(stack: Stack, token: str) -> None:
     assert stack.count("telemetry", total) >= before
     assert stack.access("show")["password"] == password
     wait_until(lambda: stack.count("telemetry", total) > before, "more readings than before", FLOW_LIMIT_S)
-    assert get(f"http://127.0.0.1:{stack.api_port}/v1/alerts", token)[0] == 200
-
-
-def test_a_backup_brings_everything_back(stack: Stack, token: str, tmp_path: Path) -> None:
-    total = "SELECT count(_seq) FROM \"demo-cnc\" WHERE device = 'CNC-01'"
-    backup = tmp_path / "backup.tar.gz"
-    stored = stack.count("telemetry", total)
-    stack.script("backup", str(backup))
-    assert stack.script("restore", str(backup), "--yes").returncode == 2  # not over a running platform
-    stack.access("revoke", "mes")
-    stack.down(with_data=True)
-    assert stack.script("restore", str(backup), "--yes").returncode == 0
-    stack.up()
-    assert stack.count("telemetry", total) >= stored
     assert get(f"http://127.0.0.1:{stack.api_port}/v1/alerts", token)[0] == 200
 
 
@@ -241,3 +228,39 @@ def test_file_for_support_is_its_makers_alone_and_holds_no_password(stack: Stack
     said = json.loads(file.read_text())
     assert {"mosquitto", "influxdb", "ingest"} <= said["logs"].keys()
     assert stack.access("show")["password"] not in file.read_text()
+
+
+def test_a_backup_brings_everything_back(stack: Stack, token: str, tmp_path: Path) -> None:
+    total = "SELECT count(_seq) FROM \"demo-cnc\" WHERE device = 'CNC-01'"
+    events = f"http://127.0.0.1:{stack.api_port}/v1/alert-events"
+    backup, cut = tmp_path / "backup.tar.gz", tmp_path / "cut.tar.gz"
+    stored = stack.count("telemetry", total)
+    as_it_runs = stack.uptimes()
+    stack.killed_script("backup", str(cut))
+    made = stack.script("backup", str(backup))
+    assert (made.returncode, stack.uptimes()) == (0, as_it_runs), made.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["backup.tar.gz"]
+    assert stack.left_by_backups() == ""
+    assert stack.script("restore", str(backup), "--yes").returncode == 2  # not over a running platform
+    stack.access("revoke", "mes")
+    cursor = get(events, stack.access("add-token", "newer", "--scope", "read")["token"])[1]
+    stack.down()
+    cut.write_bytes(backup.read_bytes()[:-1000])
+    refused = stack.script("restore", str(cut), "--yes")
+    assert (refused.returncode, "nothing was changed" in refused.stderr) == (1, True)
+    stack.lose("oee-data")
+    restored = stack.script("restore", str(backup), "--yes")
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert "API token works again (was revoked or changed since): mes" in restored.stdout
+    assert "API token is newer than the backup, and is gone then: newer" in restored.stdout
+    stack.up()
+    assert stack.count("telemetry", total) >= stored
+    assert get(f"http://127.0.0.1:{stack.api_port}/v1/alerts", token)[0] == 200
+    assert cursor is None or get(f"{events}?after={cursor['cursor']}", token)[0] == 410
+
+
+def test_nothing_is_lost_after_the_restore_but_what_came_after_the_backup(stack: Stack) -> None:
+    def lost() -> int:
+        return int(score(stack)["lost"])
+
+    wait_until(lambda: lost() == 0, "the outboxes to fill the gap between the copies", FLOW_LIMIT_S)

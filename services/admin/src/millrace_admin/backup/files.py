@@ -10,7 +10,8 @@ from pathlib import Path
 from .archive import ArchiveWriter, Attributes
 from .layout import LEFT_OUT
 
-LOCK_SUFFIX = ".lock"
+MADE_ANEW = (".lock", ".reserve")
+"""Ends of names that hold nothing: locks, and room that a store keeps back on its disk."""
 LOG_SUFFIXES = ("-wal", "-shm", "-journal")
 """Of the files beside a database that are part of it."""
 

@@ -20,7 +20,7 @@ from ..bootstrap import DATABASE_TOKEN
 from ..database_client import DatabaseClient
 from .archive import ArchiveWriter, Attributes, Head, Manifest
 from .database_copy import at_rest, copy_database
-from .files import LOCK_SUFFIX, LOG_SUFFIXES, add_file, attributes_of, below
+from .files import LOG_SUFFIXES, MADE_ANEW, add_file, attributes_of, below
 from .layout import CONFIG, DATABASE_VOLUME, SETTINGS, VOLUMES, in_order
 
 KEPT_ROOM = ("reserve", "reserve.part")
@@ -42,7 +42,7 @@ def take(sources: Sources, head: Head, out: BinaryIO) -> Manifest:
     archive = ArchiveWriter(out, head)
     for place, folder in ((SETTINGS, sources.settings), (CONFIG, sources.config)):
         if folder is not None:
-            _copy_as_it_lies(archive, place, folder)
+            _copy_as_it_lies(archive, place, folder, follow=True)
     present = [path.name for path in sources.volumes.iterdir() if path.is_dir()]
     if not present:
         raise CannotStart(str(sources.volumes), "there is no volume in it, so there is nothing to back up")
@@ -67,8 +67,10 @@ def _token(volumes: Path) -> str:
         raise Refusal("the database runs, and its administrator's token is not in the volume admin-secrets") from error
 
 
-def _copy_as_it_lies(archive: ArchiveWriter, place: str, folder: Path) -> None:
-    for path, about in below(folder):
+def _copy_as_it_lies(archive: ArchiveWriter, place: str, folder: Path, *, follow: bool = False) -> None:
+    """follow: what a person has linked is taken as what it links to."""
+    for path, found in below(folder):
+        about = path.stat() if follow and path.exists() else found
         if path.parent == folder and path.name in KEPT_ROOM:
             continue
         _add(archive, f"{place}/{path.relative_to(folder).as_posix()}", path, about)
@@ -78,7 +80,7 @@ def _copy_volume(archive: ArchiveWriter, place: str, folder: Path) -> None:
     """Databases by SQLite's own backup, without their logs; everything else as it lies."""
     parts: set[Path] = set()  # of what was copied as a whole
     for path, about in below(folder):
-        if path.name.endswith(LOCK_SUFFIX) or path in parts:
+        if path.name.endswith(MADE_ANEW) or path in parts:
             continue
         inside = f"{place}/{path.relative_to(folder).as_posix()}"
         if stat.S_ISREG(about.st_mode) and _is_database(path) and _copy_store(archive, inside, path):
