@@ -15,11 +15,13 @@ from millrace_contract.plant import MessageSignal
 
 from ..composed import Unusable
 from ..registers import Number, Value
-from ..scaling import scaling_of
+from ..scaling import Scaling, scaling_of
 from .payload import shown
 
 _NUMBER: Final = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 _LARGEST_WHOLE: Final = 10**300
+_LONGEST_WHOLE: Final = 18
+"""Digits of a text that are a whole number; longer ones are floats, as the database has them anyway."""
 
 
 def reading_of(signal: MessageSignal) -> Callable[[Any], Value]:
@@ -41,15 +43,23 @@ def reading_of(signal: MessageSignal) -> Callable[[Any], Value]:
         if raw in markers:
             raise Unusable(f"the message holds {raw}, the device's mark for no value")
         if not by.changes_nothing:
-            raw = by.of_float(raw) if isinstance(raw, float) else by.of_whole(raw)
+            raw = _scaled(by, raw)
         return _within_limits(signal, raw)
 
     return reading
 
 
+def _scaled(by: Scaling, raw: Number) -> float:
+    try:
+        return by.of_float(raw) if isinstance(raw, float) else by.of_whole(raw)
+    except OverflowError:
+        raise Unusable("the value times its scale is no number that can be stored") from None
+
+
 def _number(value: Any) -> Number:
     if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = float(value) if not value.strip().lstrip("+-").isdecimal() else int(value)
+        is_whole = value.strip().lstrip("+-").isdecimal() and len(value) <= _LONGEST_WHOLE
+        value = int(value) if is_whole else float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unusable(f"{shown(value)} is no number" + (": a profile says type: bool for it" if isinstance(value, bool) else ""))
     if isinstance(value, int) and abs(value) > _LARGEST_WHOLE:
