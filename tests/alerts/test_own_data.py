@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from millrace_alerts.alert import Alert
 from millrace_alerts.changes import Terms
@@ -19,9 +20,10 @@ from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.language.messages import Status, encode
 from millrace_contract.language.words import Evaluation, IsaState
 from millrace_contract.plant import OwnData, load_alert_rules, load_plant
-from millrace_contract.runtime.disk_space import status_figures
+from millrace_contract.runtime.disk_space import Room
 from millrace_contract.runtime.mqtt.refused_topics import RefusedTopics
 from millrace_contract.testing import wait_until
+from millrace_ingest.twins import Twins
 from millrace_ingest.voices import Voices
 
 from .chromium import Chromium
@@ -96,7 +98,13 @@ def test_the_sample_rules_use_the_words_and_figures_that_services_have() -> None
     [problem] = voices.problems(0.0)
     assert sample("foreign-voice").problem in problem
     assert problem.startswith("something publishes as CNC-01 that may not")
-    assert sample("disk-nearly-full").figure in status_figures([])
+    assert sample("disk-nearly-full").problem in (Room("influxdb", Path("/data"), 1, 10**9).problem or "")
+    twins = Twins()
+    for started, said in (("00", "01"), ("02", "03"), ("00", "04")):
+        told = Status(service="gateway", instance="edge-1", alive=True, started=f"2026-03-01T12:00:{started}.000Z")
+        twins.take(replace_struct(told, timestamp=f"2026-03-01T12:00:{said}.000Z"), 0.0)
+    [problem] = twins.problems(0.0)
+    assert sample("name-in-use").problem in problem
 
 
 @pytest.mark.parametrize(
