@@ -98,8 +98,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=1_000)
     parser.add_argument("--lines", type=int, default=10)
-    parser.add_argument("--messages", type=int, default=60_000)
-    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--messages", type=int, default=150_000)
+    parser.add_argument("--pairs", type=int, default=8)
     options = parser.parse_args()
     for name, is_shared in (("alone", False), ("shared", True)):
         rights = plant(options.devices, options.lines, is_shared=is_shared)

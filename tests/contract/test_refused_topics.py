@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millrace_contract.runtime.mqtt.refused_topics import MOST, SAID_S, SHOWN, RefusedTopics
+from millrace_contract.runtime.mqtt.refused_topics import MOST, REST_S, SAID_S, SHOWN, RefusedTopics
 
 
 def test_refused_topics_of_one_reason_are_one_sentence_with_the_way_out() -> None:
@@ -37,3 +37,12 @@ def test_topics_without_end_need_no_memory_without_end() -> None:
     for number in range(MOST + 10):
         refused.note(f"t/{number}", "not authorized", 0.0, is_rights=True)
     assert f"and {MOST - SHOWN} more for" in refused.sentences("x", 0.0)[0]
+
+
+def test_a_refused_topic_rests_for_who_keeps_nothing() -> None:
+    refused = RefusedTopics()
+    assert not refused.rests("a", 0.0)
+    refused.note("a", "not authorized", 0.0, is_rights=True)
+    assert refused.rests("a", REST_S - 1.0)
+    assert not refused.rests("b", REST_S - 1.0)
+    assert not refused.rests("a", REST_S)

@@ -259,6 +259,7 @@ def test_a_refused_publish_does_not_count_as_delivered(connect: Connect, broker:
     assert client.session.problem in (None, "connection lost: Not authorized")
     [notice] = client.session.notices
     assert notice.startswith("the broker refuses topic forbidden/a for account gateway (not authorized): an account may write what")
+    assert client.session.publish("forbidden/a", b"1", retain=True) is None, "who keeps nothing does not try again and again"
     # Some brokers end the connection too, and with it what came after.
     wait_until(lambda: _is_taken(client, "allowed/a", b"2"), "the next publish to be taken")
     assert client.payloads(1) == [b"2"]

@@ -104,6 +104,8 @@ class LeanSession(Session):
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
         """Takes nothing either while so much waits for the broker that memory would not be bounded."""
+        if self._rests(topic, retain=retain):
+            return None
         with self._publishing:
             link = self._link
             if link is None or not link.has_room(len(payload)):

@@ -96,7 +96,7 @@ class PahoSession(Session):
             self._thread.join(timeout_s)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
-        if not self._connected.is_set():
+        if not self._connected.is_set() or self._rests(topic, retain=retain):
             return None
         info = self._client.publish(topic, payload, qos=1, retain=retain)
         self._topics[info.mid] = topic

@@ -5,6 +5,8 @@ from __future__ import annotations
 NOT_AUTHORISED = 0x87
 SAID_S = 600.0
 """So long after the last refusal it is still said. What an outbox holds is tried again every five minutes at most."""
+REST_S = 300.0
+"""So long a retained message on a refused topic is not tried again: some brokers end the connection of who tries."""
 SHOWN = 3
 MOST = 1_000
 
@@ -30,6 +32,11 @@ class RefusedTopics:
         if len(self._refused) > MOST:
             del self._refused[next(iter(self._refused))]
         return is_new
+
+    def rests(self, topic: str, now_s: float) -> bool:
+        """Whether it was refused too lately to be tried again by who has no outbox that waits."""
+        known = self._refused.get(topic)
+        return known is not None and now_s - known[2] < REST_S
 
     def taken(self, topic: str) -> bool:
         """A publish was taken; whether the topic was refused before."""

@@ -129,6 +129,7 @@ class Session:
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int | None:
         """Hand a message to the broker, QoS 1. Returns a token that `callbacks.published` names again, or None: not now.
 
+        A retained message on a topic that was refused lately is not taken either: with some brokers each try costs the connection.
         Nothing is queued while disconnected: who must not lose a message keeps it in an outbox, who owns a retained one
         publishes it anew in `callbacks.connected`.
         """
@@ -229,6 +230,9 @@ class Session:
         return [
             f"{self._rival_sign} another {service} with the name {instance}: give each a MILLRACE_INSTANCE of its own, or stop one"
         ]
+
+    def _rests(self, topic: str, *, retain: bool) -> bool:
+        return retain and bool(self._refused_topics) and self._refused_topics.rests(topic, time.monotonic())
 
     def _answered(self, topic: str, refusal: str | None, *, is_rights: bool = False) -> None:
         """The broker took a publish on this topic, or why it did not."""
