@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from millrace_admin.doctor.access import may, read_rules
+from millrace_admin.doctor.access import read_rules
 from millrace_admin.doctor.commands import COMPOSE, demo_commands
 from millrace_admin.doctor.evidence import DiskFacts, Evidence, StatusFacts
 from millrace_admin.doctor.examine import examine
@@ -117,11 +118,26 @@ def test_text_has_a_line_a_finding_and_json_an_object() -> None:
 def test_rules_are_read_as_the_broker_reads_them() -> None:
     rules = read_rules("topic read all/#\nuser a b\ntopic deny f/_platform/+/telemetry\ntopic write f/+/+/telemetry\ntopic c\n")
     of_a = rules["a b"]
-    assert may(of_a, "write", "f/line1/M-1/telemetry")
-    assert not may(of_a, "read", "f/line1/M-1/telemetry")
-    assert not may(of_a, "write", "f/_platform/M-1/telemetry"), "a deny wins"
-    assert may(of_a, "read", "c")
-    assert not may(of_a, "read", "all/x"), "what stands before the first account is for nobody with a name"
+    assert of_a.may("write", "f/line1/M-1/telemetry")
+    assert not of_a.may("read", "f/line1/M-1/telemetry")
+    assert not of_a.may("write", "f/_platform/M-1/telemetry"), "a deny wins"
+    assert of_a.may("read", "c")
+    assert not of_a.may("read", "all/x"), "what stands before the first account is for nobody with a name"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rules: rules + "\nuser guest\ntopic readwrite #\n", "guest may readwrite #, too"),
+        (lambda rules: rules.replace("user oee-1\n", "user oee-1\ntopic write factory/#\n"), "oee-1 may write factory/#, too"),
+        (lambda rules: rules.replace("user oee-1\n", "user oee-1\ntopic deny factory/#\n"), "oee-1 is kept from factory/#"),
+    ],
+)
+def test_rules_that_allow_more_or_less_than_the_accounts_are_told(change: Callable[[str], str], said: str) -> None:
+    access = well().access
+    assert access is not None
+    findings = examine(seen.with_access(well(), rules=change(access.rules or "")))
+    assert [said in one.cause for one in findings if one.prognosis is Prognosis.ACT] == [True]
 
 
 REPORT = """=== services

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from millrace_contract.language.topics import Topics
 from millrace_contract.plant import Device
@@ -14,8 +14,30 @@ from .finding import Finding, act, fine
 
 SUBJECT = "accounts"
 SHOWN = 3
-Rules = Mapping[str, Sequence[tuple[str, str]]]
-"""By account: (what is done, topic filter) in the order of the file; done is deny, read, write or readwrite."""
+DENY, BOTH = "deny", "readwrite"
+
+
+class AccountRules:
+    """What one account may do. `said`: (what is done, topic filter). A plant has thousands of topics, so those are looked up."""
+
+    def __init__(self, said: Iterable[tuple[str, str]]) -> None:
+        self.said = frozenset(said)
+        self._exact: dict[str, set[str]] = defaultdict(set)
+        self._filters: list[tuple[str, str]] = []
+        for done, topic in self.said:
+            if "+" in topic or "#" in topic:
+                self._filters.append((done, topic))
+            else:
+                self._exact[topic].add(done)
+
+    def may(self, action: str, topic: str) -> bool:
+        """What the broker decides: a deny wins, and what nothing allows is refused."""
+        done = {*self._exact.get(topic, ()), *(done for done, filter_ in self._filters if _matches(filter_, topic))}
+        return DENY not in done and not done.isdisjoint({action, BOTH})
+
+
+Rules = Mapping[str, AccountRules]
+"""By account."""
 
 
 def findings(facts: Evidence) -> Iterator[Finding]:
@@ -45,18 +67,22 @@ def _causes(facts: Evidence, access: AccessFacts, root: str) -> Iterator[Finding
             )
     unheard = list(_unheard_devices(facts, access, there))
     yield from unheard
-    lacking = [
-        f"{name} may not {done} {topic}"
-        for name, rules in sorted(wanted.items())
-        for done, topic in rules
-        if (done, topic) not in there.get(name, ())
-        # Told device by device.
-        and not (unheard and access.accounts[name].role is Role.GATEWAY)
-    ]
-    if lacking:
-        more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
-        cause = f"the broker's rules are not those of the accounts: {'; '.join(lacking[:SHOWN])}{more}"
+    # What gateways lack is told device by device, where it is.
+    told = {name for name, account in access.accounts.items() if unheard and account.role is Role.GATEWAY}
+    if other := [
+        text for name in sorted({*wanted, *there} - told) for text in _differences(name, wanted.get(name), there.get(name))
+    ]:
+        more = f" and {len(other) - SHOWN} more" if len(other) > SHOWN else ""
+        cause = f"the broker's rules are not those of the accounts: {'; '.join(other[:SHOWN])}{more}"
         yield act(SUBJECT, cause, f"{up} renders them anew from plant.yaml")
+
+
+def _differences(name: str, wanted: AccountRules | None, there: AccountRules | None) -> Iterator[str]:
+    ours, broker = wanted.said if wanted else frozenset(), there.said if there else frozenset()
+    for done, topic in sorted(ours - broker):
+        yield f"{name} is not kept from {topic}" if done == DENY else f"{name} may not {done} {topic}"
+    for done, topic in sorted(broker - ours):
+        yield f"{name} is kept from {topic}" if done == DENY else f"{name} may {done} {topic}, too"
 
 
 def _unheard_devices(facts: Evidence, access: AccessFacts, there: Rules) -> Iterator[Finding]:
@@ -82,32 +108,27 @@ def _unheard_devices(facts: Evidence, access: AccessFacts, there: Rules) -> Iter
 
 
 def _may_speak(there: Rules, account: str, topics: Topics, device: Device) -> bool:
-    return all(
-        may(there.get(account, ()), "write", topic)
-        for topic in (topics.telemetry(device.line, device.id), topics.comms(device.line, device.id))
+    rules = there.get(account)
+    return rules is not None and all(
+        rules.may("write", topic) for topic in (topics.telemetry(device.line, device.id), topics.comms(device.line, device.id))
     )
 
 
 def read_rules(text: str) -> Rules:
     """The rules of an access file as mosquitto reads them; what stands before any account is nobody's."""
-    rules: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    said: dict[str, list[tuple[str, str]]] = defaultdict(list)
     account = ""
     for line in text.splitlines():
         kind, _, rest = line.partition(" ")
         if kind == "user":
             account = rest
-            rules[account] = rules[account]
+            said[account] = said[account]
         elif kind == "topic":
             done, _, topic = rest.partition(" ")
             # Without a word both are allowed.
-            rules[account].append((done, topic) if done in ("deny", "read", "write", "readwrite") else ("readwrite", rest))
-    return rules
-
-
-def may(rules: Sequence[tuple[str, str]], action: str, topic: str) -> bool:
-    """What the broker decides: a deny wins, and what nothing allows is refused."""
-    matching = [done for done, filter_ in rules if _matches(filter_, topic)]
-    return "deny" not in matching and any(done in (action, "readwrite") for done in matching)
+            said[account].append((done, topic) if done in (DENY, "read", "write", BOTH) else (BOTH, rest))
+    said.pop("", None)
+    return {name: AccountRules(rules) for name, rules in said.items()}
 
 
 def _matches(filter_: str, topic: str) -> bool:
