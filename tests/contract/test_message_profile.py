@@ -71,6 +71,12 @@ def test_a_reading_holds_for_three_of_the_intervals_that_the_profile_expects(fol
     assert hold_ms(_load(folder).profiles["plug"], "power") == 180_000
 
 
+def test_a_profile_of_messages_without_a_time_may_leave_the_key_empty(folder: Path) -> None:
+    text = (folder / PROFILE).read_text()
+    (folder / PROFILE).write_text(text.replace("message: {time: Time, time_zone: plant}", "message:"))
+    assert _load(folder).profiles["plug"].sends_messages
+
+
 MISTAKES = [
     (PLANT, ", topic: tele/plug-1/SENSOR", "", "plant.yaml:6: lines.line1.devices.PLUG-1.connection: transport mqtt needs the key topic"),
     (PLANT, "tele/plug-1/SENSOR", "tele/+/SENSOR", "connection.topic: 'tele/+/SENSOR' has + or # in it; a device has one topic, written out"),

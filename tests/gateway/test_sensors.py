@@ -173,10 +173,14 @@ def test_what_cannot_be_read_is_kept_as_it_came_but_not_without_end(bench: Bench
     assert [message["payload"] for message in kept] == [f"{{{number}" for number in range(10)]
     assert "looks like JSON, and is none" in kept[0]["refused"]
     assert bench.desk.devices[0].comms.refused == 12
+    (problem,) = bench.desk.problems()
+    assert problem.startswith("S-1: 12 messages could not be read, the last: the message looks like JSON, and is none")
     assert len(bench.uplink.acknowledged) == 2
     bench.clock.advance(61)
     bench.send(b"{x")
     assert len(bench.uplink.drafts) == 11
+    bench.clock.advance(3601)
+    assert bench.desk.problems() == []  # said while it is news; comms goes on counting
 
 
 def test_what_did_not_move_is_no_news(bench: Bench) -> None:

@@ -162,7 +162,8 @@ class Profile(Strict):
             return data
         first = next(iter(groups))
         shared = {"order": data.get("order", "ABCD"), "group": first}
-        if data.get("message") is not None:
+        if "message" in data:
+            data = {**data, "message": data["message"] or {}}  # `message:` with nothing behind it says that there are messages
             signals = {name: _OfMessages(signal) if isinstance(signal, dict) else signal for name, signal in signals.items()}
         filled = {name: _filled(name, signal, shared) if isinstance(signal, dict) else signal for name, signal in signals.items()}
         return {**data, "signals": _with_named_bits(filled)}

@@ -122,7 +122,8 @@ class SensorDesk:
 
     def problems(self) -> list[str]:
         """Which of them sent what could not be read, and why the last could not."""
-        refused = [(each.comms.refused or 0, each.device.id, each.last_refusal) for each in self.devices if each.last_refusal]
+        now_s = self._clock.monotonic_s()
+        refused = [(each.comms.refused or 0, each.device.id, why) for each in self.devices if (why := each.refusal(now_s))]
         return [
             f"{name}: {count} message{'s' * (count != 1)} could not be read, the last: {reason}"
             for count, name, reason in sorted(refused, reverse=True)[:PROBLEMS_SAID]

@@ -23,6 +23,7 @@ LATE_MS: Final = 300_000
 """A message whose own time is so long ago was held up, or its sensor's clock is wrong."""
 REFUSALS_A_MINUTE: Final = 10
 """So many messages that cannot be read are kept as they came; of more it is said how many there were."""
+REFUSAL_SAID_S: Final = 3_600.0
 _REMEMBERED: Final = 64
 _TIES_MS: Final = 1_000
 
@@ -57,7 +58,7 @@ class SendingDevice:
         self.comms = CommsTracker(device.id, device.gateway)
         self.reader = MessageReader(device, profile, plant_zone)
         self.comms.refused = 0
-        self.last_refusal: str | None = None
+        self._last_refusal: tuple[str, float] | None = None
         self.silent_after_s = silent_after_s(profile)
         self._names = tuple(profile.signals)
         self._heard_s = now_s
@@ -79,6 +80,12 @@ class SendingDevice:
     def report_everything(self) -> None:
         """The next message is news as a whole."""
         self._changes.forget()
+
+    def refusal(self, now_s: float) -> str | None:
+        """Why its last message that could not be read could not, for some time."""
+        if self._last_refusal is None or now_s - self._last_refusal[1] > REFUSAL_SAID_S:
+            return None
+        return self._last_refusal[0]
 
     def take_news(self) -> bool:
         """Whether comms has news since this was last asked."""
@@ -154,7 +161,7 @@ class SendingDevice:
     def _refuse(self, topic: str, reason: str, now_ms: int, now_s: float) -> RefusedMessage:
         self._heard_s = now_s
         self.comms.refused = (self.comms.refused or 0) + 1
-        self.last_refusal = reason
+        self._last_refusal = reason, now_s
         self._faults[topic] = ReadFault("unreadable", f"{topic}: {reason}")
         self._show(now_ms)
         self._refusals = [each for each in self._refusals if now_s - each < 60][-REFUSALS_A_MINUTE:]
