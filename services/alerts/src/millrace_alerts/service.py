@@ -97,6 +97,8 @@ class AlertsService:
         self._parts.at_stop(self._socket.close)
         self._store = Store(settings.data / "alerts.db", self._clock.now_ms())
         self._parts.at_stop(self._store.close)
+        if self._store.was_restored:
+            _log.warning("store_was_restored", path=str(self._store.path), readers_of_the_feed="are told where to go on")
         if self._store.set_aside is not None:
             _log.error("store_set_aside", path=str(self._store.set_aside.path), reason=self._store.set_aside.reason)
         self._tokens = ApiTokens(settings.api_tokens_file, self._clock)

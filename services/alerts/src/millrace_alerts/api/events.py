@@ -62,7 +62,7 @@ def _begin_after(
     if last_event_id is None:
         return context.reader.feed().cursor(context.reader.last_event_seq())
     try:
-        return _checked(context, parse_cursor(last_event_id))
+        return context.reader.feed().cursor(_checked(context, parse_cursor(last_event_id)).seq)
     except ValueError as error:
         raise ApiProblem("bad-request", f"Last-Event-ID: {error}") from error
 
@@ -73,13 +73,12 @@ async def stream_events(
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: `id` is a cursor, `data` an event as in /v1/alert-events. Without Last-Event-ID it begins now."""
     reader = context.reader
-    feed = reader.feed()
     seq = after.seq
     while not context.bell.is_closing:
         rung = context.bell.next()  # Taken before reading: what is committed from here on rings it.
         found = await to_thread.run_sync(reader.events, seq, STREAM_BATCH)
         for stored in found:
             seq = stored.event.event_seq
-            yield ServerSentEvent(data=event_resource(stored), event="alert", id=str(feed.cursor(seq)))
+            yield ServerSentEvent(data=event_resource(stored), event="alert", id=str(Cursor(after.epoch, seq)))
         if not found:
             await rung.wait()
