@@ -87,7 +87,7 @@ def broker_program(mosquitto: str, places: Places) -> Program:
     return Program(
         "mosquitto",
         (mosquitto, "-c", str(places.state / "mosquitto.conf")),
-        rereads=(secrets / "passwords", secrets / "access.acl"),
+        rereads=(secrets / "passwords", secrets / "access.acl", secrets / "server.crt"),
     )
 
 
