@@ -23,8 +23,9 @@ from millrace_alerts.settings import AlertsSettings
 from millrace_alerts.store import Reader
 from millrace_alerts.store import Store as AlertsStore
 from millrace_alerts.worker import Worker as AlertsWorker
-from millrace_contract.language.messages import Status, Stored, encode
+from millrace_contract.language.messages import OeeDocument, Status, Stored, decode, encode
 from millrace_contract.language.topics import Topics
+from millrace_contract.language.words import WindowKind
 from millrace_contract.plant.accepted import load_accepted
 from millrace_contract.runtime.clock import moment
 from millrace_contract.runtime.health import Heartbeats
@@ -50,6 +51,7 @@ from millrace_gateway.uplink import Uplink
 from millrace_ingest.confirmations import Identity, confirmations
 from millrace_ingest.decoder import STORED_KINDS, Accepted, Rejected
 from millrace_ingest.plant_watch import PlantWatch
+from millrace_oee.machine import Machine
 from millrace_oee.plan import load_plan
 from millrace_oee.receiver import subscriptions as oee_subscriptions
 from millrace_oee.store import OEE_STORE
@@ -281,6 +283,14 @@ class Oee:
         while reader._requests:
             self._intake.hand_over(reader._read(reader._requests.popleft()))
         return _turned(self._intake, self.worker._turns)
+
+    def windows(self, machine: Machine) -> tuple[list[OeeDocument], list[OeeDocument]]:
+        """The ended windows of a machine where it stands now; and all of it in this line, also by other profiles before."""
+        kinds = ", ".join(f"'{kind}'" for kind in WindowKind)
+        rows = self._store.connection.execute(f"SELECT scope, message FROM result WHERE kind IN ({kinds})").fetchall()
+        found = [(scope, decode(OeeDocument, message)) for scope, message in rows]
+        of_line = [(scope, each) for scope, each in found if (each.device_id, each.line) == (machine.id, machine.line)]
+        return [each for scope, each in of_line if scope == machine.id], [each for _, each in of_line]
 
     def stop(self) -> None:
         self.kill()

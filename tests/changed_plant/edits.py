@@ -103,7 +103,8 @@ class Editor:
     def __init__(self, dice: random.Random, machines: Machines) -> None:
         self.files = PlantFiles()
         self.log: list[str] = []
-        self._dice, self._machines = dice, machines
+        self.machines = machines
+        self._dice = dice
         self._numbers = 0
         for _ in range(4):
             self._add()
@@ -159,7 +160,7 @@ class Editor:
         self._numbers += 1
         new = f"M-{self._numbers:02}"
         self.files.devices[new] = self.files.devices.pop(old)
-        self._machines.rename(old, new)
+        self.machines.rename(old, new)
         return f"rename {old} to {new}"
 
     def _change(self, name: str, key: str, values: tuple[str, ...]) -> str:

@@ -6,33 +6,31 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import random
-import tempfile
-from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from millrace_alerts.api.overview import Overview
 from millrace_contract.language.messages import OeeDocument, decode
 from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.language.words import FigureFlag
-from millrace_contract.testing import ManualClock
+from millrace_contract.runtime.settings import DatabaseSettings
+from millrace_oee.recompute import recompute
 
 from .chain import Chain
+from .conftest import START_MS, TOKEN, Plant
 from .edits import GATEWAYS, Editor
 from .machines import Machines
 
 RUNS = int(os.environ.get("MILLRACE_MODEL_RUNS", "3"))
 FIRST = int(os.environ.get("MILLRACE_MODEL_FIRST", "0"))
-START_MS = 1_760_000_400_000
-MEMORY = Path("/dev/shm")
-TICK_S = 60.0
 STEPS = 12
 SETTLE_TICKS, CALM_TICKS = 8, 12
 CONSUMERS = ("ingest", "oee", "alerts")
@@ -41,25 +39,16 @@ OF_NOW = {FigureFlag.GAP_OPEN, FigureFlag.DEVICE_OFFLINE}
 """Flags that the past of a shift does not raise."""
 
 
-class Story:
+class Story(Plant):
     """One seed: the plant, its chain, and a chain that starts on the last model."""
 
     def __init__(self, seed: int, folder: Path) -> None:
         self.dice = random.Random(seed)
-        self.clock = ManualClock(START_MS)
-        self.machines = Machines(seed)
-        self.editor = Editor(self.dice, self.machines)
-        self.config = folder / "config"
-        self.write()
+        self.editor = Editor(self.dice, Machines(seed))
+        super().__init__(folder, self.editor.files, self.editor.machines)
         self.folder = folder
-        tokens = folder / "tokens.json"
-        tokens.write_text(
-            json.dumps({"tokens": [{"name": "r", "sha256": hashlib.sha256(b"reader-token").hexdigest(), "scopes": ["read"]}]})
-        )
-        self.chain = Chain(self.config, folder / "data", self.machines, self.clock, tokens)
         self.log: list[str] = []
-        for name in (*CONSUMERS, *GATEWAYS):
-            self.chain.start(name)
+        self.start(*CONSUMERS, *GATEWAYS)
 
     def run(self) -> None:
         self.ticks(3)
@@ -95,12 +84,6 @@ class Story:
                 else:
                     process.session.start()
 
-    def write(self) -> None:
-        """Save the files, if there is anything new, by the clock of the plant."""
-        if self.editor.files.write(self.config):
-            now_s = self.clock.now_ms() / 1000
-            os.utime(self.config / "plant.yaml", (now_s, now_s))
-
     def restart(self, name: str) -> None:
         kill = self.dice.random() < 0.5
         self.log.append(f"restart {name}{' after a kill' if kill else ''}")
@@ -122,22 +105,16 @@ class Story:
             self.fresh.start(name)
         self.ticks(SETTLE_TICKS, self.chain, self.fresh)
         self.machines.heal()
-        self.ticks(CALM_TICKS, self.chain, self.fresh, are_calm=True)
+        self.ticks(CALM_TICKS, self.chain, self.fresh, is_calm=True)
         self.clock.advance(1)  # what is confirmed is deleted half a second later
         self.chain.settle()
-
-    def ticks(self, count: int, *chains: Chain, are_calm: bool = False) -> None:
-        for _ in range(count):
-            self.clock.advance(TICK_S)
-            self.machines.work(TICK_S, is_calm=are_calm)
-            for chain in chains or (self.chain,):
-                chain.tick()
 
     def check(self) -> None:
         self.check_nothing_is_lost()
         self.check_topics()
         self.check_devices()
         self.check_alerts()
+        self.check_figures()
 
     def check_nothing_is_lost(self) -> None:
         assert {name: gateway.depth for name, gateway in self.chain.gateways.items()} == dict.fromkeys(GATEWAYS, 0)
@@ -162,6 +139,35 @@ class Story:
 
     def check_alerts(self) -> None:
         assert _different(_alarms(self.chain), _alarms(self.fresh)) == []
+
+    def check_figures(self) -> None:
+        """What was published last of a machine where it stands now is what the database gives on this model."""
+        oee, now_ms = self.chain.oee, self.clock.now_ms()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("millrace_oee.recompute.Influx", lambda _settings: self.chain.database)
+            for machine in oee.plan.machines.values():
+                here, in_this_line = oee.windows(machine)
+                again = recompute(oee.plan, DatabaseSettings(), machine.id, START_MS, now_ms)
+                mine, theirs = ({_window(each): _figures(each) for each in documents} for documents in (here, again))
+                both = mine.keys() & theirs.keys()  # what was told of shifts that there are no more stays as it is
+                assert _different({n: mine[n] for n in both}, {n: theirs[n] for n in both}, machine.id) == []
+                _check_told_once(in_this_line)
+
+
+def _check_told_once(documents: list[OeeDocument]) -> None:
+    for kind in {each.window.kind for each in documents}:
+        spans = sorted((each.window.start, each.window.end) for each in documents if each.window.kind == kind)
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans)), f"time that is told twice: {spans}"
+
+
+def _window(document: OeeDocument) -> str:
+    return f"{document.window.kind} {document.window.id} {document.window.start}"
+
+
+def _figures(document: OeeDocument) -> Any:
+    """Without what tells how it came about, and when."""
+    plain = msgspec.to_builtins(document)
+    return {name: value for name, value in plain.items() if name not in {"revision", "cause", "versions", "stream", "seq", "prev"}}
 
 
 def _is_alert(topic: str) -> bool:
@@ -210,21 +216,11 @@ def _get(chain: Chain, path: str) -> Any:
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app=chain.alerts.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://alerts.example") as client:
-            return await client.get(path, headers={"Authorization": "Bearer reader-token"})
+            return await client.get(path, headers={"Authorization": f"Bearer {TOKEN}"})
 
     answer = asyncio.run(ask())
     assert answer.status_code == 200, answer.text
     return answer.json()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory, where there is such a folder: what a power cut would leave is no matter here."""
-    if not MEMORY.is_dir():
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=MEMORY) as made:
-        yield Path(made)
 
 
 @pytest.mark.long

@@ -56,6 +56,11 @@ class Oee:
                 found[each.window.id] = each.oee
         return found
 
+    def lines(self, line: str) -> dict[str, float | None]:
+        """The same of the line itself."""
+        windows = [each for topic, each in self.published if topic == f"factory/{line}/oee/window"]
+        return {each.window.id: each.oee for each in windows if isinstance(each, OeeDocument) and each.window.kind == "hour"}
+
     def intervals(self) -> dict[str, OeeInterval]:
         """The last revision of each, by line and id; each went to its own line's topic."""
         found = {}
@@ -139,3 +144,31 @@ def test_a_store_of_before_places_were_kept_knows_the_line_by_its_results(plant_
     assert oee.moved == ["CNC-01"]
     oee.hear(range(2 * HOUR_S, 3 * HOUR_S + 10))
     assert list(oee.windows("line1")) == ["2025-10-15/day/01"]
+
+
+def test_the_past_of_a_line_is_that_of_the_machines_that_it_had(plant_folder: Callable[..., Path]) -> None:
+    oee = Oee()
+    oee.start(load_plan(plant_folder({"CNC-01": 1.0}, shifts=SHIFTS)))
+    oee.hear(range(2 * HOUR_S + 10))
+    before = oee.lines("line1")
+    assert list(before) == ["2025-10-15/day/01", "2025-10-15/day/02"]
+    assert None not in before.values()
+    oee.start(load_plan(plant_folder({"CNC-01": 1.0, "CNC-02": 2.0}, shifts=SHIFTS, name="more")))
+    oee.hear(range(2 * HOUR_S + 10, 3 * HOUR_S + 10))
+    oee.hear(range(2 * HOUR_S + 10, 3 * HOUR_S + 10), "CNC-02")
+    assert {name: oee.lines("line1")[name] for name in before} == before
+    assert list(oee.lines("line1")) == [*before, "2025-10-15/day/03"]
+
+
+def test_time_that_was_told_of_one_shift_is_not_told_again_of_another(plant_folder: Callable[..., Path]) -> None:
+    oee = Oee()
+    oee.start(load_plan(plant_folder(shifts=SHIFTS)))
+    oee.hear(range(2 * HOUR_S + 10))
+    before = oee.windows("line1")
+    oee.start(load_plan(plant_folder(shifts={"early": {"start": "06:00", "end": "14:00"}}, name="renamed")))
+    oee.hear(range(2 * HOUR_S + 10, 3 * HOUR_S + 10))
+    assert oee.windows("line1") == {**before, "2025-10-15/early/03": oee.windows("line1")["2025-10-15/early/03"]}
+    assert list(oee.lines("line1")) == [*before, "2025-10-15/early/03"]
+    oee.start(load_plan(plant_folder(shifts={"day": {"start": "06:00", "end": "15:00"}}, name="longer")))
+    oee.hear(range(3 * HOUR_S + 10, 4 * HOUR_S + 10))
+    assert [name for name in oee.windows("line1") if "early" in name] == ["2025-10-15/early/03"]

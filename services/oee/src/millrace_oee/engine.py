@@ -21,6 +21,7 @@ from .documents import MODEL_VERSION, device_document, line_document
 from .gaps import Gap, Link, cover, fill, follow, uncounted
 from .lines import LinePlan, LineSums, line_sums
 from .machine import LATENESS_MS, Machine, fingerprint
+from .places import made_so_since_ms, past_below
 from .plan import Plan
 from .results import Place, Results
 from .samples import sample_of
@@ -61,6 +62,7 @@ class Engine:
             machine.id: Track(machine, self.plan.calendars[machine.line], self._store, known.get(machine.id))
             for machine in self.plan.machines.values()
         }
+        self._lines_since_ms = made_so_since_ms(self._store)
         self._chains = self._store.chains()
         self._gaps: dict[str, list[Gap]] = {}
         for gap in self._store.gaps():
@@ -158,6 +160,8 @@ class Engine:
         history = track.history(windows, as_of_ms, self._results)
         told: list[TimeWindow] = []
         for window in windows:
+            if self._results.is_taken(self._place(machine, window), past_below(machine.id, machine.line)):
+                continue  # the shifts, or the profile, were others then
             sums = track.sums(window, max(as_of_ms, window.end_ms))
             if sums.pending and not is_last and not self._results.holds(device, window.kind, window.id):
                 continue
@@ -253,9 +257,11 @@ class Engine:
 
     def _offer_window(self, machine: Machine, window: TimeWindow, sums: Sums, cause: RevisionCause) -> None:
         document = self._document(machine, sums, window, window.end_ms)
+        self._results.offer(self._place(machine, window), document, sums=sums, cause=cause)
+
+    def _place(self, machine: Machine, window: TimeWindow) -> Place:
         topic = self.plan.topics.oee_window(machine.line, machine.id)
-        place = Place(machine.id, window.kind, window.id, window.start_ms, window.end_ms, topic)
-        self._results.offer(place, document, sums=sums, cause=cause)
+        return Place(machine.id, window.kind, window.id, window.start_ms, window.end_ms, topic)
 
     def _offer_day(self, machine: Machine, day: date, cause: RevisionCause) -> TimeWindow | None:
         """The figures of a business date, once all that it is made of is told: from sums, never from the samples again."""
@@ -276,7 +282,12 @@ class Engine:
     def _evaluate_line(self, name: str, window: TimeWindow, cause: RevisionCause) -> None:
         """The line's figures of a window that one of its machines has told, once all of them have."""
         line = self.plan.lines.get(name)
-        if line is None:
+        if line is None or window.end_ms <= self._lines_since_ms.get(name, 0):
+            return
+        place = Place(
+            _line_scope(name), window.kind, window.id, window.start_ms, window.end_ms, self.plan.topics.oee_window(name, None)
+        )
+        if self._results.is_taken(place):
             return
         by_machine: dict[str, Sums] = {}
         for machine in line.machines:
@@ -289,9 +300,6 @@ class Engine:
             by_machine[machine.id] = sums
         document = line_document(
             line, line_sums(line, by_machine), window, as_of_ms=window.end_ms, versions=self.plan.versions_of_line(line)
-        )
-        place = Place(
-            _line_scope(name), window.kind, window.id, window.start_ms, window.end_ms, self.plan.topics.oee_window(name, None)
         )
         self._results.offer(place, document, cause=cause)
 

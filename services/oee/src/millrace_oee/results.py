@@ -83,6 +83,18 @@ class Results:
         ).fetchone()
         return found is not None
 
+    def is_taken(self, place: Place, elsewhere: str | None = None) -> bool:
+        """Was another window of this kind published for a part of its time? Time that was told once is not told twice.
+
+        elsewhere: what the scopes of the same asset begin with under which its past is kept, the part up to a slash.
+        """
+        found = self.connection.execute(
+            """SELECT 1 FROM result WHERE kind = ? AND start_ms < ? AND end_ms > ?
+            AND (scope = ? AND id <> ? OR scope > ? || '/' AND scope < ? || '0') LIMIT 1""",
+            (place.kind, place.end_ms, place.start_ms, place.scope, place.id, elsewhere, elsewhere),
+        ).fetchone()
+        return found is not None
+
     def sums(self, scope: str, kind: str, window_id: str) -> Sums | None:
         """The sums behind a window."""
         row = self.connection.execute(

@@ -270,6 +270,9 @@ class Store:
             if name.startswith(prefix)
         ]
 
+    def drop_fact(self, name: str) -> None:
+        self.connection.execute("DELETE FROM fact WHERE name = ?", (name,))
+
     def set_fact(self, name: str, value: str) -> None:
         self.connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
 

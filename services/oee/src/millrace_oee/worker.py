@@ -29,6 +29,7 @@ from millrace_contract.store_forward.turns import Turns
 from . import metrics
 from .engine import Engine
 from .gap_reader import Answer, GapReader, GapSchedule, Request
+from .machine import Machine
 from .places import reconcile
 from .plan import Plan
 from .receiver import OeeReceiver, Running
@@ -48,6 +49,8 @@ LIVE_S = 5.0
 HOUSEKEEPING_S = 60.0
 LOOK_BACK_MS = 26 * 3_600_000
 """How far a store that does not know a machine looks back in the database: a day, and the shift before it."""
+_LOOK_BACK = "look_back:"
+"""Facts of this name: of which machine we have not looked yet what the database has, and from when on."""
 BACKLOG_WINDOW = 500
 LIVE_LIMIT = 2_000
 
@@ -105,14 +108,15 @@ class Worker:
         with transaction(connection):
             self._store = Store(connection)
             self._results = Results(connection, self._publish_kept)
-            if moved := reconcile(plan, self._store, self._results):
+            moved = reconcile(plan, self._store, self._results)
+            if moved:
                 _log.info("machines_moved", machines=moved)
             self._engine = Engine(plan, self._store, self._results)
+            self._look_backs = self._begin_look_backs(moved)
             self._results.release_missing(outbox.holds)
         self._receiver = OeeReceiver(plan, self._engine, Running(self._results, outbox, session), known)
         self._reader = GapReader(influx, intake.hand_over, heartbeats)
         self._schedule = GapSchedule()
-        self._look_backs = [machine for machine in plan.machines.values() if self._engine.tracks[machine.id].known is None]
         self._look_back_due_s = 0.0
         self._due = {device: _Due() for device in plan.machines}
         self._shown: dict[str, bytes] = {}
@@ -133,6 +137,20 @@ class Worker:
             live_limit=LIVE_LIMIT,
             commits=metrics.COMMITS,
         )
+
+    def _begin_look_backs(self, moved: list[str]) -> list[tuple[Machine, int]]:
+        """Machines of which the database may know what we do not, each with from when on. Over restarts, until it has answered."""
+        plan, tracks = self._plan, self._engine.tracks
+        begun = {name.removeprefix(_LOOK_BACK): int(from_ms) for name, from_ms in self._store.facts(_LOOK_BACK)}
+        for machine in plan.machines:
+            known = tracks[machine].known
+            if known is None:
+                begun[machine] = 0
+            elif machine in moved:  # Since the edit others may have read it, or read it elsewhere.
+                begun[machine] = min(begun.get(machine, known.last_ms), known.last_ms, plan.plant.edited_ms)
+        for machine, from_ms in begun.items():
+            self._store.set_fact(_LOOK_BACK + machine, str(from_ms))
+        return [(plan.machines[machine], from_ms) for machine, from_ms in begun.items() if machine in plan.machines]
 
     @property
     def disk_problem(self) -> str | None:
@@ -251,7 +269,8 @@ class Worker:
             if self._reader.ask(Request(self._plan.machines[gap.device], from_ms, to_ms, gap)):
                 self._schedule.asked(gap)
         while self._look_backs and now.monotonic_s >= self._look_back_due_s:
-            request = Request(self._look_backs[-1], now.epoch_ms - LOOK_BACK_MS, now.epoch_ms)
+            machine, from_ms = self._look_backs[-1]
+            request = Request(machine, max(from_ms, now.epoch_ms - LOOK_BACK_MS), now.epoch_ms)
             if not self._reader.ask(request):
                 break
             self._look_backs.pop()
@@ -261,8 +280,10 @@ class Worker:
         for message in answer.messages:
             self._engine.accept(machine.id, message, now.epoch_ms)
         if gap is None:
-            if answer.problem is not None and machine not in self._look_backs:
-                self._look_backs.append(machine)
+            if answer.problem is None:
+                self._store.drop_fact(_LOOK_BACK + machine.id)
+            else:
+                self._look_backs.append((machine, answer.request.from_ms))
                 self._look_back_due_s = now.monotonic_s + 30.0
             return
         for link in answer.links:

@@ -1,0 +1,92 @@
+"""Edits that the model test found to go wrong, each alone, on the same chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import START_MS, Plant
+from .edits import PlantFiles
+from .machines import Machines
+
+
+@pytest.fixture
+def plant(folder: Path) -> Plant:
+    """One machine, read by edge-1; it runs, and everybody has heard of it."""
+    device = {"line": "line1", "gateway": "edge-1", "profile": "mill"}
+    made = Plant(folder, PlantFiles(devices={"M-01": device}), Machines(1))
+    made.start("ingest", "oee", "alerts", "edge-1", "edge-2")
+    made.ticks(5, is_calm=True)
+    return made
+
+
+def profiles_of(plant: Plant) -> dict[str, list[float]]:
+    """The reads that the database has of M-01, by the profile under which they are stored."""
+    found = {}
+    for (measurement, tags), points in plant.chain.database.buckets["telemetry"].items():
+        if dict(tags)["device"] == "M-01" and measurement in ("mill", "press"):
+            found[measurement] = [each["reads"] for _, each in sorted(points.items()) if "reads" in each]
+    return found
+
+
+def test_what_an_outbox_holds_over_a_change_of_profile_is_stored_once_and_under_the_profile_that_read_it(plant: Plant) -> None:
+    gateway = plant.chain.gateways["edge-1"]
+    plant.chain.end("ingest")  # what it confirms no more comes again
+    plant.ticks(3, is_calm=True)
+    plant.chain.start("ingest")
+    gateway.session.lose()
+    plant.chain.settle()
+    plant.clock.advance(1)
+    plant.files.devices["M-01"]["profile"] = "press"
+    plant.write()
+    plant.chain.processes["ingest"].tick()
+    plant.start("oee", "alerts", "edge-1")
+    plant.ticks(3, is_calm=True)
+    assert profiles_of(plant) == {"mill": [float(n) for n in range(1, 9)], "press": [9.0, 10.0, 11.0]}
+    samples = list(plant.chain.oee.worker._store.samples("M-01", 0))
+    assert [sample.state for sample in samples] == [2.0, 2.0, 2.0]  # the press's word for what the mill calls 1
+
+
+def test_a_device_that_goes_to_another_gateway_and_back_leaves_no_gap_open(plant: Plant) -> None:
+    for gateway in ("edge-2", "edge-1"):
+        plant.files.devices["M-01"]["gateway"] = gateway
+        plant.write()
+        plant.chain.processes["ingest"].tick()
+        plant.start("edge-1", "edge-2")
+        plant.ticks(3, is_calm=True)  # oee has not taken over the edit yet
+        plant.start("oee")
+        plant.ticks(10, is_calm=True)
+    assert plant.chain.oee.worker.figures.gaps_open == 0
+    assert len(list(plant.chain.oee.worker._store.samples("M-01", 0))) == plant.machines.of("M-01").reads
+
+
+def test_a_look_back_that_the_database_did_not_answer_outlives_a_restart(plant: Plant) -> None:
+    plant.chain.end("oee")
+    plant.ticks(5, is_calm=True)
+    plant.files.devices["M-01"]["line"] = "line2"
+    plant.write()
+    plant.chain.processes["ingest"].tick()
+    plant.start("edge-1")
+    plant.ticks(5, is_calm=True)
+    plant.chain.database.away = True
+    plant.start("oee")
+    plant.ticks(2, is_calm=True)
+    plant.start("oee")
+    plant.chain.database.away = False
+    plant.ticks(2, is_calm=True)
+    begins_ms = START_MS + 11 * 60_000
+    assert next(plant.chain.oee.worker._store.samples("M-01", 0)).ts_ms == begins_ms
+
+
+def test_a_machine_that_changed_its_profile_tells_no_time_twice(plant: Plant) -> None:
+    plant.ticks(70, is_calm=True)
+    told = len(plant.chain.oee.windows(plant.chain.oee.plan.machines["M-01"])[1])
+    assert told
+    plant.files.devices["M-01"]["profile"] = "press"
+    plant.write()
+    plant.chain.processes["ingest"].tick()
+    plant.start("oee", "edge-1")
+    plant.ticks(10, is_calm=True)
+    here, all_of_it = plant.chain.oee.windows(plant.chain.oee.plan.machines["M-01"])
+    assert (len(here), len(all_of_it)) == (0, told)
