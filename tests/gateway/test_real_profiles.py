@@ -53,6 +53,7 @@ PUT_TOGETHER = (
     "type: clock, registers: 3, layout: YYMMDDhhmmss",
     "type: epoch64, divisor: 1000",
     "type: string, registers: 6, encoding: latin-1, words_swapped: true",
+    "type: float64, order: CDAB, wide: true",
 )
 """`HERE` is an address behind the value, which the answer must hold, too."""
 
@@ -89,7 +90,7 @@ def acme_p3() -> str:
     assert len(cells) == 7, cells
     keys = [cell if cell.startswith("type") else f"type: uint16, {cell}" for cell in cells]
     odd = re.findall(r"^\|[^|`]+(?:`[^`]+`)?[^|`]*\| `(\w+: \{address: [^`]+\})`", text, re.MULTILINE)
-    assert len(odd) == 14, odd
+    assert len(odd) == 15, odd
     rows = "".join(f"  {signal}\n" for signal in odd)
     return (
         textwrap.dedent(start[1]) + rows + "".join(f"  row_{i}: {{address: {100 + 10 * i}, {key}}}\n" for i, key in enumerate(keys))

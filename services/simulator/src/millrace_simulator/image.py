@@ -74,15 +74,20 @@ class Image:
         table, address, count = request.table, request.address, request.count
         if count > (self._limits.max_bits if table in BIT_TABLES else self._limits.max_registers):
             raise ModbusError(ILLEGAL_VALUE)
-        words = [0] * count
+        plan = self._plan(table, address, count)
+        wide = {signal.wide for signal in plan}
+        if len(wide) > 1:  # registers of 16 and of 32 bits in one request
+            raise ModbusError(ILLEGAL_ADDRESS)
+        words = [0] * (2 * count if True in wide else count)
         raw_values: dict[str, Raw] = {}
-        for signal in self._plan(table, address, count):
+        for signal in plan:
             if signal.name == READS_SERVED:
                 raw: Raw = reads_served
             else:
                 raw = raw_of(signal, self._sources[signal.name](machine, time_ms))
-            for at, word in [(signal.address, int(raw))] if table in BIT_TABLES else placed(signal, raw):
-                if 0 <= at - address < count:
+            lies = signal.narrowed(address) if signal.wide else signal
+            for at, word in [(signal.address, int(raw))] if table in BIT_TABLES else placed(lies, raw):
+                if 0 <= at - address < len(words):
                     words[at - address] |= word
             if address <= signal.first and signal.end <= address + count:
                 raw_values[signal.name] = raw
@@ -135,15 +140,18 @@ def _overlaps(signal: RegisterSignal, address: int, count: int) -> bool:
 
 
 def _spans(table: str, signals: list[RegisterSignal], max_gap: int) -> list[tuple[int, int]]:
-    """The address ranges [first, end) that may be read."""
+    """The address ranges [first, end) that may be read; registers of 16 and of 32 bits are in none together."""
     gap = 16 * max_gap if table in BIT_TABLES else max_gap
-    spans: list[tuple[int, int]] = []
-    for signal in sorted(signals, key=lambda each: each.first):
-        if spans and signal.first - spans[-1][1] <= gap:
-            spans[-1] = (spans[-1][0], max(signal.end, spans[-1][1]))
-        else:
-            spans.append((signal.first, signal.end))
-    return spans
+    found: list[tuple[int, int]] = []
+    for is_wide in (False, True):
+        spans: list[tuple[int, int]] = []
+        for signal in sorted((each for each in signals if each.wide == is_wide), key=lambda each: each.first):
+            if spans and signal.first - spans[-1][1] <= gap:
+                spans[-1] = (spans[-1][0], max(signal.end, spans[-1][1]))
+            else:
+                spans.append((signal.first, signal.end))
+        found += spans
+    return found
 
 
 def _source(profile: Profile, signal: RegisterSignal) -> Source:
