@@ -64,7 +64,7 @@ def test_one_with_a_flipped_byte_is_refused_or_the_byte_says_nothing(
     whole: bytes = request.getfixturevalue(kind)
     chosen = random.Random(1)
     refused = 0
-    for _ in range(200):
+    for _ in range(60):
         place = chosen.randrange(len(whole))
         spoilt = bytearray(whole)
         spoilt[place] ^= 1 << chosen.randrange(8)
@@ -74,7 +74,7 @@ def test_one_with_a_flipped_byte_is_refused_or_the_byte_says_nothing(
             refused += 1
         else:  # The time or the system in the head of a gzip file.
             assert contents(bytes(spoilt)) == {f"volumes/{path}": content for path, content in tree(volumes).items()}
-    assert refused > 150
+    assert refused > 40
 
 
 def test_a_flipped_byte_below_a_right_compression_is_named(archive: bytes) -> None:

@@ -26,6 +26,8 @@ from millrace_contract.store_forward.sqlite import copy_while_used
 
 from .volumes import HEAD, RESTORED, Tree, archive_of, count, make_volumes, old_archive, tree
 
+FEW = ("admin-secrets", "gateway-data", "gateway-secrets", "oee-data")
+
 
 class Killed(BaseException):
     """As a power cut: nothing of ours runs after it."""
@@ -42,14 +44,14 @@ def without_notes(found: Tree) -> Tree:
 @pytest.fixture
 def volumes(tmp_path: Path) -> Path:
     """What is there: newer than the archive, with files that it does not have."""
-    there = make_volumes(tmp_path / "volumes", "second")
+    there = make_volumes(tmp_path / "volumes", "second", FEW)
     (there / "gateway-data" / "outbox.sqlite-wal").write_text("of another file than the archive's")
     return there
 
 
 @pytest.fixture
 def first(tmp_path: Path) -> Path:
-    return make_volumes(tmp_path / "first", "first")
+    return make_volumes(tmp_path / "first", "first", FEW)
 
 
 @pytest.fixture
@@ -58,8 +60,9 @@ def archive(first: Path) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["new", "old"])
-def test_everything_is_as_it_was_and_each_service_finds_a_note(volumes: Path, first: Path, archive: bytes, kind: str) -> None:
-    stage(volumes, archive if kind == "new" else old_archive(first))
+def test_everything_is_as_it_was_and_each_service_finds_a_note(tmp_path: Path, kind: str) -> None:
+    volumes, first = (make_volumes(tmp_path / word, word) for word in ("second", "first"))
+    stage(volumes, archive_of(first) if kind == "new" else old_archive(first))
     staging.swap(volumes)
     assert without_notes(tree(volumes)) == tree(first)
     noted = {name for name in OLD_ORDER if read_restored(volumes / name) is not None}
@@ -214,7 +217,7 @@ class TestStores:
             assert (folder / "store.db-wal").stat().st_size > 0
             archive = archive_of(volumes)
             connection.execute("COMMIT")
-        there = make_volumes(tmp_path / "there", "third")
+        there = make_volumes(tmp_path / "there", "third", FEW)
         stage(there, archive)
         staging.swap(there)
         assert not (there / "gateway-data" / "store.db-wal").exists()
@@ -252,7 +255,7 @@ class TestStores:
         reader = ArchiveReader(io.BytesIO(archive_of(volumes)))
         list(reader.members())
         assert "volumes/oee-data/oee.db is damaged" in reader.manifest.notes[0]
-        there = make_volumes(tmp_path / "there", "third")
+        there = make_volumes(tmp_path / "there", "third", FEW)
         stage(there, archive_of(volumes))
         staging.swap(there)
         assert {path: content for path, content in without_notes(tree(there)).items() if not path.endswith("-shm")} == before
