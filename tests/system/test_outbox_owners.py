@@ -17,7 +17,7 @@ import pytest
 from millrace_alerts.service import AlertsService, load_configuration
 from millrace_alerts.settings import AlertsSettings
 from millrace_alerts.store import ALERTS_STORE
-from millrace_contract.language.messages import Stored, encode
+from millrace_contract.language.messages import Held, Mark, Stored, encode
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant.accepted import load_accepted
 from millrace_contract.runtime.mqtt.session import Received
@@ -372,3 +372,22 @@ def test_disk_that_stays_full_goes_on_with_what_is_confirmed(make: Make, small_d
     owner.confirm_all()
     wait_until(lambda: _is_worked_off(owner), "all work on disk although it is full", 60)
     assert owner.rows("SELECT count(*) FROM outbox_message WHERE id <= 300") == [(0,)]
+
+
+def test_a_store_that_lacks_what_it_had_confirmed_gets_it_again(owner: Owner) -> None:
+    owner.fill(10)
+    owner.start()
+    owner.look(lambda figures: figures.sent is not None and figures.depth == 10, "the first figures")
+    [(stream,)] = owner.rows("SELECT name FROM outbox_stream")
+    topic = f"factory/_platform/stored/{owner.sender}"
+    owner.receive(topic, encode(Stored(stream=stream, seqs=[(1, 10)])))
+    owner.look(lambda figures: (figures.depth, figures.kept) == (0, 10), "all confirmed, and kept")
+    assert owner.figures().reaches_h < 1
+    for seq in (0, 10):
+        owner.receive(topic, encode(Stored(stream=stream, seqs=[], held=Held(store="one", mark=Mark(stream=stream, seq=seq)))))
+    owner.look(lambda figures: figures.sent is not None and figures.sent.held == figures.sent.upto, "what the store holds")
+    owner.receive(topic, encode(Stored(stream=stream, seqs=[], held=Held(store="two", mark=Mark(stream=stream, seq=4)))))
+    owner.look(lambda figures: (figures.depth, figures.kept) == (6, 4), "what it lacks waiting again")
+    owner.receive(topic, encode(Stored(stream=stream, seqs=[(1, 10)])))
+    owner.look(lambda figures: (figures.depth, figures.kept) == (0, 10), "all confirmed again")
+    assert owner.ledger() == []

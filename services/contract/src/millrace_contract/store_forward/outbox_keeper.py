@@ -110,11 +110,14 @@ class OutboxKeeper:
         What is kept although it is confirmed goes first, and takes no more of the disk than is free besides.
         Raises DiskRefused and Damaged.
         """
+        scarce = self.outbox.kept_bytes - free_bytes(self._path)
         for _ in range(_PRUNES):
             with transaction(self.outbox.connection):
                 excess = self.outbox.kept_bytes - free_bytes(self._path)
                 if not self.outbox.drop_kept(self._limits, now, excess=excess):
                     break
+        if scarce > 0:
+            shrink(self.outbox.connection, _SHRINK_PAGES)
         for _ in range(_PRUNES):
             with transaction(self.outbox.connection):
                 losses = self.outbox.prune(self._limits, now)
