@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from millrace_contract.language.messages import Held, Mark
 from millrace_contract.runtime.clock import Now
 from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.losses import Loss
@@ -38,6 +39,8 @@ class LossyPlant(RuleBasedStateMachine):
         self.confirmations: list[tuple[str, list[tuple[int, int]]]] = []
         self.told: list[Loss] = []
         self.last: dict[str, int] = {}
+        self.copy: tuple[dict[str, set[int]], Mark] | None = None
+        self.starts = 0
 
     def teardown(self) -> None:
         try:
@@ -141,6 +144,34 @@ class LossyPlant(RuleBasedStateMachine):
     def ingest_says(self, *, is_taking: bool) -> None:
         self.taking = is_taking
         self.plant.forwarder.taking(is_taking)
+
+    @rule()
+    def database_is_copied(self) -> None:
+        """What is confirmed was stored before."""
+        mark = self.plant.outbox.sent().upto
+        self._hear(mark)
+        self.copy = {stream: set(seqs) for stream, seqs in self.stored.items()}, mark
+
+    @rule()
+    def database_is_put_back(self) -> None:
+        """Its confirmations of before came before its word of what it holds."""
+        if self.copy is not None:
+            self.stored = {stream: set(seqs) for stream, seqs in self.copy[0].items()}
+            self.confirmations.clear()
+            self.starts += 1
+            self._hear(self.copy[1])
+
+    def _hear(self, mark: Mark) -> None:
+        outbox, forwarder = self.plant.outbox, self.plant.forwarder
+        with transaction(outbox.connection):
+            is_lacking = outbox.hear(Held(store=str(self.starts), mark=mark), self.plant.now.epoch_ms)
+        if is_lacking:
+            forwarder.forget_confirmations()
+        while outbox.is_taking_back:
+            with transaction(outbox.connection):
+                first = outbox.take_back(3)
+            assert first is not None
+            forwarder.waits_again(first)
 
     @rule()
     def ingest_dies(self) -> None:

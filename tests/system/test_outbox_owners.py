@@ -187,6 +187,8 @@ class WorkerOwner(Owner):
         message = {
             "timestamp": format_timestamp(self.clock.now_ms()),
             "readings": {"run_status": 1, "cycle_count": self.worked, f"new_{self.worked}": "x" * 1_000},
+            "stream": "edge-1.test",
+            "seq": self.worked,
         }
         self.receive("factory/line1/CNC-01/telemetry", json.dumps(message).encode())
 
