@@ -22,7 +22,7 @@ from millrace_contract.plant.versions import SHARE, plant_in_use
 
 from . import doctor_evidence as seen
 from .doctor_evidence import NOW_MS, well
-from .doctor_setups import SETUPS, Broken
+from .doctor_setups import REFUSED_TOPIC, SETUPS, Broken
 
 each_setup = pytest.mark.parametrize("broken", SETUPS.values(), ids=SETUPS)
 
@@ -94,6 +94,18 @@ def test_a_wrong_password_that_the_files_show_is_one_finding() -> None:
     broken = SETUPS["a wrong broker password of the gateway"].change(well())
     broken = seen.with_access(broken, passwords_fit={"gateway-edge-1": False})
     assert [one.subject for one in examine(broken) if one.prognosis is Prognosis.ACT] == ["accounts"]
+
+
+def test_who_is_refused_because_of_the_rules_is_not_told_beside_them() -> None:
+    broken = seen.with_status(SETUPS["access rules without telemetry"].change(well()), "gateway", problems=[REFUSED_TOPIC])
+    told = [one.subject for one in examine(broken) if one.prognosis is Prognosis.ACT]
+    assert set(told) == {"accounts"}
+
+
+def test_alerts_that_lack_the_broker_wait_for_nothing_else() -> None:
+    broken = seen.with_broker(well(), reach="nothing listens at mosquitto:1883")
+    broken = seen.with_part(broken, "alerts", lacks=("broker", "watching"))
+    assert not [one for one in examine(broken) if one.subject == "alerts"]
 
 
 def test_a_service_that_hangs_is_told_from_one_that_is_gone() -> None:

@@ -49,6 +49,15 @@ def findings(facts: Evidence) -> Iterator[Finding]:
         yield fine(SUBJECT, f"{len(facts.access.accounts)} accounts may do at the broker what they need")
 
 
+def is_told(facts: Evidence, account: str) -> bool:
+    """Whether it is told here that the broker's rules for this account are not what they should be."""
+    access = facts.access
+    if access is None or facts.plant is None or access.rules is None:
+        return False
+    wanted = read_rules(render_access_rules(facts.plant.root, access.accounts.values(), access.rights))
+    return any(_differences(account, wanted.get(account), read_rules(access.rules).get(account)))
+
+
 def _causes(facts: Evidence, access: AccessFacts, root: str) -> Iterator[Finding]:
     up = facts.commands.up
     if access.rules is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from millrace_contract.language.messages import Status
 
-from . import broker, database
+from . import access, broker, database
 from .clocks import TIME_SERVER
 from .evidence import Evidence
 from .finding import Finding, act, mends, note
@@ -118,7 +118,10 @@ def _nearly_full(_facts: Evidence, complaint: Complaint, found: re.Match[str]) -
     return act(complaint.name, cause, mend or found[0])
 
 
-def _refused_topic(facts: Evidence, complaint: Complaint, found: re.Match[str]) -> Finding:
+def _refused_topic(facts: Evidence, complaint: Complaint, found: re.Match[str]) -> Finding | None:
+    account = re.search(r" for account (\S+)", complaint.text)
+    if account is not None and access.is_told(facts, account[1]):
+        return None
     mend = f"give it line, device and gateway of these topics in plant.yaml; if they are right there, {facts.commands.up}"
     return act(complaint.name, f"the broker does not let it speak: it refuses {_short(found[1])}; nothing is lost meanwhile", mend)
 

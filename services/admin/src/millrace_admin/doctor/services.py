@@ -39,7 +39,7 @@ def _of_part(facts: Evidence, part: PartFacts, waiting: list[str]) -> Iterator[F
         yield mends(part.name, f"its loop {loop} does not turn; the process ends itself in a moment and is started again")
     told = part.status.problems if part.status is not None else []
     for need, is_there in part.needs.items():
-        if is_there:
+        if is_there or (need == "watching" and not part.needs.get("broker", True)):
             continue
         if (need == "broker" and broker.is_unwell(facts)) or (need == "database" and database.is_unwell(facts)):
             waiting.append(part.name)
