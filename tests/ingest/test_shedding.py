@@ -91,10 +91,18 @@ def test_the_oldest_shard_goes_the_rest_stays_and_the_ledger_counts_it(
 
         # Where InfluxDB lets go of nothing, the retention is put back all the same, and the ledger says that nothing went.
         begin_ms, noted_ms = midnight_ms - 9 * DAY_MS, now_ms - PATIENCE_MS
-        begun = Shed(noted_ms, begin_ms, begin_ms + DAY_MS, 9, True, MONTH.kept_s, MONTH.shard_s)
+        short = BucketRetention(29 * DAY_S, DAY_S)
+        begun = Shed(noted_ms, begin_ms, begin_ms + DAY_MS, 9, True, MONTH.kept_s, short.kept_s, DAY_S)
         (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(begun))
+        influx.set_retention(TELEMETRY_BUCKET, short)
         stuck = shedding(7)
         stuck.turn(full, now_ms, now_ms)
         assert "did not give up its oldest readings" in (stuck.problem or "")
         assert influx.retention(TELEMETRY_BUCKET) == MONTH
         assert [count for count, *_ in ledger(influx)] == [0.0, 10.0]
+        # What somebody has set meanwhile stays.
+        (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(begun))
+        longer = BucketRetention(60 * DAY_S, DAY_S)
+        influx.set_retention(TELEMETRY_BUCKET, longer)
+        shedding(7).turn(roomy, now_ms, now_ms)
+        assert influx.retention(TELEMETRY_BUCKET) == longer

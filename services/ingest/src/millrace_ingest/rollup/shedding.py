@@ -50,7 +50,7 @@ class SheddingDatabase(Queries, Protocol):
 
 
 class Shed(msgspec.Struct, frozen=True):
-    """A shedding that has begun: readings of [begin_ms, end_ms) go, and the retention in seconds is put back afterwards."""
+    """A shedding that has begun: readings of [begin_ms, end_ms) go; the retention is `short_s` meanwhile, else `kept_s`."""
 
     noted_ms: int
     begin_ms: int
@@ -58,6 +58,7 @@ class Shed(msgspec.Struct, frozen=True):
     count: int
     is_known: bool
     kept_s: int
+    short_s: int
     shard_s: int
 
 
@@ -113,10 +114,11 @@ class Shedding:
             )
             return
         count, is_known = self._count(sources, begin_ms, end_ms)
-        shed = Shed(now_ms, begin_ms, end_ms, count, is_known, kept.kept_s, kept.shard_s)
+        short_s = max((now_ms - end_ms) // 1000, kept.shard_s)
+        shed = Shed(now_ms, begin_ms, end_ms, count, is_known, kept.kept_s, short_s, kept.shard_s)
         self._keep(shed)
         self._note(shed)
-        self._shorten(shed, now_ms)
+        self._change(shed, kept.kept_s, short_s)
         _log.warning("readings_shed", first=format_timestamp(begin_ms), before=format_timestamp(end_ms), count=count)
 
     def _look_after(self, shed: Shed, now_ms: int) -> None:
@@ -124,9 +126,9 @@ class Shedding:
         oldest_ms = raw.oldest_ms(self._database, {source.measurement for source in raw.sources(self._database)})
         is_gone = oldest_ms is None or oldest_ms > shed.begin_ms
         if not is_gone and 0 <= now_ms - shed.noted_ms < PATIENCE_MS:
-            self._shorten(shed, now_ms)
+            self._change(shed, shed.kept_s, shed.short_s)  # for who was killed before it
             return
-        self._database.set_retention(TELEMETRY_BUCKET, BucketRetention(shed.kept_s, shed.shard_s))
+        self._change(shed, shed.short_s, shed.kept_s)
         if is_gone:
             end_ms = shed.end_ms if oldest_ms is None else min(oldest_ms, shed.end_ms)
             self._note(msgspec.structs.replace(shed, end_ms=end_ms))
@@ -139,9 +141,10 @@ class Shedding:
         self._path.unlink(missing_ok=True)
         self._open = None
 
-    def _shorten(self, shed: Shed, now_ms: int) -> None:
-        kept_s = max((now_ms - shed.end_ms) // 1000, shed.shard_s)
-        self._database.set_retention(TELEMETRY_BUCKET, BucketRetention(kept_s, shed.shard_s))
+    def _change(self, shed: Shed, before_s: int, after_s: int) -> None:
+        """Unless somebody has given the bucket another retention meanwhile."""
+        if self._database.retention(TELEMETRY_BUCKET).kept_s == before_s:
+            self._database.set_retention(TELEMETRY_BUCKET, BucketRetention(after_s, shed.shard_s))
 
     def _count(self, sources: Sequence[raw.RawSource], begin_ms: int, end_ms: int) -> tuple[int, bool]:
         """The numbered messages, and whether these are all."""
