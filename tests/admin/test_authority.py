@@ -27,6 +27,8 @@ from millrace_contract.testing import wait_until
 
 from .running_broker import RunningBroker
 
+pytestmark = pytest.mark.long
+
 BEGIN = "-----BEGIN CERTIFICATE-----"
 
 

@@ -250,6 +250,7 @@ def test_what_is_not_kept_is_told_exactly(world: World) -> None:
     assert world.unexplained() == set()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_is_put_back_nothing_is_lost_in_silence(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)

@@ -333,6 +333,7 @@ def test_losses_of_two_streams_are_told_apart(outbox: Outbox) -> None:
     assert [(loss.stream, loss.seqs) for loss in losses] == [(one, [(1, 2)]), (two, [(1, 1)])]
 
 
+@pytest.mark.long
 def test_long_outage_ends_with_one_entry_a_device(outbox: Outbox) -> None:
     told: list[Loss] = []
     for n in range(200):

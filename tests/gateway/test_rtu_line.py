@@ -260,6 +260,7 @@ def heard_until(this: RtuLine, bus: Bus, moment_s: float) -> RtuAnswer | Confusi
     return verdict
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("is_echoing", [False, True])
 def test_no_value_ever_stands_under_anothers_name(seed: int, *, is_echoing: bool) -> None:
@@ -296,6 +297,7 @@ def test_no_value_ever_stands_under_anothers_name(seed: int, *, is_echoing: bool
     assert min(seen["held back"], seen["silent"], seen["confused"]) > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_no_value_is_certain_once_a_master_was_heard_whose_requests_are_not(seed: int) -> None:
     """Nobody can tell its answers from ours, so some values are another's; none of these is called certain."""

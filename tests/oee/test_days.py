@@ -49,6 +49,7 @@ def test_dates_share_no_time_and_leave_none_out(
     assert {window for window in listed if window.kind != "hour"} >= set(windows)
 
 
+@pytest.mark.long
 def test_production_after_the_shift_is_in_the_day(plant_folder: Callable[..., Path]) -> None:
     """Half an hour of overtime: its parts were in no document."""
     config = plant_folder(shifts={"early": {"start": "06:00", "end": "08:00"}})
@@ -78,6 +79,7 @@ def test_a_stop_over_night_says_how_much_of_it_was_planned(
     assert stop_interval(machine, replace(stop, end_ms=None), calendar).planned_ms is None
 
 
+@pytest.mark.long
 def test_what_comes_late_revises_the_day_too(plant_folder: Callable[..., Path]) -> None:
     config = plant_folder(shifts={"early": {"start": "06:00", "end": "08:00"}})
     whole = [*_running(START_MS, START_MS + 2 * HOUR_MS), _event(START_MS + DAY_MS + 20_000, 1, 7_200, 0)]

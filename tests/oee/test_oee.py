@@ -197,6 +197,7 @@ def test_short_gaps_lower_no_performance(make_history: Callable[..., History]) -
     assert ratios(sums, 0).performance == pytest.approx(1.0, abs=20 / 2_400)
 
 
+@pytest.mark.long
 @given(
     gaps=st.lists(st.tuples(st.integers(20, 3_500), st.integers(6, 300)), max_size=20),
     counter_s=st.sampled_from([1, 2, 7, 60, 601, 1_799]),

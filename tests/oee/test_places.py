@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from millrace_contract.language.messages import Kept, OeeDocument, OeeInterval
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp, parse_timestamp
@@ -13,6 +15,8 @@ from millrace_oee.places import reconcile
 from millrace_oee.plan import Plan, load_plan
 from millrace_oee.results import Results
 from millrace_oee.store import Store, connect_in_memory
+
+pytestmark = pytest.mark.long
 
 START_MS = parse_timestamp("2025-10-15T06:00:00Z")
 HOUR_S = 3600
