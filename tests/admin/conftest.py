@@ -27,9 +27,14 @@ def now() -> datetime:
     return NOW
 
 
-@pytest.fixture
-def sample_config() -> Path:
-    return REPOSITORY / "config"
+@pytest.fixture(scope="session")
+def sample_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped plant with the profiles that it uses; the others are looked at where they are the matter."""
+    folder, sample = tmp_path_factory.mktemp("sample"), REPOSITORY / "config"
+    (folder / "profiles").mkdir()
+    for path in [*sample.glob("*.yaml"), *sample.glob("profiles/demo-*.yaml")]:
+        shutil.copy(path, folder / path.relative_to(sample))
+    return folder
 
 
 @pytest.fixture
