@@ -66,6 +66,10 @@ class Bus:
             if any(matches(each, topic) for each in kept.filters):
                 self._send(kept, topic, payload, retained=True)
 
+    def forget(self, client_id: str) -> None:
+        """The broker lost what it kept for this client, which is not connected."""
+        assert self._clients.pop(client_id).session is None
+
     def disconnect(self, session: BusSession) -> None:
         kept = self._clients[session.client_id]
         kept.session = None
