@@ -18,13 +18,13 @@ DEVICE = Variable(
     'SHOW TAG VALUES WITH KEY = "device" WHERE "line" = \'$line\'',
     regex="/^(?!_line$)/",
 )
+# To be chosen where a machine had several: its readings of each stand under that one's name.
 PROFILE = Variable(
     "profile",
     "Profile",
     Source.TELEMETRY,
-    "SHOW MEASUREMENTS WHERE \"device\" = '$device'",
+    "SHOW MEASUREMENTS WHERE \"line\" = '$line' AND \"device\" = '$device'",
     regex="/^(?!(?:oee_live|device_lag)$)/",
-    hidden=True,
 )
 SIGNAL = Variable(
     "signal",

@@ -69,7 +69,6 @@ class Variable:
     query: str
     regex: str = ""
     all_of_them: bool = False
-    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,8 +390,6 @@ def _variable(variable: Variable) -> sdk.QueryVariable:
     )
     if variable.regex:
         built = built.regex(variable.regex)
-    if variable.hidden:
-        built = built.hide(dashboard.VariableHide.HIDE_VARIABLE)
     if variable.all_of_them:
         built = built.current(dashboard.VariableOption(selected=True, text="All", value="$__all"))
     return built

@@ -24,13 +24,13 @@ DEVICE = Variable(
     Source.ROLLUP_1H,
     'SHOW TAG VALUES WITH KEY = "device" WHERE "line" = \'$line\'',
 )
+# To be chosen where a machine had several: its readings of each stand under that one's name.
 PROFILE = Variable(
     "profile",
     "Profile",
     Source.ROLLUP_1H,
-    "SHOW MEASUREMENTS WHERE \"device\" = '$device'",
+    "SHOW MEASUREMENTS WHERE \"line\" = '$line' AND \"device\" = '$device'",
     regex="/^(?!_)/",
-    hidden=True,
 )
 SIGNAL = Variable("signal", "Signal", Source.ROLLUP_1H, 'SHOW FIELD KEYS FROM "$profile"', regex="/^(.*)_mean$/")
 

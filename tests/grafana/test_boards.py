@@ -111,3 +111,12 @@ def test_boards_follow_the_sites_time_zone_and_refresh_by_themselves(path: Path)
 def test_every_number_says_what_it_shows_without_a_value(path: Path) -> None:
     for panel in json.loads(path.read_text())["panels"]:
         assert panel["fieldConfig"]["defaults"].get("noValue"), panel["title"]
+
+
+@pytest.mark.parametrize("board", ["machine", "long-term"])
+def test_a_machine_that_had_several_profiles_can_be_looked_at_by_each(board: str) -> None:
+    """The list begins with the first by name, which may be one of before."""
+    path = GRAFANA / "dashboards" / f"{board}.json"
+    [profile] = [each for each in json.loads(path.read_text())["templating"]["list"] if each["name"] == "profile"]
+    assert profile.get("hide", 0) == 0
+    assert "\"line\" = '$line'" in profile["query"]
