@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -37,12 +40,13 @@ class FakeDatabase:
     def write(self, bucket: str, body: bytes) -> None:
         assert bucket == "production"
         for line in body.decode().splitlines():
-            head, fields, time_ns = line.rsplit(" ", 2)
+            head, rest = line.split(" ", 1)
+            fields, time_ns = rest.rsplit(" ", 1)
             assert time_ns == "0000000"
             measurement, *tags = head.split(",")
-            values = dict(field.split("=") for field in fields.split(","))
+            values = re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|[^,]+)', fields)
             self.points[measurement][tuple(tags)] = {
-                name: value.strip('"') if name.endswith("_text") else float(value) for name, value in values.items()
+                name: json.loads(value) if name.endswith("_text") else float(value) for name, value in values
             }
 
     def query(self, bucket: str, influxql: str, **parameters: str | float) -> list[Series]:
@@ -108,10 +112,10 @@ class World:
             self.outbox.append([telemetry("A", self.clock.now_ms()) for _ in range(count)])
         self.note()
 
-    def deliver(self, count: int, *, is_confirmed: bool = True) -> None:
+    def deliver(self, count: int, is_confirmed: Callable[[], bool] = lambda: True) -> None:
         for row in self.outbox.peek(0, count):
             self.database.stored[row.stream, row.seq] = row.payload if row.is_ledger else b""
-            if is_confirmed:
+            if is_confirmed():
                 with transaction(self.outbox.connection):
                     self.outbox.confirm(row.stream, [(row.seq, row.seq)], self.clock.now_ms())
 
@@ -261,7 +265,7 @@ def test_whatever_is_put_back_nothing_is_lost_in_silence(tmp_path: Path, seed: i
             case "work":
                 world.work(chance.randrange(1, 9))
             case "deliver":
-                world.deliver(chance.randrange(1, 12), is_confirmed=chance.random() < 0.8)
+                world.deliver(chance.randrange(1, 12), lambda: chance.random() < 0.8)
             case "status":
                 world.status()
             case "forget":

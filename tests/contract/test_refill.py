@@ -73,10 +73,30 @@ def ledger(outbox: Outbox) -> list[Ledger]:
 def test_a_status_says_up_to_where_everything_is_confirmed(outbox: Outbox) -> None:
     held = Mark(stream=outbox.stream, seq=80)
     assert outbox.sent() == Sent(upto=Mark(stream=outbox.stream, seq=90), held=held, store="one")
-    keep(outbox, 95, 100)
-    assert outbox.sent().upto.seq == 90
+    keep(outbox, 95, 98)
+    assert outbox.sent().upto == Mark(stream=outbox.stream, seq=98, waiting=[(outbox.stream, 91, 94)])
+    keep(outbox, 99, 100)
+    assert outbox.sent().upto == Mark(stream=outbox.stream, seq=100, waiting=[(outbox.stream, 91, 94)])
     keep(outbox, 91, 94)
-    assert outbox.sent().upto.seq == 100
+    assert outbox.sent().upto == Mark(stream=outbox.stream, seq=100)
+
+
+def test_what_waited_below_a_mark_is_what_a_copy_of_that_time_lacks(outbox: Outbox) -> None:
+    """A message that the broker refused for days; the others were confirmed, and are not kept any more."""
+    keep(outbox, 92, 100)
+    mark = outbox.sent().upto
+    assert mark.waiting == [(outbox.stream, 91, 91)]
+    for told in (mark, Mark(stream=outbox.stream, seq=100)):
+        keep(outbox, 91, 91)
+        with transaction(outbox.connection):
+            assert not outbox.hear(Held(store="one", mark=told, noted=NOTED), EPOCH_MS)
+    drop_kept(outbox, 90)
+    with transaction(outbox.connection):
+        assert outbox.hear(Held(store="two", mark=mark, noted=NOTED), EPOCH_MS)
+    take_back(outbox)
+    assert 91 in waiting(outbox)
+    assert ledger(outbox) == []
+    assert outbox.sent().upto == mark, "a mark never goes back by itself"
 
 
 def test_a_store_that_goes_on_changes_nothing(outbox: Outbox) -> None:

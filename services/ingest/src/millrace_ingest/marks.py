@@ -32,7 +32,7 @@ SAID_MS = 2 * 86_400_000
 """What was found about the database is a problem for an hour, and a note for two days."""
 SAME_MS = 600_000
 """What is found again within this time is the same event."""
-_MARKS = 'SELECT "stream_text", "last_seq", "noted_ms" FROM "outbox_mark" GROUP BY "sender", "instance"'
+_MARKS = 'SELECT "stream_text", "last_seq", "waiting_text", "noted_ms" FROM "outbox_mark" GROUP BY "sender", "instance"'
 _IDENTITIES = 'SELECT "identity_text", "turn", "noted_ms" FROM "store_identity" GROUP BY "instance"'
 
 _log = get_logger(__name__)
@@ -174,8 +174,9 @@ def latest(series: Iterable[Series]) -> Mapping[str, Noted]:
     """The last mark of each sender, whichever ingest noted it: of the stream that was noted last the highest number. Pure."""
     found: dict[str, Noted] = {}
     for one in series:
-        for _, stream, seq, noted_ms in one.rows:
-            noted, known = Noted(Mark(stream=stream, seq=int(seq)), int(noted_ms)), found.get(one.tags["sender"])
+        for _, stream, seq, waiting, noted_ms in one.rows:
+            mark = Mark(stream=stream, seq=int(seq), waiting=msgspec.json.decode(waiting or "[]", type=list[tuple[str, int, int]]))
+            noted, known = Noted(mark, int(noted_ms)), found.get(one.tags["sender"])
             if known is None or _order(noted, known) > _order(known, noted):
                 found[one.tags["sender"]] = noted
     return found

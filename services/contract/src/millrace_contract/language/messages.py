@@ -83,10 +83,14 @@ class PlantInUse(Message, frozen=True, kw_only=True):
 
 
 class Mark(Message, frozen=True, kw_only=True):
-    """A place in a sender's messages: everything up to this number of this stream, and of the streams before it."""
+    """A place in a sender's messages: everything up to this number of this stream, and of the streams before it, but for `waiting`.
+
+    waiting: what was not confirmed then, as stream, first and last number.
+    """
 
     stream: str
     seq: int
+    waiting: list[tuple[str, int, int]] = []
 
 
 class Sent(Message, frozen=True, kw_only=True):

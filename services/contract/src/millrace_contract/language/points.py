@@ -95,7 +95,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     DOCTOR: Measurement(PRODUCTION_BUCKET, (), ("asked_ms",)),
     # What the database holds of each sender, as an ingest noted it, and which database this is. One point each, written over again
     # and again, so that a copy of the database says what the copy holds.
-    "outbox_mark": Measurement(PRODUCTION_BUCKET, ("sender", "instance"), ("stream_text", "last_seq", "noted_ms")),
+    "outbox_mark": Measurement(PRODUCTION_BUCKET, ("sender", "instance"), ("stream_text", "last_seq", "waiting_text", "noted_ms")),
     "store_identity": Measurement(PRODUCTION_BUCKET, ("instance",), ("identity_text", "turn", "noted_ms")),
     "platform": Measurement(
         PRODUCTION_BUCKET,
@@ -280,7 +280,12 @@ def device_lag_line(  # noqa: PLR0917
 
 def outbox_mark_line(sender: str, instance: str, mark: Mark, noted_ms: int) -> bytes:
     """Everything of the sender up to this mark was stored when ingest `instance` noted it."""
-    values: dict[str, Value | None] = {"stream_text": mark.stream, "last_seq": float(mark.seq), "noted_ms": float(noted_ms)}
+    values: dict[str, Value | None] = {
+        "stream_text": mark.stream,
+        "last_seq": float(mark.seq),
+        "waiting_text": _encode(mark.waiting).decode(),
+        "noted_ms": float(noted_ms),
+    }
     return _line("outbox_mark", (("sender", sender), ("instance", instance)), values, NOTES_MS, None)
 
 

@@ -135,6 +135,12 @@ class OutboxRows:
                 return int(row[0]), int(row[1])
         return None
 
+    def waiting_ranges(self, last: int) -> Iterator[Range]:
+        """Where rows wait, by id up to `last`: ranges in which no row is confirmed, and at least one waits."""
+        for low, high in list(self.safe.waiting(1, last)):
+            if self._connection.execute("SELECT 1 FROM outbox_message WHERE id BETWEEN ? AND ? LIMIT 1", (low, high)).fetchone():
+                yield low, high
+
     def first_id(self) -> int | None:
         """Id of the oldest row of all."""
         return self._connection.execute("SELECT min(id) FROM outbox_message").fetchone()[0]  # type: ignore[no-any-return]

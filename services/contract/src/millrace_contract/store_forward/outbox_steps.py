@@ -22,7 +22,7 @@ OUTBOX_STEPS = (
         # What the store said last of this outbox, and what is being sent again because the store lacks it.
         """CREATE TABLE IF NOT EXISTS outbox_store (
         one INTEGER PRIMARY KEY CHECK (one = 1), store TEXT NOT NULL, held_stream TEXT NOT NULL, held_seq INTEGER NOT NULL,
-        held_ms INTEGER NOT NULL, restored TEXT NOT NULL,
+        held_waiting BLOB NOT NULL, held_ms INTEGER NOT NULL, restored TEXT NOT NULL,
         refill_from INTEGER NOT NULL, refill_until INTEGER NOT NULL, refill_since_ms INTEGER NOT NULL)""",
         # What came before the oldest message that waits is safe; it went when it was confirmed.
         """INSERT INTO outbox_safe SELECT 0, 1, oldest - 1 FROM (SELECT coalesce(

@@ -5,17 +5,23 @@ told in the ledger. Where the store holds more than was ever sent from here, thi
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import msgspec
 
 from ..language.messages import Held, Mark, Sent
 from ..language.times import parse_timestamp
 from .losses import Loss
 from .outbox_rows import OutboxRows
 from .outbox_streams import OutboxStreams
+from .ranges import Range, merge_ranges
 from .restored import Restored
 from .sqlite import Connection
 
 CAUSE = "restored"
 _LOSS_RANGES = 1_000
+_WAITING_RANGES = 20  # So many may wait below a mark: what a broker refuses, a backlog; with more of them the mark stays lower.
+_waiting = msgspec.json.Decoder(list[tuple[str, int, int]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +62,14 @@ class Refill:
     def load(self) -> None:
         """Go back to what is stored."""
         row = self._connection.execute(
-            "SELECT store, held_stream, held_seq, held_ms, restored, refill_from, refill_until, refill_since_ms FROM outbox_store"
+            """SELECT store, held_stream, held_seq, held_waiting, held_ms, restored, refill_from, refill_until, refill_since_ms
+            FROM outbox_store"""
         ).fetchone()
-        self._known = _Known() if row is None else _Known(row[0], Mark(stream=row[1], seq=row[2]) if row[1] else None, *row[3:])
+        self._known = _Known()
+        if row is not None:
+            store, stream, seq, waiting, *rest = row
+            mark = Mark(stream=stream, seq=seq, waiting=_waiting.decode(waiting)) if stream else None
+            self._known = _Known(store, mark, *rest)
 
     @property
     def first_to_take_back(self) -> int | None:
@@ -66,12 +77,24 @@ class Refill:
         return self._known.next if 0 < self._known.next <= self._known.until else None
 
     def sent(self, next_id: int) -> Sent:
-        """What is believed now."""
-        waiting = self._rows.first_waiting()
-        first = next_id if waiting is None else waiting[0]
-        first = min(first, self.first_to_take_back or first)
+        """What is believed now. A mark never goes back by itself: what a store held, it holds."""
+        known, upto = self._known, self._confirmed_up_to(next_id)
+        if known.mark is not None and self._is_behind(upto, known.mark, next_id):
+            upto = known.mark
+        return Sent(upto=upto, held=known.mark, store=known.store)
+
+    def _confirmed_up_to(self, next_id: int) -> Mark:
+        waiting = list(islice(self._rows.waiting_ranges(next_id - 1), _WAITING_RANGES + 1))
+        first_again = self.first_to_take_back
+        first = next_id
+        if first_again is not None or len(waiting) > _WAITING_RANGES:
+            first = min(waiting[0][0] if waiting else next_id, first_again or next_id)
+            waiting = []
+        elif waiting and waiting[-1][1] == next_id - 1:
+            first = waiting.pop()[0]
         first_id, stream = self._streams.of(first)
-        return Sent(upto=Mark(stream=stream, seq=first - first_id), held=self._known.mark, store=self._known.store)
+        below = [(name, low, high) for name, seqs in self._streams.parts(waiting, next_id) for low, high in seqs]
+        return Mark(stream=stream, seq=first - first_id, waiting=below)
 
     def hear(self, held: Held, next_id: int, now_ms: int) -> Heard:
         """Compare what a store holds with what it held. While rows are taken back nothing is heard: it is said again."""
@@ -79,18 +102,19 @@ class Refill:
             return Heard()
         known, mark = self._known, held.mark
         noted_ms = _noted_ms(held)
-        holds_id, held_id = self._id_of(mark, next_id), self._id_of(known.mark, next_id)
+        holds_id = self._id_of(mark, next_id)
         heard, until, since_ms = Heard(), 0, noted_ms or 0
+        lacks = [*self._ids_waiting(mark, next_id), (holds_id + 1, next_id - 1)]
         if mark is not None and mark != known.mark and self._is_not_mine(mark, noted_ms or 0, next_id):
             heard = self._own_is_older(mark, next_id, now_ms if noted_ms is None else noted_ms, now_ms)
-        elif holds_id < held_id:
-            heard = Heard(self._lost(holds_id, next_id, noted_ms, now_ms), again=True)
+        elif self._is_behind(mark, known.mark, next_id):
+            heard = Heard(self._lost(lacks, next_id, noted_ms, now_ms), again=True)
             until, since_ms = next_id - 1, 0
-        elif known.store not in ("", held.store) and self._rows.safe.kept(holds_id + 1, next_id - 1):
+        elif known.store not in ("", held.store) and any(self._rows.safe.kept(*each) for each in lacks):
             heard, until = replace(heard, again=True), next_id - 1
         known = replace(known, store=held.store, mark=mark, mark_ms=noted_ms or 0)
         if until:
-            known = replace(known, next=holds_id + 1, until=until, since_ms=since_ms)
+            known = replace(known, next=min(first for first, _ in lacks), until=until, since_ms=since_ms)
         self._save(known)
         return heard
 
@@ -140,9 +164,23 @@ class Refill:
         told = [_unknown(mark.stream, min(noted_ms, now_ms), now_ms)]
         return Heard(told, own_is_older=next_id > 1 and (span is None or mark.stream == latest))
 
-    def _lost(self, holds_id: int, next_id: int, noted_ms: int | None, now_ms: int) -> list[Loss]:
+    def _is_behind(self, mark: Mark | None, than: Mark | None, next_id: int) -> bool:
+        """Of two marks at one place the earlier one is that below which more waited."""
+        one, other = self._id_of(mark, next_id), self._id_of(than, next_id)
+        return one < other or (one == other and self._waited(mark, next_id) > self._waited(than, next_id))
+
+    def _waited(self, mark: Mark | None, next_id: int) -> int:
+        return sum(last - first + 1 for first, last in self._ids_waiting(mark, next_id))
+
+    def _ids_waiting(self, mark: Mark | None, next_id: int) -> list[Range]:
+        """What waited below a mark, as far as it is known here."""
+        if mark is None:
+            return []
+        return [each for stream, *seqs in mark.waiting for each in self._streams.ids(stream, [(seqs[0], seqs[1])], next_id)]
+
+    def _lost(self, lacks: list[Range], next_id: int, noted_ms: int | None, now_ms: int) -> list[Loss]:
         """What the store lacks and is not kept."""
-        gone = self._rows.safe.gone(holds_id + 1, next_id - 1)
+        gone = merge_ranges(part for first, last in lacks for part in self._rows.safe.gone(first, last))
         if not gone:
             return []
         last_ms = self._rows.created_ms(gone[-1][1] + 1) or now_ms
@@ -160,9 +198,19 @@ class Refill:
 
     def _save(self, known: _Known) -> None:
         self._known = known
-        stream, seq = ("", 0) if known.mark is None else (known.mark.stream, known.mark.seq)
-        row = (known.store, stream, seq, known.mark_ms, known.restored, known.next, known.until, known.since_ms)
-        self._connection.execute("INSERT OR REPLACE INTO outbox_store VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        mark = known.mark or Mark(stream="", seq=0)
+        row = (
+            known.store,
+            mark.stream,
+            mark.seq,
+            msgspec.json.encode(mark.waiting),
+            known.mark_ms,
+            known.restored,
+            known.next,
+            known.until,
+            known.since_ms,
+        )
+        self._connection.execute("INSERT OR REPLACE INTO outbox_store VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _unknown(stream: str, first_ms: int, last_ms: int) -> Loss:
