@@ -41,11 +41,14 @@ keep_room() {
     fi
 }
 
+look() { room=$(kilobytes) && total=${room% *} free=${room#* } && keep_room; }
+
 is_asked() { [ -n "$(find "$requests" -name 'restart-influxd.*' -newer "$began" 2>/dev/null)" ]; }
 
 [ -r "$requests" ] || say "$requests cannot be read: after a full disk InfluxDB must be begun anew by hand"
 trap 'stopping=yes; kill -INT "$server" 2>/dev/null' TERM INT
 while [ -z "$stopping" ]; do
+    look # before it starts, too: it may need what is kept back to come up at all
     "$@" &
     server=$!
     touch "$began"
@@ -54,12 +57,13 @@ while [ -z "$stopping" ]; do
         sleep "$look_s" &
         wait $! # a signal ends this early
         waited_s=$((waited_s + look_s))
-        room=$(kilobytes) && total=${room% *} free=${room#* } && keep_room
-        # Not again and again where it does not help: each time after twice the pause, until it has gone well for ten minutes.
+        look
+        # Not again and again where it does not help: each time after twice the pause, at most ten minutes.
         if is_asked && [ "$free" -gt "$least_kb" ] && [ "$waited_s" -ge "$pause_s" ]; then
             say "InfluxDB refuses to write since its disk was full, and there is room again: beginning it anew"
             [ "$waited_s" -gt 600 ] && pause_s=0
             pause_s=$((pause_s ? pause_s * 2 : 10))
+            [ "$pause_s" -le 600 ] || pause_s=600
             end
             ended=yes
             break
@@ -69,6 +73,7 @@ while [ -z "$stopping" ]; do
 done
 wait "$server"
 status=$?
+[ -z "$ended" ] || status=0 # told to stop while it ended it anyway
 while kill -0 "$server" 2>/dev/null; do # a second signal ends a wait early
     wait "$server"
     status=$?
