@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from millrace_contract.language.messages import Ledger, decode
+from millrace_contract.language.times import parse_timestamp
 from millrace_contract.runtime.influx import Series
 from millrace_contract.store_forward.outbox import Outbox
 from millrace_contract.store_forward.outbox_file import OutboxFile
@@ -238,6 +239,26 @@ def test_a_lost_database_is_filled_again_and_told(world: World) -> None:
     assert len(world.database.stored) == 20
     [problem] = world.marks.problems
     assert problem.startswith("the database is empty; the one before it was known since 2025-10-09T08:53:")
+
+
+@pytest.mark.parametrize("is_ownerless", [True, False], ids=["with a sensor of its own", "gateways only"])
+def test_what_no_outbox_holds_is_one_entry_of_unknown_count(world: World, *, is_ownerless: bool) -> None:
+    if is_ownerless:
+        world.marks.ownerless()
+    world.settle()
+    copy = world.database.copy()
+    noted_ms = world.clock.now_ms()
+    world.clock.advance(3_600)
+    world.settle()
+    world.database.put_back(copy)
+    world.settle()
+    entries = [loss.ledger(key, "ingest", "1") for key, loss in world.local.losses.entries(10)]
+    assert [(entry.cause, entry.count, entry.at_least, entry.lost_stream) for entry in entries] == (
+        [("restored", 0, True, None)] if is_ownerless else []
+    )
+    for entry in entries:
+        assert entry.first is not None
+        assert abs(parse_timestamp(entry.first) - noted_ms) < 60_000
 
 
 def test_what_is_not_kept_is_told_exactly(world: World) -> None:

@@ -70,6 +70,7 @@ class Marks:
         self._has_ownerless = False
         self._due_s = 0.0
         self._identity_due_s = 0.0
+        self._started: str | None = None
         self._said_ms = 0
 
     def heard(self, sender: str, sent: Sent) -> None:
@@ -90,9 +91,11 @@ class Marks:
         """
         self._due_s = now_s + INTERVAL_S
         self._said_ms = now_ms
-        known = self._look(now_ms, is_due=now_s >= self._identity_due_s)
-        self._identity_due_s = now_s + IDENTITY_INTERVAL_S if now_s >= self._identity_due_s else self._identity_due_s
         started = self._reads.started()
+        known = self._known
+        if known is None or now_s >= self._identity_due_s or started != self._started:
+            known = self._look(now_ms)
+            self._identity_due_s, self._started = now_s + IDENTITY_INTERVAL_S, started
         store = f"{known.identity}/{started}" if started else known.identity
         noted = latest(self._reads.query(PRODUCTION_BUCKET, _MARKS)) if self._heard else {}
         heard, self._heard = self._heard, {}
@@ -123,10 +126,8 @@ class Marks:
     def _is_recent(self, within_ms: int) -> bool:
         return self._known is not None and bool(self._known.words) and self._said_ms - self._known.found_ms < within_ms
 
-    def _look(self, now_ms: int, *, is_due: bool) -> KnownStore:
+    def _look(self, now_ms: int) -> KnownStore:
         """Is it still the same database? Says so in it, and in our own store."""
-        if self._known is not None and not is_due:
-            return self._known
         found = _identities(self._reads.query(PRODUCTION_BUCKET, _IDENTITIES))
         own = found.get(self._instance)
         note = self._restored
@@ -142,7 +143,6 @@ class Marks:
             known,
             turn=turn,
             noted_ms=now_ms,
-            ownerless_ms=now_ms if self._has_ownerless else known.ownerless_ms,
             restored=note.restore if note is not None else known.restored,
         )
         self._keep(known, finding, now_ms)
@@ -157,6 +157,8 @@ class Marks:
             known = msgspec.structs.replace(known, found_ms=now_ms, words=words)
             if self._known is None or self._known.ownerless_ms or self._has_ownerless or finding.is_own_store:
                 losses.append(OwnLoss(RESTORED, None, finding.first_ms, max(finding.first_ms, finding.last_ms), count=0))
+        if self._has_ownerless:
+            known = msgspec.structs.replace(known, ownerless_ms=now_ms)
         self._local.know_store(known, losses, now_ms)
         self._known, self._has_ownerless = known, False
 
