@@ -37,12 +37,15 @@ class Stack:
     def __init__(self, folder: Path) -> None:
         self.project = f"millrace-test-{secrets.token_hex(3)}"
         self.grafana_port, self.api_port, self.mqtt_port = free_port(), free_port(), free_port()
+        self.config = folder / "config"
+        shutil.copytree(REPOSITORY / "config", self.config)
         self.environment = folder / "stack.env"
         lines = [
             f"MILLRACE_GRAFANA_PORT={self.grafana_port}",
             f"MILLRACE_API_PORT={self.api_port}",
             f"MILLRACE_MQTT_TLS_PORT={self.mqtt_port}",
             "MILLRACE_MQTT_LISTEN=127.0.0.1",
+            f"MILLRACE_CONFIG={self.config}",
             # A plant's own images on this machine stay as they are.
             *(f"MILLRACE_{name.upper()}_IMAGE=millrace-test/{name}:0.1.0" for name in OURS),
         ]
