@@ -19,6 +19,7 @@ import pytest
 
 from millrace_alerts.api.overview import Overview
 from millrace_contract.language.messages import OeeDocument, decode
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.language.words import FigureFlag
 from millrace_contract.runtime.settings import DatabaseSettings
@@ -115,6 +116,7 @@ class Story(Plant):
         self.check_devices()
         self.check_alerts()
         self.check_figures()
+        self.check_past()
 
     def check_nothing_is_lost(self) -> None:
         assert {name: gateway.depth for name, gateway in self.chain.gateways.items()} == dict.fromkeys(GATEWAYS, 0)
@@ -152,6 +154,15 @@ class Story(Plant):
                 both = mine.keys() & theirs.keys()  # what was told of shifts that there are no more stays as it is
                 assert _different({n: mine[n] for n in both}, {n: theirs[n] for n in both}, machine.id) == []
                 _check_told_once(in_this_line)
+
+    def check_past(self) -> None:
+        """Every reading can be had under the name that its device had, and every device that is gone is named as gone."""
+        span = f"from={format_timestamp(START_MS)}&to={format_timestamp(self.clock.now_ms() + 1000)}"
+        for device, served in self.chain.served.items():
+            answer = _get(self.chain, f"/v1/readings?device={device}&signal=reads&{span}&limit=20000")
+            assert {point["value"] for point in answer["points"]} >= served, device
+        gone = {each["device_id"] for each in _get(self.chain, "/v1/devices")["gone"]}
+        assert not gone & self.files.devices.keys()
 
 
 def _check_told_once(documents: list[OeeDocument]) -> None:
