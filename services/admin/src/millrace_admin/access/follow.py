@@ -1,6 +1,6 @@
 """`millrace access follow`: the access rules follow the accepted plant model while everything runs (decision 0016).
 
-It has the broker's folder of secrets and the plant's files, no network, no password and no privilege. Whoever else writes there,
+It has the broker's folder of secrets and the plant's files, no network and no privilege. Whoever else writes there,
 `bootstrap` and `access`, is followed too: what lies there is always what plant model and accounts ask for, within seconds.
 """
 
