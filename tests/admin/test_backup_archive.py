@@ -135,7 +135,11 @@ def test_a_path_that_leads_out_of_it_is_refused(archive: bytes, name: str) -> No
         read(changed(archive, spoilt))
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b""), gzip.compress(b"no tar" * 1000)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", gzip.compress(b""), gzip.compress(b"no tar" * 1000)],
+    ids=["nothing", "a text", "an empty gzip", "a gzip of no tar"],
+)
 def test_what_is_no_archive_is_refused(content: bytes) -> None:
     with pytest.raises(ArchiveRefused):
         read(content)
