@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace_admin.backup.archive import HEAD, MANIFEST, ArchiveRefused
+from millrace_admin.backup.archive import HEAD, MANIFEST, ArchiveRefused, check_version
 from millrace_admin.backup.layout import OLD_ORDER, in_order
 
 from .volumes import archive_of, changed, contents, make_volumes, old_archive, read, tree
@@ -143,6 +143,17 @@ def test_a_path_that_leads_out_of_it_is_refused(archive: bytes, name: str) -> No
 def test_what_is_no_archive_is_refused(content: bytes) -> None:
     with pytest.raises(ArchiveRefused):
         read(content)
+
+
+@pytest.mark.parametrize(("ours", "is_refused"), [("0.1.0", False), ("0.10.0", False), ("0.0.9", True)])
+def test_one_of_a_newer_program_is_refused_although_it_can_be_read(archive: bytes, ours: str, is_refused: bool) -> None:
+    head = read(archive).head
+    check_version(None, ours)
+    if not is_refused:
+        check_version(head, ours)
+        return
+    with pytest.raises(ArchiveRefused, match=r"version 0\.1\.0 of Millrace, and this is 0\.0\.9: restore it with that version"):
+        check_version(head, ours)
 
 
 def test_somebody_elses_archive_is_refused(tmp_path: Path) -> None:

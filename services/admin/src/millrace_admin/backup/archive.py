@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -273,6 +274,16 @@ class ArchiveReader:
             raise ArchiveRefused(f"its parts are in another order than a backup has: {', '.join(parts)}")
         head = Head(1, "without-an-id", "unknown", "unknown")
         self._seen.manifest = Manifest(head, entries, {}, None, ["it is of an older version, without checksums"])
+
+
+def check_version(head: Head | None, ours: str) -> None:
+    """Raises ArchiveRefused for a newer program's: services here might not know its stores, once there is nothing else."""
+    if head is not None and _numbers(head.version) > _numbers(ours):
+        raise ArchiveRefused(f"it was made by version {head.version} of Millrace, and this is {ours}: restore it with that version")
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", version)]
 
 
 def _difference(wanted: list[Entry], found: list[Entry]) -> str | None:

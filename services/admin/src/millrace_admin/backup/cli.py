@@ -19,11 +19,12 @@ from millrace_contract.store_forward.restored import Restored
 
 from ..settings import AdminSettings
 from . import staging
-from .archive import FORMAT, ArchiveReader, ArchiveRefused, Head, Manifest
+from .archive import FORMAT, ArchiveReader, ArchiveRefused, Head, Manifest, check_version
 from .differences import at_most, different_access, different_configuration, different_settings, files_in, is_compared
 from .layout import CONFIG, SETTINGS
 from .take import Sources, take
 
+PACKAGE = "millrace-admin"
 EXIT_UNDECIDED = 3
 """`check`: all is well, and somebody must say which configuration the restored platform is to run on."""
 
@@ -56,7 +57,7 @@ def _take(options: argparse.Namespace) -> int:
         raise Refusal("a restore was cut off while it put the data in place; finish it first: scripts/restore --finish")
     settings = load_settings(AdminSettings, os.environ, config=options.config)
     sources = Sources(options.volumes, _here(options, CONFIG), _here(options, SETTINGS), settings.influx_url)
-    head = Head(FORMAT, secrets.token_hex(8), _now(), version("millrace-admin"))
+    head = Head(FORMAT, secrets.token_hex(8), _now(), version(PACKAGE))
     try:
         manifest = take(sources, head, sys.stdout.buffer)
         sys.stdout.buffer.flush()
@@ -138,7 +139,9 @@ def _finish(options: argparse.Namespace) -> int:
 def _opened(source: BinaryIO) -> ArchiveReader:
     if sys.stdin.isatty():
         raise ArchiveRefused("give the backup on standard input, or use scripts/restore")
-    return ArchiveReader(source)
+    reader = ArchiveReader(source)
+    check_version(reader.head, version(PACKAGE))
+    return reader
 
 
 def _here(options: argparse.Namespace, name: str) -> Path | None:
