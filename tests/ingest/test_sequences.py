@@ -14,6 +14,14 @@ def test_a_chain_without_gaps() -> None:
     assert sequences.open_gaps == 0
 
 
+def test_a_sensors_late_message_stands_outside_the_chain() -> None:
+    sequences = Sequences()
+    chain = [(5, None), (9, None), (12, 5)]
+    assert [follow(sequences, seq, prev) for seq, prev in chain] == [SequenceStep.NEXT] * 3
+    assert follow(sequences, 9, None) is SequenceStep.REPEAT
+    assert follow(sequences, 20, 15) is SequenceStep.GAP
+
+
 def test_a_gap_is_open_until_its_message_comes() -> None:
     sequences = Sequences()
     follow(sequences, 5, None)

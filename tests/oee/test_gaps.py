@@ -30,6 +30,12 @@ def test_first_message_of_a_new_stream_is_no_gap_and_a_later_one_is() -> None:
     assert (gap.after_ms, gap.missing_seq) == (10_000, 40)
 
 
+def test_a_sensors_late_message_stands_outside_the_chain_and_hides_no_gap() -> None:
+    end, gap = follow(ChainEnd(10, 10_000), _link(30, None), 10_000)
+    assert (end, gap) == (ChainEnd(10, 10_000), None)
+    assert follow(end, _link(50, 40), 10_000)[1] == GAP
+
+
 def test_gap_shrinks_from_its_end_splits_and_closes() -> None:
     (shrunk,) = fill(GAP, _link(40, 30))
     assert (shrunk.before_seq, shrunk.missing_seq) == (40, 30)
