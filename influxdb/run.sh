@@ -43,12 +43,28 @@ keep_room() {
 
 look() { room=$(kilobytes) && total=${room% *} free=${room#* } && keep_room; }
 
+# A full disk or a power cut leaves half an entry at the end of a write-ahead log. InfluxDB would write on behind it, and the next time
+# read no further than there: all that it had confirmed since would be gone. Behind an empty file it begins a new log.
+begin_logs() {
+    find "$data" -path '*/engine/wal/*' -name '_*.wal' -size +0 | sort -r | {
+        done=''
+        while IFS= read -r log; do
+            [ "${log%/*}" != "$done" ] || continue
+            done=${log%/*}
+            number=$(echo "${log##*/_}" | sed 's/^0*//; s/[.]wal$//')
+            next=$done/$(printf '_%05d.wal' "$((number + 1))")
+            [ -e "$next" ] || : >"$next"
+        done
+    }
+}
+
 is_asked() { [ -n "$(find "$requests" -name 'restart-influxd.*' -newer "$began" 2>/dev/null)" ]; }
 
 [ -r "$requests" ] || say "$requests cannot be read: after a full disk InfluxDB must be begun anew by hand"
 trap 'stopping=yes; kill -INT "$server" 2>/dev/null' TERM INT
 while [ -z "$stopping" ]; do
     look # before it starts, too: it may need what is kept back to come up at all
+    begin_logs
     "$@" &
     server=$!
     touch "$began"

@@ -99,6 +99,13 @@ def test_a_database_whose_disk_was_full_goes_on_by_itself(
             device: [float(one) for one in sent] for device, sent in gateway.sent.items()
         }
         assert (ingest.figure("dead_letters"), ingest.figure("lost")) == (0, 0)
+        # What came behind the torn end of a log is read again by the next InfluxDB.
+        gateway.send(200)
+        wait_until(lambda: gateway.is_drained, "more readings in the database")
+        before = ingest.stored()
+        database.stop()
+        database.start()
+        assert ingest.stored() == before
         wait_until((disk / "reserve").exists, "room kept back again")
     finally:
         gateway.stop()
