@@ -12,7 +12,7 @@ def planned(from_ms: int, to_ms: int) -> list[Segment]:
 
 
 def _counted(values: list[tuple[int, int]], modulus: int | None, rate: float = 5.0) -> int:
-    track = CountTrack(CounterSettings("n", modulus, rate), 5_000)
+    track = CountTrack(CounterSettings("n", modulus, rate), 5_000, 3_600_000)
     for ts_ms, value in values:
         track.add(ts_ms, value, planned)
     return track.counted(START_MS, END_MS).parts
@@ -27,7 +27,7 @@ def test_first_reading_sets_the_baseline_and_counts_nothing() -> None:  # N2
 
 
 def test_reset_counts_what_was_made_since() -> None:
-    track = CountTrack(CounterSettings("n", None, 5.0), 5_000)
+    track = CountTrack(CounterSettings("n", None, 5.0), 5_000, 3_600_000)
     for ts_ms, value in ((0, 4_000), (10_000, 3)):
         track.add(ts_ms, value, planned)
     counted = track.counted(START_MS, END_MS)
@@ -35,7 +35,7 @@ def test_reset_counts_what_was_made_since() -> None:
 
 
 def test_impossible_jump_counts_nothing_and_is_told() -> None:
-    track = CountTrack(CounterSettings("n", 65_536, 5.0), 5_000)
+    track = CountTrack(CounterSettings("n", 65_536, 5.0), 5_000, 3_600_000)
     for ts_ms, value in ((0, 10), (1_000, 10_000), (2_000, 10_001)):
         track.add(ts_ms, value, planned)
     counted = track.counted(START_MS, END_MS)
@@ -43,7 +43,7 @@ def test_impossible_jump_counts_nothing_and_is_told() -> None:
 
 
 def test_window_without_a_reading_says_so() -> None:
-    track = CountTrack(CounterSettings("n", None, 5.0), 5_000)
+    track = CountTrack(CounterSettings("n", None, 5.0), 5_000, 3_600_000)
     for ts_ms, value in ((0, 10), (1_000, 10), (100_000, 11)):
         track.add(ts_ms, value, planned)
     assert track.counted(0, 1_000).read
@@ -76,7 +76,7 @@ def partly_known(from_ms: int, to_ms: int) -> list[Segment]:
     keep_ms=st.integers(0, 40_000),
 )
 def test_parts_of_two_halves_are_the_parts_of_the_whole(steps: list[int], split: int, keep_ms: int) -> None:  # P5
-    track = CountTrack(CounterSettings("n", 65_536, 5.0), 5_000)
+    track = CountTrack(CounterSettings("n", 65_536, 5.0), 5_000, 3_600_000)
     total = 65_530
     for number, step in enumerate(steps):
         total += step
@@ -121,7 +121,15 @@ def test_a_machine_that_stood_made_nothing_meanwhile() -> None:
 
 
 def test_a_step_that_reaches_over_a_border_is_split_there() -> None:
-    track = CountTrack(CounterSettings("n", None, 5.0), 5_000)
+    track = CountTrack(CounterSettings("n", None, 5.0), 5_000, 3_600_000)
     for ts_ms, value in ((0, 0), (600_000, 601)):
         track.add(ts_ms, value, planned)
     assert [track.counted(a, a + 200_000).parts for a in (0, 200_000, 400_000)] == [200, 200, 201]
+
+
+def test_parts_that_were_seen_too_late_to_say_when_they_were_made_are_no_reading_of_that_time() -> None:
+    track = CountTrack(CounterSettings("n", None, 5.0), 5_000, 3_600_000)
+    for ts_ms, value in ((0, 0), (7_200_000, 7_200)):
+        track.add(ts_ms, value, planned)
+    assert [track.counted(a, a + 1_800_000).read for a in (0, 1_800_000, 3_600_000)] == [False, False, True]
+    assert track.counted(0, 7_200_000).parts == 7_200

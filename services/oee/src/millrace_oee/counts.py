@@ -57,7 +57,7 @@ class Counted:
     """Parts in a window. `ideal` of them were made in time whose state is known and planned, `unknown` in time of which nothing is
     known; only the first meet ideal time.
 
-    `read` tells whether the counter was read in the window at all: without that, zero means nothing.
+    `read` tells whether the counter was read in the window, or soon after it: without that, the numbers mean nothing.
     """
 
     parts: int
@@ -70,9 +70,10 @@ class Counted:
 class CountTrack:
     """A fold over one counter's good readings in order of event time."""
 
-    def __init__(self, settings: CounterSettings, quiet_ms: int, baseline: Baseline | None = None) -> None:
+    def __init__(self, settings: CounterSettings, quiet_ms: int, reach_ms: int, baseline: Baseline | None = None) -> None:
         self._settings = settings
         self._quiet_ms = quiet_ms
+        self._reach_ms = reach_ms
         self._last = baseline
         self._pieces: list[MadeParts] = []
         self._ends: list[int] = []
@@ -81,6 +82,8 @@ class CountTrack:
         self._sum = (0, 0, 0)
         self._first_ms: int | None = baseline.ts_ms if baseline else None
         self._silences: list[tuple[int, int]] = []
+        self._vague: list[tuple[int, int]] = []
+        """Times in which parts were made, and too long before the reading that showed them to say how many when."""
         self._events: list[tuple[int, str]] = []
 
     def add(self, ts_ms: int, value: int, segments: Callable[[int, int], Sequence[Segment]]) -> None:
@@ -103,6 +106,8 @@ class CountTrack:
         if delta.event is not None:
             self._events.append((ts_ms, str(delta.event)))
         if delta.parts:
+            if ts_ms - last.ts_ms > self._reach_ms:
+                self._vague.append((last.ts_ms, ts_ms - self._reach_ms))
             for piece in spread(delta.parts, segments(last.ts_ms, ts_ms)):
                 self._pieces.append(piece)
                 self._ends.append(piece.end_ms)
@@ -117,7 +122,7 @@ class CountTrack:
             parts=parts,
             ideal=ideal,
             unknown=unknown,
-            read=parts > 0 or self._read(start_ms, end_ms),
+            read=(parts > 0 or self._read(start_ms, end_ms)) and not any(a < end_ms and start_ms < b for a, b in self._vague),
             events=frozenset(event for ts_ms, event in self._events if start_ms < ts_ms <= end_ms),
         )
 
@@ -126,6 +131,7 @@ class CountTrack:
         gone = bisect_right(self._ends, before_ms)
         del self._pieces[:gone], self._ends[:gone], self._before[:gone]
         self._silences = [(a, b) for a, b in self._silences if b > before_ms]
+        self._vague = [(a, b) for a, b in self._vague if b > before_ms]
         self._events = [(ts_ms, event) for ts_ms, event in self._events if ts_ms > before_ms]
 
     def _until(self, at_ms: int) -> tuple[int, int, int]:

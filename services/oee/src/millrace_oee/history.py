@@ -37,7 +37,8 @@ class History:
         self.timeline = Timeline(machine.stale_ms)
         self.timeline.seed(seed.runs)
         self.counts = {
-            role: CountTrack(settings, machine.stale_ms, seed.baselines.get(role)) for role, settings in machine.counters.items()
+            role: CountTrack(settings, machine.stale_ms, machine.reach_ms, seed.baselines.get(role))
+            for role, settings in machine.counters.items()
         }
 
     def add(self, sample: Sample) -> None:
