@@ -374,3 +374,44 @@ def test_ledger_entry_is_forwarded_and_not_changed_after_that(online: Plant) -> 
 def test_window_below_one_is_refused(plant: Plant) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Forwarder(plant.outbox, lambda _t, _p: None, window=0, live_limit=1)
+
+
+@pytest.fixture
+def unheard(tmp_path: Path) -> Iterator[Plant]:
+    """More messages of a device of which ingest confirms nothing than the window holds, and a backlog of others behind."""
+    plant = Plant(tmp_path / "outbox.sqlite", window=10, live_limit=50)
+    plant.append(30, device="A", age_s=3_600)
+    plant.append(40, device="B", age_s=3_600)
+    plant.forwarder.connected()
+    plant.forwarder.taking(True)
+    yield plant
+    plant.file.close()
+
+
+def confirm_others(plant: Plant, seconds: int, *, all_devices: bool = False) -> set[int]:
+    """Time goes on with a live message of the other device a second; what ingest has confirmed by then."""
+    stored: set[int] = set()
+    for _ in range(seconds):
+        plant.pass_time(1)
+        plant.append(1, device="B")
+        plant.pump()
+        new = [seq for seq in plant.sent() if (seq > 30 or all_devices) and seq not in stored]
+        plant.acknowledge(*new)
+        plant.store(*new)
+        stored |= set(new)
+    return stored
+
+
+def test_a_device_of_which_ingest_confirms_nothing_keeps_nobody_waiting(unheard: Plant) -> None:
+    stored = confirm_others(unheard, 120)
+    assert set(range(31, 71)) <= stored
+    tried = sum(seq <= 30 for seq in unheard.sent())
+    assert 30 <= tried <= 100
+    assert unheard.outbox.depth == 30
+
+
+def test_what_ingest_confirms_after_all_is_sent_at_the_next_try_with_all_that_waited(unheard: Plant) -> None:
+    confirm_others(unheard, 120)
+    stored = confirm_others(unheard, 400, all_devices=True)
+    assert set(range(1, 31)) <= stored
+    assert unheard.outbox.depth == 0

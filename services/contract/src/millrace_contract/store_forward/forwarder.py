@@ -14,6 +14,7 @@ from ..runtime.clock import Now
 from .numbering import Row
 from .outbox import Outbox
 from .ranges import Range, RangeSet
+from .unheard_topics import UnheardTopics
 
 BACKFILL_AFTER_MS = 10_000
 """A reading first sent later than this after it was read is marked as backfill (contracts.md 2.2)."""
@@ -105,6 +106,7 @@ class Forwarder:
         self._safe = RangeSet()  # Row ids that are confirmed, which is not committed yet.
         self._timely = RangeSet()  # Row ids that the broker took in time: sent again, they are no backfill.
         self._refusals: dict[str, _Refusal] = {}
+        self._unheard = UnheardTopics()
         self._progress_s = 0.0
         self._stalled_s = _STALLED_S
 
@@ -204,13 +206,15 @@ class Forwarder:
             self._accept_confirmed(first, last)
             for book in (self._live, self._backlog):
                 for row_id in _members(book, first, last):
-                    published_s = book.pop(row_id).published_s
-                    latest_s = published_s if latest_s is None else max(latest_s, published_s)
+                    sent = book.pop(row_id)
+                    latest_s = sent.published_s if latest_s is None else max(latest_s, sent.published_s)
+                    if self._unheard and (waited := self._unheard.confirmed(sent.topic)) is not None:
+                        self._rewind(waited)
         if ids:
             self._progress_s = now.monotonic_s
             self._stalled_s = _STALLED_S
         if latest_s is not None and self._is_taking:
-            self._put_back_older(latest_s - OVERDUE_S)
+            self._put_back_older(latest_s - OVERDUE_S, now.monotonic_s)
 
     @property
     def has_safe(self) -> bool:
@@ -243,6 +247,8 @@ class Forwarder:
     def pump(self, now: Now, limit: int = 256) -> int:
         """Publish at most `limit` messages of the backlog, within the window; return how many were published."""
         self._retry_refused(now)
+        for row_id in self._unheard.due(now.monotonic_s):
+            self._rewind(row_id)
         self._resend_when_stalled(now)
         count = 0
         while self._is_connected and self._is_taking and self._may_have_more and count < limit:
@@ -294,7 +300,8 @@ class Forwarder:
         self.counts.resent += 1
         self._rewind(row_id)
 
-    def _put_back_older(self, published_s: float) -> None:
+    def _put_back_older(self, published_s: float, now_s: float) -> None:
+        lowest: dict[str, int] = {}
         for book in (self._live, self._backlog):
             overdue: list[int] = []
             for row_id, sent in book.items():
@@ -302,7 +309,11 @@ class Forwarder:
                     break
                 overdue.append(row_id)
             for row_id in overdue:
+                topic = book[row_id].topic
+                lowest[topic] = min(row_id, lowest.get(topic, row_id))
                 self._put_back(book, row_id)
+        for topic, row_id in lowest.items():
+            self._unheard.overdue(topic, row_id, now_s)
 
     def _rewind(self, row_id: int) -> None:
         self._cursor = min(self._cursor, row_id - 1)
@@ -328,7 +339,11 @@ class Forwarder:
             self._start_over()
 
     def _is_welcome(self, row: Row) -> bool:
-        """Whether the broker is believed to take this row; if not, it is met again when its topic is tried again."""
+        """Whether the broker is believed to take this row, and ingest to confirm it; if not, it is met again when its topic is
+        tried again.
+        """
+        if self._unheard and not self._unheard.lets(row.topic, row.id):
+            return False
         refusal = self._refusals.get(row.topic)
         if refusal is None:
             return True
