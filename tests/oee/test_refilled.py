@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from millrace_contract.language.messages import Kept, OeeInterval
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from millrace_contract.language.messages import Kept, Ledger, OeeInterval
+from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import IntervalKind, Leaf, MachineState
+from millrace_oee.engine import Engine
+from millrace_oee.plan import load_plan
 from millrace_oee.results import Place, Results
-from millrace_oee.store import connect_in_memory
+from millrace_oee.store import Store, connect_in_memory
 
 HOUR_MS = 3_600_000
+NOW = "2025-10-09T08:53:20Z"
+TOLD = Ledger(timestamp=NOW, service="gateway", instance="edge-1", count=0, cause="restored", lost_stream="edge-1.a")
 
 
 class Sent:
@@ -57,3 +68,27 @@ def test_for_a_store_that_had_lost_everything_that_is_all_of_them() -> None:
     results.confirmed([(1, 3)])
     results.publish_again(0)
     assert [each.id for each in sent.messages[3:]] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "left"),
+    [
+        (msgspec.structs.replace(TOLD, at_least=True), 1),
+        (msgspec.structs.replace(TOLD, count=8, lost_seqs=[(2, 9)]), 0),
+    ],
+    ids=["nobody knows what is gone", "its numbers are known"],
+)
+def test_a_gap_ends_with_what_a_restored_sender_tells(plant_folder: Callable[..., Path], entry: Ledger, left: int) -> None:
+    connection = connect_in_memory()
+    results = Results(connection, lambda _topic, _message: None)
+    engine = Engine(load_plan(plant_folder()), Store(connection), results)
+    for seq, prev in ((1, None), (10, 9)):
+        at_ms = 1_760_000_000_000 + seq
+        message = Telemetry(timestamp_ms=at_ms, readings={}, quality={}, tags={}, stream="edge-1.a", seq=seq, prev=prev)
+        engine.accept("CNC-01", message, at_ms)
+    assert len(engine.gaps()) == 1
+    engine.accept_ledger(entry)
+    assert len(engine.gaps()) == left
+    for gap in engine.gaps():
+        engine.looked_for(gap)
+    assert engine.gaps() == []
