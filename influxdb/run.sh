@@ -7,7 +7,7 @@ set -u
 data=$1 requests=$2
 shift 2
 reserve=$data/reserve wanted_mb=${MILLRACE_INFLUXDB_RESERVE_MB:-256} look_s=${MILLRACE_LOOK_S:-2}
-began=$(mktemp) stopping='' server='' pause_s=0 total=0 free=0 least_kb=0
+began=$(mktemp) stopping='' server='' nap='' pause_s=0 total=0 free=0 least_kb=0
 # So that what retention lets go of makes room within a minute, and not within half an hour.
 export INFLUXD_STORAGE_RETENTION_CHECK_INTERVAL="${INFLUXD_STORAGE_RETENTION_CHECK_INTERVAL:-1m0s}"
 
@@ -71,7 +71,8 @@ while [ -z "$stopping" ]; do
     waited_s=0 ended=
     while [ -z "$stopping" ] && kill -0 "$server" 2>/dev/null; do
         sleep "$look_s" &
-        wait $! # a signal ends this early
+        nap=$!
+        wait "$nap" # a signal ends this early
         waited_s=$((waited_s + look_s))
         look
         # Not again and again where it does not help: each time after twice the pause, at most ten minutes.
@@ -87,6 +88,7 @@ while [ -z "$stopping" ]; do
     done
     [ -n "$ended" ] || break
 done
+[ -z "$nap" ] || kill "$nap" 2>/dev/null # it leaves nothing behind
 wait "$server"
 status=$?
 [ -z "$ended" ] || status=0 # told to stop while it ended it anyway

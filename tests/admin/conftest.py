@@ -29,10 +29,10 @@ def now() -> datetime:
 
 @pytest.fixture(scope="session")
 def sample_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped plant with the profiles that it uses; the others are looked at where they are the matter."""
+    """The shipped plant with the profiles that it uses and one of a sensor."""
     folder, sample = tmp_path_factory.mktemp("sample"), REPOSITORY / "config"
     (folder / "profiles").mkdir()
-    for path in [*sample.glob("*.yaml"), *sample.glob("profiles/demo-*.yaml")]:
+    for path in [*sample.glob("*.yaml"), *sample.glob("profiles/demo-*.yaml"), sample / "profiles/tasmota-plug.yaml"]:
         shutil.copy(path, folder / path.relative_to(sample))
     return folder
 

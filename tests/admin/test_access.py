@@ -18,8 +18,6 @@ from millrace_admin.broker_accounts import password_matches
 from millrace_admin.own_accounts import own_accounts
 from millrace_admin.secret_files import SecretFiles
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 
 def run(files: SecretFiles, *arguments: str) -> int:
     return main(["access", *arguments, "--secrets", str(files.root), "--keep-owner"])
@@ -53,7 +51,6 @@ def test_a_sensor_and_a_bridge_of_many_are_told_their_topics(
 ) -> None:
     config = tmp_path / "config"
     shutil.copytree(sample_config, config)
-    shutil.copytree(REPOSITORY / "config/profiles", config / "profiles", dirs_exist_ok=True)
     text = (config / "plant.yaml").read_text()
     entry = "      PLUG-7: {profile: tasmota-plug, connection: {transport: mqtt, topic: tele/plug-7/SENSOR}}\n"
     (config / "plant.yaml").write_text(text.replace("    devices:\n", f"    devices:\n{entry}", 1))

@@ -141,23 +141,27 @@ def _begun(arguments: argparse.Namespace) -> Reached:
 
 
 class _Patient:
-    """Waits for a database that does not answer: it may be begun anew while an export of hours runs."""
+    """Waits for a database that does not answer any more: it may be begun anew while an export of hours runs."""
 
     def __init__(self, influx: Influx, say: Callable[[str], None]) -> None:
         self._influx = influx
         self._say = say
+        self._has_answered = False
 
     def query(self, bucket: str, influxql: str, **parameters: str | float) -> list[Series]:
-        """Raises Unavailable when it has not answered for PATIENCE_S, and what it answers."""
+        """Raises Unavailable when it never answered, or not for PATIENCE_S, and what it answers."""
         deadline_s = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return self._influx.query(bucket, influxql, **parameters)
+                found = self._influx.query(bucket, influxql, **parameters)
             except Unavailable as problem:
-                if time.monotonic() > deadline_s:
+                if not self._has_answered or time.monotonic() > deadline_s:
                     raise
                 self._say(f"{problem}; waiting")
                 time.sleep(AGAIN_S)
+            else:
+                self._has_answered = True
+                return found
 
 
 def _read_all(settings: IngestSettings, arguments: argparse.Namespace, influx: Influx | None) -> int:

@@ -171,7 +171,7 @@ class Engine:
             topic = self.plan.topics.oee_interval(machine.line, device)
             self._results.offer(Place(device, interval.kind, interval.id, start_ms, end_ms, topic), interval)
         if current := track.current(as_of_ms):
-            self._live[device] = Live(current, as_of_ms, track.sums(current, max(as_of_ms, current.start_ms)))
+            self._live[device] = Live(current, as_of_ms, track.live_sums(current, max(as_of_ms, current.start_ms)))
         track.settle(ended_ms, self._versions[device])
         self._changed.add(device)
         calendar = self.plan.calendars[machine.line]
@@ -317,6 +317,9 @@ class Engine:
 
     def _live_flags(self, device: str, offline: set[str]) -> set[FigureFlag]:
         flags = {FigureFlag.GAP_OPEN} if self._gaps.get(device) else set()
+        live = self._live.get(device)
+        if live is not None and self.tracks[device].is_new_in(live.window):
+            flags.add(FigureFlag.NEW_MACHINE)
         return flags | {FigureFlag.DEVICE_OFFLINE} if device in offline else flags
 
     # Gaps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from millrace_contract.language.messages import OeeInterval
 from millrace_contract.language.times import parse_timestamp
@@ -115,6 +116,15 @@ class Track:
         if self._history is None:
             raise RuntimeError(f"{self.machine.id}: sums were asked for before a history")
         return sums_of(self._history, window.start_ms, min(window.end_ms, as_of_ms), as_of_ms)
+
+    def live_sums(self, window: TimeWindow, as_of_ms: int) -> Sums:
+        """The same of a window in progress, from the machine's first message on: of a new machine its first hours are told, too."""
+        started = replace(window, start_ms=min(max(window.start_ms, self._known.first_ms), max(as_of_ms, window.start_ms)))
+        return self.sums(started, as_of_ms)
+
+    def is_new_in(self, window: TimeWindow) -> bool:
+        """Was it first heard of in this window?"""
+        return self._known.first_ms > window.start_ms
 
     def changed_intervals(self, history: History, as_of_ms: int, results: Results) -> Iterator[tuple[OeeInterval, int, int]]:
         """Intervals that may differ from what was published, each with its start and end."""

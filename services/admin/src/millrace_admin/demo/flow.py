@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass, field
 
@@ -76,11 +75,10 @@ def _figure(flow: Flow, service: str, name: str) -> str:
 
 
 def oee_in_words(document: OeeDocument) -> str:
-    """The figure; where it is withheld because little of the window was observed, that of what was."""
-    parts = (document.availability, document.performance, document.quality)
-    if document.oee is not None or None in parts or document.coverage is None:
+    """The figure; where it is withheld, how much of the window was observed."""
+    if document.oee is not None or document.coverage is None:
         return percent(document.oee)
-    return f"{percent(math.prod(each or 0.0 for each in parts))} ({document.coverage:.1%} of the shift seen)"
+    return f"- ({document.coverage:.1%} of the shift seen)"
 
 
 def percent(ratio: float | None) -> str:

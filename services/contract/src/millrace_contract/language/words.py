@@ -109,6 +109,7 @@ class FigureFlag(StrEnum):
     GAP_OPEN = "gap_open"
     DEVICE_OFFLINE = "device_offline"
     WIP_MOVED = "wip_moved"
+    NEW_MACHINE = "new_machine"
 
 
 class RevisionCause(StrEnum):
