@@ -14,8 +14,9 @@ export INFLUXD_STORAGE_RETENTION_CHECK_INTERVAL="${INFLUXD_STORAGE_RETENTION_CHE
 say() { echo "run.sh: $*" >&2; }
 kilobytes() { df -Pk "$data" | { read -r _ && read -r _ whole _ rest _ && echo "$whole $rest"; }; }
 
-end() { # INT closes its files in good order; a disk may keep it from that for good
-    kill -INT "$server" 2>/dev/null
+# TERM closes its files in good order; a disk may keep it from that for good. (What is begun behind & does not hear INT at first.)
+end() {
+    kill -TERM "$server" 2>/dev/null
     i=0
     while kill -0 "$server" 2>/dev/null && [ "$i" -lt 50 ]; do
         sleep 1 &
@@ -61,7 +62,7 @@ begin_logs() {
 is_asked() { [ -n "$(find "$requests" -name 'restart-influxd.*' -newer "$began" 2>/dev/null)" ]; }
 
 [ -r "$requests" ] || say "$requests cannot be read: after a full disk InfluxDB must be begun anew by hand"
-trap 'stopping=yes; kill -INT "$server" 2>/dev/null' TERM INT
+trap 'stopping=yes; kill -TERM "$server" 2>/dev/null' TERM INT
 while [ -z "$stopping" ]; do
     look # before it starts, too: it may need what is kept back to come up at all
     begin_logs
