@@ -90,6 +90,12 @@ while [ -z "$stopping" ]; do
     [ -n "$ended" ] || break
 done
 [ -z "$nap" ] || kill "$nap" 2>/dev/null # it leaves nothing behind
+# Again and again: what comes before there is a server, or while it is being begun, is lost.
+while [ -n "$stopping" ] && kill -0 "$server" 2>/dev/null; do
+    kill -TERM "$server" 2>/dev/null
+    sleep 0.2 &
+    wait $!
+done
 wait "$server"
 status=$?
 [ -z "$ended" ] || status=0 # told to stop while it ended it anyway
