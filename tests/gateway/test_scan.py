@@ -118,12 +118,14 @@ def test_scan_asks_every_unit_id_and_stops_where_all_answer(device_server: Make,
 
 
 def test_scan_and_probe_ask_a_serial_port(capsys: pytest.CaptureFixture[str]) -> None:
-    ours, theirs = os.openpty()
-    name = os.ttyname(theirs)
+    # Not the lowest number: a gateway of another test may still try a port of that name, which it had before us.
+    pairs = [os.openpty() for _ in range(8)]
+    name = os.ttyname(pairs[-1][1])
     for command in (["scan", name, "--units", "1"], ["probe", name, "--address", "10"]):
         assert main(command) == 1
         assert f"{name} does not take 19200 baud, 8E1; try parity N" in capsys.readouterr().err
     assert main(["scan", name, "--units", "1", "--parity", "N", "--timeout-s", "0.05"]) == 1
     assert f"{name} listens, but none of the units 1 answered" in capsys.readouterr().out
-    os.close(ours)
-    os.close(theirs)
+    for pair in pairs:
+        for end in pair:
+            os.close(end)
