@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.language.messages import ContextEvent, Ledger, decode, numbered
+from millrace_contract.language.entries import WithdrawalEntry, decode_entry
+from millrace_contract.language.messages import Ledger, decode, numbered
 from millrace_contract.language.streams import Stamp, clock_steps
-from millrace_contract.language.words import ContextKind
 from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.losses import Loss, ledger_encoder
 from millrace_contract.store_forward.numbering import Chain, Draft, Row, SteppedBack, next_timestamp
@@ -270,10 +270,10 @@ def test_message_without_device_has_no_clock(outbox: Outbox) -> None:
 
 
 def test_numbered_message_carries_its_stamp(outbox: Outbox) -> None:
-    event = ContextEvent(id="e1", kind=ContextKind.SCRAP, timestamp="2025-10-15T13:45:02.123Z")
+    event = WithdrawalEntry(id="e1", timestamp="2025-10-15T13:45:02.123Z", version=2)
     row = append(outbox, Draft("factory/line1/A/context/event", None, EPOCH_MS, numbered(event)))[0]
-    assert decode(ContextEvent, row.payload).seq == 1
-    assert decode(ContextEvent, row.payload).stream == outbox.stream
+    assert decode_entry(row.payload).seq == 1
+    assert decode_entry(row.payload).stream == outbox.stream
 
 
 def test_message_too_large_to_be_sent_goes_to_the_ledger(outbox: Outbox) -> None:

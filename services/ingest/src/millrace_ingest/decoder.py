@@ -17,9 +17,9 @@ import msgspec
 from millrace_contract.errors import Malformed
 from millrace_contract.language import points
 from millrace_contract.language.assets import SEGMENT_PATTERN, segment_problem
+from millrace_contract.language.entries import decode_entry
 from millrace_contract.language.messages import (
     AlertEvent,
-    ContextEvent,
     Kept,
     Ledger,
     OeeDocument,
@@ -271,7 +271,7 @@ def _alert_event(_topic: Topic, payload: bytes, _now_ms: int) -> _Built:
 
 
 def _context_event(topic: Topic, payload: bytes, _now_ms: int) -> _Built:
-    message = decode(ContextEvent, payload)
+    message = decode_entry(payload)
     line = points.context_event_line(topic.line or "", topic.device, message)
     return _Built(line, message, (topic.line, topic.device), parse_timestamp(message.timestamp))
 

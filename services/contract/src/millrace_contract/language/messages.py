@@ -17,7 +17,6 @@ from .words import (
     AlertClass,
     CommsState,
     ConfigurationInUse,
-    ContextKind,
     EventCause,
     FigureFlag,
     IntervalKind,
@@ -25,6 +24,7 @@ from .words import (
     Leaf,
     MachineState,
     NoFigure,
+    OrderState,
     Priority,
     RevisionCause,
     WindowKind,
@@ -298,22 +298,15 @@ class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class ContextState(Message, frozen=True, kw_only=True):
-    """What is in force for a line or device."""
+    """The order in force for a line or device, since when, and how it stands; without `order` there is none."""
 
     timestamp: str
     order: str | None = None
+    state: OrderState | None = None
+    since: str | None = None
     product: str | None = None
+    target_parts: int | None = None
     ideal_cycle_s: float | None = None
-
-
-class ContextEvent(Kept, frozen=True, kw_only=True):
-    """An entry of a person or an MES: an order, a stop's reason, scrap or rework."""
-
-    id: str
-    kind: ContextKind
-    timestamp: str
-    values: dict[str, float | str | None] = {}
-    actor: str | None = None
 
 
 M = TypeVar("M", bound=Message)

@@ -14,8 +14,9 @@ from functools import lru_cache
 import msgspec
 
 from .assets import LINE_ITSELF
+from .entries import Entry, kind_of, span_of
 from .field_names import EMPTY_FIELD, HOLD_FIELD, PREV_FIELD, SEQ_FIELD, STREAM_FIELD, quality_field, text_field
-from .messages import AlertEvent, ContextEvent, Kept, Ledger, Mark, OeeDocument, OeeInterval, Status
+from .messages import AlertEvent, Kept, Ledger, Mark, OeeDocument, OeeInterval, Status
 from .streams import clock_steps
 from .telemetry import Telemetry, Value
 from .times import parse_timestamp
@@ -78,7 +79,9 @@ MEASUREMENTS: Mapping[str, Measurement] = {
          "actor_text", "comment_text", "value", "value_text", "document_text", STREAM_FIELD, SEQ_FIELD),
     ),
     "context_event": Measurement(
-        PRODUCTION_BUCKET, ("line", "device", "kind"), ("id_text", "actor_text", "document_text", STREAM_FIELD, SEQ_FIELD)
+        PRODUCTION_BUCKET,
+        ("line", "device", "kind"),
+        ("id_text", "version", "start_ms", "end_ms", "actor_text", "document_text", STREAM_FIELD, SEQ_FIELD),
     ),
     "ledger": Measurement(
         PRODUCTION_BUCKET,
@@ -216,14 +219,19 @@ def alert_event_line(event: AlertEvent) -> bytes:
     return _line("alert_event", tags, values, parse_timestamp(event.timestamp), event, apart=True)
 
 
-def context_event_line(line: str, device: str | None, event: ContextEvent) -> bytes:
+def context_event_line(line: str, device: str | None, entry: Entry) -> bytes:
+    """An entry, at the time at which it was entered, with the time that it speaks of. It is kept whole, so as to be read back."""
+    span = span_of(entry)
     values: dict[str, Value | None] = {
-        "id_text": event.id,
-        "actor_text": event.actor,
-        "document_text": msgspec.json.encode(event).decode(),
+        "id_text": entry.id,
+        "version": float(entry.version),
+        "start_ms": float(span.start_ms) if span is not None else None,
+        "end_ms": float(span.end_ms) if span is not None else None,
+        "actor_text": entry.actor,
+        "document_text": msgspec.json.encode(entry).decode(),
     }
-    tags = (("line", line), ("device", device or LINE_ITSELF), ("kind", event.kind))
-    return _line("context_event", tags, values, parse_timestamp(event.timestamp), event, apart=True)
+    tags = (("line", line), ("device", device or LINE_ITSELF), ("kind", kind_of(entry)))
+    return _line("context_event", tags, values, parse_timestamp(entry.timestamp), entry, apart=True)
 
 
 def doctor_line(now_ms: int) -> bytes:

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from . import messages
+from .entries import Entry
 from .telemetry import TelemetryMessage
 
-PUBLISHED: dict[str, type[msgspec.Struct]] = {
+PUBLISHED: dict[str, Any] = {
     "telemetry": TelemetryMessage,
     "comms": messages.Comms,
     "oee": messages.OeeDocument,
@@ -20,11 +21,12 @@ PUBLISHED: dict[str, type[msgspec.Struct]] = {
     "alert": messages.AlertState,
     "alert-event": messages.AlertEvent,
     "context": messages.ContextState,
-    "context-event": messages.ContextEvent,
+    "context-event": Entry,
     "status": messages.Status,
     "ledger": messages.Ledger,
     "stored": messages.Stored,
 }
+"""By name: a type of message, or the union of several."""
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import Malformed
+from .assets import LINE_ITSELF
+from .entries import Entry, decode_entry
 from .field_names import (
     HOLD_FIELD,
     PREV_FIELD,
@@ -100,6 +104,28 @@ def stored_messages(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> It
     stored = StoredColumns(columns)
     for row in rows:
         yield stored.message(row)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry and whose it is; `device` is None for one of the whole line."""
+
+    line: str
+    device: str | None
+    entry: Entry
+
+
+ENTRY_COLUMNS = ("line", "device", "document_text")
+
+
+def stored_entries(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[StoredEntry]:
+    """The entries of an answer that has ENTRY_COLUMNS. One with a word of a newer version says nothing here, as on its topic."""
+    line_at, device_at, document_at = (list(columns).index(name) for name in ENTRY_COLUMNS)
+    for row in rows:
+        device = str(row[device_at])
+        with suppress(Malformed):
+            entry = decode_entry(str(row[document_at]).encode())
+            yield StoredEntry(str(row[line_at]), None if device == LINE_ITSELF else device, entry)
 
 
 def line_time_ms(line: bytes) -> int:

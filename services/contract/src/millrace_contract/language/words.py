@@ -237,12 +237,47 @@ class Evaluation(StrEnum):
 
 
 class ContextKind(StrEnum):
-    """What a person or an MES enters: an order, a stop's reason, scrap or rework."""
+    """What a person or an MES enters: an order, a stop's reason, scrap or rework, what a counter's step means, or that it takes an
+    entry back."""
 
     ORDER = "order"
     REASON = "reason"
     SCRAP = "scrap"
     REWORK = "rework"
+    COUNTER_STEP = "counter_step"
+    WITHDRAWAL = "withdrawal"
+
+
+class OrderAction(StrEnum):
+    """What happens to an order on a machine or a line."""
+
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    END = "end"
+
+
+class ReasonAction(StrEnum):
+    """What is said of stops: why they stood, why a part of one did, that several were one, or a comment."""
+
+    CHOOSE = "choose"
+    SPLIT = "split"
+    MERGE = "merge"
+    COMMENT = "comment"
+
+
+class StepVerdict(StrEnum):
+    """Whether the parts of a counter's step that was not counted by itself are real."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+class OrderState(StrEnum):
+    """How the order in force stands."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
 
 
 class AssetClass(StrEnum):
