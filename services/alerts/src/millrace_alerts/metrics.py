@@ -12,3 +12,5 @@ UNEVALUABLE = Gauge("millrace_alerts_unevaluable", "Alerts whose rule cannot be 
 COMMITS = Histogram("millrace_alerts_commit_seconds", "Time of one transaction, with its messages")
 OUTBOX = OutboxGauges("alerts")
 QUEUE_DEPTH = Gauge("millrace_alerts_queue_messages", "Messages received and not yet processed")
+REQUESTS = Counter("millrace_alerts_requests_total", "Requests, by method, route and status", ["method", "route", "status"])
+REFUSED_LOGINS = Counter("millrace_alerts_refused_logins_total", "Requests refused for their token, by reason", ["reason"])

@@ -1,13 +1,11 @@
 """The running service: constructs the parts, starts them in order, stops them in reverse."""
 
-import socket
 import threading
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
-import uvicorn
 
 from millrace_contract.language.messages import PlantInUse, Status
 from millrace_contract.language.topics import Topics
@@ -20,7 +18,7 @@ from millrace_contract.runtime.disk_space import Disks
 from millrace_contract.runtime.health import Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
-from millrace_contract.runtime.listening import cannot_listen
+from millrace_contract.runtime.listening import listen_on
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Session
@@ -35,6 +33,7 @@ from millrace_contract.store_forward.outbox_file import outbox_in
 from .api.app import create_app
 from .api.bell import Bell
 from .api.context import Context
+from .api.server import HttpServer
 from .api.tokens import ApiTokens
 from .commands import Command
 from .receiver import subscriptions
@@ -44,9 +43,6 @@ from .store import Reader, Store
 from .worker import Worker
 
 SERVICE = "alerts"
-GRACEFUL_STOP_S = 3
-MAX_CONNECTIONS = 500
-"""Open connections and streams; beyond it uvicorn answers 503."""
 RECEIVE_MAXIMUM = 1000
 COMMAND_CAPACITY = 100
 """Commands of people that wait for the worker; beyond it the API answers 503."""
@@ -82,8 +78,6 @@ class AlertsService:
         self._heartbeats = Heartbeats(self._clock)
         self._watchdog = Watchdog(self._heartbeats)
         self._bell = Bell()
-        self._socket = socket.socket()
-        self._server: uvicorn.Server | None = None
         self._parts = ServiceParts()
 
     @property
@@ -94,7 +88,6 @@ class AlertsService:
 
     def start(self) -> None:
         settings = self._settings
-        self._parts.at_stop(self._socket.close)
         self._store = Store(settings.data / "alerts.db", self._clock.now_ms())
         self._parts.at_stop(self._store.close)
         if self._store.was_restored:
@@ -118,8 +111,8 @@ class AlertsService:
         self._parts.start(self._session)  # Before the worker, so that it is there for what the worker's last turn says.
         self._parts.start(self._reporter)
         self._parts.start(self._worker)
-        self._start_api()
-        self._parts.at_stop(self._stop_api)
+        self._parts.start(HttpServer(create_app(self._context()), self._socket))
+        self._parts.at_stop(self._bell.close)  # First of all: with it the streams end.
         self._parts.start(self._watchdog)
         _log.info("started", port=self.port, rules=len(self._accepted.model.rules), devices=len(self._plant.devices))
 
@@ -132,19 +125,8 @@ class AlertsService:
         return True
 
     def _listen(self) -> None:
-        address = self._settings.http_host, self._settings.http_port
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind(address)
-            self._socket.listen()
-        except OSError as error:
-            raise cannot_listen(*address, "the API and the page", error) from error
-
-    def _stop_api(self) -> None:
-        self._bell.close()
-        if self._server is not None:
-            self._server.should_exit = True
-        self._api_thread.join(GRACEFUL_STOP_S + 5)
+        self._socket = listen_on(self._settings.http_host, self._settings.http_port, "the API and the page")
+        self._parts.at_stop(self._socket.close)
 
     def _new_worker(self) -> Worker:
         settings = self._settings
@@ -191,8 +173,8 @@ class AlertsService:
             changed=self._bell.ring,
         )
 
-    def _start_api(self) -> None:
-        context = Context(
+    def _context(self) -> Context:
+        return Context(
             settings=self._settings,
             plant=self._plant,
             watched=self._watched,
@@ -205,18 +187,6 @@ class AlertsService:
             heartbeats=self._heartbeats,
             readiness=self._readiness,
         )
-        config = uvicorn.Config(
-            create_app(context),
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=GRACEFUL_STOP_S,
-            server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            lifespan="on",
-        )
-        self._server = uvicorn.Server(config)
-        self._api_thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, name="api", daemon=True)
-        self._api_thread.start()
 
     def _readiness(self) -> dict[str, bool]:
         return {

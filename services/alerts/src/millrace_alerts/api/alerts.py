@@ -8,8 +8,9 @@ from millrace_contract.language.words import ANNUNCIATED, AlertClass, IsaState, 
 
 from .access import Reads
 from .context import Context, Ctx
+from .devices import check_line, find_device
 from .models import AlertList, AlertResource, alert_resource, etag_of
-from .paging import decode_cursor, encode_cursor, next_link, time_parameter
+from .paging import CursorMs, decode_cursor, encode_cursor, next_link, time_parameter
 from .problems import ApiProblem, answers
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"], responses=answers("unauthorized", "forbidden"))
@@ -19,7 +20,7 @@ MAX_ITEMS = 500
 Filter = Annotated[str | None, Query(max_length=63)]
 
 
-@router.get("", responses=answers("bad-request", "invalid"))
+@router.get("", responses=answers("bad-request", "invalid", "not-found"))
 def list_alerts(
     *,
     request: Request,
@@ -42,6 +43,10 @@ def list_alerts(
     cursor: Annotated[str | None, Query(max_length=400, description="from the header Link of the page before")] = None,
 ) -> AlertList:
     """The alerts that match every filter, the newest activation first."""
+    if line is not None:
+        check_line(context, line)
+    if device is not None:
+        find_device(context, device)
     where = _Where()
     states = state or sorted(ANNUNCIATED)
     where.add(f"state IN ({','.join('?' * len(states))})", *states)
@@ -57,7 +62,7 @@ def list_alerts(
     if q is not None:
         where.add("(instr(lower(id), ?) OR instr(lower(title), ?) OR instr(lower(device), ?))", *[q.lower()] * 3)
     if cursor is not None:
-        activated_ms, after_id = decode_cursor(cursor, tuple[int, str])
+        activated_ms, after_id = decode_cursor(cursor, tuple[CursorMs, str])
         where.add("(activated_ms < ? OR (activated_ms = ? AND id > ?))", activated_ms, activated_ms, after_id)
     found = context.reader.alerts(where.sql, where.values, limit + 1)
     if len(found) > limit:

@@ -10,11 +10,16 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from . import actions, alerts, devices, events, health, oee, page, problems, readings
-from .body_limit import BodyLimit
+from .bodies import Bodies
 from .context import Context
+from .counted_requests import CountedRequests
+from .head_requests import HeadRequests
+from .host_names import HostNames
 from .overview import Overview
+from .query_parameters import AllKnown
 
 MAX_BODY_BYTES = 64 * 1024
+STREAMS = frozenset({"/v1/alerts/stream", "/page/stream"})
 BEAT_S = 1.0
 
 DESCRIPTION = """
@@ -51,11 +56,15 @@ def create_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.state.overview = Overview(context)
-    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    # The last that is added is the first that a request meets.
+    app.add_middleware(Bodies, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(HeadRequests, but_not=STREAMS)
+    app.add_middleware(HostNames, names=context.settings.names)
+    app.add_middleware(CountedRequests)
     problems.install(app)
     # The stream comes first: its path would otherwise be an alert's id.
     for part in (events, alerts, actions, devices, readings, oee, health, page):
-        app.include_router(part.router)
+        app.include_router(part.router, dependencies=[AllKnown])
     _describe(app)
     return app
 

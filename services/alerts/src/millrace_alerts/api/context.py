@@ -17,6 +17,7 @@ from ..settings import AlertsSettings
 from ..store import Reader
 from .bell import Bell
 from .idempotency import Idempotency
+from .stream_places import StreamPlaces
 from .tokens import ApiTokens
 
 
@@ -36,6 +37,7 @@ class Context:
     heartbeats: Heartbeats
     readiness: Callable[[], dict[str, bool]]
     idempotency: Idempotency = field(default_factory=Idempotency)
+    places: StreamPlaces = field(default_factory=StreamPlaces)
 
 
 def get_context(request: Request) -> Context:

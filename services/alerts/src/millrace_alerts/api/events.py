@@ -13,6 +13,7 @@ from .context import Context, Ctx
 from .models import CURSOR, EventList, event_resource
 from .paging import next_link
 from .problems import ApiProblem, answers
+from .streams import Turn
 
 router = APIRouter(tags=["events"], responses=answers("unauthorized", "forbidden"))
 
@@ -69,16 +70,16 @@ def _begin_after(
 
 @router.get("/v1/alerts/stream", response_class=EventSourceResponse, responses=answers("bad-request", "feed-restarted"))
 async def stream_events(
-    context: Ctx, _client: Reads, after: Annotated[Cursor, Depends(_begin_after)]
+    context: Ctx, _client: Reads, turn: Turn, after: Annotated[Cursor, Depends(_begin_after)]
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: `id` is a cursor, `data` an event as in /v1/alert-events. Without Last-Event-ID it begins now."""
     reader = context.reader
     seq = after.seq
-    while not context.bell.is_closing:
+    while turn.may_go_on():
         rung = context.bell.next()  # Taken before reading: what is committed from here on rings it.
         found = await to_thread.run_sync(reader.events, seq, STREAM_BATCH)
         for stored in found:
             seq = stored.event.event_seq
             yield ServerSentEvent(data=event_resource(stored), event="alert", id=str(Cursor(after.epoch, seq)))
         if not found:
-            await rung.wait()
+            await turn.rung(rung)

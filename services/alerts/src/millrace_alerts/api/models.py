@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.language.words import (
@@ -24,9 +24,12 @@ from millrace_contract.language.words import (
 from ..alert import Alert, state_message
 from ..rules import Watched
 from ..store import StoredEvent
+from .written_text import lines_as_written, shown_as_written
 
 CURSOR = "5f3a9c21-4711"
 OCCURRENCE = "spindle-hot.CNC-01.1760535902123"
+LONGEST_SHELF_S = 7 * 86_400
+"""Whatever the setting says."""
 NOW = "2025-10-15T13:45:02.123Z"
 LATER = "2025-10-15T13:45:07.123Z"
 
@@ -101,8 +104,8 @@ class EventList(BaseModel):
     last_seq: int = Field(description="the newest seq there is", examples=[4711])
 
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(shown_as_written)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), AfterValidator(lines_as_written)]
 
 
 class ActionBody(BaseModel):
@@ -123,7 +126,9 @@ class ShelveBody(ActionBody):
 
     reason: Text = Field(description="why; shown with the shelved alert", examples=["sensor is being replaced"])
     until: str | None = Field(default=None, description="when the shelf ends", examples=[NOW])
-    for_s: float | None = Field(default=None, gt=0, description="or: how long from now, seconds", examples=[3600])
+    for_s: float | None = Field(
+        default=None, gt=0, le=LONGEST_SHELF_S, description="or: how long from now, seconds", examples=[3600]
+    )
     one_shot: bool = Field(default=False, description="the shelf ends with the next return to normal too")
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from .access import Credentials, authenticate
 from .context import Ctx
 from .overview import FRESH_S, Overview
 from .page_words import words_script, words_style
+from .streams import Turn
 
 router = APIRouter(include_in_schema=False)
 
@@ -90,10 +91,12 @@ def _may_look(context: Ctx, credentials: Credentials) -> None:
 
 
 @router.get("/page/stream", response_class=EventSourceResponse)
-async def stream(context: Ctx, overview: Shown, _allowed: Annotated[None, Depends(_may_look)]) -> AsyncIterator[ServerSentEvent]:
+async def stream(
+    context: Ctx, overview: Shown, _allowed: Annotated[None, Depends(_may_look)], turn: Turn
+) -> AsyncIterator[ServerSentEvent]:
     """What the page shows: all of it first, then only the parts that changed, and a pulse in between."""
     sent: dict[str, str] = {}
-    while not context.bell.is_closing:
+    while turn.may_go_on():
         rung, heard_s = context.bell.next(), context.clock.monotonic_s()
         parts, made_s = await to_thread.run_sync(overview.parts)
         changed = {name: part for name, part in parts.items() if sent.get(name) != part}
@@ -104,8 +107,5 @@ async def stream(context: Ctx, overview: Shown, _allowed: Annotated[None, Depend
         if made_s < heard_s:  # What was shared may be older than the last ring, so look once more.
             await asyncio.sleep(FRESH_S)
             continue
-        try:
-            await asyncio.wait_for(rung.wait(), PULSE_S)
-        except TimeoutError:
-            continue
-        await asyncio.sleep(LEAST_PAUSE_S)
+        if await turn.rung(rung, PULSE_S):
+            await asyncio.sleep(LEAST_PAUSE_S)

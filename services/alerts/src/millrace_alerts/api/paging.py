@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Request
@@ -12,6 +12,8 @@ from millrace_contract.language.times import parse_timestamp
 from .problems import ApiProblem, invalid
 
 Position = TypeVar("Position")
+CursorMs = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+"""A time in a cursor: what a store can compare."""
 
 
 def encode_cursor(position: Any) -> str:

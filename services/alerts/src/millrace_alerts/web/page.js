@@ -293,10 +293,7 @@ async function send({ alert, action, key }) {
   }
   if (response.ok) return;
   const told = await response.json().catch(() => ({ detail: `the server answers ${response.status}` }));
-  if (response.status === 401) {
-    delete storage.token;
-    byId("token-row").hidden = false;
-  }
+  if (response.status === 401) byId("token-row").hidden = false; // Kept until another is typed: the next answer may know it.
   if (response.status === 412) throw new Error("This alert has changed since you opened it. Close this and look at it again.");
   throw new Error(told.detail);
 }

@@ -1,4 +1,4 @@
-"""Why a port cannot be listened on, in the one form of words of all services."""
+"""The socket that an HTTP server of ours listens on, and why a port cannot be used, in the one form of words of all services."""
 
 from __future__ import annotations
 
@@ -7,6 +7,25 @@ import socket
 
 from ..errors import CannotStart
 from .settings import variable
+
+BACKLOG = 128
+"""Connections that the kernel holds until they are accepted."""
+
+
+def listen_on(host: str, port: int, purpose: str) -> socket.socket:
+    """A socket that listens; raises CannotStart.
+
+    It is made with its protocol's number: asyncio takes it for TCP, and turns Nagle's delay off, only where it finds that.
+    """
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise cannot_listen(host, port, purpose, error) from error
+    return listening
 
 
 def cannot_listen(host: str, port: int, purpose: str, error: OSError) -> CannotStart:
