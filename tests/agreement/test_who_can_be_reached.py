@@ -17,6 +17,7 @@ from millrace_alerts.records import DeviceRecord, Gateway, Saved
 from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import load_configuration
 from millrace_alerts.watch import Watch
+from millrace_contract.language.entries import PlacedEntry
 from millrace_contract.language.messages import Ledger
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp
@@ -90,6 +91,8 @@ class Nobody:
     def accept(self, device: str, message: Telemetry, now_ms: int) -> None: ...
 
     def accept_elsewhere(self, device: str, message: Telemetry) -> None: ...
+
+    def accept_entry(self, placed: PlacedEntry) -> None: ...
 
     def accept_ledger(self, entry: Ledger) -> None: ...
 

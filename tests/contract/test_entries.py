@@ -17,6 +17,7 @@ from millrace_contract.language.entries import (
     IdealCycle,
     OrderEntry,
     OrderStart,
+    PlacedEntry,
     QualityCount,
     ReasonChoice,
     ReasonEntry,
@@ -30,7 +31,7 @@ from millrace_contract.language.entries import (
     span_of,
 )
 from millrace_contract.language.points import PRODUCTION_BUCKET, context_event_line
-from millrace_contract.language.stored_points import ENTRY_COLUMNS, StoredEntry, stored_entries
+from millrace_contract.language.stored_points import ENTRY_COLUMNS, stored_entries
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import ContextKind, StepVerdict
 from millrace_contract.runtime.influx import Influx, quoted
@@ -128,4 +129,4 @@ def test_entries_come_back_from_the_database_whole_each_version_of_its_own(share
         columns = ", ".join(map(quoted, ENTRY_COLUMNS))
         (series,) = influx.query(PRODUCTION_BUCKET, f"SELECT {columns} FROM context_event WHERE line = 'line-e'")
     found = list(stored_entries(series.columns, series.rows))
-    assert found == [StoredEntry("line-e", None if entry.id == "1" else "D,1", entry) for entry in entries]
+    assert found == [PlacedEntry("line-e", None if entry.id == "1" else "D,1", entry) for entry in entries]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from millrace_contract.language.entries import PlacedEntry
 from millrace_contract.language.field_names import PREV_FIELD, SEQ_FIELD, STREAM_FIELD
-from millrace_contract.language.points import TELEMETRY_BUCKET
-from millrace_contract.language.stored_points import message_fields, stored_messages
+from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.stored_points import ENTRY_COLUMNS, message_fields, stored_entries, stored_messages
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.runtime.influx import Influx, literal, quoted
 
@@ -63,6 +64,17 @@ def read_baseline_messages(influx: Influx, machine: Machine, before_ms: int) -> 
                 return found[::-1]
             upper_ms = page[-1].timestamp_ms if len(page) == 1000 else lower_ms
     return found[::-1]
+
+
+def read_entries(influx: Influx, from_ms: int = 0, to_ms: int | None = None) -> Iterator[PlacedEntry]:
+    """Everything that people and MES entered in [from, to], of all lines and devices; what was corrected later is among it.
+
+    Raises Unavailable, Refused or QueryFailed.
+    """
+    until = "" if to_ms is None else f" AND time < {to_ms + 1}ms"
+    query = f"SELECT {', '.join(map(quoted, ENTRY_COLUMNS))} FROM context_event WHERE time >= {from_ms}ms{until}"  # noqa: S608
+    for series in influx.query(PRODUCTION_BUCKET, query):
+        yield from stored_entries(series.columns, series.rows)
 
 
 def _is_known(messages: Sequence[Telemetry], signal: str) -> bool:

@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from datetime import date
 from functools import reduce
 
+from millrace_contract.language.entries import CHAIN, Entry, PlacedEntry, span_of
 from millrace_contract.language.messages import Ledger, OeeDocument
 from millrace_contract.language.streams import sender_of
 from millrace_contract.language.telemetry import Telemetry, believed
+from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import FigureFlag, RevisionCause, WindowKind
 
 from .calendar import TimeWindow
 from .documents import MODEL_VERSION, device_document, line_document
+from .entries import Entries, cause_of
+from .entry_store import EntryStore
 from .gaps import Gap, Link, cover, fill, follow, uncounted
 from .lines import LinePlan, LineSums, line_sums
 from .machine import LATENESS_MS, Machine, fingerprint
@@ -42,6 +46,20 @@ class Live:
     sums: Sums
 
 
+@dataclass(frozen=True, slots=True)
+class Causes:
+    """Why windows that are told again changed. `news`: start, end and cause of what entries changed."""
+
+    usual: RevisionCause
+    news: tuple[tuple[int, int, RevisionCause], ...] = ()
+
+    def of(self, window: TimeWindow) -> RevisionCause:
+        if self.usual is not RevisionCause.LATE_DATA:
+            return self.usual
+        found = [cause for start_ms, end_ms, cause in self.news if start_ms < window.end_ms and end_ms >= window.start_ms]
+        return min(found, key=list(RevisionCause).index, default=self.usual)
+
+
 class Engine:
     """All machines and lines of a plan over one store."""
 
@@ -50,6 +68,7 @@ class Engine:
         self.counts: Counter[str] = Counter()
         """messages, repeated, refused_late: what came and what became of it."""
         self._store = store
+        self._entry_store = EntryStore(store.connection)
         self._results = results
         self._versions = {machine.id: _version(plan, machine) for machine in plan.machines.values()}
         self.reload()
@@ -62,6 +81,9 @@ class Engine:
             machine.id: Track(machine, self.plan.calendars[machine.line], self._store, known.get(machine.id))
             for machine in self.plan.machines.values()
         }
+        self._entries = Entries(self._entry_store.all())
+        for track in self.tracks.values():
+            track.entries = self._entries.of(track.machine.line, track.machine.id)
         self._lines_since_ms = made_so_since_ms(self._store)
         self._chains = self._store.chains()
         self._gaps: dict[str, list[Gap]] = {}
@@ -101,6 +123,19 @@ class Engine:
         if (link := _link(machine, believed(message, (machine.gateway,)))) is not None:
             self._follow(link, None if known is None else known.last_ms)
 
+    def accept_entry(self, placed: PlacedEntry) -> None:
+        """What a person or an MES said. It opens the windows again of which it speaks, and of which what it replaces spoke."""
+        if (link := _entry_link(placed.entry)) is not None:
+            self._follow(link, self._entry_store.newest_ms())
+        changed = self._entries.take(placed)
+        self.counts["entries"] += 1
+        if changed:
+            self._entry_store.save(placed)
+        for each in changed:
+            for track in self.tracks.values():
+                if track.machine.line == each.line and each.device in (None, track.machine.id):
+                    self._reopen(track, each)
+
     def accept_ledger(self, entry: Ledger) -> None:
         """Somebody lost messages and says so: gaps that they leave will not be filled."""
         if entry.lost_stream is None:
@@ -117,7 +152,7 @@ class Engine:
     def gaps(self) -> list[Gap]:
         """What is missing now of the plan's machines. Gaps of a machine that the plan no longer has wait for it to come back, or
         for their age."""
-        return [gap for device, gaps in self._gaps.items() if device in self.plan.machines for gap in gaps]
+        return [gap for device, gaps in self._gaps.items() if device in self.plan.machines or device == CHAIN for gap in gaps]
 
     def fill_gaps(self, link: Link) -> None:
         """A message is known to be there: it is missing in no gap. Its readings, if they count here, come with `accept`."""
@@ -130,7 +165,7 @@ class Engine:
     def looked_for(self, gap: Gap) -> None:
         """What the database had for it is accepted. A gap that no message can fill any more ends with that look."""
         machine = self.plan.machines.get(gap.device)
-        is_followed = machine is not None and sender_of(gap.stream) == machine.gateway
+        is_followed = gap.device == CHAIN or (machine is not None and sender_of(gap.stream) == machine.gateway)
         if gap.missing_seq is None or not is_followed:
             self._replace_gap(gap, [])
 
@@ -155,7 +190,7 @@ class Engine:
         track, machine = self.tracks[device], self.plan.machines[device]
         if track.known is None:
             return
-        cause = self._cause(device, track)
+        causes = Causes(self._cause(device, track), tuple(self._entry_store.news(device)))
         windows = track.unsettled(ended_ms)
         history = track.history(windows, as_of_ms, self._results)
         told: list[TimeWindow] = []
@@ -165,7 +200,7 @@ class Engine:
             sums = track.sums(window, max(as_of_ms, window.end_ms))
             if sums.pending and not is_last and not self._results.holds(device, window.kind, window.id):
                 continue
-            self._offer_window(machine, window, sums, cause)
+            self._offer_window(machine, window, sums, causes.of(window))
             told.append(window)
         for interval, start_ms, end_ms in track.changed_intervals(history, as_of_ms, self._results):
             topic = self.plan.topics.oee_interval(machine.line, device)
@@ -173,11 +208,13 @@ class Engine:
         if current := track.current(as_of_ms):
             self._live[device] = Live(current, as_of_ms, track.live_sums(current, max(as_of_ms, current.start_ms)))
         track.settle(ended_ms, self._versions[device])
+        if causes.news:
+            self._entry_store.drop_news(device)
         self._changed.add(device)
         calendar = self.plan.calendars[machine.line]
         days = dict.fromkeys(calendar.date_of(window) for window in told if window.kind is not WindowKind.HOUR)
-        for window in [*told, *filter(None, (self._offer_day(machine, day, cause) for day in days))]:
-            self._evaluate_line(machine.line, window, cause)
+        for window in [*told, *filter(None, (self._offer_day(machine, day, causes) for day in days))]:
+            self._evaluate_line(machine.line, window, causes.of(window))
 
     def live_documents(self, offline: set[str]) -> Iterator[tuple[str, str | None, OeeDocument]]:
         """(line, device or None, document) of every shift in progress that has been computed."""
@@ -227,10 +264,21 @@ class Engine:
         for device in self._store.devices():
             self.tidy(device, now_ms)
         self._results.prune(now_ms - KEEP_MS)
+        self._entries.forget(self._entry_store.prune(now_ms - KEEP_MS))
         self._store.drop_chains(now_ms - KEEP_MS)
         for gap in [gap for gaps in self._gaps.values() for gap in gaps]:
             if gap.before_ms < now_ms - LATENESS_MS:
                 self._replace_gap(gap, [])
+
+    def _reopen(self, track: Track, placed: PlacedEntry) -> None:
+        """What an entry says of a machine, or said, changes the figures of its time."""
+        track.entries = self._entries.of(track.machine.line, track.machine.id)
+        time = span_of(placed.entry)
+        if time is None or track.known is None:
+            return
+        start_ms, end_ms = track.reopen(placed.entry, time, self._results)
+        self._entry_store.add_news(track.machine.id, start_ms, end_ms, cause_of(placed))
+        self._changed.add(track.machine.id)
 
     def _cause(self, device: str, track: Track) -> RevisionCause:
         """Why a published window would change now. A new configuration makes every window that can still change open again."""
@@ -263,7 +311,7 @@ class Engine:
         topic = self.plan.topics.oee_window(machine.line, machine.id)
         return Place(machine.id, window.kind, window.id, window.start_ms, window.end_ms, topic)
 
-    def _offer_day(self, machine: Machine, day: date, cause: RevisionCause) -> TimeWindow | None:
+    def _offer_day(self, machine: Machine, day: date, causes: Causes) -> TimeWindow | None:
         """The figures of a business date, once all that it is made of is told: from sums, never from the samples again."""
         known, calendar = self.tracks[machine.id].known, self.plan.calendars[machine.line]
         members = calendar.parts_of_day(day)
@@ -276,7 +324,7 @@ class Engine:
                 told = nothing_known(calendar.slots(member.start_ms, member.end_ms))
             sums.append(told)
         window = TimeWindow(members[0].start_ms, max(member.end_ms for member in members), WindowKind.DAY, day.isoformat())
-        self._offer_window(machine, window, reduce(add, sums), cause)
+        self._offer_window(machine, window, reduce(add, sums), causes.of(window))
         return window
 
     def _evaluate_line(self, name: str, window: TimeWindow, cause: RevisionCause) -> None:
@@ -316,7 +364,7 @@ class Engine:
         return line_document(line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line), flags=flags)
 
     def _live_flags(self, device: str, offline: set[str]) -> set[FigureFlag]:
-        flags = {FigureFlag.GAP_OPEN} if self._gaps.get(device) else set()
+        flags = {FigureFlag.GAP_OPEN} if self._gaps.get(device) or self._gaps.get(CHAIN) else set()
         live = self._live.get(device)
         if live is not None and self.tracks[device].is_new_in(live.window):
             flags.add(FigureFlag.NEW_MACHINE)
@@ -348,6 +396,14 @@ class Engine:
             gaps.append(rest)
         if not gaps:
             self._gaps.pop(gap.device, None)
+
+
+def _entry_link(entry: Entry) -> Link | None:
+    """Its place in its sender's chain."""
+    if entry.stream is None or entry.seq is None:
+        return None
+    prev = entry.prev if entry.prev is not None and 0 <= entry.prev < entry.seq else None
+    return Link(CHAIN, entry.stream, entry.seq, prev, parse_timestamp(entry.timestamp))
 
 
 def _link(machine: Machine, message: Telemetry) -> Link | None:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from millrace_contract.errors import Unavailable
+from millrace_contract.language.entries import PlacedEntry
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 from millrace_contract.runtime.logs import get_logger
 
-from .database import read_links, read_messages
+from .database import read_entries, read_links, read_messages
 from .gaps import Gap, Link
 from .machine import Machine
 
@@ -29,9 +30,12 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A machine's messages of [from, to]. `gap` is what they are to fill; None where a new store looks back."""
+    """A machine's messages of [from, to], or, without a machine, the entries that were entered then.
 
-    machine: Machine
+    `gap` is what they are to fill; None where a store looks back.
+    """
+
+    machine: Machine | None
     from_ms: int
     to_ms: int
     gap: Gap | None = None
@@ -44,6 +48,7 @@ class Answer:
     request: Request
     messages: list[Telemetry] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    entries: list[PlacedEntry] = field(default_factory=list)
     problem: str | None = None
 
 
@@ -89,9 +94,15 @@ class GapReader:
         self._heartbeats.retire("gap-reader")
 
     def _read(self, request: Request) -> Answer:
+        messages: list[Telemetry] = []
+        links: list[Link] = []
+        entries: list[PlacedEntry] = []
         try:
-            messages = list(read_messages(self._influx, request.machine, request.from_ms, request.to_ms))
-            links = [] if request.gap is None else read_links(self._influx, request.gap, request.from_ms, request.to_ms)
+            if request.machine is None:
+                entries = list(read_entries(self._influx, request.from_ms, request.to_ms))
+            else:
+                messages = list(read_messages(self._influx, request.machine, request.from_ms, request.to_ms))
+                links = [] if request.gap is None else read_links(self._influx, request.gap, request.from_ms, request.to_ms)
         except Unavailable as error:
             self._step.away()
             self._tell(str(error))
@@ -102,7 +113,7 @@ class GapReader:
             return Answer(request, problem=str(error))
         self._step.done()
         self._tell(None)
-        return Answer(request, messages, links)
+        return Answer(request, messages, links, entries)
 
     def _tell(self, problem: str | None) -> None:
         if problem is not None and self._problem is None:

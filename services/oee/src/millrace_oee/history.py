@@ -9,6 +9,7 @@ from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineSta
 
 from .calendar import LineCalendar
 from .counts import Baseline, CountTrack, Segment, Share
+from .entries import NO_ENTRIES, MachineEntries
 from .machine import LATENESS_MS, Machine
 from .samples import Sample
 from .timeline import Run, Timeline
@@ -28,8 +29,11 @@ class History:
     Samples must be added in order of event time; a late one asks for a new history.
     """
 
-    def __init__(self, machine: Machine, calendar: LineCalendar, from_ms: int, seed: Seed) -> None:
+    def __init__(
+        self, machine: Machine, calendar: LineCalendar, from_ms: int, seed: Seed, entries: MachineEntries = NO_ENTRIES
+    ) -> None:
         self.machine = machine
+        self.entries = entries
         self.calendar = calendar
         self.from_ms = from_ms
         self.first_ms: int | None = None

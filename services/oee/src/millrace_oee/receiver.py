@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from millrace_contract.errors import Malformed
+from millrace_contract.language.entries import PlacedEntry, decode_entry
 from millrace_contract.language.messages import Ledger, Stored, decode
 from millrace_contract.language.streams import may_tell_of_losses
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry
@@ -28,7 +29,7 @@ from .results import Results
 
 def subscriptions(topics: Topics, sender: str) -> list[str]:
     """Everything that the service listens to."""
-    kinds = (Kind.TELEMETRY, Kind.COMMS, Kind.STATUS, Kind.LEDGER, Kind.OEE)
+    kinds = (Kind.TELEMETRY, Kind.COMMS, Kind.CONTEXT_EVENT, Kind.STATUS, Kind.LEDGER, Kind.OEE)
     return [topics.stored(sender), *(topic for kind in kinds for topic in topics.filters(kind))]
 
 
@@ -38,6 +39,8 @@ class Accepts(Protocol):
     def accept(self, device: str, message: Telemetry, now_ms: int) -> None: ...
 
     def accept_elsewhere(self, device: str, message: Telemetry) -> None: ...
+
+    def accept_entry(self, placed: PlacedEntry) -> None: ...
 
     def accept_ledger(self, entry: Ledger) -> None: ...
 
@@ -115,6 +118,8 @@ class OeeReceiver:
                     self._ignore("no_oee")
                 else:
                     self._last_words.comms(machine.id, read_comms(self._plan.plant.devices[machine.id], received.payload))
+            case Kind.CONTEXT_EVENT:
+                self._engine.accept_entry(PlacedEntry(topic.line or "", topic.device, decode_entry(received.payload)))
             case Kind.STATUS:
                 self._status(topic, received.payload)
             case Kind.LEDGER:

@@ -10,7 +10,7 @@ from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.settings import DatabaseSettings
 from millrace_contract.store_forward.sqlite import transaction
 
-from .database import read_baseline_messages, read_messages
+from .database import read_baseline_messages, read_entries, read_messages
 from .engine import Engine
 from .plan import Plan
 from .results import Results
@@ -31,6 +31,8 @@ def recompute(plan: Plan, settings: DatabaseSettings, device: str, from_ms: int,
             store.keep_baseline(device, sample_of(machine, message))
         for message in read_messages(influx, machine, first_ms, last_ms):
             engine.accept(device, message, 0)
+        for placed in read_entries(influx):
+            engine.accept_entry(placed)
         engine.evaluate(device, as_of_ms=last_ms, ended_ms=to_ms, is_last=True)
     for document in results.windows():
         starts_ms, ends_ms = parse_timestamp(document.window.start), parse_timestamp(document.window.end)

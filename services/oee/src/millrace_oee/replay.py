@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from millrace_contract.language.entries import PlacedEntry
 from millrace_contract.language.event_file import ArrivalClock, Event
 from millrace_contract.language.messages import Kept, Ledger, OeeDocument
 from millrace_contract.language.telemetry import Telemetry
@@ -84,6 +85,9 @@ class OeeReplay:
 
     def accept_elsewhere(self, device: str, message: Telemetry) -> None:
         self.engine.accept_elsewhere(device, message)
+
+    def accept_entry(self, placed: PlacedEntry) -> None:
+        self.engine.accept_entry(placed)
 
     def accept_ledger(self, entry: Ledger) -> None:
         self.engine.accept_ledger(entry)

@@ -17,6 +17,7 @@ from millrace_contract.store_forward.sqlite import Connection
 from millrace_contract.store_forward.store_file import StoreKind, open_in_memory
 
 from .counts import Baseline
+from .entry_store import ENTRY_STEP
 from .gaps import ChainEnd, Gap
 from .machine import ROLES
 from .samples import Sample, merged, pack, unpack
@@ -52,7 +53,8 @@ _VERSION_1 = (
     "CREATE INDEX IF NOT EXISTS result_time ON result (scope, end_ms)",
 )
 _VERSION_2 = OUTBOX_STEPS[1]
-OEE_STORE = StoreKind("the store of oee", (_VERSION_1, _VERSION_2))
+_VERSION_3 = ENTRY_STEP
+OEE_STORE = StoreKind("the store of oee", (_VERSION_1, _VERSION_2, _VERSION_3))
 _SAMPLES = "SELECT ts_ms, state, total, good, reject, hold_ms FROM sample WHERE device = ? "
 _LAST_GOOD = {
     "total": "SELECT total, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND total IS NOT NULL ORDER BY ts_ms DESC LIMIT 1",

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from millrace_contract.language.entries import Entry, EntryTime, OrderEntry, ReasonEntry, StepEntry
 from millrace_contract.language.messages import OeeInterval
 from millrace_contract.language.times import parse_timestamp
-from millrace_contract.language.words import Leaf, WindowKind
+from millrace_contract.language.words import IntervalKind, Leaf, WindowKind
 
 from .calendar import LineCalendar, TimeWindow
 from .documents import state_interval, stop_interval, withdrawn
+from .entries import NO_ENTRIES, MachineEntries
 from .history import History, Seed
 from .machine import LATENESS_MS, Machine
 from .results import FOREVER_MS, Results
@@ -31,6 +33,8 @@ class Track:
         self.machine = machine
         self.calendar = calendar
         self.known = known
+        self.entries: MachineEntries = NO_ENTRIES
+        """What people and MES said of it."""
         self.late_samples = 0
         """How many samples came that the history does not have."""
         self._store = store
@@ -62,6 +66,27 @@ class Track:
             )
         known.settled_ms = min(known.settled_ms, max(from_ms, sample.ts_ms - LATENESS_MS))
         return True
+
+    def reopen(self, entry: Entry, time: EntryTime, results: Results) -> tuple[int, int]:
+        """What an entry says of that time is to be told anew; returns from when to when figures may change."""
+        known, (start_ms, end_ms) = self._known, time
+        match entry:
+            case OrderEntry():
+                end_ms = FOREVER_MS
+            case StepEntry():
+                read = self._store.read_before(self.machine.id, start_ms, tuple(self.machine.counters))
+                start_ms = min(read.values(), default=start_ms)
+            case ReasonEntry():  # of whole stops
+                for stop in results.intervals(self.machine.id, start_ms):
+                    stop_start_ms = parse_timestamp(stop.start)
+                    if stop.kind is IntervalKind.STOP and stop_start_ms <= max(time.start_ms, time.end_ms):
+                        start_ms = min(start_ms, stop_start_ms)
+                        end_ms = max(end_ms, FOREVER_MS if stop.end is None else parse_timestamp(stop.end))
+            case _:
+                pass
+        known.settled_ms = min(known.settled_ms, max(start_ms, known.first_ms, known.last_ms - LATENESS_MS))
+        self.forget_history()
+        return start_ms, end_ms
 
     def _made_from_ms(self, sample: Sample) -> int:
         """Since when the parts that the newest sample shows may have been made: their counter's reading before it."""
@@ -169,7 +194,7 @@ class Track:
     def _rebuild(self, from_ms: int, results: Results) -> History:
         baselines = self._store.baselines(self.machine.id, from_ms, tuple(self.machine.counters))
         seed = Seed(baselines, tuple(self._leading_runs(from_ms, results)))
-        history = History(self.machine, self.calendar, from_ms, seed)
+        history = History(self.machine, self.calendar, from_ms, seed, self.entries)
         for sample in self._store.samples(self.machine.id, from_ms):
             history.add(sample)
         self._history, self.late_samples, self._told = history, 0, ()

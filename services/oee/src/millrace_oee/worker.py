@@ -28,6 +28,7 @@ from millrace_contract.store_forward.turns import Turns
 
 from . import metrics
 from .engine import Engine
+from .entry_store import EntryStore
 from .gap_reader import Answer, GapReader, GapSchedule, Request
 from .machine import Machine
 from .places import reconcile
@@ -47,6 +48,8 @@ LATE_LIMIT_S = 30.0
 """Late data are waited for until they pause, but no longer than this: a past is folded once, not for each message of a backlog."""
 LIVE_S = 5.0
 HOUSEKEEPING_S = 60.0
+ENTRIES_AGAIN_MS = 3_600_000
+"""Entries are rare, so that a missing one may show late: at each start those since an hour before the newest are read again."""
 LOOK_BACK_MS = 26 * 3_600_000
 """How far a store that does not know a machine looks back in the database: a day, and the shift before it."""
 _LOOK_BACK = "look_back:"
@@ -138,8 +141,11 @@ class Worker:
             commits=metrics.COMMITS,
         )
 
-    def _begin_look_backs(self, moved: list[str]) -> list[tuple[Machine, int]]:
-        """Machines of which the database may know what we do not, each with from when on. Over restarts, until it has answered."""
+    def _begin_look_backs(self, moved: list[str]) -> list[tuple[Machine | None, int]]:
+        """Machines of which the database may know what we do not, each with from when on. Over restarts, until it has answered.
+
+        Without a machine: entries of people and MES, at every start.
+        """
         plan, tracks = self._plan, self._engine.tracks
         begun = {name.removeprefix(_LOOK_BACK): int(from_ms) for name, from_ms in self._store.facts(_LOOK_BACK)}
         for machine in plan.machines:
@@ -150,7 +156,10 @@ class Worker:
                 begun[machine] = min(begun.get(machine, known.last_ms), known.last_ms, plan.plant.edited_ms)
         for machine, from_ms in begun.items():
             self._store.set_fact(_LOOK_BACK + machine, str(from_ms))
-        return [(plan.machines[machine], from_ms) for machine, from_ms in begun.items() if machine in plan.machines]
+        machines: list[tuple[Machine | None, int]] = [
+            (plan.machines[machine], from_ms) for machine, from_ms in begun.items() if machine in plan.machines
+        ]
+        return [*machines, (None, max(0, (EntryStore(self._store.connection).newest_ms() or 0) - ENTRIES_AGAIN_MS))]
 
     @property
     def disk_problem(self) -> str | None:
@@ -266,25 +275,29 @@ class Worker:
 
     def _ask_for_gaps(self, now: Now) -> None:
         for gap, from_ms, to_ms in self._schedule.due(self._engine.gaps(), now.monotonic_s):
-            if self._reader.ask(Request(self._plan.machines[gap.device], from_ms, to_ms, gap)):
+            if self._reader.ask(Request(self._plan.machines.get(gap.device), from_ms, to_ms, gap)):
                 self._schedule.asked(gap)
         while self._look_backs and now.monotonic_s >= self._look_back_due_s:
             machine, from_ms = self._look_backs[-1]
-            request = Request(machine, max(from_ms, now.epoch_ms - LOOK_BACK_MS), now.epoch_ms)
+            since_ms = from_ms if machine is None else max(from_ms, now.epoch_ms - LOOK_BACK_MS)
+            request = Request(machine, since_ms, now.epoch_ms)
             if not self._reader.ask(request):
                 break
             self._look_backs.pop()
 
     def _take_answer(self, answer: Answer, now: Now) -> None:
         machine, gap = answer.request.machine, answer.request.gap
-        for message in answer.messages:
-            self._engine.accept(machine.id, message, now.epoch_ms)
+        for placed in answer.entries:
+            self._engine.accept_entry(placed)
+        if machine is not None:
+            for message in answer.messages:
+                self._engine.accept(machine.id, message, now.epoch_ms)
         if gap is None:
-            if answer.problem is None:
-                self._store.drop_fact(_LOOK_BACK + machine.id)
-            else:
+            if answer.problem is not None:
                 self._look_backs.append((machine, answer.request.from_ms))
                 self._look_back_due_s = now.monotonic_s + 30.0
+            elif machine is not None:
+                self._store.drop_fact(_LOOK_BACK + machine.id)
             return
         for link in answer.links:
             self._engine.fill_gaps(link)

@@ -181,6 +181,14 @@ Entry = OrderEntry | ReasonEntry | ScrapEntry | ReworkEntry | StepEntry | Withdr
 _decoder = msgspec.json.Decoder(Entry)
 
 
+class PlacedEntry(NamedTuple):
+    """An entry and whose it is, as its topic says; `device` is None for one of the whole line."""
+
+    line: str
+    device: str | None
+    entry: Entry
+
+
 class EntryTime(NamedTuple):
     """Event times that an entry speaks of: [start, end), or one instant where both are the same."""
 

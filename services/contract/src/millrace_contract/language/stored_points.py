@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import Malformed
 from .assets import LINE_ITSELF
-from .entries import Entry, decode_entry
+from .entries import PlacedEntry, decode_entry
 from .field_names import (
     HOLD_FIELD,
     PREV_FIELD,
@@ -106,26 +106,17 @@ def stored_messages(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> It
         yield stored.message(row)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """An entry and whose it is; `device` is None for one of the whole line."""
-
-    line: str
-    device: str | None
-    entry: Entry
-
-
 ENTRY_COLUMNS = ("line", "device", "document_text")
 
 
-def stored_entries(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[StoredEntry]:
+def stored_entries(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[PlacedEntry]:
     """The entries of an answer that has ENTRY_COLUMNS. One with a word of a newer version says nothing here, as on its topic."""
     line_at, device_at, document_at = (list(columns).index(name) for name in ENTRY_COLUMNS)
     for row in rows:
         device = str(row[device_at])
         with suppress(Malformed):
             entry = decode_entry(str(row[document_at]).encode())
-            yield StoredEntry(str(row[line_at]), None if device == LINE_ITSELF else device, entry)
+            yield PlacedEntry(str(row[line_at]), None if device == LINE_ITSELF else device, entry)
 
 
 def line_time_ms(line: bytes) -> int:

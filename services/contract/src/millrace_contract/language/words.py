@@ -119,6 +119,7 @@ class RevisionCause(StrEnum):
     REASON = "reason"
     SCRAP = "scrap"
     ORDER = "order"
+    COUNTER_STEP = "counter_step"
     CALENDAR = "calendar"
     CONFIG = "config"
 
