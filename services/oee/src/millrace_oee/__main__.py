@@ -11,6 +11,7 @@ from pathlib import Path
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
 from millrace_contract.language.messages import OeeDocument, encode
 from millrace_contract.language.times import parse_timestamp
+from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_WELL, add_common_arguments, add_version, answer_mistakes
 from millrace_contract.runtime.recording import Recording
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--revisions", action="store_true", help="print every revision, as messages arrive")
     replay.add_argument("--store", type=Path, metavar="PATH", help="keep state here, go on where the last run stopped")
     replay.add_argument("--now", type=_timestamp, metavar="TIME", help="what is later is refused (default: the present)")
+    replay.add_argument("--kind", choices=[*WindowKind], action="append", help="print windows of this kind only; may be repeated")
     again = commands.add_parser("recompute", help="compute ended windows again from the database")
     again.add_argument("--device", required=True, help="device id")
     again.add_argument("--from", dest="from_ms", type=_timestamp, required=True, metavar="TIME", help="2025-10-15T06:00:00Z")
@@ -69,18 +71,23 @@ def _replay(options: argparse.Namespace) -> int:
     settings = load_settings(OeeSettings, os.environ, config=options.config)
     plan = load_plan(settings.config)
     now_ms = SystemClock().now_ms() if options.now is None else options.now
+
+    def chosen(document: OeeDocument) -> None:
+        if options.kind is None or document.window.kind in options.kind:
+            _print(document)
+
     replay = OeeReplay(
         plan,
         _connection(options.store, now_ms),
         now_ms,
         by_arrival=options.revisions or options.store is not None,
-        publish=_print if options.revisions else None,
+        publish=chosen if options.revisions else None,
     )
     recording = Recording(options.file)
     replay.run(recording)
     if not options.revisions:
         for document in replay.documents():
-            _print(document)
+            chosen(document)
     return recording.report(replay.ignored, as_json=options.json)
 
 

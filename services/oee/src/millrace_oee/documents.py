@@ -23,6 +23,8 @@ from .windows import NS_A_MS, Sums, round_half_even
 MODEL_VERSION = "2"
 """Grows when the same samples and configuration give other figures than before."""
 
+WHOLE_DAYS = frozenset({WindowKind.DAY, WindowKind.WEEK, WindowKind.MONTH})
+
 QUIET_EVENTS = frozenset({"wrap"})
 """What counters do every day and nobody needs to look at."""
 
@@ -53,7 +55,7 @@ def device_document(
     flags: Iterable[FigureFlag] = (),
 ) -> OeeDocument:
     """The document of a machine. It is final when `as_of_ms` is the window's end."""
-    figures = ratios(sums, coverage_min, is_calendar_time=window.kind is WindowKind.DAY)
+    figures = ratios(sums, coverage_min, is_calendar_time=window.kind in WHOLE_DAYS)
     document = _document(sums, figures, window, as_of_ms, line=machine.line, versions=versions, flags=flags)
     return msgspec.structs.replace(document, device_id=machine.id)
 
@@ -68,7 +70,7 @@ def line_document(
     flags: Iterable[FigureFlag] = (),
 ) -> OeeDocument:
     """The document of a line."""
-    is_day = window.kind is WindowKind.DAY
+    is_day = window.kind in WHOLE_DAYS
     figures = ratios(sums.sums, plan.coverage_min, sums.witnesses, is_calendar_time=is_day)
     moved = {FigureFlag.WIP_MOVED} if sums.wip_moved and 20 * abs(sums.wip_moved) > sums.sums.total else set()
     document = _document(sums.sums, figures, window, as_of_ms, line=plan.name, versions=versions, flags={*flags, *moved})

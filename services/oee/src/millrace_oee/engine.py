@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import reduce
 
 from millrace_contract.language.entries import CHAIN, Entry, PlacedEntry, span_of
@@ -29,6 +29,7 @@ from .places import made_so_since_ms, past_below
 from .plan import Plan
 from .results import Place, Results
 from .samples import sample_of
+from .spans import LONGEST_MS, DaySpan, day_window, silent_day, span_window, spans_of
 from .store import Store
 from .track import Track
 from .windows import Sums, add, nothing_known
@@ -213,7 +214,11 @@ class Engine:
         self._changed.add(device)
         calendar = self.plan.calendars[machine.line]
         days = dict.fromkeys(calendar.date_of(window) for window in told if window.kind is not WindowKind.HOUR)
-        for window in [*told, *filter(None, (self._offer_day(machine, day, causes) for day in days))]:
+        told_days = {day: each for day in days if (each := self._offer_day(machine, day, causes))}
+        # With the day before: it may be the last of a span, and one that nobody will ever tell.
+        spans = dict.fromkeys(span for day in told_days for last in (day - timedelta(days=1), day) for span in spans_of(last))
+        longer = [each for span in spans if (each := self._offer_span(machine, span, ended_ms, causes))]
+        for window in [*told, *told_days.values(), *longer]:
             self._evaluate_line(machine.line, window, causes.of(window))
 
     def live_documents(self, offline: set[str]) -> Iterator[tuple[str, str | None, OeeDocument]]:
@@ -263,7 +268,7 @@ class Engine:
         """The same for all devices of the store, also those that the plan no longer has, and for what belongs to none."""
         for device in self._store.devices():
             self.tidy(device, now_ms)
-        self._results.prune(now_ms - KEEP_MS)
+        self._results.prune(now_ms - KEEP_MS, days_before_ms=now_ms - KEEP_MS - LONGEST_MS)
         self._entries.forget(self._entry_store.prune(now_ms - KEEP_MS))
         self._store.drop_chains(now_ms - KEEP_MS)
         for gap in [gap for gaps in self._gaps.values() for gap in gaps]:
@@ -323,7 +328,27 @@ class Engine:
                     return None
                 told = nothing_known(calendar.slots(member.start_ms, member.end_ms))
             sums.append(told)
-        window = TimeWindow(members[0].start_ms, max(member.end_ms for member in members), WindowKind.DAY, day.isoformat())
+        window = day_window(calendar, day)
+        self._offer_window(machine, window, reduce(add, sums), causes.of(window))
+        return window
+
+    def _offer_span(self, machine: Machine, span: DaySpan, ended_ms: int, causes: Causes) -> TimeWindow | None:
+        """The figures of a week or month from the sums of its days, once it has ended and all of them are told.
+
+        A day that nobody told, and nobody will, is one of which nothing is known: it shows as coverage, and hides no month.
+        """
+        known, calendar = self.tracks[machine.id].known, self.plan.calendars[machine.line]
+        window = span_window(calendar, span)
+        if window.end_ms > ended_ms or known is None or window.end_ms <= known.first_ms:
+            return None
+        sums: list[Sums] = []
+        for day in span.days:
+            told = self._results.sums(machine.id, WindowKind.DAY, day.isoformat())
+            if told is None:
+                if day_window(calendar, day).end_ms + machine.lookahead_ms > ended_ms:
+                    return None  # a stop at its end has not been judged yet
+                told = silent_day(calendar, day)
+            sums.append(told)
         self._offer_window(machine, window, reduce(add, sums), causes.of(window))
         return window
 

@@ -13,7 +13,7 @@ import msgspec
 
 from millrace_contract.language.messages import Kept, OeeDocument, OeeInterval, decode, encode
 from millrace_contract.language.times import format_timestamp
-from millrace_contract.language.words import IntervalKind, RevisionCause
+from millrace_contract.language.words import IntervalKind, RevisionCause, WindowKind
 from millrace_contract.store_forward.sqlite import Connection
 
 from .documents import withdrawn
@@ -181,9 +181,12 @@ class Results:
                 ended = withdrawn(interval)
             self.offer(Place(scope, kind, result_id, start_ms, max(start_ms, end_ms), topic), ended)
 
-    def prune(self, before_ms: int) -> None:
-        """Forget what ended before then and is safe; it can change no more."""
-        self.connection.execute("DELETE FROM result WHERE end_ms < ? AND outstanding IS NULL", (before_ms,))
+    def prune(self, before_ms: int, *, days_before_ms: int) -> None:
+        """Forget what ended before then and is safe; it can change no more. Weeks and months need their days for longer."""
+        self.connection.execute(
+            "DELETE FROM result WHERE outstanding IS NULL AND end_ms < CASE kind WHEN ? THEN ? ELSE ? END",
+            (WindowKind.DAY, days_before_ms, before_ms),
+        )
 
     def _insert(self, place: Place, message: Result, digest: bytes, sums: bytes | None) -> None:
         outstanding = self._publish(place.topic, message)

@@ -68,12 +68,19 @@ ALL_TIME = "all"
 
 
 class WindowKind(StrEnum):
-    """What a window of figures is; an hour is one of its shift, off_shift the time between shifts, a day a business date."""
+    """What a window of figures is; an hour is one of its shift, off_shift the time between shifts, a day a business date.
+
+    Weeks are ISO weeks of business dates, months calendar months of them. A period is any time that somebody asked for; nobody
+    publishes it.
+    """
 
     SHIFT = "shift"
     HOUR = "hour"
     OFF_SHIFT = "off_shift"
     DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    PERIOD = "period"
     ORDER = "order"
 
 
