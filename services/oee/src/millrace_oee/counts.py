@@ -126,6 +126,11 @@ class CountTrack:
             events=frozenset(event for ts_ms, event in self._events if start_ms < ts_ms <= end_ms),
         )
 
+    def made_until(self, at_ms: int) -> tuple[int, int]:
+        """Parts up to then, and how many of them meet ideal time, both from some time on that is the same for each question."""
+        parts, ideal, *_ = self._until(at_ms)
+        return parts, ideal
+
     def forget(self, before_ms: int) -> None:
         """Drop what was counted up to then; questions about later windows are answered as before."""
         gone = bisect_right(self._ends, before_ms)

@@ -98,7 +98,7 @@ def _document(
         timestamp=format_timestamp(min(as_of_ms, window.end_ms)),
         window=Window(kind=window.kind, id=window.id, start=format_timestamp(window.start_ms), end=format_timestamp(window.end_ms)),
         ms={ALL_TIME: sums.all_ms, **{leaf.value: sums.ms[leaf] for leaf in Leaf}},
-        parts=Parts(total=sums.total, good=sums.good, scrap=sums.scrap, unknown=sums.unseen),
+        parts=Parts(total=sums.total, good=sums.good, scrap=sums.scrap, rework=sums.rework, unknown=sums.unseen),
         availability=figures.availability,
         performance=figures.performance,
         quality=figures.quality,

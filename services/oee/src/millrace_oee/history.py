@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineState
 
 from .calendar import LineCalendar
+from .corrections import MadeUntil
 from .counts import Baseline, CountTrack, Segment, Share
 from .entries import NO_ENTRIES, MachineEntries
 from .machine import LATENESS_MS, Machine
@@ -56,6 +57,12 @@ class History:
             value = getattr(sample, role)
             if value is not None:
                 track.add(sample.ts_ms, value, self._segments)
+
+    def made_until(self, at_ms: int) -> MadeUntil:
+        """What the counters say was made up to then; only differences mean something."""
+        roles = ("total",) if "total" in self.counts else ("good", "reject")
+        known = [self.counts[role].made_until(at_ms) for role in roles if role in self.counts]
+        return MadeUntil(sum(parts for parts, _ in known), sum(ideal for _, ideal in known))
 
     def forget(self, before_ms: int) -> None:
         """Free memory of the time before; `from_ms` moves there."""

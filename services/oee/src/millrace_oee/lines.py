@@ -111,14 +111,16 @@ def _constraint(plan: LinePlan, stations: Sequence[Sums]) -> LineSums:
     """
     slow, end = stations[plan.bottleneck], stations[plan.end]
     judging = [sums for station, sums in zip(plan.stations, stations, strict=True) if all(map(_tells_scrap, station))]
-    scrap = sum(sums.scrap for sums in judging)
+    scrap, rework = sum(sums.scrap for sums in judging), sum(sums.rework for sums in judging)
+    passed = end.total - end.scrap  # what was reworked goes on with the flow
     downstream = sum(sums.scrap for sums in stations[plan.bottleneck :] if sums in judging)
     is_known = slow.counted and end.counted and plan.end >= plan.bottleneck
     pace = pace_ns(plan.stations[plan.bottleneck])
     sums = msgspec.structs.replace(
         slow,
-        total=end.good + scrap,
+        total=passed + scrap,
         scrap=scrap,
+        rework=rework,
         unseen=end.unseen,
         good_ns=_good_ns(slow.ideal_ns, judging),
         counted=slow.counted and end.counted,
@@ -128,8 +130,8 @@ def _constraint(plan: LinePlan, stations: Sequence[Sums]) -> LineSums:
     return LineSums(
         sums,
         (end, *judging),
-        wip_moved=end.good - (slow.total - downstream) if is_known else None,
-        end_ns=round(end.good * pace * len(plan.stations[plan.bottleneck])) if is_known and pace is not None else None,
+        wip_moved=passed - (slow.total - downstream) if is_known else None,
+        end_ns=round((passed - rework) * pace * len(plan.stations[plan.bottleneck])) if is_known and pace is not None else None,
     )
 
 

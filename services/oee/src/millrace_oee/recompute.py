@@ -25,14 +25,15 @@ def recompute(plan: Plan, settings: DatabaseSettings, device: str, from_ms: int,
     store = Store(connection)
     results = Results(connection, lambda _topic, _message: None)
     engine = Engine(plan, store, results)
-    first_ms, last_ms = from_ms - machine.lookback_ms, to_ms + machine.lookahead_ms
     with Influx(settings) as influx, transaction(connection):
+        for placed in read_entries(influx):
+            engine.accept_entry(placed)
+        first_ms = engine.tracks[device].needs_from_ms(from_ms, to_ms) - machine.lookback_ms
+        last_ms = to_ms + machine.lookahead_ms
         for message in read_baseline_messages(influx, machine, first_ms):
             store.keep_baseline(device, sample_of(machine, message))
         for message in read_messages(influx, machine, first_ms, last_ms):
             engine.accept(device, message, 0)
-        for placed in read_entries(influx):
-            engine.accept_entry(placed)
         engine.evaluate(device, as_of_ms=last_ms, ended_ms=to_ms, is_last=True)
     for document in results.windows():
         starts_ms, ends_ms = parse_timestamp(document.window.start), parse_timestamp(document.window.end)

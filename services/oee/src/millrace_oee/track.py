@@ -12,7 +12,7 @@ from millrace_contract.language.words import IntervalKind, Leaf, WindowKind
 
 from .calendar import LineCalendar, TimeWindow
 from .documents import state_interval, stop_interval, withdrawn
-from .entries import NO_ENTRIES, MachineEntries
+from .entries import NO_ENTRIES, MachineEntries, time_of
 from .history import History, Seed
 from .machine import LATENESS_MS, Machine
 from .results import FOREVER_MS, Results
@@ -64,6 +64,8 @@ class Track:
             from_ms = min(
                 self._store.read_before(self.machine.id, sample.ts_ms, self._counted(sample)).values(), default=sample.ts_ms
             )
+        if from_ms <= self.entries.quality_until_ms:
+            from_ms = self.needs_from_ms(from_ms, FOREVER_MS)
         known.settled_ms = min(known.settled_ms, max(from_ms, sample.ts_ms - LATENESS_MS))
         return True
 
@@ -128,13 +130,19 @@ class Track:
         starts = [w.start_ms for w in windows] + ([current.start_ms] if current else [])
         if (off_since_ms := self.calendar.off_since_ms(as_of_ms)) is not None:
             starts.append(off_since_ms)
-        from_ms = min([*starts, self._known.settled_ms, as_of_ms]) - self.machine.lookback_ms
+        from_ms = self.needs_from_ms(min([*starts, self._known.settled_ms, as_of_ms]), as_of_ms) - self.machine.lookback_ms
         history = self._history
         if history is None or self.late_samples or history.from_ms > from_ms:
             history = self._rebuild(from_ms, results)
         else:
             history.forget(from_ms)
         return history
+
+    def needs_from_ms(self, from_ms: int, to_ms: int) -> int:
+        """From when on samples are needed for figures of [from, to): what was scrapped of a stretch of production is split by the
+        parts of all of it."""
+        quality = self.entries.concerning(from_ms, to_ms).quality
+        return min([from_ms, *(time_of(entry).start_ms for entry in quality)])
 
     def sums(self, window: TimeWindow, as_of_ms: int) -> Sums:
         """The sums of a window that `history` was asked for, up to `as_of_ms`."""

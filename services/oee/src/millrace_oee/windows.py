@@ -10,6 +10,7 @@ import msgspec
 from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf
 
 from .calendar import Slot
+from .corrections import Corrections, corrections
 from .counts import Counted
 from .history import History
 from .machine import Machine
@@ -30,6 +31,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     ms: dict[Leaf, int] = msgspec.field(default_factory=lambda: dict.fromkeys(Leaf, 0))
     total: int = 0
     scrap: int = 0
+    rework: int = 0
     unseen: int = 0
     ideal_ns: int = 0
     good_ns: int = 0
@@ -55,7 +57,8 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def good(self) -> int:
-        return self.total - self.scrap
+        """Good at once: parts that were reworked are not."""
+        return self.total - self.scrap - self.rework
 
     @property
     def ideal_ms(self) -> int:
@@ -72,6 +75,7 @@ def add(left: Sums, right: Sums) -> Sums:
         ms={leaf: left.ms[leaf] + right.ms[leaf] for leaf in Leaf},
         total=left.total + right.total,
         scrap=left.scrap + right.scrap,
+        rework=left.rework + right.rework,
         unseen=left.unseen + right.unseen,
         ideal_ns=left.ideal_ns + right.ideal_ns,
         good_ns=left.good_ns + right.good_ns,
@@ -94,7 +98,9 @@ def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums
     )
     ms, pending = _lay(history.calendar.slots(start_ms, end_ms), stretches)
     counted = {role: track.counted(start_ms, end_ms) for role, track in history.counts.items()}
-    return _with_parts(machine, ms, pending, counted)
+    entries = history.entries.concerning(start_ms, end_ms)
+    corrected = corrections(entries.quality, start_ms, end_ms, history.made_until) if entries.quality else Corrections()
+    return _with_parts(machine, ms, pending, counted, corrected)
 
 
 def nothing_known(slots: list[Slot]) -> Sums:
@@ -126,7 +132,7 @@ def _lay(slots: list[Slot], stretches: list[Stretch]) -> tuple[dict[Leaf, int], 
     return ms, pending
 
 
-def _with_parts(machine: Machine, ms: dict[Leaf, int], pending: bool, counted: dict[str, Counted]) -> Sums:
+def _with_parts(machine: Machine, ms: dict[Leaf, int], pending: bool, counted: dict[str, Counted], corrected: Corrections) -> Sums:
     none = Counted(parts=0, ideal=0, unknown=0, read=False, events=frozenset())
     total, good, reject = (counted.get(role, none) for role in ("total", "good", "reject"))
     if "total" in counted:
@@ -140,11 +146,13 @@ def _with_parts(machine: Machine, ms: dict[Leaf, int], pending: bool, counted: d
         scrap, ideal_scrap, judged = total.parts - good.parts, total.ideal - good.ideal, known and good.read
     else:
         scrap, ideal_scrap, judged = 0, 0, False
+    ideal_scrap += corrected.ideal
     ideal_ns = machine.ideal_ns
     return Sums(
         ms=ms,
         total=parts,
-        scrap=scrap,
+        scrap=scrap + corrected.scrap,
+        rework=corrected.rework,
         unseen=unseen,
         ideal_ns=ideal * (ideal_ns or 0),
         good_ns=(ideal - ideal_scrap) * (ideal_ns or 0),

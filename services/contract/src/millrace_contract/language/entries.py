@@ -22,6 +22,9 @@ MOST_PARTS = 2**31
 CHAIN = "_context"
 """All entries of a sender are one chain (`prev`): the next one, of whatever device, shows a missing one. No device is called so."""
 
+QUALITY_SPAN_MS = 48 * 3_600_000
+"""How long the production may have taken that one entry of scrap or rework concerns; of a week there are several."""
+
 Id = Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Comment = Annotated[str, msgspec.Meta(max_length=1024)]
@@ -211,6 +214,8 @@ def decode_entry(payload: bytes) -> Entry:
         raise Malformed("timestamp", str(error)) from error
     if span is not None and span.end_ms < span.start_ms:
         raise Malformed("timestamp", f"ends at {format_timestamp(span.end_ms)}, before it starts")
+    if isinstance(entry, ScrapEntry | ReworkEntry) and span is not None and span.end_ms - span.start_ms > QUALITY_SPAN_MS:
+        raise Malformed("timestamp", "is of production that took longer than 48 h; enter it day by day")
     return entry
 
 
