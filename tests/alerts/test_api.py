@@ -431,11 +431,25 @@ class TestDevices:
         problem(shared.get("/v1/devices/CNC-99"), 404, "not-found")
         problem(shared.get("/v1/devices?line=line9"), 404, "not-found")
 
+    def test_one_message_of_the_future_is_a_problem_in_words_and_no_alert_yet(self, shared: Running) -> None:
+        payload = b'{"timestamp": "2100-01-01T00:00:00Z", "readings": {"temperature": 99}}'
+        shared.receive("factory/line1/CNC-01/telemetry", payload)
+        assert shared.service is not None
+        worker = shared.service._worker
+
+        def problems() -> str:
+            shared.clock.advance(1)
+            return " ".join(worker.figures.problems)
+
+        wait_until(lambda: "message of CNC-01 is refused: its timestamp 2100-" in problems(), "the problem")
+        assert "This computer's clock is behind, or the sender's is ahead" in problems()
+        wait_until(lambda: not problems(), "the end of the problem")
+        assert shared.state("millrace-future-readings._platform") == "NORM"
+
     @pytest.mark.parametrize(
         ("topic", "payload"),
         [
             ("factory/line1/CNC-01/telemetry", b"not json"),
-            ("factory/line1/CNC-01/telemetry", b'{"timestamp": "2100-01-01T00:00:00Z", "readings": {"temperature": 99}}'),
             ("factory/line1/CNC-01/telemetry", b'{"timestamp": "2025-10-09T10:00:00", "readings": {"temperature": 99}}'),
             ("factory/line1/CNC-01/telemetry", b'{"timestamp": "2025-10-09T10:00:00Z", "readings": {"temperature": NaN}}'),
             ("factory/line2/CNC-01/telemetry", telemetry(START_MS, temperature=99)),

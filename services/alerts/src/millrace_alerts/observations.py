@@ -20,9 +20,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a no-data rule waits for has come."""
+    """What a no-data rule waits for has come. `heard_ms`: when, by our own clock."""
 
     at_ms: int
+    heard_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +66,11 @@ class Tick:
     blind: bool = False
 
 
-Observation = Reading | Seen | Link | StatusTold | Inhibit | Resume | Tick
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """Our clock was set by so much: spans that it measured stay as long as they were."""
+
+    step_ms: int
+
+
+Observation = Reading | Seen | Link | StatusTold | Inhibit | Resume | ClockStep | Tick

@@ -24,6 +24,9 @@ from . import metrics
 from .alert import Alert, Transition, alert_id
 from .store import Store
 
+FUTURE_SAID_S = 15.0
+"""So long after the last one readings from the future are told as a problem."""
+
 RetainedPublish = Callable[..., int | None]
 
 
@@ -39,7 +42,7 @@ class Hears(Protocol):
     @property
     def alerts(self) -> Mapping[str, Alert]: ...
 
-    def telemetry(self, device_id: str, message: Telemetry) -> list[Transition]: ...
+    def telemetry(self, device_id: str, message: Telemetry, now_ms: int) -> list[Transition]: ...
 
     def comms(self, device_id: str, comms: Comms | None, at_ms: int) -> list[Transition]: ...
 
@@ -108,6 +111,7 @@ class AlertsReceiver:
         self._topics = topics
         self._surroundings = surroundings
         self._platform = Platform()
+        self._future: tuple[float, str] | None = None
 
     def receive(self, received: Received, watch: Hears, now: Now) -> list[Transition]:
         topic = self._topics.parse(received.topic)
@@ -117,7 +121,21 @@ class AlertsReceiver:
         try:
             return self._route(topic, received, watch, now)
         except Malformed as error:
+            if error.code == "future":
+                self._refuse_future(topic, error, now)
             return self._ignore(error.code)
+
+    def future_problem(self, now: Now) -> str | None:
+        """What was refused lately because it comes from the future, and for which of two reasons."""
+        if self._future is None or now.monotonic_s - self._future[0] > FUTURE_SAID_S:
+            self._future = None
+            return None
+        return self._future[1]
+
+    def _refuse_future(self, topic: Topic, error: Malformed, now: Now) -> None:
+        # The words stay as long as it goes on: each message would have others.
+        words = f"a message of {topic.device} is refused: its {error}. This computer's clock is behind, or the sender's is ahead"
+        self._future = now.monotonic_s, words if self._future is None else self._future[1]
 
     def _route(self, topic: Topic, received: Received, watch: Hears, now: Now) -> list[Transition]:
         match topic.kind:
@@ -144,7 +162,7 @@ class AlertsReceiver:
                 return self._ignore(FOREIGN)
             if known.profile_at(message.timestamp_ms) != device.profile:
                 return self._ignore("other_profile")
-            return watch.telemetry(device.id, message)
+            return watch.telemetry(device.id, message, now.epoch_ms)
         if device.line != topic.line:
             return self._ignore("undeclared_device")
         comms = read_comms(device, payload)

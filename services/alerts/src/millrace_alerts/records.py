@@ -25,6 +25,7 @@ class DeviceRecord(msgspec.Struct, kw_only=True):
 
     Line, title and profile are those of the plant model that knew it last, `version` the profile's; empty in a record of before
     they were kept. gone_ms: since when the plant model does not know it any more.
+    stream, seq: of its newest live message; `streams`: where those ended in which it spoke before.
     """
 
     readings: dict[str, Latest] = {}
@@ -35,6 +36,9 @@ class DeviceRecord(msgspec.Struct, kw_only=True):
     profile: str = ""
     version: str = ""
     gone_ms: int | None = None
+    stream: str = ""
+    seq: int = 0
+    streams: dict[str, int] = {}
 
     def newest_good_ms(self, signal: str | None) -> int:
         """When the signal (any, when None) was last good; 0 where it never was."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from millrace_contract.plant import AlertRule, Device, OwnData, PlantModel
 
 from .alert import Description, alert_id
+from .builtin import built_in_rules
 from .changes import Terms
 from .conditions import Condition, Limit, SelfReport, condition_of
 
@@ -26,7 +27,9 @@ def watched_rules(plant: PlantModel, rules: dict[str, AlertRule]) -> dict[str, W
     """Every (rule, device) that is watched, by alert id."""
     of_devices = (_of_device(plant, rule, device) for rule in rules.values() for device in rule.devices(plant))
     of_platform = (
-        _watched(rule, SelfReport.of(rule.condition), "", "") for rule in rules.values() if isinstance(rule.condition, OwnData)
+        _watched(rule, SelfReport.of(rule.condition), "", "")
+        for rule in (*rules.values(), *built_in_rules(plant, rules.values()))
+        if isinstance(rule.condition, OwnData)
     )
     return {each.alert_id: each for each in (*of_devices, *of_platform)}
 

@@ -203,7 +203,7 @@ class AlertsService:
     def _collect(self, base: Status) -> Status:
         figures, outbox = self._worker.figures, self._worker.outbox_figures
         problems = [str(problem) for problem in self._accepted.problems]
-        problems += outbox.problems
+        problems += [*outbox.problems, *figures.problems]
         others = (self._session.problem, self._tokens.problem)
         problems += [problem for problem in others if problem is not None]
         if self._store.set_aside is not None:
@@ -217,6 +217,7 @@ class AlertsService:
             notes=[f"outbox: {outbox.in_words}"],
             figures={
                 "alerts_open": figures.open_alerts,
+                "watching": float(figures.observing),
                 "alerts_unevaluable": figures.unevaluable,
                 "late_readings": figures.late_readings,
                 "queue_messages": figures.queue_messages,

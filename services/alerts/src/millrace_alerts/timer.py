@@ -108,6 +108,13 @@ def advance_by(timer: Timer, tick: Tick, delays: Delays) -> tuple[Timer, tuple[F
     return (timer, ()) if tick.blind else advance(timer, tick.now_ms, delays)
 
 
+def moved(timer: Timer, by_ms: int) -> Timer:
+    """The clock by which it counts was set: what has been held stays held."""
+    if timer.since_ms is None:
+        return timer
+    return msgspec.structs.replace(timer, since_ms=timer.since_ms + by_ms, counted_to_ms=timer.counted_to_ms + by_ms)
+
+
 def due_at(timer: Timer, delays: Delays) -> int | None:
     """The event time at which the pending change takes place if nothing else is seen; None: not without new data."""
     if timer.since_ms is None or not timer.running:

@@ -58,7 +58,7 @@ class ReadingsHeard:
         self._signals = {each.device_id: each.condition.signal for each in rule if isinstance(each.condition, Limit)}
         self.readings: Readings = {device: [] for device in self._signals}
 
-    def telemetry(self, device_id: str, message: Telemetry) -> list[Transition]:
+    def telemetry(self, device_id: str, message: Telemetry, _now_ms: int = 0) -> list[Transition]:
         signal = self._signals.get(device_id)
         if signal is not None and not message.backfill and (signal in message.readings or signal in message.quality):
             uncertain = message.quality.get(signal) is Quality.UNCERTAIN

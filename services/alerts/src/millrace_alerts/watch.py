@@ -11,15 +11,18 @@ import msgspec
 
 from millrace_contract.language.messages import Comms, Status
 from millrace_contract.language.telemetry import Telemetry
-from millrace_contract.language.words import Quality
+from millrace_contract.language.words import Evaluation, Quality
 from millrace_contract.plant import PlantModel
 from millrace_contract.plant.reach import reach_of
 
 from .alert import Alert, Transition
+from .alert import alert_id as id_of
+from .builtin import is_built_in
 from .changes import act
+from .clocks import Order, begun_anew, counts_from_ms, follow, order_of, plausible_alert, plausible_record
 from .evaluator import evaluate
 from .lifecycle import Action
-from .observations import Inhibit, Link, Observation, Reading, Resume, Seen, StatusTold, Tick
+from .observations import ClockStep, Inhibit, Link, Observation, Reading, Resume, Seen, StatusTold, Tick
 from .reconcile import forget_old_names
 from .records import DeviceRecord, Gateway, Latest, Saved
 from .rules import Watched
@@ -57,23 +60,29 @@ class Watch:
         """Devices and gateways of whose link something was said on this connection; the rest is what is remembered."""
         self.late_readings = 0
         self._concerned = _by_device(watched, plant.devices)
-        self._of_platform = [each.alert_id for each in watched.values() if not each.device_id]
+        self._of_platform = [each.alert_id for each in watched.values() if not each.device_id and not is_built_in(each.rule)]
+        self._reported: dict[str, str | None] = {}
 
-    def telemetry(self, device_id: str, message: Telemetry) -> list[Transition]:
-        """A message of a device of the plant. Backfill is shown where it is the newest, and never evaluated."""
-        fresh = self._remember(device_id, message)
+    def telemetry(self, device_id: str, message: Telemetry, now_ms: int | None = None) -> list[Transition]:
+        """A message of a device of the plant, heard at `now_ms`. Backfill is shown where it is the newest, and never evaluated."""
+        heard_ms = message.timestamp_ms if now_ms is None else now_ms
+        order, newest_ms = order_of(self.devices[device_id], message), self.devices[device_id].heard_ms
+        at_ms = counts_from_ms(message.timestamp_ms, heard_ms)
+        fresh = self._remember(device_id, message, order, at_ms)
         if message.backfill or not fresh:
             return []
         concerned = self._concerned[device_id]
+        if order.is_anew and at_ms <= newest_ms:
+            self._begin_anew(concerned, fresh, at_ms)
         transitions: list[Transition] = []
         for signal in fresh:
             latest = self.devices[device_id].readings[signal]
             reading = Reading(latest.at_ms, latest.value, latest.quality is Quality.UNCERTAIN, latest.hold_ms)
             transitions += self._tell(concerned.readings.get(signal, ()), reading)
             if latest.value is not None:
-                transitions += self._tell(concerned.data.get(signal, ()), Seen(latest.at_ms))
+                transitions += self._tell(concerned.data.get(signal, ()), Seen(latest.at_ms, heard_ms))
         if message.readings:
-            transitions += self._tell(concerned.data.get(None, ()), Seen(message.timestamp_ms))
+            transitions += self._tell(concerned.data.get(None, ()), Seen(at_ms, heard_ms))
         return transitions
 
     def comms(self, device_id: str, comms: Comms | None, at_ms: int) -> list[Transition]:
@@ -104,6 +113,14 @@ class Watch:
     def told(self, statuses: Sequence[Status], now_ms: int) -> list[Transition]:
         """A service has said how it is, or was cleared: what all of them said last."""
         return self._tell(self._of_platform, StatusTold(now_ms, tuple(statuses)))
+
+    def report(self, rule: str, problem: str | None, now_ms: int) -> list[Transition]:
+        """What a built-in rule is about, in words, or None where nothing is wrong. Only news is told on."""
+        if self._reported.get(rule, "") == problem:
+            return []
+        self._reported[rule] = problem
+        said = Status(service="alerts", instance="", alive=True, problems=[] if problem is None else [f"{rule}: {problem}"])
+        return self._tell([id_of(rule, "")], StatusTold(now_ms, (said,)))
 
     def tick(self, now_ms: int, *, blind: bool = False) -> list[Transition]:
         """Time passed: delays run out, data grow old, shelves expire. `blind`: silence says nothing just now."""
@@ -155,23 +172,47 @@ class Watch:
         # Without a rule that tells of it, an offline device must not hide its missing data, nor go on hiding it.
         return transitions + self._tell(concerned.inhibited, Inhibit(at_ms, offline and bool(concerned.links)))
 
-    def _remember(self, device_id: str, message: Telemetry) -> list[str]:
+    def clock_stepped(self, step_ms: int, now_ms: int) -> list[Transition]:
+        """Our clock was set by so much, to `now_ms`: what would lie in the future is void, spans stay as long as they were."""
+        for device_id, record in self.devices.items():
+            plausible = plausible_record(record, now_ms)
+            if plausible is not record:
+                self.devices[device_id] = plausible
+                self.changed_devices.add(device_id)
+        transitions = self._tell(self.alerts, ClockStep(step_ms))
+        for alert_id, alert in self.alerts.items():
+            self._replace(alert_id, plausible_alert(alert, now_ms))
+        return transitions
+
+    def _begin_anew(self, concerned: _Concerned, fresh: Iterable[str], at_ms: int) -> None:
+        """What these alerts have seen has a later time than what counts now."""
+        ids = [each for signal in fresh for each in (*concerned.readings.get(signal, ()), *concerned.data.get(signal, ()))]
+        for alert_id in (*ids, *concerned.data.get(None, ())):
+            if self.alerts[alert_id].seen_ms >= at_ms:
+                self._replace(alert_id, begun_anew(self.alerts[alert_id]))
+
+    def _replace(self, alert_id: str, alert: Alert) -> None:
+        if alert is not self.alerts[alert_id]:
+            self.alerts[alert_id] = alert
+            self.changed_alerts.add(alert_id)
+
+    def _remember(self, device_id: str, message: Telemetry, order: Order, at_ms: int) -> list[str]:
         """Takes over what is newer than what is known; returns the names of those signals."""
         record = self.devices[device_id]
-        at_ms = message.timestamp_ms
         fresh: list[str] = []
         for signal in {**message.readings, **message.quality}:
             known = record.readings.get(signal)
             if known is None and len(record.readings) >= MAX_SIGNALS:
                 continue
-            if known is not None and known.at_ms >= at_ms:
+            if order.is_late or (known is not None and known.at_ms >= at_ms and not order.is_anew):
                 self.late_readings += 1
                 continue
             quality = message.quality.get(signal, Quality.GOOD)
             record.readings[signal] = Latest(at_ms, message.readings.get(signal), quality, message.hold_ms)
             fresh.append(signal)
         if fresh:
-            record.heard_ms = max(record.heard_ms, at_ms)
+            follow(record, message)
+            record.heard_ms = at_ms if order.is_anew else max(record.heard_ms, at_ms)
             forget_old_names(record, self._plant.profile_of(device_id))
             self.changed_devices.add(device_id)
         return fresh
@@ -198,7 +239,8 @@ def _gateway(instance: str) -> str:
 def _restored(watched: Watched, saved: Saved) -> Alert:
     alert = saved.alerts.get(watched.alert_id)
     if alert is None:
-        return Alert(id=watched.alert_id, rule=watched.rule, line=watched.line, device_id=watched.device_id)
+        alert = Alert(id=watched.alert_id, rule=watched.rule, line=watched.line, device_id=watched.device_id)
+        return msgspec.structs.replace(alert, evaluation=Evaluation.GOOD) if is_built_in(watched.rule) else alert
     alert = msgspec.structs.replace(alert, line=watched.line)
     # An observation that changed nothing of an alert is saved with its device only.
     device = saved.devices.get(watched.device_id)

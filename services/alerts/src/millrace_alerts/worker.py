@@ -4,7 +4,7 @@ Each turn (`turns` of the contract) commits state, events and outgoing messages 
 acknowledged to the broker, the commands answered, and the changes published: a kill at any instant repeats work, and loses none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -30,20 +30,19 @@ from millrace_contract.store_forward.turns import TICK_S, Turns
 
 from . import metrics
 from .alert import Alert, Transition, event_message, state_message
+from .builtin import FUTURE
+from .clocks import plausible
 from .commands import Command, Comment, StaleVersion, UnknownAlert
 from .lifecycle import Facts, IllegalTransition
 from .receiver import AlertsReceiver, Running
 from .reconcile import begins_anew, forgetful, reconciled
 from .rules import Watched
 from .store import Store, StoredAnswer
-from .watch import RETURN_GRACE_MS, Watch
+from .vigil import Vigil
+from .watch import Watch
 
 TICK_LAG_MS = 1_000
 """Timers look this far back, so that a reading that is on its way is seen before its delay runs out."""
-RETAINED_S = 3.0
-"""After a connect, time for what the broker kept for us."""
-HEARSAY_S = RETURN_GRACE_MS / 1000
-"""After a connect, what was remembered of links counts so long without being said again: gateways take their time to reconnect."""
 OBSERVED_EVERY_S = 5.0
 HOUSEKEEPING_S = 60.0
 BACKLOG_WINDOW = 200
@@ -71,6 +70,8 @@ class AlertFigures:
     unevaluable: int = 0
     late_readings: int = 0
     queue_messages: int = 0
+    blind_since_ms: int | None = None
+    problems: tuple[str, ...] = ()
 
 
 class Worker:
@@ -106,13 +107,12 @@ class Worker:
         self._clock = clock
         self._changed = changed
         self._topics = Topics(plant.root)
-        self._watch = Watch(plant, watched, store.load())
+        self._watch = Watch(plant, watched, plausible(store.load(), clock.now_ms()))
         self._receiver = AlertsReceiver(plant, self._topics, Running(store, session.publish), known)
         self._event_seq = store.last_event_seq()
         self._observed_ms = store.observed_ms()
-        self._observing = False
-        self._watching_from_s: float | None = None
-        self._hearsay_until_s: float | None = None
+        now_ms = clock.now_ms()
+        self._vigil = Vigil(now_ms if self._observed_ms is None else min(self._observed_ms, now_ms))
         self._ticked_s = 0.0
         self._saved_observed_s = 0.0
         self._kept_house_s = 0.0
@@ -151,11 +151,9 @@ class Worker:
     def hear(self, batch: Batch[Command], now: Now) -> None:
         """News of the connection."""
         if batch.connected is False or batch.reconnected:
-            self._observing = False
-            self._watching_from_s = self._hearsay_until_s = None
+            self._vigil.lost(now)
         if batch.connected:
-            self._watching_from_s = now.monotonic_s + RETAINED_S
-            self._hearsay_until_s = now.monotonic_s + HEARSAY_S
+            self._vigil.connected(now)
             self._watch.heard.clear()
 
     def apply(self, batch: Batch[Command], now: Now) -> list[Row]:
@@ -163,7 +161,7 @@ class Worker:
         outcome = self._outcome = _Outcome(has_messages=bool(batch.messages))
         batch.items += self._intake.take_items()  # While the disk refuses, people do not wait longer than they must.
         commands = [command for command in batch.items if command.answer.set_running_or_notify_cancel()]
-        transitions: list[Transition] = []
+        transitions = self._heed_clocks(now)
         for received in batch.messages:
             transitions += self._receiver.receive(received, self._watch, now)
         transitions += self._watch_time(now, outcome)
@@ -191,12 +189,11 @@ class Worker:
         batch.items.clear()
         self._outcome = _Outcome()
         heard = self._watch.heard
-        self._watch = Watch(self._plant, self._watched, self._store.load())
+        now = moment(self._clock)
+        self._watch = Watch(self._plant, self._watched, plausible(self._store.load(), now.epoch_ms))
         self._watch.heard |= heard
         self._event_seq = self._store.last_event_seq()
-        if self._observing:
-            self._observing = False
-            self._watching_from_s = self._clock.monotonic_s() + RETAINED_S
+        self._vigil.begin_again(now)
         self._show_figures()
 
     def dropped(self, _losses: list[Loss]) -> None:
@@ -213,24 +210,28 @@ class Worker:
 
     def _watch_time(self, now: Now, outcome: _Outcome) -> list[Transition]:
         transitions: list[Transition] = []
-        if self._watching_from_s is not None and now.monotonic_s >= self._watching_from_s and not len(self._intake):
+        has_heard_all = not len(self._intake)
+        if has_heard_all and self._vigil.begins(now):
             gap_ms = 0 if self._observed_ms is None else max(now.epoch_ms - self._observed_ms, 0)
             transitions += self._watch.resume(gap_ms, now.epoch_ms)
-            self._watching_from_s = None
-            self._observing = True
             outcome.changed.update(self._watch.alerts)  # Every retained state is published anew.
             _log.info("watching", gap_s=gap_ms / 1000, alerts=len(self._watch.alerts))
-        if self._hearsay_until_s is not None and now.monotonic_s >= self._hearsay_until_s and not len(self._intake):
-            self._hearsay_until_s = None
+        if has_heard_all and self._vigil.ends_hearsay(now):
             transitions += self._watch.forget_hearsay(now.epoch_ms)
         if now.monotonic_s - self._ticked_s >= TICK_S:
             self._ticked_s = now.monotonic_s
-            transitions += self._watch.tick(now.epoch_ms - TICK_LAG_MS, blind=not self._observing)
+            transitions += self._watch.tick(now.epoch_ms - TICK_LAG_MS, blind=not self._vigil.is_watching)
             self._heed_time(now)
         return transitions
 
+    def _heed_clocks(self, now: Now) -> list[Transition]:
+        step_ms, transitions = self._vigil.heed_clocks(self._watch, now)
+        if step_ms and self._observed_ms is not None:
+            self._observed_ms = min(self._observed_ms + step_ms, now.epoch_ms)
+        return transitions + self._watch.report(FUTURE, self._receiver.future_problem(now), now.epoch_ms)
+
     def _heed_time(self, now: Now) -> None:
-        if self._observing:
+        if self._vigil.is_watching:
             self._observed_ms = now.epoch_ms
             if now.monotonic_s - self._saved_observed_s >= OBSERVED_EVERY_S:
                 self._saved_observed_s = now.monotonic_s
@@ -304,7 +305,11 @@ class Worker:
         now = moment(self._clock)
         outcome = _Outcome()
         with self._store.transaction():
-            saved = self._store.load()
+            stored = self._store.load()
+            saved = plausible(stored, now.epoch_ms)
+            for device_id, record in saved.devices.items():
+                if record is not stored.devices[device_id]:
+                    self._store.save_device(device_id, record)
             for device_id, record in reconciled(self._plant, saved.devices, now.epoch_ms).items():
                 self._store.save_device(device_id, record)
             for alert in saved.alerts.values():
@@ -322,7 +327,7 @@ class Worker:
             for line, device in self._store.oee_assets():
                 if not self._plant.has_asset(line, device):
                     self._store.forget_oee(line, device)
-            self._watch = Watch(self._plant, self._watched, self._store.load())
+            self._watch = Watch(self._plant, self._watched, plausible(self._store.load(), now.epoch_ms))
             self._watch.changed_alerts.update(self._watched)
             self._save()
 
@@ -335,15 +340,22 @@ class Worker:
         topic = self._topics.alert(alert.line, alert.device_id, alert.rule)
         self._session.publish(topic, encode(message), retain=True)
 
+    def _problems(self) -> Iterator[str]:
+        for problem in (self._vigil.step_problem, self._receiver.future_problem(moment(self._clock))):
+            if problem is not None:
+                yield problem
+
     def _show_figures(self) -> None:
         alerts = self._watch.alerts.values()
         unable = {Evaluation.STALE, Evaluation.BAD, Evaluation.NEVER_SEEN, Evaluation.NOT_A_NUMBER}
         self.figures = AlertFigures(
-            observing=self._observing,
+            observing=self._vigil.is_watching,
             open_alerts=sum(alert.is_shown for alert in alerts),
             unevaluable=sum(alert.evaluation in unable for alert in alerts),
             late_readings=self._watch.late_readings,
             queue_messages=len(self._intake),
+            blind_since_ms=self._vigil.blind_since_ms,
+            problems=tuple(self._problems()),
         )
         metrics.OPEN_ALERTS.set(self.figures.open_alerts)
         metrics.UNEVALUABLE.set(self.figures.unevaluable)

@@ -146,7 +146,9 @@ class LatestReading(BaseModel):
         description="it counts until then if nothing follows: three polls, or what its sender promised; null: no next one is due",
         examples=[LATER],
     )
-    stale: bool = Field(description="the next reading is overdue: good_until has passed", examples=[False])
+    stale: bool = Field(
+        description="the next reading is overdue (good_until has passed), or the timestamp lies in the future", examples=[False]
+    )
     unit: str | None = Field(examples=["Cel"])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import NOT_HEARD, CommsState, MachineState, machine_state
 from millrace_contract.plant import Device, PlantModel, hold_ms
-from millrace_contract.plant.holds import FOREVER_MS
+from millrace_contract.plant.holds import FOREVER_MS, is_fresh
 from millrace_contract.plant.reach import reach_of
 
 from ..records import DeviceRecord, Gateway, Latest
@@ -75,9 +75,8 @@ def good_until_ms(plant: PlantModel, device: Device, signal: str, latest: Latest
 
 
 def is_stale(plant: PlantModel, device: Device, signal: str, latest: Latest, now_ms: int) -> bool:
-    """The next reading is overdue."""
-    until_ms = good_until_ms(plant, device, signal, latest)
-    return until_ms is not None and now_ms > until_ms
+    """The next reading is overdue, or this one has a time that is still to come."""
+    return not is_fresh(latest.at_ms, hold_ms(plant.profile_of(device.id), signal, latest.hold_ms), now_ms)
 
 
 def _reading(plant: PlantModel, device: Device, signal: str, latest: Latest, now_ms: int) -> LatestReading:

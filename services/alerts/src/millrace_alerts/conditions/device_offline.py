@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from millrace_contract.language.words import Evaluation
 from millrace_contract.plant import DeviceOffline, Profile
 
 from .. import timer as timers
 from ..alert import Alert
 from ..changes import Outcome, Terms, changed
-from ..observations import Link, Observation, Tick
+from ..observations import ClockStep, Link, Observation, Tick
 from ..records import DeviceRecord
 from ..timer import Delays, Wish, advance_by
 from .listening import Listening
@@ -44,5 +46,8 @@ class Unreachable:
                 at_ms = max(at_ms, alert.seen_ms)  # The gateway's and our own clock may differ by a little.
                 timer, flips = timers.observe(alert.timer, Wish.SET if offline else Wish.CLEAR, at_ms, terms.delays)
                 return changed(alert, terms, timer, flips, evaluation=Evaluation.GOOD, seen_ms=at_ms)
+            case ClockStep(step_ms):
+                timer, seen_ms = timers.moved(alert.timer, step_ms), max(alert.seen_ms + step_ms, 0)
+                return msgspec.structs.replace(alert, timer=timer, seen_ms=seen_ms), ()
             case _:
                 return alert, ()

@@ -8,12 +8,13 @@ import msgspec
 
 from millrace_contract.language.words import Evaluation
 from millrace_contract.plant import NoData, Profile
+from millrace_contract.plant.holds import CLOCKS_DIFFER_MS
 
 from .. import timer as timers
 from ..alert import Alert
 from ..changes import Outcome, Terms, act, changed
 from ..lifecycle import Suppress, Unsuppress
-from ..observations import Inhibit, Observation, Resume, Seen, Tick
+from ..observations import ClockStep, Inhibit, Observation, Resume, Seen, Tick
 from ..records import DeviceRecord
 from ..timer import Delays, Flip, Timer, Wish
 from .listening import Listening
@@ -53,13 +54,15 @@ class Silence:
                 if alert.quiet_from_ms is None:
                     alert = msgspec.structs.replace(alert, quiet_from_ms=now_ms, evaluation=Evaluation.GOOD)
                 return self._quiet_until(alert, terms, now_ms)
-            case Seen(at_ms) if at_ms > alert.seen_ms:
+            case Seen(at_ms, heard_ms) if at_ms > alert.seen_ms:
                 alert, overdue = self._quiet_until(alert, terms, at_ms - 1)
                 timer, flips = timers.observe(alert.timer, Wish.CLEAR, at_ms, terms.delays)
                 evaluation = Evaluation.INHIBITED if alert.inhibited else Evaluation.GOOD
-                alert = msgspec.structs.replace(alert, quiet_from_ms=at_ms)
+                # A sender's clock, or ours, may be wrong: what is heard now is no silence of an hour ago.
+                quiet_from_ms = max(at_ms, heard_ms - CLOCKS_DIFFER_MS)
+                alert = msgspec.structs.replace(alert, quiet_from_ms=quiet_from_ms)
                 alert, now = changed(alert, terms, timer, flips, evaluation=evaluation, seen_ms=at_ms, seen_value=None)
-                alert, shown = _uncover_silence(alert, at_ms, at_ms + self.after_ms)
+                alert, shown = _uncover_silence(alert, at_ms, quiet_from_ms + self.after_ms)
                 return alert, overdue + now + shown
             case Inhibit(at_ms, True) if not alert.inhibited:
                 alert = msgspec.structs.replace(alert, inhibited=True, evaluation=Evaluation.INHIBITED)
@@ -75,6 +78,9 @@ class Silence:
             case Resume(gap_ms, earliest_ms) if alert.quiet_from_ms is not None and not alert.facts.in_alarm:
                 quiet_from_ms = max(alert.quiet_from_ms + gap_ms, earliest_ms - self.after_ms)
                 return msgspec.structs.replace(alert, timer=Timer(), quiet_from_ms=quiet_from_ms), ()
+            case ClockStep(step_ms) if alert.quiet_from_ms is not None:
+                timer = timers.moved(alert.timer, step_ms)
+                return msgspec.structs.replace(alert, timer=timer, quiet_from_ms=alert.quiet_from_ms + step_ms), ()
             case _:
                 return alert, ()
 

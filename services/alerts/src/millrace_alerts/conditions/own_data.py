@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from millrace_contract.language.messages import Status
 from millrace_contract.language.words import Evaluation
 from millrace_contract.plant import OwnData
@@ -12,7 +14,7 @@ from millrace_contract.plant import OwnData
 from .. import timer as timers
 from ..alert import Alert
 from ..changes import Outcome, Terms, changed
-from ..observations import Observation, StatusTold, Tick
+from ..observations import ClockStep, Observation, StatusTold, Tick
 from ..records import DeviceRecord
 from ..timer import Delays, Wish, advance_by
 from .listening import Listening
@@ -63,6 +65,9 @@ class SelfReport:
                 # What is over still says what it was.
                 value = alert.seen_value if value is None else value
                 return changed(alert, terms, timer, flips, evaluation=Evaluation.GOOD, seen_ms=at_ms, seen_value=value)
+            case ClockStep(step_ms):
+                timer, seen_ms = timers.moved(alert.timer, step_ms), max(alert.seen_ms + step_ms, 0)
+                return msgspec.structs.replace(alert, timer=timer, seen_ms=seen_ms), ()
             case _:
                 return alert, ()
 

@@ -8,7 +8,7 @@ import msgspec
 
 from millrace_contract.language.words import Evaluation
 from millrace_contract.plant import Profile, Threshold, hold_ms
-from millrace_contract.plant.holds import FOREVER_MS
+from millrace_contract.plant.holds import FOREVER_MS, is_fresh
 
 from .. import timer as timers
 from ..alert import Alert
@@ -56,7 +56,7 @@ class Limit:
             delays = replace(delays, fresh_ms=alert.seen_hold_ms)
         if isinstance(observation, Tick):
             timer, flips = advance_by(alert.timer, observation, delays)
-            fresh = observation.now_ms - alert.seen_ms <= delays.fresh_ms
+            fresh = is_fresh(alert.seen_ms, delays.fresh_ms, observation.now_ms)
             evaluable = alert.evaluation in {Evaluation.GOOD, Evaluation.UNCERTAIN}
             evaluation = alert.evaluation if fresh or not evaluable else Evaluation.STALE
             return changed(alert, terms, timer, flips, evaluation=evaluation)

@@ -16,6 +16,9 @@ from .document import Document, Strict, nearest, read_document
 from .model import Device, PlantModel
 from .versions import version_of
 
+BUILT_IN = "millrace-"
+"""How the names of the rules begin that every plant has: no rule of a file may."""
+
 
 class Where(Strict):
     """Which devices a rule is for: all that are given must match, and what is absent matches every device."""
@@ -95,6 +98,8 @@ def load_alert_rules(folder: Path, plant: PlantModel | None) -> dict[str, AlertR
     for rule in rules.rules.values() if rules is not None else ():
         if problem := segment_problem(rule.id):
             document.problem(("rules", rule.id), f"{rule.id!r} {problem}")
+        if rule.id.startswith(BUILT_IN):
+            document.problem(("rules", rule.id), f"names that begin with {BUILT_IN} are those of built-in rules; choose another")
         if plant is not None:
             _check(rule, plant, document)
     if document.problems or rules is None:

@@ -16,6 +16,13 @@ REPORTS_HELD = 3
 LEAST_HOLD_MS = 5_000
 """A late poll is not missing data."""
 UNDECLARED_HOLD_MS = 60_000
+CLOCKS_DIFFER_MS = 5_000
+"""Two clocks of a plant that are in order may differ by so much."""
+
+
+def is_fresh(at_ms: int, holds_ms: int, now_ms: int) -> bool:
+    """Whether a reading of `at_ms` still counts. One from the future does not: either clock is wrong."""
+    return -CLOCKS_DIFFER_MS <= now_ms - at_ms <= holds_ms
 
 
 def hold_ms(profile: Profile | None, name: str, promised_ms: int | None = None) -> int:

@@ -1,0 +1,51 @@
+"""Rules that every plant has: whether anybody is watching it at all. They are in no file and cannot be switched off.
+
+Each is about the platform; the engine says itself, beside the broker, what is wrong (`Watch.report`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from millrace_contract.plant import AlertRule, PlantModel
+from millrace_contract.plant.alert_rules import BUILT_IN
+
+CLOCK_SET = f"{BUILT_IN}clock-set"
+FUTURE = f"{BUILT_IN}future-readings"
+
+
+def built_in_rules(_plant: PlantModel, _rules: Iterable[AlertRule]) -> Iterator[AlertRule]:
+    """In the order in which they are explained in docs/alerts.md."""
+    yield _rule(
+        CLOCK_SET,
+        "The clock of the alerts service was set",
+        "Compare the server's clock with a good one, and see what set it. Times between the two settings are wrong.",
+    )
+    yield _rule(
+        FUTURE,
+        "Readings from the future are refused",
+        "This server's clock is behind, or the gateway's is ahead: set the wrong one. Until then these readings raise no alert.",
+        on_delay_s=20,
+    )
+
+
+def is_built_in(rule: str) -> bool:
+    """Whether the rule is one of these; no rule of a plant has such a name."""
+    return rule.startswith(BUILT_IN)
+
+
+def _rule(
+    name: str, title: str, action: str, *, priority: str = "high", on_delay_s: float = 0, off_delay_s: float = 0
+) -> AlertRule:
+    return AlertRule.model_validate(
+        {
+            "id": name,
+            "title": title,
+            "class": "system",
+            "priority": priority,
+            "condition": {"kind": "own_data", "service": "alerts", "problem": name},
+            "on_delay_s": on_delay_s,
+            "off_delay_s": off_delay_s,
+            "action": action,
+        }
+    )

@@ -1,0 +1,286 @@
+"""A clock that is set, under every kind of condition: it raises nothing by itself, and what happens afterwards is seen in time.
+
+The table: each kind, each step, the sender's clock set with ours or right all the time, while we run and across a restart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from millrace_alerts.alert import Alert
+from millrace_alerts.api.plant_view import device_resource
+from millrace_alerts.builtin import CLOCK_SET, FUTURE
+from millrace_alerts.clocks import ClockWatch, plausible
+from millrace_alerts.receiver import AlertsReceiver, NoSurroundings
+from millrace_alerts.records import DeviceRecord, Saved
+from millrace_alerts.rules import watched_rules
+from millrace_alerts.service import Configuration, load_configuration
+from millrace_alerts.vigil import RETAINED_S, SAID_S, Vigil
+from millrace_alerts.watch import Watch
+from millrace_contract.language.messages import Status, encode
+from millrace_contract.language.times import FUTURE_LIMIT_MS, format_timestamp
+from millrace_contract.language.topics import Topics
+from millrace_contract.language.words import Evaluation
+from millrace_contract.runtime.clock import Now, moment
+from millrace_contract.runtime.mqtt.session import Received
+from millrace_contract.testing import ManualClock
+
+from .plantfiles import START_MS, comms, write_plant
+from .test_condition_kinds import KINDS
+
+RULES = """
+rules:
+  hot:
+    {title: Hot, class: maintenance, where: {devices: [CNC-01]}, on_delay_s: 5,
+     condition: {kind: threshold, signal: temperature, above: 80, deadband: 2}}
+  silent: {title: Silent, class: maintenance, where: {devices: [CNC-01]}, condition: {kind: no_data, after_s: 10}}
+  offline: {title: Offline, class: maintenance, where: {devices: [PACK-01]}, on_delay_s: 5, condition: {kind: device_offline}}
+  full: {title: Full, class: maintenance, on_delay_s: 5, condition: {kind: own_data, problem: is full}}
+"""
+STEPS_S = (-30, 61, -61, 3_600, -3_600, 86_400, -86_400)
+GRACE_S = 45
+"""After a start devices get so long to be heard."""
+
+
+@pytest.fixture(scope="module")
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Configuration:
+    return load_configuration(write_plant(tmp_path_factory.mktemp("plant"), RULES))
+
+
+class Plant:
+    """The engine without threads, a gateway whose clock is set with ours or stays right, and its outbox's streams."""
+
+    def __init__(self, configuration: Configuration, *, has_own_clock: bool = False) -> None:
+        self.plant = configuration.plant
+        self.watched = watched_rules(configuration.plant, configuration.rules)
+        self.clock = ManualClock(START_MS)
+        self.true = ManualClock(START_MS)
+        self.has_own_clock = has_own_clock
+        self.receiver = AlertsReceiver(self.plant, Topics("factory"), NoSurroundings())
+        self.temperature: float | None = 20.0
+        self.link, self.problem = "online", ""
+        self.stream, self.seq, self.sent_ms = 0, 0, 0
+        self.story: list[tuple[str, str]] = []
+        self._begin(Saved())
+
+    def _begin(self, saved: Saved) -> None:
+        now = moment(self.clock)
+        self.watch = Watch(self.plant, self.watched, plausible(saved, now.epoch_ms))
+        self.vigil = Vigil(now.epoch_ms)
+        self.vigil.connected(now)
+
+    def restart(self) -> None:
+        """What was saved is all that is left; the broker tells once more what it retains."""
+        watch = self.watch
+        self._begin(
+            Saved(
+                alerts={n: msgspec.json.decode(msgspec.json.encode(a), type=Alert) for n, a in watch.alerts.items()},
+                devices={n: msgspec.json.decode(msgspec.json.encode(d), type=DeviceRecord) for n, d in watch.devices.items()},
+                gateways=dict(watch.gateways),
+            )
+        )
+
+    def step(self, seconds: float) -> None:
+        self.clock.step(seconds)
+
+    def run(self, seconds: int) -> None:
+        """Second by second, as the worker's turns do it."""
+        for _ in range(seconds):
+            self.clock.advance(1)
+            self.true.advance(1)
+            now = moment(self.clock)
+            self._note(self.vigil.heed_clocks(self.watch, now)[1])
+            self._note(self.watch.report(FUTURE, self.receiver.future_problem(now), now.epoch_ms))
+            self._tell(now)
+            if self.vigil.begins(now):
+                self._note(self.watch.resume(0, now.epoch_ms))
+            self._note(self.watch.tick(now.epoch_ms - 1_000, blind=not self.vigil.is_watching))
+
+    def _tell(self, now: Now) -> None:
+        sender_ms = self.true.now_ms() if self.has_own_clock else now.epoch_ms
+        if self.temperature is not None:
+            if sender_ms < self.sent_ms - 60_000:  # its outbox begins a new stream
+                self.stream, self.seq, self.sent_ms = self.stream + 1, 0, 0
+            prev, self.seq = self.seq or None, self.seq + 1
+            self.sent_ms = max(sender_ms, self.sent_ms + 1)
+            message = {
+                "device_id": "CNC-01",
+                "timestamp": format_timestamp(self.sent_ms),
+                "readings": {"temperature": self.temperature},
+                "stream": "edge-1.a1" + (f"+{self.stream}" if self.stream else ""),
+                "seq": self.seq,
+                "prev": prev,
+            }
+            self._hear("factory/line1/CNC-01/telemetry", json.dumps(message).encode(), now)
+        self._hear("factory/line2/PACK-01/comms", comms(self.link, sender_ms, "PACK-01"), now)
+        problems = [self.problem] if self.problem else []
+        status = Status(service="ingest", instance="1", alive=True, problems=problems)
+        self._hear("factory/_platform/ingest/1/status", encode(status), now)
+
+    def _hear(self, topic: str, payload: bytes, now: Now) -> None:
+        self._note(self.receiver.receive(Received(topic, payload, False, 1, 1, 0), self.watch, now))
+
+    def _note(self, transitions: list) -> None:  # type: ignore[type-arg]
+        self.story += [(each.alert.rule, each.alert.state) for each in transitions]
+
+    def raised(self, rule: str) -> bool:
+        return self.watch.alerts[next(name for name, each in self.watched.items() if each.rule == rule)].facts.in_alarm
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong, how it begins and ends, and how long it takes at most until it is told."""
+
+    rule: str
+    begin: Callable[[Plant], None]
+    end: Callable[[Plant], None]
+    within_s: int
+    by_sender: bool = False
+    """It is told with the sender's times."""
+
+
+def _set(**values: float | str | None) -> Callable[[Plant], None]:
+    return lambda plant: plant.__dict__.update(values)
+
+
+FAULTS: Mapping[str, Fault] = {
+    "threshold": Fault("hot", _set(temperature=120.0), _set(temperature=20.0), 10, by_sender=True),
+    "no_data": Fault("silent", _set(temperature=None), _set(temperature=20.0), 20),
+    "device_offline": Fault("offline", _set(link="offline"), _set(link="online"), 10),
+    "own_data": Fault("full", _set(problem="the disk is full"), _set(problem=""), 10),
+}
+
+
+def test_every_kind_of_condition_has_its_row() -> None:
+    assert sorted(FAULTS) == KINDS
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("over_a_restart", [False, True], ids=["running", "restart"])
+@pytest.mark.parametrize("has_own_clock", [False, True], ids=["all clocks", "ours alone"])
+@pytest.mark.long
+@pytest.mark.parametrize("step_s", STEPS_S)
+@pytest.mark.parametrize("kind", KINDS)
+def test_after_a_step_nothing_is_raised_and_what_comes_is_seen(
+    configuration: Configuration, kind: str, step_s: int, has_own_clock: bool, over_a_restart: bool
+) -> None:
+    fault, plant = FAULTS[kind], Plant(configuration, has_own_clock=has_own_clock)
+    plant.run(60)
+    plant.step(step_s)
+    if over_a_restart:
+        plant.restart()
+        plant.run(int(RETAINED_S) + GRACE_S)
+    plant.run(30)
+    is_deaf = fault.by_sender and has_own_clock and step_s * 1000 < -FUTURE_LIMIT_MS
+    assert not plant.raised(fault.rule) or (kind == "no_data" and has_own_clock and step_s < 0), plant.story
+    fault.begin(plant)
+    plant.run(fault.within_s)
+    if is_deaf:  # readings from the future count for nothing, and nobody is left to believe that all is well
+        assert plant.watch.alerts["hot.CNC-01"].evaluation in {Evaluation.STALE, Evaluation.NEVER_SEEN}
+        assert plant.raised(FUTURE)
+        plant.step(-step_s)
+        plant.run(fault.within_s)
+    assert plant.raised(fault.rule), plant.story
+    fault.end(plant)
+    plant.run(fault.within_s)
+    if not (kind == "no_data" and has_own_clock and step_s < 0):
+        assert not plant.raised(fault.rule), plant.story
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step_s", STEPS_S)
+@pytest.mark.parametrize("kind", KINDS)
+def test_there_and_back_again(configuration: Configuration, kind: str, step_s: int) -> None:
+    fault, plant = FAULTS[kind], Plant(configuration)
+    plant.run(30)
+    plant.step(step_s)
+    plant.run(30)
+    plant.step(-step_s)
+    plant.run(30)
+    assert not plant.raised(fault.rule), plant.story
+    fault.begin(plant)
+    plant.run(fault.within_s)
+    assert plant.raised(fault.rule), plant.story
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step_s", STEPS_S)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_alert_that_is_active_stays_so_over_a_step_and_ends_in_time(
+    configuration: Configuration, kind: str, step_s: int
+) -> None:
+    fault, plant = FAULTS[kind], Plant(configuration)
+    plant.run(30)
+    fault.begin(plant)
+    plant.run(30)
+    plant.step(step_s)
+    plant.run(20)
+    assert plant.raised(fault.rule), plant.story
+    fault.end(plant)
+    plant.run(fault.within_s)
+    assert not plant.raised(fault.rule), plant.story
+
+
+@pytest.mark.parametrize("step_s", STEPS_S)
+def test_each_step_is_an_event_and_an_alert_for_a_while(configuration: Configuration, step_s: int) -> None:
+    plant = Plant(configuration)
+    plant.run(10)
+    plant.step(step_s)
+    plant.run(1)
+    assert plant.raised(CLOCK_SET)
+    value = plant.watch.alerts[f"{CLOCK_SET}._platform"].value
+    assert f"{'ahead' if step_s > 0 else 'back'} by {abs(step_s)}.0 s" in str(value)
+    plant.step(-step_s)
+    plant.run(1)
+    assert [state for rule, state in plant.story if rule == CLOCK_SET and state == "UNACK"] == ["UNACK", "UNACK"]
+    plant.run(int(SAID_S) + 1)
+    assert not plant.raised(CLOCK_SET)
+
+
+def test_a_slow_clock_is_no_step() -> None:
+    watch, clock = ClockWatch(), ManualClock(START_MS)
+    for _ in range(1_000):
+        clock.advance(1)
+        clock.step(0.5)
+        assert watch.step_ms(moment(clock)) == 0
+
+
+def test_a_reading_of_the_future_is_stale_and_is_forgotten_at_a_step_and_at_a_start(configuration: Configuration) -> None:
+    plant = Plant(configuration)
+    plant.run(5)
+    device, now_ms = plant.plant.devices["CNC-01"], plant.clock.now_ms()
+
+    def stale(ahead_ms: int) -> bool:
+        record = plant.watch.devices["CNC-01"]
+        resource = device_resource(plant.plant, device, record, {}, now_ms=now_ms - ahead_ms, open_alerts=0)
+        return resource.readings["temperature"].stale
+
+    assert (stale(0), stale(4_000), stale(6_000), stale(3_600_000)) == (False, False, True, True)
+    plant.temperature = None
+    plant.step(-3_600)
+    plant.run(1)
+    assert plant.watch.devices["CNC-01"].readings == {}
+
+
+def test_messages_of_a_former_stream_do_not_come_back(configuration: Configuration) -> None:
+    plant = Plant(configuration)
+    plant.run(5)
+    plant.step(-120)
+    plant.run(5)
+    assert plant.watch.devices["CNC-01"].stream == "edge-1.a1+1"
+    late: dict[str, object] = {"timestamp": format_timestamp(plant.clock.now_ms() + 50_000), "readings": {"temperature": 120.0}}
+    late |= {"stream": "edge-1.a1", "seq": 99, "prev": 98}
+    plant._hear("factory/line1/CNC-01/telemetry", json.dumps(late).encode(), moment(plant.clock))
+    assert plant.watch.devices["CNC-01"].readings["temperature"].value == 20.0
+    assert plant.watch.late_readings == 1
+
+
+def test_names_of_built_in_rules_are_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="names that begin with millrace- are those of built-in rules; choose another"):
+        load_configuration(write_plant(tmp_path, RULES.replace("  hot:", "  millrace-hot:")))
