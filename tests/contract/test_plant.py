@@ -142,7 +142,7 @@ MISTAKES = [
     (PROFILE, "1: execute", "1: running", "signals.state.values[1]: 'running' is not a machine state"),
     (PROFILE, "total: strokes", "total: stroke", "oee.total: 'stroke' is not a signal of this profile (did you mean strokes?)"),
     (PROFILE, "total: strokes", "total: strokes, leaves: {idel: setup}", "profiles/acme-p3.yaml:12: oee.leaves.idel: 'idel' is not one of 'stopped', "),
-    (PROFILE, "total: strokes", "total: strokes, leaves: {idel: setup}", "or 'unknown' (did you mean idle?)"),
+    (PROFILE, "total: strokes", "total: strokes, leaves: {idel: setup}", "(did you mean idle?)"),
     (PROFILE, "total: strokes", "total: strokes, leaves: {idle: pause}", "oee.leaves.idle: 'pause' is not one of 'run', 'minor_stop', 'unplanned_stop', "),
     (PROFILE, "total: strokes", "total: strokes, leaves: {idle: not_scheduled}", "oee.leaves.idle: 'not_scheduled' is not one of 'run', "),
     (PLANT, "profile: acme-p3", "profile: acme-p3\n        ideal_cycle_s: 0.01", "lines.line1.devices.P-01.ideal_cycle_s: a part every 0.01 s is faster than strokes may count"),

@@ -42,6 +42,7 @@ def messages(draw: st.DrawFn) -> Telemetry:
         seq=seq,
         prev=None if seq is None else draw(st.none() | st.integers(0, seq - 1)),
         hold_s=draw(st.none() | st.sampled_from([0.5, 12.0, 600.0])),
+        unreachable=draw(st.booleans()),
     )
     try:
         return decode_telemetry(payload, NOW_MS, "D-1")
@@ -73,6 +74,7 @@ def test_messages_come_back_from_the_database(shared_influxd: Influxd) -> None:
             seq=None if number == 3 else 2**53 - number,
             prev=7 if number == 4 else None,
             hold_ms=1500 if number else None,
+            unreachable=number == 3,
         )
         for number in range(5)
     ]

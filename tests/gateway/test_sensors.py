@@ -45,6 +45,7 @@ class Uplink:
         self.acknowledged: list[Received] = []
         self.comms: list[tuple[str, str | None, str | None]] = []
         self.refused_topics: frozenset[str] = frozenset()
+        self.is_connected = True
 
     def append(self, drafts: Iterable[Draft]) -> None:
         self.drafts += drafts
@@ -92,6 +93,33 @@ def test_a_sensor_that_falls_silent_is_offline_after_three_intervals_with_every_
     assert [each.get("quality") for each in bench.uplink.messages()] == [None, {"a": "bad", "b": "bad"}]
     bench.send({"a": 2})
     assert bench.uplink.comms[-1] == ("S-1", "online", None)
+
+
+def test_of_a_silent_sensor_it_is_said_once_a_minute_that_it_is_still_silent_as_long_as_we_listen(bench: Bench) -> None:
+    bench.desk.connected(session_present=False)
+    bench.send({"a": 1})
+    for _ in range(10):
+        bench.wait(16)
+    said = bench.uplink.messages()[1:]
+    assert [each.get("unreachable") for each in said] == [True, True, True]
+    assert [bool(each.get("quality")) for each in said] == [True, False, False]
+    bench.uplink.is_connected = False
+    bench.wait(120)
+    bench.uplink.is_connected = True
+    bench.desk.connected(session_present=True)
+    bench.wait(29)
+    assert len(bench.uplink.drafts) == 4, "what was silent while we were away may have been ours"
+    bench.wait(2)
+    assert len(bench.uplink.drafts) == 5
+
+
+def test_a_sensor_whose_silence_nobody_listened_to_is_bad_and_no_more_is_said(bench: Bench) -> None:
+    bench.desk.connected(session_present=False)
+    bench.send({"a": 1})
+    bench.uplink.is_connected = False
+    bench.wait(31)
+    bench.wait(90)
+    assert [each.get("unreachable") for each in bench.uplink.messages()] == [None, None]
 
 
 def test_a_sensor_that_was_never_heard_names_topic_and_account_and_sends_no_readings(bench: Bench) -> None:

@@ -9,9 +9,9 @@ from millrace_contract.language.messages import Kept, OeeDocument, Parts, Window
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.words import Quality, RevisionCause, WindowKind
 from millrace_oee.counts import Baseline
-from millrace_oee.machine import Machine
+from millrace_oee.machine import BAD_STATE, Machine
 from millrace_oee.results import Place, Results
-from millrace_oee.samples import BAD_STATE, Sample, pack, sample_of, unpack
+from millrace_oee.samples import Sample, pack, sample_of, unpack
 from millrace_oee.store import HOUR_MS, Store, connect_in_memory
 
 counts = st.none() | st.integers(0, 2**31)

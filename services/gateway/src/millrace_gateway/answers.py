@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from typing import Final, NamedTuple
@@ -91,6 +92,8 @@ def not_connected(endpoint: Endpoint, error: Exception, timeout_s: float) -> Not
     # asyncio joins the errors of several addresses of one name (IPv6, IPv4) into one without a type.
     if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
         return NotConnected("refused", f"nothing listens at {endpoint} (connection refused)")
+    if getattr(error, "errno", None) in (errno.ENETUNREACH, errno.ENETDOWN):
+        return NotConnected("no_network", f"no network leads to {endpoint}: {getattr(error, 'strerror', None) or error}")
     return NotConnected("unreachable", f"{endpoint} cannot be reached: {getattr(error, 'strerror', None) or error}")
 
 

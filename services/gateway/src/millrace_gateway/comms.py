@@ -9,11 +9,30 @@ import msgspec
 from millrace_contract.language.messages import Comms
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import CommsState
+from millrace_contract.plant.holds import UNREACHABLE_EVERY_S
 
 from .faults import ReadFault
 from .schedule import PollTurns
 
 _SMOOTHING: Final = 0.1
+
+
+class DarkWatch:
+    """When to say of a device that does not answer that it still does not: OEE tells watched silence from none (oee.md A9)."""
+
+    def __init__(self) -> None:
+        self._said_s = 0.0
+
+    def begin(self, now_s: float) -> None:
+        """It has just been said that it does not answer."""
+        self._said_s = now_s
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether it is time to say so again; asked only when it was just looked for in vain."""
+        if now_s - self._said_s < UNREACHABLE_EVERY_S:
+            return False
+        self._said_s = now_s
+        return True
 
 
 class CommsTracker:

@@ -49,6 +49,8 @@ class Snapshot:
     readings: dict[str, Value] = field(default_factory=dict)
     quality: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    is_unreachable: bool = False
+    """The device was asked and did not answer, and nothing on our side of the wire explains it."""
 
     def spoil(self, names: Iterable[str], reason: str) -> None:
         """These signals could not be read: bad quality, no reading."""

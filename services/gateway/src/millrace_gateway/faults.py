@@ -26,6 +26,10 @@ ILLEGAL_VALUE: Final = 3
 UNIT_BEHIND_GATEWAY_SILENT: Final = frozenset({10, 11})
 
 
+OURS: Final = frozenset({"held", "serial", "closed", "unknown_host", "tls", "no_network", "refused_topic"})
+"""Kinds of faults that lie on our side of the wire: they say nothing of the device."""
+
+
 class ReadFault(Exception):
     """A request that brought no data. `kind` is one word for counting, `reason` a sentence for a person."""
 
@@ -33,6 +37,11 @@ class ReadFault(Exception):
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the device may well be there: it was never asked."""
+        return self.kind in OURS
 
 
 class NotConnected(ReadFault):

@@ -64,4 +64,5 @@ def _encode(device: Device, snapshot: Snapshot, stamp: Stamp, *, tags: Mapping[s
         stream=stamp.stream,
         seq=stamp.seq,
         prev=stamp.prev,
+        unreachable=snapshot.is_unreachable and not stamp.is_uncertain,
     )

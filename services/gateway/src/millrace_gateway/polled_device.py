@@ -8,7 +8,7 @@ from typing import Final
 from millrace_contract.language.words import CommsState
 from millrace_contract.plant import Device, Profile
 
-from .comms import CommsTracker
+from .comms import CommsTracker, DarkWatch
 from .decoder import Snapshot
 from .endpoint import Endpoint
 from .faults import ReadFault
@@ -51,6 +51,7 @@ class PolledDevice:
         self._faults: dict[str, ReadFault] = {}
         self._needs_every_signal = True
         self._mute_since_s: float | None = None
+        self._dark = DarkWatch()
         self._changes = ChangeFilter(profile.signals.values())
 
     @property
@@ -92,7 +93,8 @@ class PolledDevice:
     def take(self, group: str, result: ReadResult, now_ms: int, now_s: float) -> tuple[Snapshot | None, bool]:
         """Judge a read of `group`: the snapshot to send, if any, and whether `comms` has news.
 
-        An unreachable device gets one message with every signal bad, then none until it is back, and then one with every signal.
+        An unreachable device gets one message with every signal bad, then one a minute that says so again, and with every signal
+        when it is back.
         What is back brings a value: exceptions alone end no outage, and when nothing else comes for MUTE_S they are one.
         """
         self.comms.repeats += result.repeats
@@ -105,7 +107,11 @@ class PolledDevice:
             self._faults.clear()
             self._full.reset()
             news = self.comms.observe(CommsState.OFFLINE, result.fault, now_ms)
-            return (None if was_offline else self._every_signal_bad(result.fault)), news
+            is_watched = result.was_asked and not (result.fault is not None and result.fault.is_ours)
+            if not was_offline:
+                self._dark.begin(now_s)
+                return self._every_signal_bad(result.fault, is_watched=is_watched), news
+            return Snapshot(is_unreachable=True) if is_watched and self._dark.is_due(now_s) else None, news
         self.breaker.succeeded()
         groups = [group]
         if group == EVERY_SIGNAL:
@@ -144,10 +150,10 @@ class PolledDevice:
         if isinstance(slot, OnceSlot) and not result.unanswered.intersection(self._plans[group].names):
             slot.done()
 
-    def _every_signal_bad(self, fault: ReadFault | None) -> Snapshot:
+    def _every_signal_bad(self, fault: ReadFault | None, *, is_watched: bool) -> Snapshot:
         self._passed.forget()
         for plan in (self._full, *self._plans.values()):
             plan.reset()
-        snapshot = Snapshot()
+        snapshot = Snapshot(is_unreachable=is_watched)
         snapshot.spoil(self._full.names, fault.reason if fault else "not reachable")
         return snapshot

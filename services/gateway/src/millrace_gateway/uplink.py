@@ -129,6 +129,10 @@ class Uplink:
         self.outbox.append([telemetry_draft(self._telemetry_topics[device.device.id], device.device, snapshot, arrived_ms)])
 
     @property
+    def is_connected(self) -> bool:
+        return self.session.is_connected
+
+    @property
     def refused_topics(self) -> frozenset[str]:
         return self.session.refused_filters
 

@@ -22,6 +22,8 @@ class Share(StrEnum):
 
     PLANNED = "planned"
     UNKNOWN = "unknown"
+    INFERRED = "inferred"
+    """Unknown, but its parts tell that the machine ran: as long as they take at the ideal cycle."""
     OUTSIDE = "outside"
     """In a break, outside of every shift, or while there was no work."""
 
@@ -42,6 +44,8 @@ class MadeParts(NamedTuple):
     end_ms: int
     share: Share
     parts: int
+    run_ms: int = 0
+    """How long the machine ran for them in time whose state nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,19 @@ class Baseline:
     ts_ms: int
 
 
+class PartsUpTo(NamedTuple):
+    """Parts up to some time: all, ideal and unknown ones, and for how long they tell that the machine ran unseen."""
+
+    parts: int = 0
+    ideal: int = 0
+    unknown: int = 0
+    run_ms: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """Parts in a window. `ideal` of them were made in time whose state is known and planned, `unknown` in time of which nothing is
-    known; only the first meet ideal time.
+    known; only the first meet ideal time. `run_ms`: for how long these parts tell that the machine ran, though nobody saw it.
 
     `read` tells whether the counter was read in the window, or soon after it: without that, the numbers mean nothing.
     """
@@ -64,22 +77,33 @@ class Counted:
     ideal: int
     unknown: int
     read: bool
+    run_ms: int
     events: frozenset[str]
 
 
 class CountTrack:
     """A fold over one counter's good readings in order of event time."""
 
-    def __init__(self, settings: CounterSettings, quiet_ms: int, reach_ms: int, baseline: Baseline | None = None) -> None:
+    def __init__(
+        self,
+        settings: CounterSettings,
+        quiet_ms: int,
+        reach_ms: int,
+        baseline: Baseline | None = None,
+        *,
+        ideal_ns: int | None = None,
+    ) -> None:
+        """`ideal_ns`: of a part, where parts in unknown time tell that the machine ran in it."""
         self._settings = settings
         self._quiet_ms = quiet_ms
         self._reach_ms = reach_ms
+        self._ideal_ns = ideal_ns
         self._last = baseline
         self._pieces: list[MadeParts] = []
         self._ends: list[int] = []
-        self._before: list[tuple[int, int, int]] = []
-        """Of each piece: parts, ideal and unknown ones up to its start."""
-        self._sum = (0, 0, 0)
+        self._before: list[PartsUpTo] = []
+        """What was made up to the start of each piece."""
+        self._sum = PartsUpTo()
         self._first_ms: int | None = baseline.ts_ms if baseline else None
         self._silences: list[tuple[int, int]] = []
         self._vague: list[tuple[int, int]] = []
@@ -109,19 +133,21 @@ class CountTrack:
             if ts_ms - last.ts_ms > self._reach_ms:
                 self._vague.append((last.ts_ms, ts_ms - self._reach_ms))
             for piece in spread(delta.parts, segments(last.ts_ms, ts_ms)):
-                self._pieces.append(piece)
-                self._ends.append(piece.end_ms)
+                told = self._with_run_time(piece)
+                self._pieces.append(told)
+                self._ends.append(told.end_ms)
                 self._before.append(self._sum)
-                self._sum = _plus(self._sum, piece.share, piece.parts)
+                self._sum = _plus(self._sum, told.share, told.parts, told.run_ms)
 
     def counted(self, start_ms: int, end_ms: int) -> Counted:
         """What was made in (start, end]."""
         before, until = self._until(start_ms), self._until(end_ms)
-        parts, ideal, unknown = (b - a for a, b in zip(before, until, strict=True))
+        parts, ideal, unknown, run_ms = (b - a for a, b in zip(before, until, strict=True))
         return Counted(
             parts=parts,
             ideal=ideal,
             unknown=unknown,
+            run_ms=run_ms,
             read=(parts > 0 or self._read(start_ms, end_ms)) and not any(a < end_ms and start_ms < b for a, b in self._vague),
             events=frozenset(event for ts_ms, event in self._events if start_ms < ts_ms <= end_ms),
         )
@@ -139,16 +165,22 @@ class CountTrack:
         self._vague = [(a, b) for a, b in self._vague if b > before_ms]
         self._events = [(ts_ms, event) for ts_ms, event in self._events if ts_ms > before_ms]
 
-    def _until(self, at_ms: int) -> tuple[int, int, int]:
-        """Parts, ideal and unknown ones that were made up to then."""
+    def _with_run_time(self, piece: MadeParts) -> MadeParts:
+        if piece.share is not Share.INFERRED or self._ideal_ns is None:
+            return piece
+        return piece._replace(run_ms=min(piece.end_ms - piece.start_ms, piece.parts * self._ideal_ns // 1_000_000))
+
+    def _until(self, at_ms: int) -> PartsUpTo:
+        """What was made up to then."""
         index = bisect_right(self._ends, at_ms)
         if index == len(self._pieces):
             return self._sum
         piece, before = self._pieces[index], self._before[index]
         if at_ms <= piece.start_ms:
             return before
-        made = piece.parts * (at_ms - piece.start_ms) // (piece.end_ms - piece.start_ms)
-        return _plus(before, piece.share, made)
+        passed_ms, length_ms = at_ms - piece.start_ms, piece.end_ms - piece.start_ms
+        made, run_ms = piece.parts * passed_ms // length_ms, piece.run_ms * passed_ms // length_ms
+        return _plus(before, piece.share, made, run_ms)
 
     def _read(self, start_ms: int, end_ms: int) -> bool:
         if self._first_ms is None or self._last is None or self._first_ms > end_ms or self._last.ts_ms <= start_ms:
@@ -171,7 +203,7 @@ def spread(parts: int, segments: Sequence[Segment]) -> list[MadeParts]:
         length[segment.share] += segment.end_ms - segment.start_ms
     whole = sum(length.values())
     amount = {share: parts * length[share] // whole for share in Share}
-    takes_rest = next(share for share in (Share.UNKNOWN, Share.PLANNED, Share.OUTSIDE) if length[share])
+    takes_rest = next(share for share in (Share.UNKNOWN, Share.INFERRED, Share.PLANNED, Share.OUTSIDE) if length[share])
     amount[takes_rest] += parts - sum(amount.values())
     reached = dict.fromkeys(Share, 0)
     pieces = []
@@ -183,6 +215,10 @@ def spread(parts: int, segments: Sequence[Segment]) -> list[MadeParts]:
     return pieces
 
 
-def _plus(sums: tuple[int, int, int], share: Share, parts: int) -> tuple[int, int, int]:
-    total, ideal, unknown = sums
-    return total + parts, ideal + (parts if share is Share.PLANNED else 0), unknown + (parts if share is Share.UNKNOWN else 0)
+def _plus(sums: PartsUpTo, share: Share, parts: int, run_ms: int) -> PartsUpTo:
+    return PartsUpTo(
+        sums.parts + parts,
+        sums.ideal + (parts if share in (Share.PLANNED, Share.INFERRED) else 0),
+        sums.unknown + (parts if share is Share.UNKNOWN else 0),
+        sums.run_ms + run_ms,
+    )

@@ -57,7 +57,7 @@ def device_document(
     """The document of a machine. It is final when `as_of_ms` is the window's end."""
     figures = ratios(sums, coverage_min, is_calendar_time=window.kind in WHOLE_DAYS)
     document = _document(sums, figures, window, as_of_ms, line=machine.line, versions=versions, flags=flags)
-    return msgspec.structs.replace(document, device_id=machine.id)
+    return msgspec.structs.replace(document, device_id=machine.id, unknown_policy=machine.unknown)
 
 
 def line_document(
@@ -77,6 +77,7 @@ def line_document(
     at_end = figures.oee is not None and is_day and sums.end_ns is not None
     return msgspec.structs.replace(
         document,
+        unknown_policy=plan.unknown,
         wip_moved=sums.wip_moved,
         oee_end=ratio(round_half_even(sums.end_ns or 0, NS_A_MS), sums.sums.production_ms) if at_end else None,
     )
@@ -110,6 +111,7 @@ def _document(
         ideal_ms=sums.ideal_ms,
         good_ms=sums.good_ms,
         coverage=figures.coverage,
+        assumed_ms=sums.assumed_ms,
         flags=sorted({*flags, *_flags(sums, final=final)}),
         versions=versions,
     )
@@ -136,6 +138,7 @@ def state_interval(machine: Machine, run: Run) -> OeeInterval:
         leaf=machine.leaves[run.state],
         start=start,
         timestamp=start if run.open else format_timestamp(run.end_ms),
+        assumed=run.assumed,
         end=None if run.open else format_timestamp(run.end_ms),
     )
 

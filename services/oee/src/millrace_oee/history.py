@@ -39,10 +39,11 @@ class History:
         self.from_ms = from_ms
         self.first_ms: int | None = None
         self.last_ms: int | None = None
-        self.timeline = Timeline(machine.stale_ms)
+        self.timeline = Timeline(machine.stale_ms, machine.carry_ms)
         self.timeline.seed(seed.runs)
+        ideal_ns = machine.ideal_ns if machine.is_inferred else None
         self.counts = {
-            role: CountTrack(settings, machine.stale_ms, machine.reach_ms, seed.baselines.get(role))
+            role: CountTrack(settings, machine.stale_ms, machine.reach_ms, seed.baselines.get(role), ideal_ns=ideal_ns)
             for role, settings in machine.counters.items()
         }
 
@@ -82,6 +83,10 @@ class History:
         found = []
         for slot in self.calendar.slots(max(from_ms, to_ms - LATENESS_MS), to_ms):
             at_ms = slot.start_ms
+            if at_ms < known_ms:
+                end_ms = min(known_ms, slot.end_ms)
+                found.append(self._segment(at_ms, end_ms, slot.leaf, MachineState.UNKNOWN, is_near=False))
+                at_ms = end_ms
             for run in runs:
                 start_ms, end_ms = max(run.start_ms, known_ms, at_ms), min(run.end_ms, slot.end_ms)
                 if start_ms < end_ms:
@@ -93,10 +98,12 @@ class History:
                 found.append(self._segment(at_ms, slot.end_ms, slot.leaf, MachineState.UNKNOWN))
         return found
 
-    def _segment(self, start_ms: int, end_ms: int, planned: Leaf | None, state: MachineState) -> Segment:
+    def _segment(self, start_ms: int, end_ms: int, planned: Leaf | None, state: MachineState, *, is_near: bool = True) -> Segment:
+        """`is_near`: the time lies within reach of the reading, so that the state is known unless it says so."""
         leaf = self.machine.leaves[state]
         if planned is None and leaf is Leaf.UNKNOWN:
-            share = Share.UNKNOWN
+            share = Share.INFERRED if self.machine.is_inferred and is_near else Share.UNKNOWN
         else:
             share = Share.PLANNED if planned is None and leaf in PRODUCTION_LEAVES else Share.OUTSIDE
-        return Segment(start_ms, end_ms, share, leaf in (Leaf.RUN, Leaf.UNKNOWN))
+        # Where it did not answer nobody saw it stand, whatever the policy counts that time as.
+        return Segment(start_ms, end_ms, share, leaf in (Leaf.RUN, Leaf.UNKNOWN) or state is MachineState.UNREACHABLE)

@@ -10,6 +10,7 @@ from math import prod
 
 import msgspec
 
+from millrace_contract.language.words import UnknownPolicy
 from millrace_contract.plant import PlantModel
 
 from .machine import Machine
@@ -31,6 +32,12 @@ class LinePlan:
     @property
     def machines(self) -> tuple[Machine, ...]:
         return tuple(machine for station in self.stations for machine in station)
+
+    @property
+    def unknown(self) -> UnknownPolicy | None:
+        """What its machines' figures rest on where nobody knew what they did; None where they differ."""
+        policies = {machine.unknown for machine in self.machines}
+        return policies.pop() if len(policies) == 1 else None
 
     @property
     def version(self) -> list[object]:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from millrace_contract.language.telemetry import MAX_HOLD_S
-from millrace_contract.language.words import Leaf, MachineState, machine_state
+from millrace_contract.language.words import Leaf, MachineState, UnknownPolicy, machine_state
 from millrace_contract.plant import PlantModel, hold_ms
 
 from .states import leaves_of
@@ -18,8 +18,16 @@ from .states import leaves_of
 LATENESS_MS = 7 * 86_400_000
 """How late a message may be and still change a published figure; and over how long a step of a counter is split at most."""
 MIN_REACH_MS = 3_600_000
+POLICY_REACH_MS = 8 * 3_600_000
+"""How far a policy for unknown time fills a gap: what was longer ago than a shift tells nothing of the machine."""
 ROLES = ("total", "good", "reject")
 """Counters a machine may have. Two of the three tell everything; one of them only part."""
+
+
+BAD_STATE = ""
+"""The state reading was bad: from here on the state is unknown."""
+UNREACHABLE_STATE = "\x18"
+"""The gateway says that the machine does not answer. No machine's text is this control character alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +54,27 @@ class Machine:
     ideal_ns: int | None
     micro_ms: int
     stale_ms: int
+    unknown: UnknownPolicy = UnknownPolicy.EXCLUDE
 
     @property
     def reach_ms(self) -> int:
         """How far back from a reading of a counter it is asked in what state the machine made its parts; before that is unknown."""
-        return max(MIN_REACH_MS, self.stale_ms)
+        return max(POLICY_REACH_MS if self.unknown is UnknownPolicy.INFER else MIN_REACH_MS, self.stale_ms)
+
+    @property
+    def carry_ms(self) -> int:
+        """For how long beyond its end a state is taken to go on."""
+        return POLICY_REACH_MS if self.unknown is UnknownPolicy.HOLD else 0
+
+    @property
+    def is_inferred(self) -> bool:
+        """Whether the parts of unknown time tell how long the machine ran in it."""
+        return self.unknown is UnknownPolicy.INFER
 
     @property
     def lookback_ms(self) -> int:
         """How long before a window its first sample can still matter (counter baselines apart)."""
-        return self.reach_ms + self.micro_ms + 2 * max(self.stale_ms, MAX_HOLD_S * 1000)
+        return self.reach_ms + self.carry_ms + self.micro_ms + 2 * max(self.stale_ms, MAX_HOLD_S * 1000)
 
     @property
     def lookahead_ms(self) -> int:
@@ -65,23 +84,22 @@ class Machine:
     def state_name(self, raw: float | str) -> MachineState:
         """The PackML name of a reading; `unknown` for the empty text (a bad reading) and for values the profile does not name."""
         if isinstance(raw, str):
-            return machine_state(raw)
+            return MachineState.UNREACHABLE if raw == UNREACHABLE_STATE else machine_state(raw)
         return self.states.get(int(raw), MachineState.UNKNOWN) if raw.is_integer() else MachineState.UNKNOWN
 
     @property
     def version(self) -> str:
-        """A fingerprint of everything here that figures depend on."""
-        return fingerprint(
-            {
-                "state": self.state_signal,
-                "states": {str(number): name for number, name in self.states.items()},
-                "leaves": dict(self.leaves),
-                "counters": {role: [c.signal, c.modulus, c.max_rate_per_s] for role, c in self.counters.items()},
-                "ideal_ns": self.ideal_ns,
-                "micro_ms": self.micro_ms,
-                "stale_ms": self.stale_ms,
-            }
-        )
+        """A fingerprint of everything here that figures depend on. What is as it always was is not in it."""
+        parts: dict[str, Any] = {
+            "state": self.state_signal,
+            "states": {str(number): name for number, name in self.states.items()},
+            "leaves": {state: leaf for state, leaf in self.leaves.items() if state is not MachineState.UNREACHABLE},
+            "counters": {role: [c.signal, c.modulus, c.max_rate_per_s] for role, c in self.counters.items()},
+            "ideal_ns": self.ideal_ns,
+            "micro_ms": self.micro_ms,
+            "stale_ms": self.stale_ms,
+        }
+        return fingerprint(parts if self.unknown is UnknownPolicy.EXCLUDE else {**parts, "unknown": self.unknown})
 
 
 def fingerprint(value: Any) -> str:
@@ -113,9 +131,10 @@ def _machine(plant: PlantModel, device_id: str) -> Machine | None:
         measurement=profile.name,
         state_signal=state.name,
         states={number: MachineState(word) for number, word in state.values.items()},
-        leaves=leaves_of(profile.oee.leaves),
+        leaves=leaves_of(profile.oee.leaves, device.oee.unknown),
         counters=counters,
         ideal_ns=round(device.ideal_cycle_s * 1_000_000_000) if device.ideal_cycle_s else None,
         micro_ms=round(device.micro_stop_s * 1000),
         stale_ms=hold_ms(profile, state.name),
+        unknown=device.oee.unknown,
     )

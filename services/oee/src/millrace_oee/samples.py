@@ -9,14 +9,12 @@ import msgspec
 
 from millrace_contract.language.telemetry import Telemetry, Value
 from millrace_contract.language.words import Quality
+from millrace_contract.plant.holds import UNREACHABLE_HOLD_MS
 
-from .machine import Machine
+from .machine import BAD_STATE, UNREACHABLE_STATE, Machine
 
 MOST_PARTS = float(1 << 53)
 """Beyond this a reading, which is a float64, can't tell one part from the next; SQLite's integers would end at 2^63."""
-
-BAD_STATE = ""
-"""The state reading was bad: from here on the state is unknown."""
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True):
@@ -40,6 +38,9 @@ class Sample(msgspec.Struct, frozen=True, array_like=True):
 
 def sample_of(machine: Machine, message: Telemetry) -> Sample:
     """What the message tells about this machine. Only a good reading counts; a bad state is knowledge too: it ends the last one."""
+    if message.unreachable:
+        hold_ms = UNREACHABLE_HOLD_MS if message.hold_ms is None else message.hold_ms
+        return Sample(message.timestamp_ms, UNREACHABLE_STATE, hold_ms=hold_ms)
     return Sample(
         message.timestamp_ms,
         _state(machine, message),
@@ -66,7 +67,8 @@ def _state(machine: Machine, message: Telemetry) -> Value | None:
     quality = message.quality.get(machine.state_signal)
     if quality is Quality.BAD:
         return BAD_STATE
-    return None if quality else message.readings.get(machine.state_signal)
+    value = None if quality else message.readings.get(machine.state_signal)
+    return BAD_STATE if value == UNREACHABLE_STATE else value
 
 
 def _count(machine: Machine, role: str, message: Telemetry) -> int | None:

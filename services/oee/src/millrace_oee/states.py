@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from millrace_contract.language.words import Leaf, MachineState
+from millrace_contract.language.words import NOT_TOLD, Leaf, MachineState, UnknownPolicy
 
 RUN_LEAVES = frozenset({Leaf.RUN, Leaf.MINOR_STOP})
 """Leaves that make up run time: a micro-stop is a loss of performance, not of availability."""
@@ -16,10 +16,12 @@ PACKML_LEAVES: Mapping[MachineState, Leaf] = {
     **dict.fromkeys(MachineState, Leaf.UNPLANNED_STOP),
     MachineState.EXECUTE: Leaf.RUN,
     MachineState.SETUP: Leaf.SETUP,
-    MachineState.UNKNOWN: Leaf.UNKNOWN,
+    **dict.fromkeys(NOT_TOLD, Leaf.UNKNOWN),
 }
 
 
-def leaves_of(overrides: Mapping[MachineState, Leaf]) -> dict[MachineState, Leaf]:
-    """Leaf by state: the PackML default, with a profile's overrides. `unknown` always stays unknown."""
-    return {**PACKML_LEAVES, **overrides, MachineState.UNKNOWN: Leaf.UNKNOWN}
+def leaves_of(overrides: Mapping[MachineState, Leaf], unknown: UnknownPolicy = UnknownPolicy.EXCLUDE) -> dict[MachineState, Leaf]:
+    """Leaf by state: the PackML default, with a profile's overrides. What no machine tells is unknown; by the policy `down` a
+    machine stands where its gateway watched it and it did not answer."""
+    dark = Leaf.UNPLANNED_STOP if unknown is UnknownPolicy.DOWN else Leaf.UNKNOWN
+    return {**PACKML_LEAVES, **overrides, MachineState.UNKNOWN: Leaf.UNKNOWN, MachineState.UNREACHABLE: dark}

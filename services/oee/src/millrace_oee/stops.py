@@ -32,6 +32,8 @@ class Stretch:
     end_ms: int
     leaf: Leaf
     pending: bool = False
+    assumed: bool = False
+    """Nobody saw it: the machine's policy for unknown time says so."""
 
 
 def find_stops(runs: Iterable[Run], leaves: Mapping[MachineState, Leaf], micro_ms: int) -> list[Stop]:
@@ -60,7 +62,8 @@ def classify(runs: list[Run], leaves: Mapping[MachineState, Leaf], micro_ms: int
             leaf, pending = stop.leaf, stop.pending
             if run.end_ms == stop.end_ms or run.open:
                 stop = next(stops, None)
-        stretches.append(Stretch(run.start_ms, run.end_ms, leaf, pending))
+        assumed = run.assumed or (run.state is MachineState.UNREACHABLE and leaf is not Leaf.UNKNOWN)
+        stretches.append(Stretch(run.start_ms, run.end_ms, leaf, pending, assumed))
     return stretches
 
 

@@ -1,7 +1,7 @@
 """Samples of a state become runs: stretches of one state, with unknown time where nothing valid was heard (oee.md A9).
 
 A state holds until the next sample, but no longer than `stale_ms` after the last one that said so (or than its sender promised):
-silence is no evidence.
+silence is no evidence. A machine whose policy is `hold` is taken to go on in it for `carry_ms` more.
 """
 
 from __future__ import annotations
@@ -9,32 +9,52 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from millrace_contract.language.words import MachineState
+from millrace_contract.language.words import NOT_TOLD, MachineState
+
+
+class InForce(NamedTuple):
+    """What is in force. `assumed`: it was not heard, and is taken to go on."""
+
+    state: MachineState
+    assumed: bool = False
+
+
+SILENCE = InForce(MachineState.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One state over [start, end). `open`: it is the last known one and may go on beyond `end_ms`."""
+    """One state over [start, end). `open`: it is the last known one and may go on beyond `end_ms`. `assumed`: see InForce."""
 
     start_ms: int
     end_ms: int
     state: MachineState
     open: bool = False
+    assumed: bool = False
+
+    @property
+    def told(self) -> InForce:
+        return InForce(self.state, self.assumed)
 
 
 class Timeline:
     """A fold over one machine's state samples in order of event time. Samples must not go back in time."""
 
-    def __init__(self, stale_ms: int) -> None:
+    def __init__(self, stale_ms: int, carry_ms: int = 0) -> None:
         self.changes = 0
         """Grows with each change of state."""
         self._stale_ms = stale_ms
+        self._carry_ms = carry_ms
         self._starts: list[int] = []
         self._closed: list[Run] = []
-        self._state: MachineState | None = None
+        self._told: InForce | None = None
         self._since_ms = 0
-        self._known_until_ms = 0
+        self._ahead: tuple[tuple[int, InForce], ...] = ()
+        """What silence makes of it: from when on, and what is in force then."""
+        self._last_state = MachineState.UNKNOWN
+        self._carried_until_ms = 0
         self._seed: Run | None = None
 
     def seed(self, runs: Sequence[Run]) -> None:
@@ -49,16 +69,24 @@ class Timeline:
 
     def add(self, ts_ms: int, state: MachineState, hold_ms: int | None = None) -> None:
         """A sample; `unknown` for a bad one, which ends the state before it. `hold_ms`: in force so long, None for `stale_ms`."""
-        known_until_ms, self._known_until_ms = self._known_until_ms, ts_ms + (self._stale_ms if hold_ms is None else hold_ms)
-        if self._state is None:
-            self._start(ts_ms, state)
-            return
-        if self._state != MachineState.UNKNOWN and ts_ms > known_until_ms:
-            self._close(known_until_ms)
-            self._state, self._since_ms = MachineState.UNKNOWN, known_until_ms
-        if state != self._state:
-            self._close(ts_ms)
-            self._state, self._since_ms = state, ts_ms
+        told, until_ms = InForce(state), ts_ms + (self._stale_ms if hold_ms is None else hold_ms)
+        ahead: tuple[tuple[int, InForce], ...] = ((until_ms, SILENCE),)
+        if state not in NOT_TOLD:
+            self._last_state, self._carried_until_ms = state, until_ms + self._carry_ms
+            if self._carry_ms:
+                ahead = ((until_ms, InForce(state, assumed=True)), (self._carried_until_ms, SILENCE))
+        elif self._carry_ms and ts_ms < self._carried_until_ms:
+            told, ahead = InForce(self._last_state, assumed=True), ((self._carried_until_ms, SILENCE),)
+        elif state is MachineState.UNKNOWN:
+            ahead = ()
+        if self._told is None:
+            self._start(ts_ms, told)
+        else:
+            for at_ms, next_told in self._ahead:
+                if at_ms < ts_ms:
+                    self._switch(at_ms, next_told)
+            self._switch(ts_ms, told)
+        self._ahead = ahead
 
     def runs(self, from_ms: int, to_ms: int, as_of_ms: int) -> list[Run]:
         """Runs with time in [from, to), whole (not cut at from or to), as far as is known at `as_of_ms`."""
@@ -74,8 +102,9 @@ class Timeline:
 
     def state_throughout(self, from_ms: int, to_ms: int) -> MachineState | None:
         """The state in force over all of [from, to), where it is the one that is still in force; else None."""
-        is_one = self._since_ms <= from_ms and to_ms <= self._known_until_ms
-        return self._state if is_one and self._state != MachineState.UNKNOWN else None
+        if self._told is None or self._told.state in NOT_TOLD or not self._ahead:
+            return None
+        return self._told.state if self._since_ms <= from_ms and to_ms <= self._ahead[0][0] else None
 
     def forget(self, before_ms: int, is_stop: Callable[[MachineState], bool]) -> None:
         """Drop runs that ended before, except those of a stop that still lasted then: it keeps its true start."""
@@ -90,32 +119,39 @@ class Timeline:
         end_ms = self._closed[index - 1].end_ms
         if index < len(self._closed):
             return self._closed[index].start_ms == end_ms and is_stop(self._closed[index].state)
-        return self._state is not None and self._since_ms == end_ms and is_stop(self._state)
+        return self._told is not None and self._since_ms == end_ms and is_stop(self._told.state)
 
-    def _start(self, ts_ms: int, state: MachineState) -> None:
+    def _start(self, ts_ms: int, told: InForce) -> None:
         seed = self._seed
-        self._state, self._since_ms = state, ts_ms
+        self._told, self._since_ms = told, ts_ms
         if seed is None or not seed.start_ms <= ts_ms <= seed.end_ms:
             return
-        if seed.state == state:
+        if seed.told == told:
             self._since_ms = seed.start_ms
         elif seed.start_ms < ts_ms:
             self._starts.append(seed.start_ms)
-            self._closed.append(Run(seed.start_ms, ts_ms, seed.state))
+            self._closed.append(Run(seed.start_ms, ts_ms, seed.state, assumed=seed.assumed))
 
-    def _close(self, end_ms: int) -> None:
+    def _switch(self, at_ms: int, told: InForce) -> None:
+        """Something else is in force from then on."""
+        if self._told is None or told == self._told:
+            return
         self.changes += 1
-        if self._state is not None and end_ms > self._since_ms:
+        if at_ms > self._since_ms:
             self._starts.append(self._since_ms)
-            self._closed.append(Run(self._since_ms, end_ms, self._state))
+            self._closed.append(Run(self._since_ms, at_ms, self._told.state, assumed=self._told.assumed))
+        self._told, self._since_ms = told, at_ms
 
     def _tail(self, as_of_ms: int) -> list[Run]:
-        """The run that was open at the last sample, and the unknown time that follows it."""
-        if self._state is None or as_of_ms <= self._since_ms:
+        """The run that was open at the last sample, and what follows it in silence."""
+        if self._told is None or as_of_ms <= self._since_ms:
             return []
-        if self._state == MachineState.UNKNOWN:
-            return [Run(self._since_ms, as_of_ms, MachineState.UNKNOWN, open=True)]
-        known_until_ms = self._known_until_ms
-        if as_of_ms <= known_until_ms:
-            return [Run(self._since_ms, as_of_ms, self._state, open=True)]
-        return [Run(self._since_ms, known_until_ms, self._state), Run(known_until_ms, as_of_ms, MachineState.UNKNOWN, open=True)]
+        found: list[Run] = []
+        since_ms, told = self._since_ms, self._told
+        for at_ms, next_told in self._ahead:
+            if at_ms >= as_of_ms:
+                break
+            if next_told != told:
+                found.append(Run(since_ms, at_ms, told.state, assumed=told.assumed))
+                since_ms, told = at_ms, next_told
+        return [*found, Run(since_ms, as_of_ms, told.state, open=True, assumed=told.assumed)]

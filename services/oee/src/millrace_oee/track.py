@@ -213,7 +213,7 @@ class Track:
         runs: list[Run] = []
         for interval in results.states_before(self.machine.id, before_ms):
             end_ms = FOREVER_MS if interval.end is None else parse_timestamp(interval.end)
-            run = Run(parse_timestamp(interval.start), end_ms, interval.state)
+            run = Run(parse_timestamp(interval.start), end_ms, interval.state, assumed=interval.assumed)
             if runs and (run.end_ms != runs[0].start_ms or self.machine.leaves.get(run.state) != Leaf.UNPLANNED_STOP):
                 break
             runs.insert(0, run)

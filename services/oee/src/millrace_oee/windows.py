@@ -5,6 +5,8 @@ Everything is an integer and additive: the sums of two halves are the sums of th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 
 from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf
@@ -24,6 +26,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     """Integer sums. `ideal_ns` and `good_ns` are the ideal times of all parts and of the good ones, in nanoseconds.
 
     `unseen`: how many of the parts were made in time of which nothing is known. `matched_good`: the good parts behind `good_ns`.
+    `assumed_ms`: how much of the time in `ms` rests on the machine's policy for unknown time.
     `counted`, `judged`: parts, and how many of them are good, are known. `paced`: ideal time is known. `pending`: a stop in it may
     still turn out to be longer than a micro-stop.
     """
@@ -33,6 +36,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     scrap: int = 0
     rework: int = 0
     unseen: int = 0
+    assumed_ms: int = 0
     ideal_ns: int = 0
     good_ns: int = 0
     matched_good: int = 0
@@ -77,6 +81,7 @@ def add(left: Sums, right: Sums) -> Sums:
         scrap=left.scrap + right.scrap,
         rework=left.rework + right.rework,
         unseen=left.unseen + right.unseen,
+        assumed_ms=left.assumed_ms + right.assumed_ms,
         ideal_ns=left.ideal_ns + right.ideal_ns,
         good_ns=left.good_ns + right.good_ns,
         matched_good=left.matched_good + right.matched_good,
@@ -96,22 +101,32 @@ def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums
         machine.leaves,
         machine.micro_ms,
     )
-    ms, pending = _lay(history.calendar.slots(start_ms, end_ms), stretches)
+    laid = _lay(history.calendar.slots(start_ms, end_ms), stretches)
     counted = {role: track.counted(start_ms, end_ms) for role, track in history.counts.items()}
     entries = history.entries.concerning(start_ms, end_ms)
     corrected = corrections(entries.quality, start_ms, end_ms, history.made_until) if entries.quality else Corrections()
-    return _with_parts(machine, ms, pending, counted, corrected)
+    return _with_parts(machine, laid, counted, corrected)
 
 
 def nothing_known(slots: list[Slot]) -> Sums:
     """The sums of a machine that was not heard of yet: all time that the calendar leaves to it is unknown."""
-    return Sums(ms=_lay(slots, [])[0])
+    return Sums(ms=_lay(slots, []).ms)
 
 
-def _lay(slots: list[Slot], stretches: list[Stretch]) -> tuple[dict[Leaf, int], bool]:
-    """Time by leaf: the calendar's claim first, then the machine's, and what neither knows is unknown."""
+@dataclass(frozen=True, slots=True)
+class _Laid:
+    """Time by leaf, and how much of it was assumed."""
+
+    ms: dict[Leaf, int]
+    pending: bool
+    assumed_ms: int
+
+
+def _lay(slots: list[Slot], stretches: list[Stretch]) -> _Laid:
+    """The calendar's claim first, then the machine's, and what neither knows is unknown."""
     ms = dict.fromkeys(Leaf, 0)
     pending = False
+    assumed_ms = 0
     index = 0
     for slot in slots:
         if slot.leaf is not None:
@@ -127,13 +142,14 @@ def _lay(slots: list[Slot], stretches: list[Stretch]) -> tuple[dict[Leaf, int], 
             ms[Leaf.UNKNOWN] += from_ms - at_ms
             ms[stretch.leaf] += to_ms - from_ms
             pending = pending or stretch.pending
+            assumed_ms += to_ms - from_ms if stretch.assumed else 0
             at_ms = to_ms
         ms[Leaf.UNKNOWN] += slot.end_ms - at_ms
-    return ms, pending
+    return _Laid(ms, pending, assumed_ms)
 
 
-def _with_parts(machine: Machine, ms: dict[Leaf, int], pending: bool, counted: dict[str, Counted], corrected: Corrections) -> Sums:
-    none = Counted(parts=0, ideal=0, unknown=0, read=False, events=frozenset())
+def _with_parts(machine: Machine, laid: _Laid, counted: dict[str, Counted], corrected: Corrections) -> Sums:
+    none = Counted(parts=0, ideal=0, unknown=0, run_ms=0, read=False, events=frozenset())
     total, good, reject = (counted.get(role, none) for role in ("total", "good", "reject"))
     if "total" in counted:
         parts, ideal, unseen, known = total.parts, total.ideal, total.unknown, total.read
@@ -148,19 +164,21 @@ def _with_parts(machine: Machine, ms: dict[Leaf, int], pending: bool, counted: d
         scrap, ideal_scrap, judged = 0, 0, False
     ideal_scrap += corrected.ideal
     ideal_ns = machine.ideal_ns
+    inferred_ms = total.run_ms if "total" in counted else good.run_ms
     return Sums(
-        ms=ms,
+        ms={**laid.ms, Leaf.UNKNOWN: laid.ms[Leaf.UNKNOWN] - inferred_ms, Leaf.RUN: laid.ms[Leaf.RUN] + inferred_ms},
         total=parts,
         scrap=scrap + corrected.scrap,
         rework=corrected.rework,
         unseen=unseen,
+        assumed_ms=laid.assumed_ms + inferred_ms,
         ideal_ns=ideal * (ideal_ns or 0),
         good_ns=(ideal - ideal_scrap) * (ideal_ns or 0),
         matched_good=ideal - ideal_scrap,
         counted=known,
         judged=judged,
         paced=ideal_ns is not None and bool(counted),
-        pending=pending,
+        pending=laid.pending,
         events=frozenset().union(*(c.events for c in counted.values())),
     )
 

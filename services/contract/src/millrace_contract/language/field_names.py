@@ -19,6 +19,8 @@ PREV_FIELD: Final = "_prev"
 """The seq of the device's message before this one: who reads a gap from the database sees that it is whole."""
 HOLD_FIELD: Final = "_hold_ms"
 """How long the readings are in force if nothing follows, where the sender said so."""
+UNREACHABLE_FIELD: Final = "_unreachable"
+"""1 where the gateway says that it is alive and the device does not answer."""
 EMPTY_FIELD: Final = "_empty"
 """A message that says nothing but that it was sent: a point needs a field."""
 

@@ -82,6 +82,7 @@ MACHINE_LOOKS: Mapping[MachineState, Look] = {
     MachineState.COMPLETING: Look("finishing", Tone.IDLE, "◌"),
     MachineState.COMPLETE: Look("finished", Tone.IDLE, "●"),
     MachineState.UNKNOWN: Look("unknown", Tone.UNKNOWN, "?"),
+    MachineState.UNREACHABLE: Look("not answering", Tone.UNKNOWN, "⌀"),
 }
 
 STALE = Look("stale", Tone.UNKNOWN, "?")

@@ -27,6 +27,7 @@ from .words import (
     OrderState,
     Priority,
     RevisionCause,
+    UnknownPolicy,
     WindowKind,
 )
 
@@ -194,7 +195,8 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
 
     `ms` holds every leaf of the time model and `all`, their sum. Ratios are 0..1 (performance may exceed 1) or null with a reason.
     Of a line only: `wip_moved`, good parts that came off the end beyond those that the bottleneck made (below 0: that stayed in
-    the line), and of its days `oee_end`, OEE by the good parts at the end.
+    the line), and of its days `oee_end`, OEE by the good parts at the end. `unknown_policy` says what the figures rest on where
+    nobody knew what the machine did (null: the machines of a line differ), `assumed_ms` how much of the time in `ms` rests on it.
     """
 
     line: str
@@ -217,6 +219,8 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     coverage: float | None = None
     wip_moved: int | None = None
     oee_end: float | None = None
+    unknown_policy: UnknownPolicy | None = None
+    assumed_ms: int = 0
     flags: list[FigureFlag] = []
     versions: dict[str, str] = {}
 
@@ -230,7 +234,8 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
 class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
     """A stretch of one machine state, or one stop. Upserted by `id`; `end` is null while it lasts.
 
-    `planned_ms`: of a stop that has ended, how long it was in time planned for production, without nights and breaks.
+    `planned_ms`: of a stop that has ended, how long it was in time planned for production, without nights and breaks. `assumed`:
+    nobody saw the machine in this state; the plant's policy for unknown time says so.
     """
 
     id: str
@@ -244,6 +249,7 @@ class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
     end: str | None = None
     reason: str | None = None
     pending: bool = False
+    assumed: bool = False
     planned_ms: int | None = None
     revision: int = 1
 

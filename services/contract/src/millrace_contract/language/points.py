@@ -15,7 +15,7 @@ import msgspec
 
 from .assets import LINE_ITSELF
 from .entries import Entry, kind_of, span_of
-from .field_names import EMPTY_FIELD, HOLD_FIELD, PREV_FIELD, SEQ_FIELD, STREAM_FIELD, quality_field, text_field
+from .field_names import EMPTY_FIELD, HOLD_FIELD, PREV_FIELD, SEQ_FIELD, STREAM_FIELD, UNREACHABLE_FIELD, quality_field, text_field
 from .messages import AlertEvent, Kept, Ledger, Mark, OeeDocument, OeeInterval, Status
 from .streams import clock_steps
 from .telemetry import Telemetry, Value
@@ -43,6 +43,7 @@ DOCTOR = "doctor"
 HOUR_MS = 3_600_000
 
 _PREV_KEY, _HOLD_KEY, _EMPTY_KEY = PREV_FIELD.encode(), HOLD_FIELD.encode(), EMPTY_FIELD.encode()
+_UNREACHABLE_KEY = UNREACHABLE_FIELD.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ _OEE_FIELDS = (
     "availability", "performance", "quality", "oee", "teep", "coverage", "wip_moved", "oee_end",
     "ideal_ms", "good_ms", "revision", "final",
     "parts_total", "parts_good", "parts_scrap", "parts_rework", "parts_unknown", "ms_all", *(f"ms_{leaf}" for leaf in Leaf),
+    "assumed_ms", "unknown_policy_text",
     "window_id_text", "window_kind_text", "window_start_ms", "window_end_ms", "reason_text", "cause_text", "flags_text",
     "document_text", STREAM_FIELD, SEQ_FIELD,
 )  # fmt: skip
@@ -69,7 +71,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         PRODUCTION_BUCKET,
         ("line", "device", "kind"),
         ("id_text", "state_text", "state_code", "leaf_text", "reason_text", "end_ms", "duration_ms",
-            "planned_ms", "pending", "withdrawn",
+            "planned_ms", "pending", "assumed", "withdrawn",
          "revision", STREAM_FIELD, SEQ_FIELD),
     ),
     "alert_event": Measurement(
@@ -128,8 +130,9 @@ PACKML_CODES: Mapping[MachineState, int] = {
     MachineState.UNHOLDING: 16,
     MachineState.SETUP: 20,
     MachineState.UNKNOWN: 30,
+    MachineState.UNREACHABLE: 31,
 }
-"""Numbers of machine states in the database, for boards: OPC 30060's, with setup and unknown of our own."""
+"""Numbers of machine states in the database, for boards: OPC 30060's, with setup, unknown and unreachable of our own."""
 
 
 def telemetry_line(measurement: str, line: str, device: str, message: Telemetry) -> bytes:
@@ -141,6 +144,8 @@ def telemetry_line(measurement: str, line: str, device: str, message: Telemetry)
         fields.append(b"%b%d" % (_stream_field(message.stream), message.seq))
         if message.prev is not None:
             fields.append(b"%b=%d" % (_PREV_KEY, message.prev))
+    if message.unreachable:
+        fields.append(_UNREACHABLE_KEY + b"=1")
     if not fields:
         fields.append(_EMPTY_KEY + b"=1")
     if message.hold_ms is not None:
@@ -190,6 +195,7 @@ def oee_interval_line(interval: OeeInterval) -> bytes:
         "duration_ms": end_ms - start_ms if end_ms is not None else None,
         "planned_ms": interval.planned_ms,
         "pending": float(interval.pending),
+        "assumed": float(interval.assumed),
         # Better knowledge did away with it: it ends where it starts. Readers leave it out.
         "withdrawn": float(end_ms == start_ms),
         "revision": float(interval.revision),
@@ -326,6 +332,8 @@ def _oee_line(measurement: str, tags: tuple[tuple[str, str], ...], document: Oee
         "coverage": document.coverage,
         "wip_moved": None if document.wip_moved is None else float(document.wip_moved),
         "oee_end": document.oee_end,
+        "assumed_ms": float(document.assumed_ms),
+        "unknown_policy_text": document.unknown_policy,
         "ideal_ms": float(document.ideal_ms),
         "good_ms": float(document.good_ms),
         "revision": float(document.revision),

@@ -22,6 +22,7 @@ from .field_names import (
     SEQ_FIELD,
     STREAM_FIELD,
     TEXT_SUFFIX,
+    UNREACHABLE_FIELD,
     quality_field,
     text_field,
 )
@@ -40,7 +41,7 @@ def reading_fields(signals: Iterable[str]) -> list[str]:
 
 def message_fields(signals: Iterable[str]) -> list[str]:
     """The same, and those of the message as a whole."""
-    return [*reading_fields(signals), STREAM_FIELD, SEQ_FIELD, PREV_FIELD, HOLD_FIELD]
+    return [*reading_fields(signals), STREAM_FIELD, SEQ_FIELD, PREV_FIELD, HOLD_FIELD, UNREACHABLE_FIELD]
 
 
 @dataclass(slots=True)
@@ -58,6 +59,7 @@ class StoredColumns:
     def __init__(self, columns: Sequence[str]) -> None:
         places = {name: place for place, name in enumerate(columns)}
         self.hold_at = places.get(HOLD_FIELD)
+        self._unreachable_at = places.get(UNREACHABLE_FIELD)
         self.signals: dict[str, SignalColumns] = {}
         self._identity_at = (places.get(STREAM_FIELD), places.get(SEQ_FIELD), places.get(PREV_FIELD))
         for place, name in enumerate(columns[1:], start=1):
@@ -93,6 +95,7 @@ class StoredColumns:
             seq=None if seq is None else int(seq),
             prev=None if prev is None else int(prev),
             hold_ms=None if hold_ms is None else int(hold_ms),
+            unreachable=self._unreachable_at is not None and bool(row[self._unreachable_at]),
         )
 
     def _of(self, signal: str) -> SignalColumns:

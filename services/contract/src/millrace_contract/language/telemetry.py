@@ -36,6 +36,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A checked message. Event time in ms; readings canonical; `quality` holds only `bad` and `uncertain`.
 
     hold_ms: how long the readings are in force if nothing follows; None: as the profile says (`plant.holds`).
+    unreachable: its gateway is alive and asks, and the device does not answer: silence that was watched.
     unknown_keys: what the schema does not know and nobody reads.
     """
 
@@ -49,6 +50,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     prev: int | None = None
     backfill: bool = False
     hold_ms: int | None = None
+    unreachable: bool = False
     unknown_keys: frozenset[str] = frozenset()
 
 
@@ -88,6 +90,7 @@ class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     prev: Annotated[int, _schema(minimum=0, maximum=2**53)] | None = None
     backfill: bool = False
     hold_s: Annotated[float, msgspec.Meta(gt=0, le=MAX_HOLD_S)] | None = None
+    unreachable: bool = False
     # The article's form: one reading a message.
     signal_name: Annotated[str, _schema(**_NAME)] | None = None
     value: float | bool | Annotated[str, _schema(maxLength=MAX_TEXT_BYTES)] | None = None
@@ -146,6 +149,7 @@ def decode_telemetry(payload: bytes, now_ms: int, device: str | None = None) -> 
         prev=prev,
         backfill=wire.backfill,
         hold_ms=None if wire.hold_s is None else round(wire.hold_s * 1000),
+        unreachable=wire.unreachable,
         unknown_keys=unknown_keys,
     )
 
@@ -168,6 +172,7 @@ def encode_telemetry(
     seq: int | None = None,
     prev: int | None = None,
     hold_s: float | None = None,
+    unreachable: bool = False,
 ) -> bytes:
     """The message as it goes into the outbox. The forwarder alone adds `backfill`."""
     return _encoder.encode(
@@ -182,6 +187,7 @@ def encode_telemetry(
             seq=seq,
             prev=prev,
             hold_s=hold_s,
+            unreachable=unreachable,
         )
     )
 

@@ -15,7 +15,10 @@ from enum import StrEnum
 
 
 class MachineState(StrEnum):
-    """What a machine does, by its PackML name (OPC 30060), with `setup` and `unknown` of our own (oee.md A6)."""
+    """What a machine does, by its PackML name (OPC 30060), with `setup`, `unknown` and `unreachable` of our own (oee.md A6, A9).
+
+    `unknown`: nothing was heard. `unreachable`: its gateway asked, and it did not answer. No profile may give a value this meaning.
+    """
 
     STOPPED = "stopped"
     RESETTING = "resetting"
@@ -36,9 +39,12 @@ class MachineState(StrEnum):
     UNHOLDING = "unholding"
     SETUP = "setup"
     UNKNOWN = "unknown"
+    UNREACHABLE = "unreachable"
 
 
-_STATES = {state.value: state for state in MachineState}
+NOT_TOLD = frozenset({MachineState.UNKNOWN, MachineState.UNREACHABLE})
+"""States that no machine tells of itself."""
+_STATES = {state.value: state for state in MachineState if state not in NOT_TOLD}
 
 
 def machine_state(word: str) -> MachineState:
@@ -65,6 +71,19 @@ PRODUCTION_LEAVES = (Leaf.RUN, Leaf.MINOR_STOP, Leaf.UNPLANNED_STOP, Leaf.PLANNE
 
 ALL_TIME = "all"
 """Beside the leaves in a document's `ms`: their sum."""
+
+
+class UnknownPolicy(StrEnum):
+    """What counts where nobody knows what a machine did (oee.md A9).
+
+    exclude: nothing, the time is left out. down: time in which its gateway watched and it did not answer is an unplanned stop.
+    hold: the last state goes on. infer: as long as the parts take at the ideal cycle that its counter shows afterwards, it ran.
+    """
+
+    EXCLUDE = "exclude"
+    DOWN = "down"
+    HOLD = "hold"
+    INFER = "infer"
 
 
 class WindowKind(StrEnum):

@@ -18,6 +18,10 @@ LEAST_HOLD_MS = 5_000
 UNDECLARED_HOLD_MS = 60_000
 CLOCKS_DIFFER_MS = 5_000
 """Two clocks of a plant that are in order may differ by so much."""
+UNREACHABLE_EVERY_S = 60.0
+"""How often a gateway says of a device that it still does not answer."""
+UNREACHABLE_HOLD_MS = REPORTS_HELD * 1000 * round(UNREACHABLE_EVERY_S)
+"""How long that counts if nothing follows; after that the gateway itself is silent."""
 
 
 def is_fresh(at_ms: int, holds_ms: int, now_ms: int) -> bool:

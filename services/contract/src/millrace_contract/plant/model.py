@@ -14,6 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ..errors import ConfigurationProblems, Problem
 from ..language.assets import SEGMENT_PATTERN, root_problem, segment_problem
+from ..language.words import UnknownPolicy
 from .document import Document, Strict, nearest, read_document
 from .message_signal import TopicName, ZoneName
 from .profile import Profile
@@ -109,6 +110,12 @@ class Connection(Strict):
         return self.serial_port if self.transport == "serial" else f"{self.transport}://{self.host}:{self.port}"
 
 
+class DeviceOee(Strict):
+    """How a machine's figures are made. `unknown`: what counts where nobody knows what it did (oee.md A9)."""
+
+    unknown: UnknownPolicy = UnknownPolicy.EXCLUDE
+
+
 class Device(Strict):
     """One installed machine: its profile, the way to it, and what figures need to know about it."""
 
@@ -121,6 +128,7 @@ class Device(Strict):
     tags: dict[str, str] = {}
     ideal_cycle_s: float | None = Field(default=None, gt=0, le=86_400)
     micro_stop_s: float = Field(default=120, ge=0, le=3_600)
+    oee: DeviceOee = DeviceOee()
 
     @field_validator("tags")
     @classmethod
@@ -317,6 +325,7 @@ def _check(plant: _PlantFile, document: Document, profiles: Mapping[str, Profile
             elif device.profile in profiles:
                 _check_source(device, profiles[device.profile], plant.root, path, document)
                 _check_pace(device, profiles[device.profile], path, document)
+                _check_unknown(device, profiles[device.profile], path, document)
         named = [machine for station in line.oee.stations for machine in station]
         for machine in dict.fromkeys(named):
             if machine not in line.devices:
@@ -354,3 +363,17 @@ def _check_pace(device: Device, profile: Profile, path: tuple[str | int, ...], d
                 f"a part every {device.ideal_cycle_s:g} s is faster than {name} may count in profile {profile.name}, "
                 f"max_rate_per_s {counter.max_rate_per_s:g}; one of the two is wrong",
             )
+
+
+def _check_unknown(device: Device, profile: Profile, path: tuple[str | int, ...], document: Document) -> None:
+    """What unknown time counts as must be something that can be told of this machine."""
+    if device.oee == DeviceOee():
+        return
+    if profile.oee is None:
+        document.problem((*path, "oee"), f"profile {profile.name} has no oee: this device has no figures")
+    elif device.oee.unknown is UnknownPolicy.INFER and (
+        device.ideal_cycle_s is None or not (profile.oee.total or profile.oee.good)
+    ):
+        document.problem(
+            (*path, "oee", "unknown"), "infer tells run time from parts: it needs ideal_cycle_s, and total or good in the profile"
+        )

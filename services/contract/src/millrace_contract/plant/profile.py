@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from ..language.words import AssetClass, Leaf, MachineState
+from ..language.words import NOT_TOLD, AssetClass, Leaf, MachineState
 from .document import Strict, nearest, tag_of
 from .message_signal import MessageForm, MessageSignal
 from .register_signal import RegisterSignal
@@ -103,6 +103,16 @@ class OeeSignals(Strict):
     reject: str | None = None
     leaves: dict[MachineState, StateLeaf] = {}
     stale_s: float | None = Field(default=None, gt=0, le=86_400)
+
+    @field_validator("leaves")
+    @classmethod
+    def _told(cls, leaves: dict[MachineState, StateLeaf]) -> dict[MachineState, StateLeaf]:
+        if found := NOT_TOLD.intersection(leaves):
+            raise ValueError(
+                f"{min(found)} is no state that a machine tells; what counts where nobody knows says plant.yaml: "
+                "oee: {unknown: exclude, down, hold or infer} at the device"
+            )
+        return leaves
 
 
 REGISTER_KEYS = ("order", "addresses", "tolerate", "limits", "atomic", "read_as_one", "must_not_cross")

@@ -14,6 +14,9 @@ from .register_signal import RegisterSignal
 from .register_types import BIT_TABLES, HALVES, SignRegister
 from .signal import EVERY_GROUP
 
+TOLD_STATES = tuple(state for state in MachineState if state is not MachineState.UNREACHABLE)
+"""What a value of a state may mean."""
+
 
 def load_profiles(folder: Path) -> tuple[dict[str, Profile], list[Document]]:
     """Every profile of the folder by name, and the documents with their problems. A broken profile is left out of the first."""
@@ -151,10 +154,10 @@ def _check_oee(profile: Profile, document: Document) -> None:
             document.problem(("oee", key), f"signal {name} needs the key counter (max_rate_per_s, modulus)")
     if state := profile.signals.get(profile.oee.state):
         for number, word in state.values.items():
-            if word not in frozenset(MachineState):
+            if word not in TOLD_STATES:
                 document.problem(
                     ("signals", state.name, "values", number),
-                    f"{word!r} is not a machine state{nearest(word, MachineState)}; allowed: {', '.join(MachineState)}",
+                    f"{word!r} is not a machine state{nearest(word, TOLD_STATES)}; allowed: {', '.join(TOLD_STATES)}",
                 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -39,6 +40,8 @@ class SensorUplink(Protocol):
     def refused_topics(self) -> frozenset[str]: ...
     @property
     def account(self) -> str: ...
+    @property
+    def is_connected(self) -> bool: ...
 
 
 class _Unsettled:
@@ -78,10 +81,12 @@ class SensorDesk:
             for topic in device.topics:
                 self._by_topic.setdefault(topic, []).append(device)
         self._waited_until_s = 0.0
+        self._listening_since_s = math.inf
         self._unsettled: deque[_Unsettled] = deque()
 
     def connected(self, *, session_present: bool) -> None:
         """The broker lets us in. `session_present`: it may have kept messages for us."""
+        self._listening_since_s = self._clock.monotonic_s()
         if session_present:
             self._waited_until_s = self._clock.monotonic_s() + SETTLE_S
 
@@ -114,8 +119,10 @@ class SensorDesk:
     def look_for_silence(self) -> None:
         """Now and then: which of them are not heard any more."""
         now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
+        refused, account = self._uplink.refused_topics, self._uplink.account
+        listening_s = now_s - self._listening_since_s if self._uplink.is_connected else 0.0
         for device in self.devices:
-            snapshot = device.judge_silence(now_ms, now_s, self._uplink.refused_topics, self._uplink.account)
+            snapshot = device.judge_silence(now_ms, now_s, refused, account, listening_s=listening_s)
             if snapshot is not None:
                 self._uplink.append([self._telemetry(device, snapshot, now_ms, None, is_stamped_here=device.has_no_times)])
             self._tell(device)

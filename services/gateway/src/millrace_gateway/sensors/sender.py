@@ -12,7 +12,7 @@ from millrace_contract.language.words import CommsState
 from millrace_contract.plant import Device, Profile
 from millrace_contract.plant.holds import LEAST_HOLD_MS, REPORTS_HELD
 
-from ..comms import CommsTracker
+from ..comms import CommsTracker, DarkWatch
 from ..decoder import Snapshot
 from ..faults import ReadFault
 from ..on_change import ChangeFilter
@@ -68,6 +68,7 @@ class SendingDevice:
         self._last_own_ms = self._last_event_ms = 0
         self._refusals: list[float] = []
         self._has_brought_values = self._has_news = False
+        self._dark = DarkWatch()
 
     @property
     def has_no_times(self) -> bool:
@@ -117,29 +118,38 @@ class SendingDevice:
         news = self._changes.news(heard.snapshot, now_s)
         return None if news is None else Taken(news, self._event_ms(heard.own_ms))
 
-    def judge_silence(self, now_ms: int, now_s: float, refused_topics: frozenset[str], account: str) -> Snapshot | None:
-        """Whether it is still heard: every signal bad, once, where it has just fallen silent; else None."""
+    def judge_silence(
+        self, now_ms: int, now_s: float, refused_topics: frozenset[str], account: str, *, listening_s: float
+    ) -> Snapshot | None:
+        """Whether it is still heard: every signal bad where it has just fallen silent, a word a minute that it still is; else None.
+
+        listening_s: for how long we have been at the broker. What was silent before may have been ours.
+        """
         silent_s = now_s - self._heard_s
+        is_watched = self._has_brought_values and listening_s >= self.silent_after_s
         if refused := [topic for topic in self.topics if topic in refused_topics]:
             reason = f"the broker does not let account {account} read {', '.join(refused)}"
-            return self._fall_silent(ReadFault("refused_topic", reason), now_ms)
-        if silent_s < self.silent_after_s or self.comms.state is CommsState.OFFLINE:
+            return self._fall_silent(ReadFault("refused_topic", reason), now_ms, now_s, is_watched=False)
+        if silent_s < self.silent_after_s:
             return None
+        if self.comms.state is CommsState.OFFLINE:
+            return Snapshot(is_unreachable=True) if is_watched and self._dark.is_due(now_s) else None
         where = ", ".join(self.topics)
         if self._has_brought_values:
             reason = f"nothing has come on {where} for {silent_s:.0f} s"
         else:
             reason = f"nothing has come on {where}: does it send there, and may account {account} read it?"
-        return self._fall_silent(ReadFault("silent", reason), now_ms)
+        return self._fall_silent(ReadFault("silent", reason), now_ms, now_s, is_watched=is_watched)
 
-    def _fall_silent(self, fault: ReadFault, now_ms: int) -> Snapshot | None:
+    def _fall_silent(self, fault: ReadFault, now_ms: int, now_s: float, *, is_watched: bool) -> Snapshot | None:
         was_heard = self.comms.state in (CommsState.ONLINE, CommsState.DEGRADED)
         self._has_news |= self.comms.observe(CommsState.OFFLINE, fault, now_ms)
         if not was_heard:
             return None
         self._faults.clear()
         self._changes.forget()
-        snapshot = Snapshot()
+        self._dark.begin(now_s)
+        snapshot = Snapshot(is_unreachable=is_watched)
         snapshot.spoil(self._names, fault.reason)
         return snapshot
 
