@@ -27,12 +27,14 @@ router = APIRouter(
     prefix="/v1/alerts/{alert_id}",
     tags=["alerts"],
     responses=answers(
+        "bad-request",
         "unauthorized",
         "forbidden",
         "not-found",
         "illegal-transition",
         "in-progress",
         "stale-version",
+        "too-large",
         "version-needed",
         "invalid",
         "key-reused",
@@ -40,7 +42,11 @@ router = APIRouter(
     ),
 )
 
-IfMatch = Annotated[str | None, Header(description='the ETag, or "<version>", of the alert that was seen', examples=['"7"'])]
+VERSION = {"pattern": '^(W/)?"[0-9]{1,18}(-[a-z_]+)?"$'}
+IfMatch = Annotated[
+    str | None,
+    Header(description='the ETag, or "<version>", of the alert that was seen', examples=['"7"'], json_schema_extra=VERSION),
+]
 Key = Annotated[
     str | None,
     Header(alias="Idempotency-Key", min_length=1, max_length=MAX_KEY_CHARACTERS, description="repeats are carried out once"),

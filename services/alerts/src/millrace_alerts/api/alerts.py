@@ -9,8 +9,8 @@ from millrace_contract.language.words import ANNUNCIATED, AlertClass, IsaState, 
 from .access import Reads
 from .context import Context, Ctx
 from .devices import check_line, find_device
-from .models import AlertList, AlertResource, alert_resource, etag_of
-from .paging import CursorMs, decode_cursor, encode_cursor, next_link, time_parameter
+from .models import LATER, NOW, AlertList, AlertResource, alert_resource, etag_of
+from .paging import TIME, CursorMs, decode_cursor, encode_cursor, next_link, time_parameter
 from .problems import ApiProblem, answers
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"], responses=answers("unauthorized", "forbidden"))
@@ -36,8 +36,12 @@ def list_alerts(
     device: Filter = None,
     rule: Filter = None,
     alert_class: Annotated[AlertClass | None, Query(alias="class")] = None,
-    since: Annotated[str | None, Query(description="activated at or after this event time")] = None,
-    until: Annotated[str | None, Query(description="activated before this event time")] = None,
+    since: Annotated[
+        str | None, Query(description="activated at or after this event time", examples=[NOW], json_schema_extra=TIME)
+    ] = None,
+    until: Annotated[
+        str | None, Query(description="activated before this event time", examples=[LATER], json_schema_extra=TIME)
+    ] = None,
     q: Annotated[str | None, Query(max_length=100, description="text in id, title or device")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 100,
     cursor: Annotated[str | None, Query(max_length=400, description="from the header Link of the page before")] = None,

@@ -4,15 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
-from . import actions, alerts, devices, events, health, oee, page, problems, readings
+from . import actions, alerts, devices, docs_page, events, health, oee, page, problems, readings
 from .bodies import Bodies
 from .context import Context
 from .counted_requests import CountedRequests
+from .description import describe
 from .head_requests import HeadRequests
 from .host_names import HostNames
 from .overview import Overview
@@ -63,9 +62,9 @@ def create_app(context: Context) -> FastAPI:
     app.add_middleware(CountedRequests)
     problems.install(app)
     # The stream comes first: its path would otherwise be an alert's id.
-    for part in (events, alerts, actions, devices, readings, oee, health, page):
+    for part in (events, alerts, actions, devices, readings, oee, health, page, docs_page):
         app.include_router(part.router, dependencies=[AllKnown])
-    _describe(app)
+    describe(app)
     return app
 
 
@@ -73,17 +72,3 @@ async def _beat(context: Context) -> None:
     while True:
         context.heartbeats.beat("api")
         await asyncio.sleep(BEAT_S)
-
-
-def _describe(app: FastAPI) -> None:
-    """OpenAPI, with the problem document, and without FastAPI's own form of a validation error."""
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            components = schema.setdefault("components", {}).setdefault("schemas", {})
-            components["ProblemDocument"] = problems.ProblemDocument.model_json_schema()
-            app.openapi_schema = schema
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]

@@ -2,6 +2,7 @@
 
 import json
 from ipaddress import ip_address
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -13,16 +14,20 @@ from .context import Ctx
 
 router = APIRouter(tags=["health"])
 
+_NOT_WELL: dict[int | str, dict[str, Any]] = {
+    503: {"description": "not so, with what is missing", "content": {"application/json": {}}}
+}
 
-@router.get("/health/live")
-def live(context: Ctx) -> Response:
+
+@router.get("/health/live", responses=_NOT_WELL)
+async def live(context: Ctx) -> Response:
     """200 while the service does its own work: its loops turn, and no step of its own has failed for a minute."""
     status, body = live_answer(context.heartbeats)
     return Response(json.dumps(body), status, media_type="application/json")
 
 
-@router.get("/health/ready")
-def ready(context: Ctx) -> Response:
+@router.get("/health/ready", responses=_NOT_WELL)
+async def ready(context: Ctx) -> Response:
     """200 when broker and store are there, 503 with what is missing."""
     status, body = ready_answer(context.readiness)
     return Response(json.dumps(body), status, media_type="application/json")

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.language.words import (
@@ -24,7 +24,8 @@ from millrace_contract.language.words import (
 from ..alert import Alert, state_message
 from ..rules import Watched
 from ..store import StoredEvent
-from .written_text import lines_as_written, shown_as_written
+from .paging import TIME
+from .written_text import LINES, ONE_LINE, lines_as_written, shown_as_written
 
 CURSOR = "5f3a9c21-4711"
 OCCURRENCE = "spindle-hot.CNC-01.1760535902123"
@@ -104,8 +105,18 @@ class EventList(BaseModel):
     last_seq: int = Field(description="the newest seq there is", examples=[4711])
 
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(shown_as_written)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), AfterValidator(lines_as_written)]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    AfterValidator(shown_as_written),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 100, "pattern": ONE_LINE}),
+]
+Text = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000),
+    AfterValidator(lines_as_written),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1000, "pattern": LINES}),
+]
 
 
 class ActionBody(BaseModel):
@@ -124,8 +135,17 @@ class CommentBody(ActionBody):
 class ShelveBody(ActionBody):
     """Hide an alert for a while; evaluation and recording go on."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["until"], "properties": {"until": {"type": "string"}, "for_s": {"type": "null"}}},
+                {"required": ["for_s"], "properties": {"for_s": {"type": "number"}, "until": {"type": "null"}}},
+            ]
+        }
+    )
+
     reason: Text = Field(description="why; shown with the shelved alert", examples=["sensor is being replaced"])
-    until: str | None = Field(default=None, description="when the shelf ends", examples=[NOW])
+    until: str | None = Field(default=None, description="when the shelf ends", examples=[NOW], json_schema_extra=TIME)
     for_s: float | None = Field(
         default=None, gt=0, le=LONGEST_SHELF_S, description="or: how long from now, seconds", examples=[3600]
     )

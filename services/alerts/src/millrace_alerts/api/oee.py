@@ -17,7 +17,7 @@ from .access import Reads
 from .context import Context, Ctx
 from .devices import check_line, find_device
 from .models import OeeList, OeeWindows, oee_resource
-from .paging import time_parameter
+from .paging import TIME, time_parameter
 from .problems import answers, invalid
 
 router = APIRouter(prefix="/v1/oee", tags=["oee"], responses=answers("unauthorized", "forbidden", "not-found", "invalid"))
@@ -51,8 +51,10 @@ def oee_windows(
     line: Annotated[str | None, Query(max_length=63, description="the line's own figures; either this or device")] = None,
     device: Annotated[str | None, Query(max_length=63)] = None,
     kind: WindowKind = WindowKind.SHIFT,
-    from_: Annotated[str | None, Query(alias="from", description="windows that begin at or after; default: 7 days ago")] = None,
-    to: Annotated[str | None, Query(description="windows that begin before; default: now")] = None,
+    from_: Annotated[
+        str | None, Query(alias="from", description="windows that begin at or after; default: 7 days ago", json_schema_extra=TIME)
+    ] = None,
+    to: Annotated[str | None, Query(description="windows that begin before; default: now", json_schema_extra=TIME)] = None,
 ) -> OeeWindows:
     """Ended windows in order, each in its newest revision; at most 1000. A device's are those of every line where it stood."""
     line = _line(context, line, device)

@@ -11,6 +11,8 @@ from millrace_contract.language.times import parse_timestamp
 
 from .problems import ApiProblem, invalid
 
+TIME: dict[str, Any] = {"format": "date-time", "pattern": r"T([01]\d|2[0-3]):[0-5]\d:[0-5]\d"}
+"""How a time is described in OpenAPI: RFC 3339 without leap seconds."""
 Position = TypeVar("Position")
 CursorMs = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 """A time in a cursor: what a store can compare."""

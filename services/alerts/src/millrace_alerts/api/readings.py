@@ -21,8 +21,10 @@ from . import past
 from .access import Reads
 from .context import Context, Ctx
 from .models import Point, Readings
-from .paging import next_link, time_parameter
+from .paging import TIME, next_link, time_parameter
 from .problems import ApiProblem, answers, invalid
+
+EVERY = re.compile(r"^([1-9][0-9]{0,6})(ms|s|m|h|d)$")
 
 router = APIRouter(tags=["readings"])
 
@@ -52,9 +54,18 @@ def read_readings(
     _client: Reads,
     device: Annotated[str, Query(max_length=63)],
     signal: Annotated[str, Query(max_length=63)],
-    from_: Annotated[str | None, Query(alias="from", description="event time, inclusive; default: an hour before to")] = None,
-    to: Annotated[str | None, Query(description="event time, exclusive; default: now")] = None,
-    every: Annotated[str | None, Query(description="bucket: 10s, 1m, 1h, 1d; without it raw readings", max_length=12)] = None,
+    from_: Annotated[
+        str | None, Query(alias="from", description="event time, inclusive; default: an hour before to", json_schema_extra=TIME)
+    ] = None,
+    to: Annotated[str | None, Query(description="event time, exclusive; default: now", json_schema_extra=TIME)] = None,
+    every: Annotated[
+        str | None,
+        Query(
+            description="bucket: 10s, 1m, 1h, 1d; without it raw readings",
+            max_length=12,
+            json_schema_extra={"pattern": EVERY.pattern},
+        ),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_POINTS, description="raw readings a page")] = 5000,
     format: Annotated[Literal["json", "csv"] | None, Query()] = None,  # noqa: A002 - the name of the parameter
     accept: Annotated[str, Header()] = "",
@@ -97,7 +108,7 @@ def _unknown(context: Context, device: str, signal: str) -> ApiProblem:
 
 
 def _every_ms(every: str, signal: Signal | None, span_ms: int) -> int:
-    match = re.fullmatch(r"([1-9]\d{0,6})(ms|s|m|h|d)", every)
+    match = EVERY.fullmatch(every)
     if match is None:
         raise invalid("every", "write a number and a unit: 500ms, 10s, 1m, 1h, 1d")
     if signal is not None and signal.is_text:
