@@ -46,6 +46,14 @@ def test_publisher_password_is_shown_once_and_only_its_hash_is_kept(
     )
 
 
+def test_a_reader_gets_a_password_and_is_listed_as_one(ready_files: SecretFiles, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(ready_files, "add-reader", "mes", "--json") == 0
+    assert password_matches(json.loads(capsys.readouterr().out)["password"], load_accounts(ready_files)["mes"].password_hash)
+    assert "user mes\ntopic read factory/" in ready_files.path("mosquitto", "access.acl").read_text()
+    assert run(ready_files, "list") == 0
+    assert "reading" in capsys.readouterr().out
+
+
 def test_a_sensor_and_a_bridge_of_many_are_told_their_topics(
     ready_files: SecretFiles, sample_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,6 +225,7 @@ def test_revoke_takes_tokens_and_accounts_away(ready_files: SecretFiles, now: da
         (["add-token", "ingest-1", "--scope", "read"], "'ingest-1' exists already"),
         (["add-publisher", "a b", "--device", "X"], "name 'a b' must be 1 to 63 letters"),
         (["add-publisher", "ingest-9", "--device", "X"], "name 'ingest-9' is kept for services"),
+        (["add-reader", "alerts-7"], "name 'alerts-7' is kept for services"),
         (["add-publisher", "scale", "--device", "X", "--line", "#"], "line '#' must be 1 to 63 letters"),
         (["add-publisher", "scale", "--device", "+"], "device '+' must be 1 to 63 letters"),
         (["add-publisher", "scale", "--device", "CNC-01"], "device CNC-01 is in plant.yaml, so a gateway reads it"),

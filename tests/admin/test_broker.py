@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from millrace_admin.access.follow import PlantFollower
-from millrace_admin.access.grants import add_gateway, add_publisher, revoke
+from millrace_admin.access.grants import add_gateway, add_publisher, add_reader, revoke
 from millrace_admin.bootstrap import bootstrap
 from millrace_admin.secret_files import SecretFiles
 from millrace_contract.plant import PlantModel
@@ -70,6 +70,21 @@ def test_each_service_publishes_what_the_topic_table_says(broker: RunningBroker,
     client = Client(broker, user, broker.password(user))
     assert (client.publish(topic) < 128) is allowed
     client.close()
+
+
+def test_a_reader_hears_the_plant_and_is_refused_each_word(broker: RunningBroker, ready_files: SecretFiles, now: datetime) -> None:
+    password = add_reader(ready_files, "mes", now)
+    wait_until(lambda: broker.can_log_in("mes", password), "the broker reading its accounts again")
+    reader = Client(broker, "mes", password, tls=True)
+    reader.subscribe("factory/#")
+    for topic in ("factory/line1/CNC-01/telemetry", "factory/line1/oee", "factory/_platform/ingest/1/status", "elsewhere"):
+        assert reader.publish(topic) == NOT_AUTHORISED
+    sender = Client(broker, "alerts-1", broker.password("alerts-1"))
+    sender.publish("factory/_platform/alerts/1/status")
+    sender.publish("factory/line1/CNC-01/alert/hot")
+    assert reader.messages.get(timeout=10)[0] == "factory/line1/CNC-01/alert/hot"
+    for client in (reader, sender):
+        client.close()
 
 
 def test_what_one_may_not_read_does_not_arrive(broker: RunningBroker) -> None:

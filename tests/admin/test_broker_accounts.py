@@ -123,6 +123,14 @@ def test_rights_remember_where_a_device_stood_and_who_read_it(write_plant: Calla
     assert (gone.gateways["CNC-01"], gone.places["CNC-01"]) == (("edge-1", "edge-2"), ("line1", "line2"))
 
 
+def test_a_reader_hears_what_the_plant_tells_and_writes_nothing() -> None:
+    rules = rules_of(render_access_rules("factory", [Account("mes", Role.READER, HASH, "2026-01-01T00:00:00Z")], RIGHTS), "mes")
+    assert {rule.split()[1] for rule in rules} == {"read"}
+    heard = {rule.split()[2] for rule in rules}
+    assert {"factory/+/+/oee/window", "factory/+/oee", "factory/+/+/alert/+", "factory/+/alert/+/event"} <= heard
+    assert not [topic for topic in heard if "_platform" in topic or "#" in topic]
+
+
 def test_nobody_but_ingest_confirms() -> None:
     accounts = [Account(role, role, HASH, "2026-01-01T00:00:00Z") for role in Role if role is not Role.PUBLISHER]
     rendered = render_access_rules("factory", accounts, RIGHTS)

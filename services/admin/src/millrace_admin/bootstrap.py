@@ -15,9 +15,9 @@ from millrace_contract.plant.accepted import load_accepted
 from .authority import ensure
 from .backup.layout import NOTE
 from .broker_accounts import (
+    FROM_OUTSIDE,
     Account,
     Rights,
-    Role,
     hash_password,
     name_problem,
     password_matches,
@@ -133,10 +133,10 @@ def _plant(files: SecretFiles, config: Path, report: BootstrapReport) -> PlantMo
 
 
 def _misfits(accounts: Iterable[Account], plant: PlantModel) -> list[str]:
-    """Publishers that the plant model, or the way in from outside, leaves no room for."""
+    """Accounts from outside that the plant model, or the way in from outside, leaves no room for."""
     said = []
     for account in accounts:
-        if account.role is not Role.PUBLISHER:
+        if account.role not in FROM_OUTSIDE:
             continue
         if account.device in plant.devices and not plant.topics_of(account.device):
             said.append(

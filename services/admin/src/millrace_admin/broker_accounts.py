@@ -35,8 +35,11 @@ class Role(StrEnum):
     HEALTHCHECK = "healthcheck"
     DOCTOR = "doctor"
     PUBLISHER = "publisher"
+    READER = "reader"
 
 
+FROM_OUTSIDE = frozenset({Role.PUBLISHER, Role.READER})
+"""Roles of accounts that a person added for something that is no part of the platform."""
 SERVICE_ROLES = (
     Role.GATEWAY, Role.INGEST, Role.ROLLUP, Role.OEE, Role.ALERTS, Role.SIMULATOR, Role.ADMIN, Role.HEALTHCHECK,
     Role.DOCTOR,
@@ -156,6 +159,7 @@ _PUBLISHES: dict[Role, tuple[Kind, ...]] = {
     Role.HEALTHCHECK: (),
     Role.DOCTOR: (),
     Role.PUBLISHER: (),
+    Role.READER: (),
 }
 
 # Besides what is listed here, whoever publishes something retained reads it too, to clear what the plant no longer has.
@@ -170,6 +174,7 @@ _READS: dict[Role, tuple[Kind, ...]] = {
     Role.HEALTHCHECK: (),
     Role.DOCTOR: (Kind.STATUS, Kind.COMMS),
     Role.PUBLISHER: (),
+    Role.READER: tuple(kind for kind in Kind if kind not in (Kind.STATUS, Kind.LEDGER, Kind.STORED)),
 }
 
 _BROKER_FIGURES = "$SYS/broker/#"

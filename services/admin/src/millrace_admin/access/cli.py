@@ -21,7 +21,7 @@ from millrace_contract.runtime.settings import load_settings
 from millrace_contract.runtime.tables import aligned
 
 from ..bootstrap import load_accounts
-from ..broker_accounts import Account
+from ..broker_accounts import Account, Role
 from ..secret_files import SecretFiles
 from ..settings import AdminSettings
 from . import grants, renewal
@@ -55,6 +55,8 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     sends.add_argument("--device", metavar="ID", help="the only device it may send for")
     sends.add_argument("--topic", metavar="FILTER", help="the only topics that a bridge may write, as zigbee2mqtt/#")
     publisher.add_argument("--line", metavar="NAME", help="the only line below which it may send (default: each of plant.yaml)")
+    reader = verb("add-reader", _add_reader, "a broker account that may only read, for an MES or another program")
+    reader.add_argument("name", metavar="NAME", help="user name")
     gateway = verb("add-gateway", _add_gateway, "a broker account for one more gateway")
     gateway.add_argument("instance", metavar="INSTANCE", help="the gateway's MILLRACE_INSTANCE, as plant.yaml names it")
     gateway.add_argument("--host", metavar="NAME", help="name of this server for that gateway (default: MILLRACE_HOSTNAME's first)")
@@ -144,6 +146,8 @@ def _list(options: argparse.Namespace) -> int:
 def _purpose(account: Account) -> str:
     if account.device or account.topic:
         return f"device {account.device}" if account.device else f"topic {account.topic}"
+    if account.role is Role.READER:
+        return "reading"
     return f"instance {account.instance}" if account.instance else "platform"
 
 
@@ -161,6 +165,17 @@ def _add_publisher(options: argparse.Namespace) -> int:
     shown = {"user": options.name, "password": password, "broker": f"{settings.outside_name}:{settings.mqtt_tls_port}"}
     notes = {"password": "shown only now", "broker": "TLS; trust the certificate that `millrace access ca` prints"}
     return _print(options, f"{options.name} may publish to {topic} and nothing else", shown, notes)
+
+
+def _add_reader(options: argparse.Namespace) -> int:
+    settings, files = _opened(options)
+    shown = {
+        "user": options.name,
+        "password": grants.add_reader(files, options.name, _now()),
+        "broker": f"{settings.outside_name}:{settings.mqtt_tls_port}",
+    }
+    notes = {"password": "shown only now", "broker": "TLS; trust the certificate that `millrace access ca` prints"}
+    return _print(options, f"{options.name} may read what the plant tells, below {files.read('admin', 'root')}", shown, notes)
 
 
 def _add_gateway(options: argparse.Namespace) -> int:

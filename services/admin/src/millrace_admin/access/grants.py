@@ -56,6 +56,12 @@ def add_bridge(files: SecretFiles, name: str, topic_filter: str, now: datetime) 
     return _add_account(files, name, now, role=Role.PUBLISHER, topic=topic_filter)
 
 
+def add_reader(files: SecretFiles, name: str, now: datetime) -> str:
+    """A broker account that may read what machines and services tell of the plant, and publish nothing; returns its password."""
+    _check_name(files, name)
+    return _add_account(files, name, now, role=Role.READER)
+
+
 def topics_of(files: SecretFiles, device: str) -> tuple[str, ...]:
     """What a device of plant.yaml with `transport: mqtt` sends on; none for any other."""
     return load_rights(files).sensors.get(device, ())

@@ -18,7 +18,7 @@ from millrace_contract.runtime.status import Platform
 
 from ..authority import begin, coming, ensure_server, name_of, switch
 from ..bootstrap import load_accounts
-from ..broker_accounts import Role
+from ..broker_accounts import FROM_OUTSIDE, Role
 from ..certificates import names_of
 from ..command_account import command_account
 from ..secret_files import SecretFiles
@@ -73,8 +73,8 @@ def left_outside(files: SecretFiles, fingerprint: str, heard: list[Status]) -> l
 
 
 def by_hand(files: SecretFiles) -> list[str]:
-    """Accounts of sensors: they trust what somebody has given them."""
-    return sorted(account.name for account in load_accounts(files).values() if account.role is Role.PUBLISHER)
+    """Accounts of sensors, and of programs that read: they trust what somebody has given them."""
+    return sorted(account.name for account in load_accounts(files).values() if account.role in FROM_OUTSIDE)
 
 
 def heard_statuses(files: SecretFiles, broker: BrokerSettings, root: str) -> list[Status]:

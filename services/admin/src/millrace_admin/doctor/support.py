@@ -19,7 +19,7 @@ from millrace_contract.errors import CannotStart
 from millrace_contract.language.api_tokens import decode_tokens
 from millrace_contract.language.times import format_timestamp
 
-from ..broker_accounts import Account, Role
+from ..broker_accounts import FROM_OUTSIDE, Account
 from .evidence import Evidence
 from .finding import Finding
 
@@ -97,7 +97,7 @@ def scrubber_of(root: Path, accounts: Mapping[str, Account], more: Iterable[str]
     tokens = root / "alerts" / "api-tokens.json"
     if tokens.exists():
         names |= {token.name for token in decode_tokens(tokens.read_bytes())}
-    names |= {account.name for account in accounts.values() if account.role is Role.PUBLISHER}
+    names |= {account.name for account in accounts.values() if account.role in FROM_OUTSIDE}
     return Scrubber(secrets, names)
 
 
