@@ -17,6 +17,7 @@ from millrace_contract.language.words import Leaf, MachineState
 from millrace_oee.calendar import HOUR_MS, MINUTE_MS, LineCalendar
 from millrace_oee.documents import stop_interval
 from millrace_oee.history import History
+from millrace_oee.stop_reasons import ReasonPiece
 from millrace_oee.stops import Stop
 
 from .test_replay import START_MS, _event, _replay, _running, _window
@@ -75,8 +76,9 @@ def test_a_stop_over_night_says_how_much_of_it_was_planned(
     machine, calendar = make_history([]).machine, make_calendar({"early": EARLY}, "UTC")
     start_ms = START_MS + 7 * HOUR_MS + 50 * MINUTE_MS
     stop = Stop(start_ms, start_ms + 16 * HOUR_MS + 40 * MINUTE_MS, MachineState.HELD, Leaf.UNPLANNED_STOP)
-    assert stop_interval(machine, stop, calendar).planned_ms == 40 * MINUTE_MS
-    assert stop_interval(machine, replace(stop, end_ms=None), calendar).planned_ms is None
+    why = [ReasonPiece(stop.start_ms, start_ms + 17 * HOUR_MS)]
+    assert stop_interval(machine, stop, why, calendar).planned_ms == 40 * MINUTE_MS
+    assert stop_interval(machine, replace(stop, end_ms=None), why, calendar).planned_ms is None
 
 
 @pytest.mark.long

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from millrace_contract.language.messages import OeeDocument, OeeInterval, Parts, Window
+from millrace_contract.language.messages import OeeDocument, OeeInterval, Parts, StopPiece, Window
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import ALL_TIME, FigureFlag, IntervalKind, Leaf, WindowKind
 from millrace_contract.plant import Calendar
@@ -16,6 +16,7 @@ from .calendar import LineCalendar, TimeWindow
 from .lines import LinePlan, LineSums
 from .machine import Machine, fingerprint
 from .oee import Ratios, ideal_cycle_suspect, ratio, ratios
+from .stop_reasons import FOREVER_MS, ReasonPiece, leaf_of
 from .stops import Stop
 from .timeline import Run
 from .windows import NS_A_MS, Sums, round_half_even
@@ -112,6 +113,8 @@ def _document(
         good_ms=sums.good_ms,
         coverage=figures.coverage,
         assumed_ms=sums.assumed_ms,
+        unexplained_ms=sums.unexplained_ms,
+        reason_missing=ratio(sums.unexplained_ms, sums.ms[Leaf.UNPLANNED_STOP]),
         flags=sorted({*flags, *_flags(sums, final=final)}),
         versions=versions,
     )
@@ -143,8 +146,8 @@ def state_interval(machine: Machine, run: Run) -> OeeInterval:
     )
 
 
-def stop_interval(machine: Machine, stop: Stop, calendar: LineCalendar) -> OeeInterval:
-    """A stop as a whole, and how much of it was planned for production."""
+def stop_interval(machine: Machine, stop: Stop, pieces: Sequence[ReasonPiece], calendar: LineCalendar) -> OeeInterval:
+    """A stop as a whole, why it was, and how much of it was planned for production. `pieces` tile it, at least one."""
     start = format_timestamp(stop.start_ms)
     end = None if stop.end_ms is None else format_timestamp(stop.end_ms)
     return OeeInterval(
@@ -153,12 +156,29 @@ def stop_interval(machine: Machine, stop: Stop, calendar: LineCalendar) -> OeeIn
         line=machine.line,
         kind=IntervalKind.STOP,
         state=stop.state,
-        leaf=stop.leaf,
+        leaf=leaf_of(pieces[0], stop.leaf, machine.reason_leaves),
         start=start,
         timestamp=end or start,
         end=end,
+        reason=pieces[0].reason,
+        reason_by=pieces[0].by,
+        attributed_to=pieces[0].attributed_to,
+        comment=pieces[0].comment,
+        incident=pieces[0].incident,
+        pieces=[_stop_piece(piece) for piece in pieces] if len(pieces) > 1 else [],
         pending=stop.pending,
         planned_ms=None if stop.end_ms is None else calendar.planned_ms(stop.start_ms, stop.end_ms),
+    )
+
+
+def _stop_piece(piece: ReasonPiece) -> StopPiece:
+    return StopPiece(
+        start=format_timestamp(piece.start_ms),
+        end=None if piece.end_ms == FOREVER_MS else format_timestamp(piece.end_ms),
+        reason=piece.reason,
+        reason_by=piece.by,
+        attributed_to=piece.attributed_to,
+        comment=piece.comment,
     )
 
 

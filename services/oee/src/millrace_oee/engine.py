@@ -192,6 +192,7 @@ class Engine:
         if track.known is None:
             return
         causes = Causes(self._cause(device, track), tuple(self._entry_store.news(device)))
+        track.reach_back(self._results)
         windows = track.unsettled(ended_ms)
         history = track.history(windows, as_of_ms, self._results)
         told: list[TimeWindow] = []

@@ -38,7 +38,8 @@ class MachineEntries:
     quality: tuple[QualityEntry, ...] = ()
     steps: tuple[StepEntry, ...] = ()
     quality_until_ms: int = -1
-    """Up to when `quality` speaks of time."""
+    reasons_until_ms: int = -1
+    """Up to when `quality` and `reasons` speak of time."""
 
     def concerning(self, start_ms: int, end_ms: int) -> MachineEntries:
         """Those that speak of [start, end): begun before its end and not over at its start.
@@ -91,15 +92,17 @@ class Entries:
             if each.line == line and each.device in (None, device) and not isinstance(each.entry, WithdrawalEntry)
         ]
         mine.sort(key=lambda each: entered_order(each[1]))
+        reasons = tuple(entry for _, entry in mine if isinstance(entry, ReasonEntry))
         quality = tuple(entry for of, entry in mine if isinstance(entry, ScrapEntry | ReworkEntry) and of is not None)
         return MachineEntries(
             orders=tuple(
                 sorted((entry for _, entry in mine if isinstance(entry, OrderEntry)), key=lambda entry: time_of(entry).start_ms)
             ),
-            reasons=tuple(entry for _, entry in mine if isinstance(entry, ReasonEntry)),
+            reasons=reasons,
             quality=quality,
             steps=tuple(entry for of, entry in mine if isinstance(entry, StepEntry) and of is not None),
             quality_until_ms=max((time_of(entry).end_ms for entry in quality), default=-1),
+            reasons_until_ms=max((time_of(entry).end_ms for entry in reasons), default=-1),
         )
 
 

@@ -33,6 +33,7 @@ class History:
     def __init__(
         self, machine: Machine, calendar: LineCalendar, from_ms: int, seed: Seed, entries: MachineEntries = NO_ENTRIES
     ) -> None:
+        """`entries`: what people and MES said of it."""
         self.machine = machine
         self.entries = entries
         self.calendar = calendar

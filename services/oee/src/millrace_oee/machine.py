@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from millrace_contract.language.telemetry import MAX_HOLD_S
 from millrace_contract.language.words import Leaf, MachineState, UnknownPolicy, machine_state
-from millrace_contract.plant import PlantModel, hold_ms
+from millrace_contract.plant import PlantModel, Reasons, hold_ms
 
 from .states import leaves_of
 
@@ -55,6 +55,8 @@ class Machine:
     micro_ms: int
     stale_ms: int
     unknown: UnknownPolicy = UnknownPolicy.EXCLUDE
+    reason_leaves: Mapping[str, Leaf] = field(default_factory=dict)
+    """Where the time of a stop counts by its reason, for those of reasons.yaml that say so."""
 
     @property
     def reach_ms(self) -> int:
@@ -99,6 +101,8 @@ class Machine:
             "micro_ms": self.micro_ms,
             "stale_ms": self.stale_ms,
         }
+        if self.reason_leaves:
+            parts["reasons"] = dict(self.reason_leaves)
         return fingerprint(parts if self.unknown is UnknownPolicy.EXCLUDE else {**parts, "unknown": self.unknown})
 
 
@@ -107,9 +111,12 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:12]
 
 
-def load_machines(plant: PlantModel) -> dict[str, Machine]:
+def load_machines(plant: PlantModel, reasons: Reasons | None = None) -> dict[str, Machine]:
     """Every device whose profile says which signals tell its state and parts."""
-    return {device_id: machine for device_id in plant.devices if (machine := _machine(plant, device_id)) is not None}
+    paths = reasons.paths() if reasons is not None else {}
+    leaves = {path: reason.leaf for path, reason in paths.items() if reason.leaf is not None}
+    machines = (_machine(plant, device_id) for device_id in plant.devices)
+    return {machine.id: replace(machine, reason_leaves=leaves) for machine in machines if machine is not None}
 
 
 def _machine(plant: PlantModel, device_id: str) -> Machine | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.language.topics import Topic, Topics
-from millrace_contract.plant import Calendar, PlantModel, load_calendar, load_plant
+from millrace_contract.plant import Calendar, PlantModel, Reasons, load_calendar, load_plant, load_reasons
 
 from .calendar import LineCalendar, load_zone
 from .documents import calendar_version, versions
@@ -46,9 +46,9 @@ class Plan:
         return self.versions[f"line:{line.name}"]
 
 
-def build_plan(plant: PlantModel, calendar: Calendar) -> Plan:
-    """The plan of a checked plant."""
-    machines = load_machines(plant)
+def build_plan(plant: PlantModel, calendar: Calendar, reasons: Reasons | None = None) -> Plan:
+    """The plan of a checked plant. Without reasons a stop is what the machine's states say."""
+    machines = load_machines(plant, reasons)
     lines = load_lines(plant, machines)
     zone = load_zone(plant.time_zone)
     version = calendar_version(calendar, plant.time_zone)
@@ -68,14 +68,21 @@ def build_plan(plant: PlantModel, calendar: Calendar) -> Plan:
 
 
 def load_plan(folder: Path) -> Plan:
-    """Read plant.yaml, the profiles and calendar.yaml. Raises ConfigurationProblems with every problem of all of them."""
+    """Read plant.yaml, the profiles, calendar.yaml and, where there is one, reasons.yaml.
+
+    Raises ConfigurationProblems with every problem of all of them.
+    """
     problems: list[Problem] = []
-    plant = calendar = None
+    plant = calendar = reasons = None
     try:
         plant = load_plant(folder)
         calendar = load_calendar(folder, plant)
     except ConfigurationProblems as error:
         problems += error.problems
-    if plant is None or calendar is None:
+    try:
+        reasons = load_reasons(folder) if (folder / "reasons.yaml").exists() else None
+    except ConfigurationProblems as error:
+        problems += error.problems
+    if plant is None or calendar is None or problems:
         raise ConfigurationProblems(problems)
-    return build_plan(plant, calendar)
+    return build_plan(plant, calendar, reasons)

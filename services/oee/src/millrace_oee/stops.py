@@ -34,6 +34,8 @@ class Stretch:
     pending: bool = False
     assumed: bool = False
     """Nobody saw it: the machine's policy for unknown time says so."""
+    has_reason: bool = False
+    """Somebody, or the machine, said why it stood."""
 
 
 def find_stops(runs: Iterable[Run], leaves: Mapping[MachineState, Leaf], micro_ms: int) -> list[Stop]:

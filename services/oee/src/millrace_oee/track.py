@@ -17,6 +17,7 @@ from .history import History, Seed
 from .machine import LATENESS_MS, Machine
 from .results import FOREVER_MS, Results
 from .samples import Sample
+from .stop_reasons import pieces_of, whole_runs
 from .stops import find_stops
 from .store import Known, Store
 from .timeline import Run
@@ -119,6 +120,15 @@ class Track:
             w for w in self.calendar.windows(from_ms, ended_ms) if w.end_ms <= ended_ms and w.end_ms + ahead_ms > known.settled_ms
         ]
 
+    def reach_back(self, results: Results) -> None:
+        """What was said of time that is not told yet concerns the whole stop that lasts, also where it was told already."""
+        known = self._known
+        if self.entries.reasons_until_ms < known.settled_ms:
+            return
+        for stop in results.intervals(self.machine.id, known.settled_ms):
+            if stop.kind is IntervalKind.STOP and (start_ms := parse_timestamp(stop.start)) < known.settled_ms:
+                known.settled_ms = max(start_ms, known.first_ms, known.last_ms - LATENESS_MS)
+
     def current(self, as_of_ms: int) -> TimeWindow | None:
         """The shift in progress, or the last one of the past day."""
         shifts = self.calendar.shifts(as_of_ms - 24 * 3_600_000, as_of_ms)
@@ -162,7 +172,7 @@ class Track:
     def changed_intervals(self, history: History, as_of_ms: int, results: Results) -> Iterator[tuple[OeeInterval, int, int]]:
         """Intervals that may differ from what was published, each with its start and end."""
         machine, from_ms = self.machine, self._known.settled_ms
-        runs = history.timeline.runs(history.from_ms, as_of_ms, as_of_ms)
+        runs = whole_runs(history.timeline, history.from_ms, as_of_ms, as_of_ms, machine.leaves)
         stops = find_stops(runs, machine.leaves, machine.micro_ms)
         if not self._is_news(history, runs, pending=bool(stops) and stops[-1].pending):
             return
@@ -175,7 +185,8 @@ class Track:
         for stop in stops:
             end_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
             if end_ms >= from_ms:
-                interval = stop_interval(machine, stop, self.calendar)
+                pieces = pieces_of(stop.start_ms, end_ms, self.entries.reasons)
+                interval = stop_interval(machine, stop, pieces, self.calendar)
                 present.add(interval.id)
                 yield interval, stop.start_ms, end_ms
         for interval in results.intervals(machine.id, from_ms):

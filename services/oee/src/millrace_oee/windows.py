@@ -17,7 +17,8 @@ from .counts import Counted
 from .history import History
 from .machine import Machine
 from .states import RUN_LEAVES
-from .stops import Stretch, classify
+from .stop_reasons import explained, whole_runs
+from .stops import Stretch, classify, find_stops
 
 NS_A_MS = 1_000_000
 
@@ -25,6 +26,7 @@ NS_A_MS = 1_000_000
 class Sums(msgspec.Struct, frozen=True, kw_only=True):
     """Integer sums. `ideal_ns` and `good_ns` are the ideal times of all parts and of the good ones, in nanoseconds.
 
+    `unexplained_ms`: how much of the unplanned stops has no reason.
     `unseen`: how many of the parts were made in time of which nothing is known. `matched_good`: the good parts behind `good_ns`.
     `assumed_ms`: how much of the time in `ms` rests on the machine's policy for unknown time.
     `counted`, `judged`: parts, and how many of them are good, are known. `paced`: ideal time is known. `pending`: a stop in it may
@@ -32,6 +34,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     ms: dict[Leaf, int] = msgspec.field(default_factory=lambda: dict.fromkeys(Leaf, 0))
+    unexplained_ms: int = 0
     total: int = 0
     scrap: int = 0
     rework: int = 0
@@ -77,6 +80,7 @@ def add(left: Sums, right: Sums) -> Sums:
     """Sums of two stretches of one machine's time."""
     return Sums(
         ms={leaf: left.ms[leaf] + right.ms[leaf] for leaf in Leaf},
+        unexplained_ms=left.unexplained_ms + right.unexplained_ms,
         total=left.total + right.total,
         scrap=left.scrap + right.scrap,
         rework=left.rework + right.rework,
@@ -96,16 +100,23 @@ def add(left: Sums, right: Sums) -> Sums:
 def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums:
     """The sums over [start, end), from what is known at `as_of_ms` (which is `end_ms` or later)."""
     machine = history.machine
-    stretches = classify(
-        history.timeline.runs(start_ms - machine.lookback_ms, end_ms + machine.lookahead_ms, as_of_ms),
-        machine.leaves,
-        machine.micro_ms,
-    )
-    laid = _lay(history.calendar.slots(start_ms, end_ms), stretches)
+    laid = _lay(history.calendar.slots(start_ms, end_ms), _stretches(history, start_ms, end_ms, as_of_ms))
     counted = {role: track.counted(start_ms, end_ms) for role, track in history.counts.items()}
     entries = history.entries.concerning(start_ms, end_ms)
     corrected = corrections(entries.quality, start_ms, end_ms, history.made_until) if entries.quality else Corrections()
     return _with_parts(machine, laid, counted, corrected)
+
+
+def _stretches(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> list[Stretch]:
+    """The machine's time by leaf, each stop judged as a whole, and by the reasons that were given."""
+    machine, reasons = history.machine, history.entries.reasons
+    from_ms, to_ms = start_ms - machine.lookback_ms, end_ms + machine.lookahead_ms
+    if not reasons:
+        return classify(history.timeline.runs(from_ms, to_ms, as_of_ms), machine.leaves, machine.micro_ms)
+    runs = whole_runs(history.timeline, from_ms, to_ms, as_of_ms, machine.leaves)
+    stretches = classify(runs, machine.leaves, machine.micro_ms)
+    stops = find_stops(runs, machine.leaves, machine.micro_ms)
+    return list(explained(stretches, stops, reasons, machine.reason_leaves))
 
 
 def nothing_known(slots: list[Slot]) -> Sums:
@@ -115,18 +126,19 @@ def nothing_known(slots: list[Slot]) -> Sums:
 
 @dataclass(frozen=True, slots=True)
 class _Laid:
-    """Time by leaf, and how much of it was assumed."""
+    """Time by leaf, how much of it was assumed, and how much of the unplanned stops has no reason."""
 
     ms: dict[Leaf, int]
     pending: bool
     assumed_ms: int
+    unexplained_ms: int
 
 
 def _lay(slots: list[Slot], stretches: list[Stretch]) -> _Laid:
     """The calendar's claim first, then the machine's, and what neither knows is unknown."""
     ms = dict.fromkeys(Leaf, 0)
     pending = False
-    assumed_ms = 0
+    assumed_ms = unexplained_ms = 0
     index = 0
     for slot in slots:
         if slot.leaf is not None:
@@ -141,11 +153,13 @@ def _lay(slots: list[Slot], stretches: list[Stretch]) -> _Laid:
             from_ms, to_ms = max(at_ms, stretch.start_ms), min(slot.end_ms, stretch.end_ms)
             ms[Leaf.UNKNOWN] += from_ms - at_ms
             ms[stretch.leaf] += to_ms - from_ms
+            if stretch.leaf is Leaf.UNPLANNED_STOP and not stretch.has_reason:
+                unexplained_ms += to_ms - from_ms
             pending = pending or stretch.pending
             assumed_ms += to_ms - from_ms if stretch.assumed else 0
             at_ms = to_ms
         ms[Leaf.UNKNOWN] += slot.end_ms - at_ms
-    return _Laid(ms, pending, assumed_ms)
+    return _Laid(ms, pending, assumed_ms, unexplained_ms)
 
 
 def _with_parts(machine: Machine, laid: _Laid, counted: dict[str, Counted], corrected: Corrections) -> Sums:
@@ -167,6 +181,7 @@ def _with_parts(machine: Machine, laid: _Laid, counted: dict[str, Counted], corr
     inferred_ms = total.run_ms if "total" in counted else good.run_ms
     return Sums(
         ms={**laid.ms, Leaf.UNKNOWN: laid.ms[Leaf.UNKNOWN] - inferred_ms, Leaf.RUN: laid.ms[Leaf.RUN] + inferred_ms},
+        unexplained_ms=laid.unexplained_ms,
         total=parts,
         scrap=scrap + corrected.scrap,
         rework=corrected.rework,

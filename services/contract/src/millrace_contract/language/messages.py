@@ -193,6 +193,8 @@ _MS_KEYS = (ALL_TIME, *Leaf)
 class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     """The figures of one window of a device, or of a line when `device_id` is absent (contracts.md 2.5).
 
+    `unexplained_ms`: unplanned stops of which nobody said why; `reason_missing` is their share of all.
+
     `ms` holds every leaf of the time model and `all`, their sum. Ratios are 0..1 (performance may exceed 1) or null with a reason.
     Of a line only: `wip_moved`, good parts that came off the end beyond those that the bottleneck made (below 0: that stayed in
     the line), and of its days `oee_end`, OEE by the good parts at the end. `unknown_policy` says what the figures rest on where
@@ -221,6 +223,8 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     oee_end: float | None = None
     unknown_policy: UnknownPolicy | None = None
     assumed_ms: int = 0
+    unexplained_ms: int = 0
+    reason_missing: float | None = None
     flags: list[FigureFlag] = []
     versions: dict[str, str] = {}
 
@@ -231,11 +235,26 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
                 raise ValueError(f"{key[:40]!r} is no leaf of the time model; allowed in `ms`: {', '.join(_MS_KEYS)}")
 
 
+class StopPiece(Message, frozen=True, kw_only=True):
+    """A part of a stop with a reason of its own; the pieces of a stop tile it. `end` is null while it lasts."""
+
+    start: str
+    end: str | None = None
+    reason: str | None = None
+    reason_by: str | None = None
+    attributed_to: str | None = None
+    comment: str | None = None
+
+
 class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
     """A stretch of one machine state, or one stop. Upserted by `id`; `end` is null while it lasts.
 
     `planned_ms`: of a stop that has ended, how long it was in time planned for production, without nights and breaks. `assumed`:
     nobody saw the machine in this state; the plant's policy for unknown time says so.
+
+    Of a stop: `reason` is the path in reasons.yaml why it stood, `reason_by` who said so (null: the machine), `attributed_to` the
+    machine that made it stand; where several reasons share it, these are the first one's, and `pieces` has all. Stops of one
+    `incident` were one for those who mended it.
     """
 
     id: str
@@ -248,6 +267,11 @@ class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
     timestamp: str
     end: str | None = None
     reason: str | None = None
+    reason_by: str | None = None
+    attributed_to: str | None = None
+    comment: str | None = None
+    incident: str | None = None
+    pieces: list[StopPiece] = []
     pending: bool = False
     assumed: bool = False
     planned_ms: int | None = None

@@ -57,6 +57,7 @@ _encode = msgspec.json.Encoder().encode
 
 _OEE_FIELDS = (
     "availability", "performance", "quality", "oee", "teep", "coverage", "wip_moved", "oee_end",
+    "unexplained_ms", "reason_missing",
     "ideal_ms", "good_ms", "revision", "final",
     "parts_total", "parts_good", "parts_scrap", "parts_rework", "parts_unknown", "ms_all", *(f"ms_{leaf}" for leaf in Leaf),
     "assumed_ms", "unknown_policy_text",
@@ -70,7 +71,8 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "oee_interval": Measurement(
         PRODUCTION_BUCKET,
         ("line", "device", "kind"),
-        ("id_text", "state_text", "state_code", "leaf_text", "reason_text", "end_ms", "duration_ms",
+        ("id_text", "state_text", "state_code", "leaf_text", "reason_text", "reason_by_text", "attributed_to_text", "incident_text",
+            "pieces_text", "end_ms", "duration_ms",
             "planned_ms", "pending", "assumed", "withdrawn",
          "revision", STREAM_FIELD, SEQ_FIELD),
     ),
@@ -190,7 +192,12 @@ def oee_interval_line(interval: OeeInterval) -> bytes:
         "state_text": interval.state,
         "state_code": float(PACKML_CODES[interval.state]),
         "leaf_text": interval.leaf,
+        # A later revision may take back what an earlier one said: an empty text writes over it.
         "reason_text": interval.reason or "",
+        "reason_by_text": interval.reason_by or "",
+        "attributed_to_text": interval.attributed_to or "",
+        "incident_text": interval.incident or "",
+        "pieces_text": _encode(interval.pieces).decode() if interval.pieces else "",
         "end_ms": end_ms,
         "duration_ms": end_ms - start_ms if end_ms is not None else None,
         "planned_ms": interval.planned_ms,
@@ -334,6 +341,8 @@ def _oee_line(measurement: str, tags: tuple[tuple[str, str], ...], document: Oee
         "oee_end": document.oee_end,
         "assumed_ms": float(document.assumed_ms),
         "unknown_policy_text": document.unknown_policy,
+        "unexplained_ms": float(document.unexplained_ms),
+        "reason_missing": document.reason_missing,
         "ideal_ms": float(document.ideal_ms),
         "good_ms": float(document.good_ms),
         "revision": float(document.revision),

@@ -7,7 +7,7 @@ from .holds import hold_ms
 from .message_signal import MessageForm, MessageSignal
 from .model import Connection, Device, Line, LineOee, PlantModel, load_plant
 from .profile import AddressRange, Barrier, DeviceLimits, Group, OeeSignals, Profile
-from .reasons import Reason, Reasons, load_reasons
+from .reasons import Reason, ReasonPath, Reasons, load_reasons
 from .register_signal import RegisterSignal
 from .register_types import Addend, SignRegister, Table, ValueType, WordOrder
 from .signal import Counter, OnChange, Signal
@@ -38,6 +38,7 @@ __all__ = [
     "PlantModel",
     "Profile",
     "Reason",
+    "ReasonPath",
     "Reasons",
     "RegisterSignal",
     "Shift",

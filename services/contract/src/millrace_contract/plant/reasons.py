@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +29,28 @@ class Reason(Strict):
 
 class Reasons(Strict):
     reasons: dict[str, Reason] = Field(min_length=1)
+
+    def paths(self) -> dict[str, ReasonPath]:
+        """Every reason and group that can be chosen, by its path as `mechanical/jam`, in the order of the file."""
+        return dict(_paths(self.reasons, "", (), None, failure=False))
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonPath:
+    """A reason with what it inherits. `titles`: its own and those of the groups above it, the topmost first."""
+
+    titles: tuple[str, ...]
+    leaf: StopLeaf | None
+    failure: bool
+
+
+def _paths(
+    level: dict[str, Reason], above: str, titles: tuple[str, ...], leaf: StopLeaf | None, *, failure: bool
+) -> Iterator[tuple[str, ReasonPath]]:
+    for key, reason in level.items():
+        own = ReasonPath((*titles, reason.title), reason.leaf or leaf, reason.failure or failure)
+        yield above + key, own
+        yield from _paths(reason.children, f"{above}{key}/", own.titles, own.leaf, failure=own.failure)
 
 
 def load_reasons(folder: Path) -> Reasons:
