@@ -163,6 +163,7 @@ def _show(
         "API for the MES": f"http://127.0.0.1:{ports.api}/openapi.json (a token: millrace access add-token NAME --scope read,ack"
         f" --secrets {places.secrets})",
         "broker": f"127.0.0.1:{ports.broker}, with TLS {ports.broker_tls} (accounts: {places.secrets})",
+        "a fault to look at": f"MILLRACE_HTTP_PORT={ports.simulator} .venv/bin/millrace-sim fault CNC-01 overheat --seconds 240",
         "logs": str(places.logs),
     }
     addresses["InfluxDB"] = f"http://127.0.0.1:{ports.influxd} (organisation {ORGANISATION})"
