@@ -32,7 +32,7 @@ from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.mqtt.session import Callbacks, Received
-from millrace_contract.runtime.serving import remember_devices
+from millrace_contract.runtime.remembered_devices import RememberedDevices, remember_devices
 from millrace_contract.runtime.settings import BrokerSettings
 from millrace_contract.runtime.status import last_will
 from millrace_contract.store_forward.from_ingest import FromIngest
@@ -267,7 +267,7 @@ class Oee:
             from_ingest=FromIngest(plan.topics, "oee-1"),
             clock=chain.clock,
             heartbeats=Heartbeats(chain.clock),
-            known=remember_devices(data, plan.plant, clock=chain.clock),
+            remembered=RememberedDevices(chain.config, data, plan.plant, chain.clock),
         )
         self.session.start()
 

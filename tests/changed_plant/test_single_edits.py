@@ -89,3 +89,53 @@ def test_a_machine_that_changed_its_profile_tells_no_time_twice(plant: Plant) ->
     plant.ticks(10, is_calm=True)
     here, all_of_it = plant.chain.oee.windows(machine)
     assert (len(here), len(all_of_it)) == (0, told)
+
+
+def reads_of_oee(plant: Plant, device: str, profile: str) -> bool:
+    """Whether oee has of this machine, as it is read now, what the database has under this profile: nothing more, nothing less."""
+    samples = {each.ts_ms for each in plant.chain.oee.worker._store.samples(device, 0)}
+    series = plant.chain.database.buckets["telemetry"].items()
+    points = [each for (name, tags), each in series if name == profile and dict(tags)["device"] == device]
+    return samples == {at_ns // 1_000_000 for each in points for at_ns in each}
+
+
+def edited(plant: Plant, device: str, profile: str) -> None:
+    """The gateway and ingest take over the edit; oee, if it runs, does not."""
+    plant.clock.advance(1)
+    plant.files.devices[device] = {"line": "line1", "gateway": "edge-1", "profile": profile}
+    plant.write()
+    plant.chain.processes["ingest"].tick()
+    plant.start("edge-1")
+    plant.ticks(5, is_calm=True)
+
+
+def test_what_was_read_by_a_plant_model_that_oee_never_ran_is_told_by_no_other_profile(plant: Plant) -> None:
+    plant.chain.end("oee")
+    edited(plant, "M-02", "mill")
+    edited(plant, "M-02", "press")
+    plant.chain.start("oee")
+    plant.ticks(5, is_calm=True)
+    assert reads_of_oee(plant, "M-02", "press")
+    assert plant.chain.oee.worker.figures.gaps_open == 0
+
+
+def test_a_profile_that_comes_back_finds_its_own_readings_and_no_others(plant: Plant) -> None:
+    edited(plant, "M-01", "press")
+    edited(plant, "M-01", "mill")
+    assert reads_of_oee(plant, "M-01", "mill")
+    plant.start("oee")
+    plant.ticks(5, is_calm=True)
+    assert reads_of_oee(plant, "M-01", "mill")
+    assert plant.chain.oee.worker.figures.gaps_open == 0
+
+
+def test_what_an_outbox_kept_over_two_edits_is_found_in_the_database(plant: Plant) -> None:
+    plant.chain.end("oee")
+    plant.chain.bus.forget("oee-1")
+    plant.chain.gateways["edge-1"].session.lose()
+    plant.ticks(5, is_calm=True)
+    edited(plant, "M-02", "mill")  # the whole plant was edited: also what was read of M-01 is older than that
+    plant.chain.start("oee")
+    plant.ticks(5, is_calm=True)
+    assert reads_of_oee(plant, "M-01", "mill")
+    assert plant.chain.oee.worker.figures.gaps_open == 0

@@ -9,7 +9,7 @@ import pytest
 
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.plant.known_devices import PROFILES_KEPT, KnownDevice, with_plant
-from millrace_contract.runtime.serving import remember_devices
+from millrace_contract.runtime.remembered_devices import remember_devices
 from millrace_contract.testing import ManualClock
 
 PROFILE = """

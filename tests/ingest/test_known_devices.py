@@ -12,7 +12,7 @@ import pytest
 
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.plant.known_devices import with_plant
-from millrace_contract.runtime.serving import KNOWN_DEVICES, remember_devices
+from millrace_contract.runtime.remembered_devices import KNOWN_DEVICES, remember_devices
 from millrace_ingest.confirmations import Identity
 from millrace_ingest.decoder import Accepted, Decoder, Ignored, Rejected
 from millrace_ingest.plant_watch import PlantWatch

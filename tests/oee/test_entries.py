@@ -146,7 +146,7 @@ def test_a_missing_entry_is_a_gap_until_it_comes_or_a_ledger_tells_of_it(plant_f
     engine.accept_entry(numbered(scrap(1, 0), 15, 12))
     assert [(gap.device, gap.missing_seq) for gap in engine.gaps()] == [(CHAIN, 7), (CHAIN, 12)]
     assert FigureFlag.GAP_OPEN in engine._live_flags("CNC-01", set())
-    engine.looked_for(engine.gaps()[0])
+    engine.looked_for(engine.gaps()[0], 9)
     assert len(engine.gaps()) == 2, "a look that found nothing ends no gap"
     engine.accept_entry(numbered(scrap(1, 0), 7, 3))
     lost = [(10, 14)]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace_oee.gap_reader import AWAY_WAIT_S, FIRST_WAIT_S, GapSchedule
-from millrace_oee.gaps import BEFORE_ALL, ChainEnd, Gap, Link, cover, fill, follow, uncounted
+from millrace_oee.gaps import BEFORE_ALL, ChainEnd, Gap, Link, cover, fill, follow, uncounted, with_missing
 
 GAP = Gap("CNC-01", "edge-1.a", after_seq=10, after_ms=10_000, before_seq=50, before_ms=50_000, missing_seq=40)
 
@@ -61,6 +61,21 @@ def test_gap_closes_exactly_when_its_last_message_has_come(seqs: list[int], orde
     chain = sorted(seqs)
     links = [_link(seq, prev) for seq, prev in zip(chain, [0, *chain[:-1]], strict=True)]
     gaps = [Gap("CNC-01", "edge-1.a", 0, 0, 50, 50_000, chain[-1])]
+    order.shuffle(links)
+    for number, link in enumerate(links, start=1):
+        gaps = [rest for gap in gaps for rest in fill(gap, link)]
+        assert bool(gaps) == (number < len(links))
+
+
+@given(st.lists(st.integers(1, 49), min_size=1, max_size=12, unique=True), st.randoms(use_true_random=False))
+def test_messages_that_are_looked_for_are_gaps_that_close_with_the_last_of_them(seqs: list[int], order: random.Random) -> None:
+    chain = sorted(seqs)
+    links = [_link(seq, prev) for seq, prev in zip(chain, [0, *chain[:-1]], strict=True)]
+    gaps: list[Gap] = []
+    for link in links:
+        shorter, gap = with_missing(gaps, link)
+        gaps = [*(each for each in gaps if each != shorter), gap]
+    assert len(gaps) == 1, "what comes in order is looked for as a whole"
     order.shuffle(links)
     for number, link in enumerate(links, start=1):
         gaps = [rest for gap in gaps for rest in fill(gap, link)]

@@ -90,5 +90,5 @@ def test_a_gap_ends_with_what_a_restored_sender_tells(plant_folder: Callable[...
     engine.accept_ledger(entry)
     assert len(engine.gaps()) == left
     for gap in engine.gaps():
-        engine.looked_for(gap)
+        engine.looked_for(gap, 1)
     assert engine.gaps() == []

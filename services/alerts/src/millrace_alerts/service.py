@@ -23,7 +23,8 @@ from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Session
 from millrace_contract.runtime.mqtt.trust import LEARNED
-from millrace_contract.runtime.serving import ServiceParts, remember_devices
+from millrace_contract.runtime.remembered_devices import remember_devices
+from millrace_contract.runtime.serving import ServiceParts
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.store_forward.from_ingest import FromIngest
 from millrace_contract.store_forward.limits import limits_of

@@ -13,7 +13,8 @@ from millrace_contract.plant.known_devices import KnownDevices
 from millrace_contract.plant.model import PlantModel
 from millrace_contract.plant.versions import PLANT, plant_in_use
 from millrace_contract.runtime.logs import get_logger
-from millrace_contract.runtime.serving import accept, remember_devices
+from millrace_contract.runtime.remembered_devices import remember_devices
+from millrace_contract.runtime.serving import accept
 
 from .decoder import SIGNALS_MAX, Decoder
 from .signal_limit import SignalLimit

@@ -22,7 +22,7 @@ from .calendar import TimeWindow
 from .documents import MODEL_VERSION, device_document, line_document
 from .entries import Entries, cause_of
 from .entry_store import EntryStore
-from .gaps import Gap, Link, cover, fill, follow, uncounted
+from .gaps import Gap, Link, cover, fill, follow, holds, uncounted, with_missing
 from .lines import LinePlan, LineSums, line_sums
 from .machine import LATENESS_MS, Machine, fingerprint
 from .places import made_so_since_ms, past_below
@@ -36,6 +36,8 @@ from .windows import Sums, add, nothing_known
 
 KEEP_MS = LATENESS_MS + 2 * 86_400_000
 PACK_AFTER_MS = 2 * 3_600_000
+LOOKS_FOR_OTHERS = 5
+"""How often the database is asked for what a gateway sent that does not read the machine any more: for some minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,20 @@ class Engine:
                 if track.machine.line == each.line and each.device in (None, track.machine.id):
                     self._reopen(track, each)
 
+    def look_up(self, device: str, message: Telemetry) -> None:
+        """A message of which only the database knows where it belongs: it is missing until it was looked for there."""
+        machine = self.plan.machines[device]
+        link = _link(machine, message)  # also of a gateway that read it before
+        if link is None or any(holds(gap, link) for gap in self._gaps.get(device, ())):
+            return
+        known = self.tracks[device].known
+        self._follow(link, None if known is None else known.last_ms)
+        shorter, gap = with_missing(self._gaps.get(device, ()), link)
+        if shorter is None:
+            self._open_gap(gap)
+        else:
+            self._replace_gap(shorter, [gap])
+
     def accept_ledger(self, entry: Ledger) -> None:
         """Somebody lost messages and says so: gaps that they leave will not be filled."""
         if entry.lost_stream is None:
@@ -163,11 +179,11 @@ class Engine:
                 self._replace_gap(gap, left)
                 return
 
-    def looked_for(self, gap: Gap) -> None:
-        """What the database had for it is accepted. A gap that no message can fill any more ends with that look."""
+    def looked_for(self, gap: Gap, looks: int) -> None:
+        """What the database had for it is accepted, in so many looks. What no message can fill any more ends with the last."""
         machine = self.plan.machines.get(gap.device)
         is_followed = gap.device == CHAIN or (machine is not None and sender_of(gap.stream) == machine.gateway)
-        if gap.missing_seq is None or not is_followed:
+        if gap.missing_seq is None or (not is_followed and looks >= LOOKS_FOR_OTHERS):
             self._replace_gap(gap, [])
 
     def save(self) -> None:
@@ -405,11 +421,14 @@ class Engine:
             self._chains[key], gap = follow(end, link, known_until_ms)
             self._moved_chains.add(key)
             if gap is not None:
-                self._gaps.setdefault(link.device, []).append(gap)
-                self._store.save_gap(gap)
-                self.counts["gaps"] += 1
+                self._open_gap(gap)
             return
         self.fill_gaps(link)
+
+    def _open_gap(self, gap: Gap) -> None:
+        self._gaps.setdefault(gap.device, []).append(gap)
+        self._store.save_gap(gap)
+        self.counts["gaps"] += 1
 
     def _replace_gap(self, gap: Gap, left: list[Gap]) -> None:
         gaps = self._gaps.get(gap.device, [])

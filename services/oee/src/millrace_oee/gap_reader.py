@@ -151,15 +151,19 @@ class GapSchedule:
         """A request is on its way."""
         self._asked.add(_key(gap))
 
-    def answered(self, gap: Gap, now_s: float, *, was_read: bool) -> None:
-        """The answer was applied. If the gap is still there it is asked for again: soon where the database was away, else later."""
+    def answered(self, gap: Gap, now_s: float, *, was_read: bool) -> int:
+        """The answer was applied. If the gap is still there it is asked for again: soon where the database was away, else later.
+
+        Returns how often it was read so far.
+        """
         key = _key(gap)
         self._asked.discard(key)
         if not was_read:
             self._due_s[key] = now_s + AWAY_WAIT_S
-            return
+            return self._attempts.get(key, 0)
         attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
         self._due_s[key] = now_s + min(FIRST_WAIT_S * 2**attempts, LONGEST_WAIT_S)
+        return attempts
 
 
 def _key(gap: Gap) -> tuple[str, str, int]:

@@ -73,7 +73,7 @@ def fill(gap: Gap, link: Link) -> list[Gap]:
 
     At the beginning of a stream a gap reaches back only to what was known then: before a message that is older, none was missed.
     """
-    if not gap.after_seq < link.seq < gap.before_seq or link.stream != gap.stream or link.device != gap.device:
+    if not holds(gap, link):
         return [gap]
     left: list[Gap] = []
     is_known_before = gap.after_seq == BEFORE_ALL and link.ts_ms <= gap.after_ms
@@ -82,6 +82,24 @@ def fill(gap: Gap, link: Link) -> list[Gap]:
     if gap.missing_seq != link.seq:
         left.append(replace(gap, after_seq=link.seq, after_ms=max(link.ts_ms, gap.after_ms)))
     return left
+
+
+def holds(gap: Gap, link: Link) -> bool:
+    """Whether this message is one of those that are looked for."""
+    return gap.after_seq < link.seq < gap.before_seq and (link.stream, link.device) == (gap.stream, gap.device)
+
+
+def with_missing(gaps: Iterable[Gap], link: Link) -> tuple[Gap | None, Gap]:
+    """A message that no gap holds is missing, too: the gap that this makes longer, if there is one, and what it is then.
+
+    Messages that follow each other are one gap, so that a backlog is looked for as a whole.
+    """
+    ends = {link.seq} if link.prev is None else {link.seq, link.prev + 1}
+    shorter = next((gap for gap in gaps if gap.stream == link.stream and gap.before_seq in ends), None)
+    if shorter is None:
+        return None, Gap(link.device, link.stream, link.seq - 1, link.ts_ms, link.seq + 1, link.ts_ms, link.seq)
+    before_ms = max(shorter.before_ms, link.ts_ms)
+    return shorter, replace(shorter, before_seq=link.seq + 1, before_ms=before_ms, missing_seq=link.seq)
 
 
 def uncounted(gap: Gap, stream: str) -> Gap:

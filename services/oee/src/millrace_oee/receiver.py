@@ -40,6 +40,8 @@ class Accepts(Protocol):
 
     def accept_elsewhere(self, device: str, message: Telemetry) -> None: ...
 
+    def look_up(self, device: str, message: Telemetry) -> None: ...
+
     def accept_entry(self, placed: PlacedEntry) -> None: ...
 
     def accept_ledger(self, entry: Ledger) -> None: ...
@@ -81,12 +83,17 @@ class NoSurroundings:
 class OeeReceiver:
     """Used by the worker's thread, inside its transaction, and by a replay."""
 
-    def __init__(self, plan: Plan, engine: Accepts, surroundings: Surroundings, known: KnownDevices | None = None) -> None:
-        """`known`: every device that an accepted plant model had; without it, those of this one."""
+    def __init__(
+        self, plan: Plan, engine: Accepts, surroundings: Surroundings, known: KnownDevices | None = None, edited_ms: int = 0
+    ) -> None:
+        """`known`: every device that an accepted plant model had; without it, those of this one. `edited_ms`: when this plant model
+        was written.
+        """
         self.ignored: Counter[str] = Counter()
         """How many messages changed nothing, by reason."""
         self._plan = plan
-        self._known = with_plant({}, plan.plant) if known is None else known
+        self.known = with_plant({}, plan.plant) if known is None else known
+        self._edited_ms = edited_ms
         self._engine = engine
         self._surroundings = surroundings
         self._platform = Platform()
@@ -137,13 +144,17 @@ class OeeReceiver:
             self._ignore("no_oee")
             return
         message = decode_telemetry(payload, now.epoch_ms, machine.id)
-        known = self._known[machine.id]
+        known = self.known[machine.id]
         if known.objection(machine.id, topic.line or "", message.stream):
             self._ignore(FOREIGN)
         elif topic.line != machine.line:
             # Read where the machine stood before: not missing, and no figure of this line rests on it.
             self._ignore("elsewhere")
             self._engine.accept_elsewhere(machine.id, message)
+        elif message.timestamp_ms < self._edited_ms:
+            # Who was not there when the plant model was edited does not know by which profile it was read. ingest does.
+            self._ignore("before_edit")
+            self._engine.look_up(machine.id, message)
         elif known.profile_at(message.timestamp_ms) != machine.measurement:
             # Read by another profile, as far as we know of the edits: where ingest stored it tells when its gap is looked for.
             self._ignore("other_profile")

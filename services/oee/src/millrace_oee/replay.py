@@ -86,6 +86,9 @@ class OeeReplay:
     def accept_elsewhere(self, device: str, message: Telemetry) -> None:
         self.engine.accept_elsewhere(device, message)
 
+    def look_up(self, device: str, message: Telemetry) -> None:
+        self.engine.look_up(device, message)
+
     def accept_entry(self, placed: PlacedEntry) -> None:
         self.engine.accept_entry(placed)
 

@@ -19,7 +19,8 @@ from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks
 from millrace_contract.runtime.mqtt.trust import LEARNED
-from millrace_contract.runtime.serving import ServiceParts, accept, remember_devices
+from millrace_contract.runtime.remembered_devices import RememberedDevices
+from millrace_contract.runtime.serving import ServiceParts, accept
 from millrace_contract.runtime.serving import serve as serve_service
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.store_forward.from_ingest import FromIngest
@@ -85,7 +86,7 @@ class OeeService:
         )
         self._worker = Worker(
             plan=plan,
-            known=remember_devices(settings.data, plan.plant),
+            remembered=RememberedDevices(settings.config, settings.data, plan.plant, clock),
             connection=self._database.connection,
             outbox=outbox,
             path=settings.data / STORE,

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from millrace_contract.language.messages import Kept, encode, numbered
-from millrace_contract.plant.known_devices import KnownDevices
 from millrace_contract.runtime.clock import Clock, Now
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Batch, Intake
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.session import Session
+from millrace_contract.runtime.remembered_devices import RememberedDevices
 from millrace_contract.store_forward.from_ingest import FromIngest
 from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.losses import Loss
@@ -88,7 +88,7 @@ class Worker:
         self,
         *,
         plan: Plan,
-        known: KnownDevices,
+        remembered: RememberedDevices,
         connection: Connection,
         outbox: Outbox,
         path: Path,
@@ -117,7 +117,9 @@ class Worker:
             self._engine = Engine(plan, self._store, self._results)
             self._look_backs = self._begin_look_backs(moved)
             self._results.release_missing(outbox.holds)
-        self._receiver = OeeReceiver(plan, self._engine, Running(self._results, outbox, session), known)
+        self._remembered = remembered
+        surroundings = Running(self._results, outbox, session)
+        self._receiver = OeeReceiver(plan, self._engine, surroundings, remembered.look(), remembered.edited_ms)
         self._reader = GapReader(influx, intake.hand_over, heartbeats)
         self._schedule = GapSchedule()
         self._look_back_due_s = 0.0
@@ -185,6 +187,7 @@ class Worker:
     def apply(self, batch: Batch[Answer], now: Now) -> list[Row]:
         """Everything of the batch, and the time that passed, in the store; returns the results to be sent."""
         self._rows = []
+        self._receiver.known = self._remembered.look()
         for received in batch.messages:
             self._receiver.receive(received, now)
         for answer in batch.items:
@@ -301,9 +304,9 @@ class Worker:
             return
         for link in answer.links:
             self._engine.fill_gaps(link)
+        looks = self._schedule.answered(gap, now.monotonic_s, was_read=answer.problem is None)
         if answer.problem is None:
-            self._engine.looked_for(gap)
-        self._schedule.answered(gap, now.monotonic_s, was_read=answer.problem is None)
+            self._engine.looked_for(gap, looks)
 
     def _show_figures(self) -> None:
         counts = self._engine.counts

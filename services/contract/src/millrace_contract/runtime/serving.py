@@ -13,21 +13,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-import msgspec
-
 from ..errors import CannotStart
-from ..plant import PlantModel
 from ..plant.accepted import AcceptedConfiguration, load_accepted
-from ..plant.known_devices import KnownDevice, KnownDevices, with_plant
 from .clock import Clock, SystemClock
-from .files import replace_file
 from .lifecycle import EXIT_FAILED, EXIT_NOT_WELL, EXIT_WELL, stop_event
 from .logs import configure_logs, get_logger
 from .settings import ServiceSettings, variable
 
 T = TypeVar("T")
-KNOWN_DEVICES = "known-devices.json"
-"""In the data folder of each service that hears telemetry."""
 
 _log = get_logger(__name__)
 
@@ -130,30 +123,6 @@ def accept(config: Path, data: Path, load: Callable[[Path], T], clock: Clock | N
         problems = [str(problem) for problem in accepted.problems]
         _log.error("configuration_refused", problems=problems, running_on="the last accepted copy")
     return accepted
-
-
-def remember_devices(data: Path, plant: PlantModel, before: KnownDevices | None = None, clock: Clock | None = None) -> KnownDevices:
-    """Every device that an accepted plant model had, this one included; it is kept for later where that changed something.
-
-    `before`: what is remembered already; without it, what was kept.
-    """
-    if before is None:
-        before = _known_devices(data)
-    known = with_plant(before, plant, min(plant.edited_ms, (clock or SystemClock()).now_ms()))
-    if known != before:
-        try:
-            replace_file(data / KNOWN_DEVICES, msgspec.json.encode(known))
-        except OSError as error:
-            _log.error("known_devices_not_kept", problem=str(error))
-    return known
-
-
-def _known_devices(data: Path) -> dict[str, KnownDevice]:
-    """Empty where there is no file, or where it cannot be read: then only the present plant model is believed."""
-    try:
-        return msgspec.json.decode((data / KNOWN_DEVICES).read_bytes(), type=dict[str, KnownDevice])
-    except (OSError, msgspec.MsgspecError):
-        return {}
 
 
 def _prepare(settings: ServiceSettings, name: str) -> None:
