@@ -40,6 +40,8 @@ from millrace_ingest.storage import Storage
 from millrace_ingest.twins import Twins
 from millrace_ingest.voices import Voices
 from millrace_ingest.writer import Writer
+from millrace_oee.machine import unmapped_in_words
+from millrace_oee.plan import load_plan
 
 NOW_MS = 1_790_000_000_000
 SAMPLE = Path(__file__).resolve().parents[2] / "config"
@@ -195,6 +197,10 @@ def no_devices(bench: Bench) -> list[str]:
     return [select_fleet(bench.plant, "edge-7").problem() or ""]
 
 
+def unmapped(_bench: Bench) -> list[str]:
+    return [unmapped_in_words(load_plan(SAMPLE).machines["PACK-01"], {"17", "99"})]
+
+
 ACT, MENDS, NOTE = Prognosis.ACT, Prognosis.MENDS, Prognosis.NOTE
 SAID: dict[str, tuple[Callable[[Bench], list[str]], Prognosis | None, str]] = {
     "a wrong account": (refused, ACT, "makes account and password fit"),
@@ -223,6 +229,7 @@ SAID: dict[str, tuple[Callable[[Bench], list[str]], Prognosis | None, str]] = {
     "a step that fails": (unhealthy, ACT, "docker compose logs"),
     "a gateway without devices": (no_devices, ACT, "`gateway: "),
     "a store set aside": (lambda _: [SetAside(Path("oee.db.set-aside-1"), "is no database").in_words], NOTE, "the ledger"),
+    "a state that no profile names": (unmapped, NOTE, "signals.state_current.values"),
     "a mistake in a file": (lambda _: [str(Problem("plant.yaml", 3, "root", "is no root"))], None, ""),
 }
 

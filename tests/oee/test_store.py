@@ -9,12 +9,12 @@ from millrace_contract.language.messages import Kept, OeeDocument, Parts, Window
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.words import Quality, RevisionCause, WindowKind
 from millrace_oee.counts import Baseline
-from millrace_oee.machine import BAD_STATE, Machine
+from millrace_oee.machine import BAD_STATE, UNCERTAIN_STATE, Machine
 from millrace_oee.results import Place, Results
-from millrace_oee.samples import Sample, pack, sample_of, unpack
+from millrace_oee.samples import NOT_GOOD, Sample, pack, sample_of, unpack
 from millrace_oee.store import HOUR_MS, Store, connect_in_memory
 
-counts = st.none() | st.integers(0, 2**31)
+counts = st.none() | st.just(NOT_GOOD) | st.integers(0, 2**31)
 states = st.none() | st.just(BAD_STATE) | st.integers(0, 16).map(float) | st.text("abc", min_size=1, max_size=3)
 
 
@@ -88,9 +88,10 @@ def test_only_good_readings_become_counts_and_a_bad_state_is_known_as_bad(make_m
         return sample_of(machine, Telemetry(timestamp_ms=1, readings=readings, quality=quality or {}, tags={}))
 
     assert sample({"run_status": 1.0, "cycle_count": 7.0, "defect_count": 0.0}) == Sample(1, 1.0, 7, None, 0)
-    assert sample({"run_status": 1.0, "cycle_count": 7.0}, {"cycle_count": Quality.UNCERTAIN}) == Sample(1, 1.0)
-    assert sample({}, {"run_status": Quality.BAD, "cycle_count": Quality.BAD}) == Sample(1, BAD_STATE)
-    assert sample({"run_status": 1.0}, {"run_status": Quality.UNCERTAIN}).empty
+    assert sample({"run_status": 1.0, "cycle_count": 7.0}, {"cycle_count": Quality.UNCERTAIN}).count("total") is None
+    bad = sample({}, {"run_status": Quality.BAD, "cycle_count": Quality.BAD})
+    assert (bad.state, bad.count("total"), bad.count("reject")) == (BAD_STATE, None, None)
+    assert sample({"run_status": 1.0}, {"run_status": Quality.UNCERTAIN}).state == UNCERTAIN_STATE
     assert sample({"cycle_count": 7.5, "defect_count": -1.0}).empty
     assert sample({"cycle_count": "seven"}).empty
     assert sample({"spindle_temperature": 60.0}).empty

@@ -124,6 +124,8 @@ def _flags(sums: Sums, *, final: bool) -> set[FigureFlag]:
     flags = {FigureFlag(f"counter_{event}") for event in sums.events if event not in QUIET_EVENTS}
     if ideal_cycle_suspect(sums, ended=final):
         flags.add(FigureFlag.IDEAL_CYCLE_SUSPECT)
+    if sums.codes:
+        flags.add(FigureFlag.UNMAPPED_STATE)
     if sums.pending:
         flags.add(FigureFlag.STOP_PENDING)
     return flags
@@ -142,6 +144,7 @@ def state_interval(machine: Machine, run: Run) -> OeeInterval:
         start=start,
         timestamp=start if run.open else format_timestamp(run.end_ms),
         assumed=run.assumed,
+        code=run.code or None,
         end=None if run.open else format_timestamp(run.end_ms),
     )
 

@@ -24,7 +24,7 @@ from .entries import Entries, cause_of
 from .entry_store import EntryStore
 from .gaps import Gap, Link, cover, fill, follow, holds, uncounted, with_missing
 from .lines import LinePlan, LineSums, line_sums
-from .machine import LATENESS_MS, Machine, fingerprint
+from .machine import LATENESS_MS, Machine, fingerprint, unmapped_in_words
 from .places import made_so_since_ms, past_below
 from .plan import Plan
 from .results import Place, Results
@@ -237,6 +237,14 @@ class Engine:
         longer = [each for span in spans if (each := self._offer_span(machine, span, ended_ms, causes))]
         for window in [*told, *told_days.values(), *longer]:
             self._evaluate_line(machine.line, window, causes.of(window))
+
+    def unmapped_states(self) -> list[str]:
+        """What machines said of their state in the shift in progress and their profiles do not name, each with the way out."""
+        return [
+            unmapped_in_words(self.plan.machines[device], live.sums.codes)
+            for device, live in sorted(self._live.items())
+            if live.sums.codes
+        ]
 
     def live_documents(self, offline: set[str]) -> Iterator[tuple[str, str | None, OeeDocument]]:
         """(line, device or None, document) of every shift in progress that has been computed."""

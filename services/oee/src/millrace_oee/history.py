@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineState
+from millrace_contract.plant.holds import UNREACHABLE_HOLD_MS
 
 from .calendar import LineCalendar
 from .corrections import MadeUntil
 from .counts import Baseline, CountTrack, Segment, Share
 from .entries import NO_ENTRIES, MachineEntries
-from .machine import LATENESS_MS, Machine
+from .machine import LATENESS_MS, UNCERTAIN_STATE, UNREACHABLE_STATE, Machine
 from .samples import Sample
 from .timeline import Run, Timeline
 
@@ -53,10 +54,14 @@ class History:
         if self.first_ms is None:
             self.first_ms = sample.ts_ms
         self.last_ms = sample.ts_ms
-        if sample.state is not None:
-            self.timeline.add(sample.ts_ms, self.machine.state_name(sample.state), sample.hold_ms)
+        if sample.state is not None and sample.state != UNCERTAIN_STATE:
+            hold_ms = sample.hold_ms
+            if hold_ms is None and sample.state == UNREACHABLE_STATE:
+                hold_ms = UNREACHABLE_HOLD_MS
+            state, code = self.machine.state_name(sample.state), self.machine.unmapped_code(sample.state)
+            self.timeline.add(sample.ts_ms, state, hold_ms, code)
         for role, track in self.counts.items():
-            value = getattr(sample, role)
+            value = sample.count(role)
             if value is not None:
                 track.add(sample.ts_ms, value, self._segments)
 

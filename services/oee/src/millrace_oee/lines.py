@@ -133,6 +133,7 @@ def _constraint(plan: LinePlan, stations: Sequence[Sums]) -> LineSums:
         counted=slow.counted and end.counted,
         judged=bool(judging) and all(each.judged for each in judging),
         events=frozenset().union(*(each.events for each in (slow, end, *judging))),
+        codes=frozenset().union(*(each.codes for each in stations)),
     )
     return LineSums(
         sums,

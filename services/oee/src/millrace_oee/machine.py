@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,9 @@ from .states import leaves_of
 LATENESS_MS = 7 * 86_400_000
 """How late a message may be and still change a published figure; and over how long a step of a counter is split at most."""
 MIN_REACH_MS = 3_600_000
+MOST_CODES = 5
+MAX_CODE = 40
+"""So much of a text that is no state is shown."""
 POLICY_REACH_MS = 8 * 3_600_000
 """How far a policy for unknown time fills a gap: what was longer ago than a shift tells nothing of the machine."""
 ROLES = ("total", "good", "reject")
@@ -26,6 +29,8 @@ ROLES = ("total", "good", "reject")
 
 BAD_STATE = ""
 """The state reading was bad: from here on the state is unknown."""
+UNCERTAIN_STATE = "\x1a"
+"""The state reading was of uncertain quality: it says nothing, and takes back what was said of the same instant."""
 UNREACHABLE_STATE = "\x18"
 """The gateway says that the machine does not answer. No machine's text is this control character alone."""
 
@@ -89,6 +94,13 @@ class Machine:
             return MachineState.UNREACHABLE if raw == UNREACHABLE_STATE else machine_state(raw)
         return self.states.get(int(raw), MachineState.UNKNOWN) if raw.is_integer() else MachineState.UNKNOWN
 
+    def unmapped_code(self, raw: float | str) -> str:
+        """The reading in words where the profile does not say what it means; empty where it does, and for what is no reading."""
+        if isinstance(raw, str):
+            is_named = raw in (BAD_STATE, UNREACHABLE_STATE, MachineState.UNKNOWN) or machine_state(raw) is not MachineState.UNKNOWN
+            return "" if is_named else raw[:MAX_CODE]
+        return "" if raw.is_integer() and int(raw) in self.states else f"{raw:g}"
+
     @property
     def version(self) -> str:
         """A fingerprint of everything here that figures depend on. What is as it always was is not in it."""
@@ -104,6 +116,15 @@ class Machine:
         if self.reason_leaves:
             parts["reasons"] = dict(self.reason_leaves)
         return fingerprint(parts if self.unknown is UnknownPolicy.EXCLUDE else {**parts, "unknown": self.unknown})
+
+
+def unmapped_in_words(machine: Machine, codes: Iterable[str]) -> str:
+    """For the status: readings of the state that mean nothing."""
+    said = ", ".join(sorted(codes)[:MOST_CODES])
+    return (
+        f"{machine.id}: {machine.state_signal} says {said}, which profile {machine.measurement} does not name, so that this time "
+        f"is unknown: give it a meaning under signals.{machine.state_signal}.values"
+    )
 
 
 def fingerprint(value: Any) -> str:

@@ -149,6 +149,7 @@ class OeeService:
         problems = [str(problem) for problem in self._accepted.problems]
         problems += [self._session.problem] if self._session.problem is not None else []
         problems += outbox.problems
+        problems += figures.problems
         if self._database.set_aside is not None:
             problems.append(self._database.set_aside.in_words)
         return msgspec.structs.replace(

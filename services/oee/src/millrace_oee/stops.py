@@ -34,6 +34,8 @@ class Stretch:
     pending: bool = False
     assumed: bool = False
     """Nobody saw it: the machine's policy for unknown time says so."""
+    code: str = ""
+    """What the machine says, and its profile does not name."""
     has_reason: bool = False
     """Somebody, or the machine, said why it stood."""
 
@@ -65,7 +67,7 @@ def classify(runs: list[Run], leaves: Mapping[MachineState, Leaf], micro_ms: int
             if run.end_ms == stop.end_ms or run.open:
                 stop = next(stops, None)
         assumed = run.assumed or (run.state is MachineState.UNREACHABLE and leaf is not Leaf.UNKNOWN)
-        stretches.append(Stretch(run.start_ms, run.end_ms, leaf, pending, assumed))
+        stretches.append(Stretch(run.start_ms, run.end_ms, leaf, pending, assumed, code=run.code))
     return stretches
 
 

@@ -57,9 +57,9 @@ _VERSION_3 = ENTRY_STEP
 OEE_STORE = StoreKind("the store of oee", (_VERSION_1, _VERSION_2, _VERSION_3))
 _SAMPLES = "SELECT ts_ms, state, total, good, reject, hold_ms FROM sample WHERE device = ? "
 _LAST_GOOD = {
-    "total": "SELECT total, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND total IS NOT NULL ORDER BY ts_ms DESC LIMIT 1",
-    "good": "SELECT good, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND good IS NOT NULL ORDER BY ts_ms DESC LIMIT 1",
-    "reject": "SELECT reject, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND reject IS NOT NULL ORDER BY ts_ms DESC LIMIT 1",
+    "total": "SELECT total, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND total >= 0 ORDER BY ts_ms DESC LIMIT 1",
+    "good": "SELECT good, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND good >= 0 ORDER BY ts_ms DESC LIMIT 1",
+    "reject": "SELECT reject, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND reject >= 0 ORDER BY ts_ms DESC LIMIT 1",
 }
 
 
@@ -166,7 +166,7 @@ class Store:
     def keep_baseline(self, device: str, sample: Sample) -> None:
         """Remember the counters of a sample that is not kept itself; a later one replaces an earlier one."""
         for role in ROLES:
-            if (value := getattr(sample, role)) is not None:
+            if (value := sample.count(role)) is not None:
                 self.connection.execute(
                     """INSERT INTO baseline VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
                     SET value = excluded.value, ts_ms = excluded.ts_ms WHERE excluded.ts_ms >= ts_ms""",
@@ -200,7 +200,7 @@ class Store:
                 if sample.ts_ms >= before_ms:
                     break
                 for role in roles:
-                    value = getattr(sample, role)
+                    value = sample.count(role)
                     if value is not None and (role not in found or sample.ts_ms > found[role].ts_ms):
                         found[role] = Baseline(value, sample.ts_ms)
 

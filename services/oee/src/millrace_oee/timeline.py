@@ -15,10 +15,12 @@ from millrace_contract.language.words import NOT_TOLD, MachineState
 
 
 class InForce(NamedTuple):
-    """What is in force. `assumed`: it was not heard, and is taken to go on."""
+    """What is in force. `assumed`: it was not heard, and is taken to go on. `code`: what the machine says, and its profile does not
+    name."""
 
     state: MachineState
     assumed: bool = False
+    code: str = ""
 
 
 SILENCE = InForce(MachineState.UNKNOWN)
@@ -26,17 +28,18 @@ SILENCE = InForce(MachineState.UNKNOWN)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One state over [start, end). `open`: it is the last known one and may go on beyond `end_ms`. `assumed`: see InForce."""
+    """One state over [start, end). `open`: it is the last known one and may go on beyond `end_ms`. The rest: see InForce."""
 
     start_ms: int
     end_ms: int
     state: MachineState
     open: bool = False
     assumed: bool = False
+    code: str = ""
 
     @property
     def told(self) -> InForce:
-        return InForce(self.state, self.assumed)
+        return InForce(self.state, self.assumed, self.code)
 
 
 class Timeline:
@@ -67,17 +70,18 @@ class Timeline:
             self._closed.append(run)
         self._seed = runs[-1] if runs else None
 
-    def add(self, ts_ms: int, state: MachineState, hold_ms: int | None = None) -> None:
-        """A sample; `unknown` for a bad one, which ends the state before it. `hold_ms`: in force so long, None for `stale_ms`."""
-        told, until_ms = InForce(state), ts_ms + (self._stale_ms if hold_ms is None else hold_ms)
+    def add(self, ts_ms: int, state: MachineState, hold_ms: int | None = None, code: str = "") -> None:
+        """A sample; `unknown` for a bad one, which ends the state before it, and for one whose `code` the profile does not name.
+        `hold_ms`: in force so long, None for `stale_ms`."""
+        told, until_ms = InForce(state, code=code), ts_ms + (self._stale_ms if hold_ms is None else hold_ms)
         ahead: tuple[tuple[int, InForce], ...] = ((until_ms, SILENCE),)
         if state not in NOT_TOLD:
             self._last_state, self._carried_until_ms = state, until_ms + self._carry_ms
             if self._carry_ms:
                 ahead = ((until_ms, InForce(state, assumed=True)), (self._carried_until_ms, SILENCE))
-        elif self._carry_ms and ts_ms < self._carried_until_ms:
+        elif self._carry_ms and ts_ms < self._carried_until_ms and not code:
             told, ahead = InForce(self._last_state, assumed=True), ((self._carried_until_ms, SILENCE),)
-        elif state is MachineState.UNKNOWN:
+        elif state is MachineState.UNKNOWN and not code:
             ahead = ()
         if self._told is None:
             self._start(ts_ms, told)
@@ -130,7 +134,7 @@ class Timeline:
             self._since_ms = seed.start_ms
         elif seed.start_ms < ts_ms:
             self._starts.append(seed.start_ms)
-            self._closed.append(Run(seed.start_ms, ts_ms, seed.state, assumed=seed.assumed))
+            self._closed.append(_closed(seed.start_ms, ts_ms, seed.told))
 
     def _switch(self, at_ms: int, told: InForce) -> None:
         """Something else is in force from then on."""
@@ -139,7 +143,7 @@ class Timeline:
         self.changes += 1
         if at_ms > self._since_ms:
             self._starts.append(self._since_ms)
-            self._closed.append(Run(self._since_ms, at_ms, self._told.state, assumed=self._told.assumed))
+            self._closed.append(_closed(self._since_ms, at_ms, self._told))
         self._told, self._since_ms = told, at_ms
 
     def _tail(self, as_of_ms: int) -> list[Run]:
@@ -152,6 +156,10 @@ class Timeline:
             if at_ms >= as_of_ms:
                 break
             if next_told != told:
-                found.append(Run(since_ms, at_ms, told.state, assumed=told.assumed))
+                found.append(_closed(since_ms, at_ms, told))
                 since_ms, told = at_ms, next_told
-        return [*found, Run(since_ms, as_of_ms, told.state, open=True, assumed=told.assumed)]
+        return [*found, Run(since_ms, as_of_ms, told.state, open=True, assumed=told.assumed, code=told.code)]
+
+
+def _closed(start_ms: int, end_ms: int, told: InForce) -> Run:
+    return Run(start_ms, end_ms, told.state, assumed=told.assumed, code=told.code)

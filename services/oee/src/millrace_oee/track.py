@@ -102,7 +102,7 @@ class Track:
 
     def _counted(self, sample: Sample) -> tuple[str, ...]:
         """The counters that it tells."""
-        return tuple(role for role in self.machine.counters if getattr(sample, role) is not None)
+        return tuple(role for role in self.machine.counters if sample.count(role) is not None)
 
     def as_of_ms(self, now_ms: int) -> int:
         """The event time up to which something can be said: the newest sample's, or, in silence, a little before now."""
@@ -224,7 +224,7 @@ class Track:
         runs: list[Run] = []
         for interval in results.states_before(self.machine.id, before_ms):
             end_ms = FOREVER_MS if interval.end is None else parse_timestamp(interval.end)
-            run = Run(parse_timestamp(interval.start), end_ms, interval.state, assumed=interval.assumed)
+            run = Run(parse_timestamp(interval.start), end_ms, interval.state, assumed=interval.assumed, code=interval.code or "")
             if runs and (run.end_ms != runs[0].start_ms or self.machine.leaves.get(run.state) != Leaf.UNPLANNED_STOP):
                 break
             runs.insert(0, run)

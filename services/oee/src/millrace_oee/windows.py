@@ -28,6 +28,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
 
     `unexplained_ms`: how much of the unplanned stops has no reason.
     `unseen`: how many of the parts were made in time of which nothing is known. `matched_good`: the good parts behind `good_ns`.
+    `codes`: what the machine said of its state, and its profile does not name.
     `assumed_ms`: how much of the time in `ms` rests on the machine's policy for unknown time.
     `counted`, `judged`: parts, and how many of them are good, are known. `paced`: ideal time is known. `pending`: a stop in it may
     still turn out to be longer than a micro-stop.
@@ -48,6 +49,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     paced: bool = False
     pending: bool = False
     events: frozenset[str] = frozenset()
+    codes: frozenset[str] = frozenset()
 
     @property
     def all_ms(self) -> int:
@@ -94,6 +96,7 @@ def add(left: Sums, right: Sums) -> Sums:
         paced=left.paced or right.paced,
         pending=left.pending or right.pending,
         events=left.events | right.events,
+        codes=left.codes | right.codes,
     )
 
 
@@ -132,6 +135,7 @@ class _Laid:
     pending: bool
     assumed_ms: int
     unexplained_ms: int
+    codes: frozenset[str]
 
 
 def _lay(slots: list[Slot], stretches: list[Stretch]) -> _Laid:
@@ -139,6 +143,7 @@ def _lay(slots: list[Slot], stretches: list[Stretch]) -> _Laid:
     ms = dict.fromkeys(Leaf, 0)
     pending = False
     assumed_ms = unexplained_ms = 0
+    codes: set[str] = set()
     index = 0
     for slot in slots:
         if slot.leaf is not None:
@@ -157,9 +162,11 @@ def _lay(slots: list[Slot], stretches: list[Stretch]) -> _Laid:
                 unexplained_ms += to_ms - from_ms
             pending = pending or stretch.pending
             assumed_ms += to_ms - from_ms if stretch.assumed else 0
+            if stretch.code:
+                codes.add(stretch.code)
             at_ms = to_ms
         ms[Leaf.UNKNOWN] += slot.end_ms - at_ms
-    return _Laid(ms, pending, assumed_ms, unexplained_ms)
+    return _Laid(ms, pending, assumed_ms, unexplained_ms, frozenset(codes))
 
 
 def _with_parts(machine: Machine, laid: _Laid, counted: dict[str, Counted], corrected: Corrections) -> Sums:
@@ -194,6 +201,7 @@ def _with_parts(machine: Machine, laid: _Laid, counted: dict[str, Counted], corr
         judged=judged,
         paced=ideal_ns is not None and bool(counted),
         pending=laid.pending,
+        codes=laid.codes,
         events=frozenset().union(*(c.events for c in counted.values())),
     )
 

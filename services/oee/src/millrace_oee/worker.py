@@ -55,6 +55,7 @@ LOOK_BACK_MS = 26 * 3_600_000
 _LOOK_BACK = "look_back:"
 """Facts of this name: of which machine we have not looked yet what the database has, and from when on."""
 BACKLOG_WINDOW = 500
+PROBLEMS_SAID = 5
 LIVE_LIMIT = 2_000
 
 
@@ -66,6 +67,7 @@ class OeeFigures:
     gaps_open: int = 0
     refused_late: int = 0
     queue_messages: int = 0
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -315,6 +317,7 @@ class Worker:
             gaps_open=len(self._engine.gaps()),
             refused_late=counts["refused_late"],
             queue_messages=len(self._intake),
+            problems=tuple(self._engine.unmapped_states()[:PROBLEMS_SAID]),
         )
         for fate in ("messages", "repeated", "refused_late"):
             metrics.SAMPLES.labels(fate).set(counts[fate])

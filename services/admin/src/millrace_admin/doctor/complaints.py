@@ -151,6 +151,11 @@ def _unreadable(facts: Evidence, complaint: Complaint, _found: re.Match[str]) ->
     return note(complaint.name, complaint.text, mend)
 
 
+def _unmapped(_facts: Evidence, complaint: Complaint, _found: re.Match[str]) -> Finding:
+    cause, _, mend = complaint.text.partition(": give it")
+    return note(complaint.name, cause, f"give it{mend}")
+
+
 def _late(_facts: Evidence, complaint: Complaint, _found: re.Match[str]) -> Finding:
     return note(complaint.name, complaint.text, "a longer interval in the profile, or more `connections` to the device")
 
@@ -211,6 +216,7 @@ _RULES = (
     _rule("broker", r"^not connected yet", _not_connected_yet),
     _rule("broker", r"and we do not agree on TLS: (.*)", _tls),
     _rule("broker", r"^(?:no answer from|connection lost).*", _cannot_reach_broker),
+    _rule("", r"^\S+: \S+ says .*, which profile \S+ does not name", _unmapped),
     _rule("", r"^(two of the name .*? take the connection from each other): (.*)", _said_with_way_out),
     _rule("broker", r"(?:gives our connection to|ends our connection again and again)", _rival),
     _rule("broker", r"^the broker refuses (topic .*?)(?:: an account may write .*)?$", _refused_topic),

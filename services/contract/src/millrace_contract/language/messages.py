@@ -250,7 +250,8 @@ class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
     """A stretch of one machine state, or one stop. Upserted by `id`; `end` is null while it lasts.
 
     `planned_ms`: of a stop that has ended, how long it was in time planned for production, without nights and breaks. `assumed`:
-    nobody saw the machine in this state; the plant's policy for unknown time says so.
+    nobody saw the machine in this state; the plant's policy for unknown time says so. `code`: what the machine says of its state
+    where its profile does not say what that means.
 
     Of a stop: `reason` is the path in reasons.yaml why it stood, `reason_by` who said so (null: the machine), `attributed_to` the
     machine that made it stand; where several reasons share it, these are the first one's, and `pieces` has all. Stops of one
@@ -274,6 +275,7 @@ class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
     pieces: list[StopPiece] = []
     pending: bool = False
     assumed: bool = False
+    code: str | None = None
     planned_ms: int | None = None
     revision: int = 1
 

@@ -73,7 +73,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         ("line", "device", "kind"),
         ("id_text", "state_text", "state_code", "leaf_text", "reason_text", "reason_by_text", "attributed_to_text", "incident_text",
             "pieces_text", "end_ms", "duration_ms",
-            "planned_ms", "pending", "assumed", "withdrawn",
+            "planned_ms", "pending", "assumed", "code_text", "withdrawn",
          "revision", STREAM_FIELD, SEQ_FIELD),
     ),
     "alert_event": Measurement(
@@ -203,6 +203,7 @@ def oee_interval_line(interval: OeeInterval) -> bytes:
         "planned_ms": interval.planned_ms,
         "pending": float(interval.pending),
         "assumed": float(interval.assumed),
+        "code_text": interval.code or "",
         # Better knowledge did away with it: it ends where it starts. Readers leave it out.
         "withdrawn": float(end_ms == start_ms),
         "revision": float(interval.revision),

@@ -136,6 +136,7 @@ class FigureFlag(StrEnum):
     DEVICE_OFFLINE = "device_offline"
     WIP_MOVED = "wip_moved"
     NEW_MACHINE = "new_machine"
+    UNMAPPED_STATE = "unmapped_state"
 
 
 class RevisionCause(StrEnum):
