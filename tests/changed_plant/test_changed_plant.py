@@ -227,7 +227,7 @@ def _said(chain: Chain) -> dict[str, Any]:
 def _get(chain: Chain, path: str) -> Any:
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app=chain.alerts.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://alerts.example") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await client.get(path, headers={"Authorization": f"Bearer {TOKEN}"})
 
     answer = asyncio.run(ask())
