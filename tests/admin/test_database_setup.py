@@ -54,7 +54,7 @@ def token(files: SecretFiles, consumer: str) -> str:
 @pytest.mark.influx
 def test_consumers_get_the_rights_they_need_and_no_more(ready_files: SecretFiles, database: UntouchedInfluxd) -> None:
     set_up_database(ready_files, database.url, "millrace", Retention("forever", "forever", "forever"))
-    with Influx(writer_settings(ready_files, database)) as ingest:
+    with Influx(writer_settings(ready_files, database, "ingest")) as ingest:
         for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
             ingest.write(bucket, LINE)
         assert ingest.query(PRODUCTION_BUCKET, "SELECT force FROM press")  # for the ledger
@@ -62,8 +62,8 @@ def test_consumers_get_the_rights_they_need_and_no_more(ready_files: SecretFiles
             ingest.query(TELEMETRY_BUCKET, "SELECT * FROM press")
         with pytest.raises(Refused, match="404"):
             ingest.write(ROLLUP_1M_BUCKET, LINE)
-    with Influx(database.settings(token(ready_files, "rollup"))) as rollup:
-        for bucket in BUCKETS:
+    with Influx(writer_settings(ready_files, database, "rollup")) as rollup:
+        for bucket in (PRODUCTION_BUCKET, ROLLUP_1M_BUCKET, ROLLUP_1H_BUCKET):
             rollup.write(bucket, LINE)
         rollup.set_retention(TELEMETRY_BUCKET, BucketRetention(30 * 86_400, 86_400))
         assert rollup.retention(TELEMETRY_BUCKET) == BucketRetention(30 * 86_400, 86_400)
@@ -76,27 +76,36 @@ def test_consumers_get_the_rights_they_need_and_no_more(ready_files: SecretFiles
                     client.write(bucket, LINE)
 
 
-def writer_settings(files: SecretFiles, database: UntouchedInfluxd) -> DatabaseWriterSettings:
+def writer_settings(files: SecretFiles, database: UntouchedInfluxd, consumer: str) -> DatabaseWriterSettings:
     environ = {
         "MILLRACE_INFLUX_URL": database.url,
-        "MILLRACE_INFLUX_TOKEN_FILE": str(files.path("ingest", "influx_token")),
-        "MILLRACE_INFLUX_WRITER_FILE": str(files.path("ingest", "influx_writer")),
+        "MILLRACE_INFLUX_TOKEN_FILE": str(files.path(consumer, "influx_token")),
+        "MILLRACE_INFLUX_WRITER_FILE": str(files.path(consumer, "influx_writer")),
     }
     return load_settings(DatabaseWriterSettings, environ)
 
 
 @pytest.mark.influx
-def test_nothing_that_ingest_has_can_delete(ready_files: SecretFiles, database: UntouchedInfluxd) -> None:
+@pytest.mark.parametrize(
+    ("consumer", "protected"),
+    [
+        ("ingest", (TELEMETRY_BUCKET, PRODUCTION_BUCKET)),
+        ("rollup", (PRODUCTION_BUCKET, ROLLUP_1M_BUCKET, ROLLUP_1H_BUCKET)),  # raw readings it gives up on a full disk
+    ],
+)
+def test_nothing_that_a_writer_has_can_delete_what_it_writes(
+    ready_files: SecretFiles, database: UntouchedInfluxd, consumer: str, protected: tuple[str, ...]
+) -> None:
     set_up_database(ready_files, database.url, "millrace", Retention("forever", "forever", "forever"))
-    settings = writer_settings(ready_files, database)
+    settings = writer_settings(ready_files, database, consumer)
     admin = DatabaseClient(database.url, token(ready_files, "admin"))
     ids = {one["name"]: one["id"] for one in admin.expect("GET", "/api/v2/buckets?limit=100")["buckets"]}
     everything = {"start": "1970-01-01T00:00:00Z", "stop": "2100-01-01T00:00:00Z"}
     rules = {"retentionRules": [{"type": "expire", "everySeconds": 3600, "shardGroupDurationSeconds": 3600}]}
     writer = base64.b64encode(settings.secret("influx_writer").encode()).decode()
-    with Influx(settings) as ingest:
-        for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
-            ingest.write(bucket, LINE)
+    with Influx(settings) as client:
+        for bucket in protected:
+            client.write(bucket, LINE)
             for authorization in (f"Basic {writer}", f"Token {settings.secret('influx_token')}"):
                 called = [
                     admin.call("POST", f"/api/v2/delete?org=millrace&bucket={bucket}", everything, authorization=authorization),
@@ -106,15 +115,15 @@ def test_nothing_that_ingest_has_can_delete(ready_files: SecretFiles, database: 
                 for statement in ("DELETE FROM press", "DROP MEASUREMENT press", "DROP SERIES FROM press"):
                     path = f"/query?db={bucket}&q={statement.replace(' ', '%20')}"
                     admin.call("POST", path, authorization=authorization)
-    with Influx(database.settings(token(ready_files, "oee"))) as reader:
-        for bucket in (TELEMETRY_BUCKET, PRODUCTION_BUCKET):
+    with Influx(database.settings(token(ready_files, "admin"))) as reader:
+        for bucket in protected:
             assert len(reader.query(bucket, "SELECT force FROM press")) == 1
 
 
 @pytest.mark.influx
 def test_a_writer_is_answered_as_a_token_is(ready_files: SecretFiles, database: UntouchedInfluxd) -> None:
     set_up_database(ready_files, database.url, "millrace", kept("30d"))
-    settings = writer_settings(ready_files, database)
+    settings = writer_settings(ready_files, database, "ingest")
     now_ns = time.time_ns()
     with Influx(settings) as writer, Influx(database.settings(token(ready_files, "admin"))) as holder:
         writer.write(TELEMETRY_BUCKET, b"sorted,line=l a=1 %d" % now_ns)

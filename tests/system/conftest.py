@@ -124,7 +124,7 @@ class System:
             "MILLRACE_INFLUX_URL": self.influx_url,
             "MILLRACE_INFLUX_TOKEN_FILE": str(secrets / name / "influx_token"),
             **({"MILLRACE_MQTT_PASSWORD_FILE": str(secrets / name / "mqtt_password")} if name != "admin" else {}),
-            **({"MILLRACE_INFLUX_WRITER_FILE": str(secrets / name / "influx_writer")} if name == "ingest" else {}),
+            **({"MILLRACE_INFLUX_WRITER_FILE": str(secrets / name / "influx_writer")} if name in ("ingest", "rollup") else {}),
             **({"MILLRACE_INSTANCE": "edge-1"} if name == "gateway" else {}),
         }
 

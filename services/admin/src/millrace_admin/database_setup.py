@@ -47,8 +47,8 @@ _ROLLUPS = (ROLLUP_1M_BUCKET, ROLLUP_1H_BUCKET)
 
 GRANTS = (
     Grant("ingest", reads=(PRODUCTION_BUCKET,), only_writes=_RESULTS),  # reads the ledger, for `millrace-ingest status`
-    # Gives up the oldest raw readings before the disk is full, and notes it; who may write to a bucket may change its retention.
-    Grant("rollup", reads=(*_RESULTS, *_ROLLUPS), writes=(*_RESULTS, *_ROLLUPS)),
+    # Its token gives up the oldest raw readings before the disk is full: who may write to a bucket may change its retention.
+    Grant("rollup", reads=(*_RESULTS, *_ROLLUPS), writes=(TELEMETRY_BUCKET,), only_writes=(PRODUCTION_BUCKET, *_ROLLUPS)),
     Grant("oee", reads=_RESULTS),
     Grant("alerts", reads=_RESULTS),
     Grant("simulator", reads=_RESULTS),  # the score compares what it served with what is stored

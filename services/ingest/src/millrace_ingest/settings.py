@@ -42,7 +42,7 @@ class IngestSettings(ServiceSettings, BrokerSettings, DatabaseWriterSettings, Wr
     ingest_signals_max: int = Field(default=2_000, ge=10, le=1_000_000, description="most distinct signals that a device may send")
 
 
-class RollupSettings(ServiceSettings, BrokerSettings, WritesToDatabase):
+class RollupSettings(ServiceSettings, BrokerSettings, DatabaseWriterSettings, WritesToDatabase):
     """Settings of `millrace-ingest rollup`."""
 
     rollup_interval_s: float = Field(default=5.0, ge=0.1, le=60, description="seconds between two looks at what is to be rolled up")
