@@ -8,13 +8,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from millrace_contract.figures.ratios import ratio
 from millrace_contract.language.words import Leaf
 from millrace_oee.calendar import LineCalendar
 from millrace_oee.counts import Baseline
 from millrace_oee.history import History
 from millrace_oee.lines import side_by_side
 from millrace_oee.machine import CounterSettings, Machine
-from millrace_oee.oee import ratio, ratios
+from millrace_oee.oee import ratios
 from millrace_oee.samples import Sample
 from millrace_oee.states import leaves_of
 from millrace_oee.windows import Sums, sums_of

@@ -7,21 +7,23 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from millrace_contract.language.messages import OeeDocument, OeeInterval, Parts, StopPiece, Window
+from millrace_contract.figures.losses import NS_A_MS, planned_ms
+from millrace_contract.figures.ratios import ratio, round_half_even
+from millrace_contract.language.messages import Basis, OeeDocument, OeeInterval, Parts, StopCounts, StopPiece, Window
 from millrace_contract.language.times import format_timestamp
-from millrace_contract.language.words import ALL_TIME, FigureFlag, IntervalKind, Leaf, WindowKind
+from millrace_contract.language.words import ALL_TIME, FigureFlag, FigureMethod, IntervalKind, Leaf, WindowKind
 from millrace_contract.plant import Calendar
 
 from .calendar import LineCalendar, TimeWindow
 from .lines import LinePlan, LineSums
 from .machine import Machine, fingerprint
-from .oee import Ratios, ideal_cycle_suspect, ratio, ratios
+from .oee import Ratios, ideal_cycle_suspect, losses_of, ratios
 from .stop_reasons import FOREVER_MS, ReasonPiece, leaf_of
 from .stops import Stop
 from .timeline import Run
-from .windows import NS_A_MS, Sums, round_half_even
+from .windows import Sums
 
-MODEL_VERSION = "2"
+MODEL_VERSION = "3"
 """Grows when the same samples and configuration give other figures than before."""
 
 WHOLE_DAYS = frozenset({WindowKind.DAY, WindowKind.WEEK, WindowKind.MONTH})
@@ -56,9 +58,13 @@ def device_document(
     flags: Iterable[FigureFlag] = (),
 ) -> OeeDocument:
     """The document of a machine. It is final when `as_of_ms` is the window's end."""
-    figures = ratios(sums, coverage_min, is_calendar_time=window.kind in WHOLE_DAYS)
-    document = _document(sums, figures, window, as_of_ms, line=machine.line, versions=versions, flags=flags)
-    return msgspec.structs.replace(document, device_id=machine.id, unknown_policy=machine.unknown)
+    outside = machine.outside
+    figures = ratios(sums, coverage_min, is_calendar_time=window.kind in WHOLE_DAYS, outside=outside)
+    basis = Basis(method=FigureMethod.MACHINE, outside=sorted(outside))
+    document = _document(sums, figures, window, as_of_ms, line=machine.line, basis=basis, versions=versions, flags=flags)
+    return msgspec.structs.replace(
+        document, device_id=machine.id, unknown_policy=machine.unknown, ideal_cycle_s=_seconds(machine.ideal_ns)
+    )
 
 
 def line_document(
@@ -72,15 +78,19 @@ def line_document(
 ) -> OeeDocument:
     """The document of a line."""
     is_day = window.kind in WHOLE_DAYS
-    figures = ratios(sums.sums, plan.coverage_min, sums.witnesses, is_calendar_time=is_day)
+    figures = ratios(sums.sums, plan.coverage_min, sums.witnesses, is_calendar_time=is_day, outside=plan.outside)
+    basis = Basis(method=FigureMethod(plan.method), outside=sorted(plan.outside))
     moved = {FigureFlag.WIP_MOVED} if sums.wip_moved and 20 * abs(sums.wip_moved) > sums.sums.total else set()
-    document = _document(sums.sums, figures, window, as_of_ms, line=plan.name, versions=versions, flags={*flags, *moved})
+    document = _document(
+        sums.sums, figures, window, as_of_ms, line=plan.name, basis=basis, versions=versions, flags={*flags, *moved}
+    )
     at_end = figures.oee is not None and is_day and sums.end_ns is not None
     return msgspec.structs.replace(
         document,
         unknown_policy=plan.unknown,
         wip_moved=sums.wip_moved,
-        oee_end=ratio(round_half_even(sums.end_ns or 0, NS_A_MS), sums.sums.production_ms) if at_end else None,
+        oee_end=ratio(round_half_even(sums.end_ns or 0, NS_A_MS), planned_ms(sums.sums.ms, plan.outside)) if at_end else None,
+        ideal_cycle_s=_seconds(plan.ideal_ns),
     )
 
 
@@ -91,6 +101,7 @@ def _document(
     as_of_ms: int,
     *,
     line: str,
+    basis: Basis,
     versions: dict[str, str],
     flags: Iterable[FigureFlag],
 ) -> OeeDocument:
@@ -115,9 +126,16 @@ def _document(
         assumed_ms=sums.assumed_ms,
         unexplained_ms=sums.unexplained_ms,
         reason_missing=ratio(sums.unexplained_ms, sums.ms[Leaf.UNPLANNED_STOP]),
+        losses=losses_of(sums, basis.outside),
+        stops=None if sums.stops is None else StopCounts(**msgspec.structs.asdict(sums.stops)),
         flags=sorted({*flags, *_flags(sums, final=final)}),
+        basis=basis,
         versions=versions,
     )
+
+
+def _seconds(ideal_ns: int | None) -> float | None:
+    return None if ideal_ns is None else ideal_ns / 1_000_000_000
 
 
 def _flags(sums: Sums, *, final: bool) -> set[FigureFlag]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineState
+from millrace_contract.language.words import Leaf, MachineState
 from millrace_contract.plant.holds import UNREACHABLE_HOLD_MS
 
 from .calendar import LineCalendar
@@ -110,6 +110,6 @@ class History:
         if planned is None and leaf is Leaf.UNKNOWN:
             share = Share.INFERRED if self.machine.is_inferred and is_near else Share.UNKNOWN
         else:
-            share = Share.PLANNED if planned is None and leaf in PRODUCTION_LEAVES else Share.OUTSIDE
+            share = Share.PLANNED if planned is None and leaf in self.machine.production_leaves else Share.OUTSIDE
         # Where it did not answer nobody saw it stand, whatever the policy counts that time as.
         return Segment(start_ms, end_ms, share, leaf in (Leaf.RUN, Leaf.UNKNOWN) or state is MachineState.UNREACHABLE)

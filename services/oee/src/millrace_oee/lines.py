@@ -10,7 +10,7 @@ from math import prod
 
 import msgspec
 
-from millrace_contract.language.words import UnknownPolicy
+from millrace_contract.language.words import Leaf, UnknownPolicy
 from millrace_contract.plant import PlantModel
 
 from .machine import Machine
@@ -28,6 +28,7 @@ class LinePlan:
     method: str
     coverage_min: float
     stations: tuple[Station, ...]
+    outside: frozenset[Leaf] = frozenset()
 
     @property
     def machines(self) -> tuple[Machine, ...]:
@@ -49,6 +50,15 @@ class LinePlan:
         """The place of the slowest station; of the last one where none has an ideal time."""
         paces = [(pace, place) for place, station in enumerate(self.stations) if (pace := pace_ns(station)) is not None]
         return max(paces, key=lambda entry: (entry[0], -entry[1]))[1] if paces else len(self.stations) - 1
+
+    @property
+    def ideal_ns(self) -> int | None:
+        """The ideal time of one part in the time of the bottleneck's machines; None where the line has no pace of its own."""
+        if self.method == "sum" and len(self.machines) > 1:
+            return None
+        station = self.stations[self.bottleneck]
+        pace = pace_ns(station)
+        return None if pace is None else round(pace * len(station))
 
     @property
     def end(self) -> int:
@@ -88,7 +98,9 @@ def load_lines(plant: PlantModel, machines: Mapping[str, Machine]) -> dict[str, 
         paced = [station for station in candidates if station and all(machine.ideal_ns is not None for machine in station)]
         chosen = [station for station in candidates if station] if line.oee.stations or not paced else paced
         if chosen:
-            plans[line.name] = LinePlan(line.name, line.oee.method, line.oee.coverage_min, tuple(chosen))
+            plans[line.name] = LinePlan(
+                line.name, line.oee.method, line.oee.coverage_min, tuple(chosen), frozenset(line.oee.outside)
+            )
     return plans
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from millrace_contract.language.telemetry import MAX_HOLD_S
-from millrace_contract.language.words import Leaf, MachineState, UnknownPolicy, machine_state
+from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineState, UnknownPolicy, machine_state
 from millrace_contract.plant import PlantModel, Reasons, hold_ms
 
 from .states import leaves_of
@@ -62,6 +62,15 @@ class Machine:
     unknown: UnknownPolicy = UnknownPolicy.EXCLUDE
     reason_leaves: Mapping[str, Leaf] = field(default_factory=dict)
     """Where the time of a stop counts by its reason, for those of reasons.yaml that say so."""
+    failure_reasons: frozenset[str] = frozenset()
+    """Reasons that make a stop a failure."""
+    outside: frozenset[Leaf] = frozenset()
+    """Planned stops, setup or both, where the line leaves them out of planned production time."""
+
+    @property
+    def production_leaves(self) -> frozenset[Leaf]:
+        """The leaves of planned production time."""
+        return frozenset(PRODUCTION_LEAVES) - self.outside
 
     @property
     def reach_ms(self) -> int:
@@ -115,7 +124,13 @@ class Machine:
         }
         if self.reason_leaves:
             parts["reasons"] = dict(self.reason_leaves)
-        return fingerprint(parts if self.unknown is UnknownPolicy.EXCLUDE else {**parts, "unknown": self.unknown})
+        if self.failure_reasons:
+            parts["failures"] = sorted(self.failure_reasons)
+        if self.unknown is not UnknownPolicy.EXCLUDE:
+            parts["unknown"] = self.unknown
+        if self.outside:
+            parts["outside"] = sorted(self.outside)
+        return fingerprint(parts)
 
 
 def unmapped_in_words(machine: Machine, codes: Iterable[str]) -> str:
@@ -137,7 +152,8 @@ def load_machines(plant: PlantModel, reasons: Reasons | None = None) -> dict[str
     paths = reasons.paths() if reasons is not None else {}
     leaves = {path: reason.leaf for path, reason in paths.items() if reason.leaf is not None}
     machines = (_machine(plant, device_id) for device_id in plant.devices)
-    return {machine.id: replace(machine, reason_leaves=leaves) for machine in machines if machine is not None}
+    failures = frozenset(path for path, reason in paths.items() if reason.failure)
+    return {each.id: replace(each, reason_leaves=leaves, failure_reasons=failures) for each in machines if each is not None}
 
 
 def _machine(plant: PlantModel, device_id: str) -> Machine | None:
@@ -165,4 +181,5 @@ def _machine(plant: PlantModel, device_id: str) -> Machine | None:
         micro_ms=round(device.micro_stop_s * 1000),
         stale_ms=hold_ms(profile, state.name),
         unknown=device.oee.unknown,
+        outside=frozenset(plant.lines[device.line].oee.outside),
     )

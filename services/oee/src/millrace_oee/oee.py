@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from millrace_contract.figures.losses import losses, planned_ms
+from millrace_contract.figures.ratios import ratio
 from millrace_contract.language.words import Leaf, NoFigure
 
 from .windows import Sums
 
-DIGITS = 1_000_000
 SUSPECT_RUN_MS = 30 * 60_000
 
 
@@ -26,25 +27,24 @@ class Ratios:
     reason: NoFigure | None
 
 
-def ratio(numerator: int, denominator: int) -> float | None:
-    """Six digits, half to even, exact for integers of any size; None when the denominator is 0."""
-    if denominator == 0:
-        return None
-    quotient, rest = divmod(numerator * DIGITS, denominator)
-    if 2 * rest > denominator or (2 * rest == denominator and quotient % 2 == 1):
-        quotient += 1
-    return quotient / DIGITS
-
-
-def ratios(sums: Sums, coverage_min: float, witnesses: Sequence[Sums] = (), *, is_calendar_time: bool = True) -> Ratios:
+def ratios(
+    sums: Sums,
+    coverage_min: float,
+    witnesses: Sequence[Sums] = (),
+    *,
+    is_calendar_time: bool = True,
+    outside: Collection[Leaf] = (),
+) -> Ratios:
     """The figures of these sums. Below `coverage_min` all figures are withheld, the sums stay (oee.md A9).
 
     `is_calendar_time`: the sums are those of whole days; TEEP is of these only, since a shift leaves out the time between shifts.
     `witnesses`: sums of other machines that these figures rest on; the least known one decides about coverage.
+    `outside`: stops that the line leaves out of planned production time.
     """
-    production_ms, run_ms = sums.production_ms, sums.run_ms
+    production_ms, run_ms = planned_ms(sums.ms, outside), sums.run_ms
     ideal_ms, good_ms = sums.ideal_ms, sums.good_ms
-    coverage = min((c for c in map(_coverage, (sums, *witnesses)) if c is not None), default=None)
+    shares = (_coverage(each, outside) for each in (sums, *witnesses))
+    coverage = min((share for share in shares if share is not None), default=None)
     is_known = coverage is not None and coverage >= coverage_min
     paced = sums.paced and sums.counted
     sound = paced and sums.judged and good_ms >= 0
@@ -56,13 +56,14 @@ def ratios(sums: Sums, coverage_min: float, witnesses: Sequence[Sums] = (), *, i
         oee=ratio(good_ms, production_ms) if headline else None,
         teep=ratio(good_ms, sums.all_ms) if headline and is_calendar_time else None,
         coverage=coverage,
-        reason=_reason(sums, headline=headline, is_known=is_known),
+        reason=_reason(sums, production_ms, headline=headline, is_known=is_known),
     )
 
 
-def _coverage(sums: Sums) -> float | None:
+def _coverage(sums: Sums, outside: Collection[Leaf]) -> float | None:
     """The part of the time left to the machine of which something is known."""
-    return ratio(sums.production_ms, sums.production_ms + sums.ms[Leaf.UNKNOWN])
+    production_ms = planned_ms(sums.ms, outside)
+    return ratio(production_ms, production_ms + sums.ms[Leaf.UNKNOWN])
 
 
 def _quality(sums: Sums, good_ms: int, ideal_ms: int) -> float | None:
@@ -72,9 +73,9 @@ def _quality(sums: Sums, good_ms: int, ideal_ms: int) -> float | None:
     return ratio(good_ms, ideal_ms) if sums.paced else ratio(sums.good, sums.total)
 
 
-def _reason(sums: Sums, *, headline: bool, is_known: bool) -> NoFigure | None:
+def _reason(sums: Sums, production_ms: int, *, headline: bool, is_known: bool) -> NoFigure | None:
     """Why something is null, the most telling first."""
-    if sums.production_ms == 0:
+    if production_ms == 0:
         return NoFigure.INSUFFICIENT_DATA if sums.ms[Leaf.UNKNOWN] else NoFigure.NOTHING_PLANNED
     if not is_known:
         return NoFigure.INSUFFICIENT_DATA
@@ -98,3 +99,15 @@ def ideal_cycle_suspect(sums: Sums, *, ended: bool) -> bool:
     if not sums.paced or sums.run_ms == 0 or sums.ideal_ms <= sums.run_ms:
         return False
     return sums.run_ms >= SUSPECT_RUN_MS or (ended and 100 * sums.ideal_ms > 105 * sums.run_ms)
+
+
+def losses_of(sums: Sums, outside: Collection[Leaf]) -> dict[str, int]:
+    """Where planned production time went, as far as pace and quality are known."""
+    is_paced = sums.paced and sums.counted
+    is_judged = sums.judged and sums.good >= 0 and sums.good_ns >= 0
+    return losses(
+        sums.ms,
+        ideal_ms=sums.ideal_ms if is_paced else None,
+        good_ms=sums.good_ms if is_judged else None,
+        outside=outside,
+    )

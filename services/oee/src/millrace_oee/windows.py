@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf
+from millrace_contract.figures.losses import NS_A_MS, planned_ms
+from millrace_contract.figures.ratios import round_half_even
+from millrace_contract.language.words import Leaf
 
 from .calendar import Slot
 from .corrections import Corrections, corrections
@@ -18,9 +20,8 @@ from .history import History
 from .machine import Machine
 from .states import RUN_LEAVES
 from .stop_reasons import explained, whole_runs
-from .stops import Stretch, classify, find_stops
-
-NS_A_MS = 1_000_000
+from .stop_sums import StopSums, add_stops, count_stops
+from .stops import Stop, Stretch, classify, find_stops
 
 
 class Sums(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,8 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     pending: bool = False
     events: frozenset[str] = frozenset()
     codes: frozenset[str] = frozenset()
+    stops: StopSums | None = None
+    """None: told by a version that did not count them."""
 
     @property
     def all_ms(self) -> int:
@@ -57,8 +60,8 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def production_ms(self) -> int:
-        """Planned production time: OEE's denominator."""
-        return sum(self.ms[leaf] for leaf in PRODUCTION_LEAVES)
+        """Planned production time with all stops in it."""
+        return planned_ms(self.ms)
 
     @property
     def run_ms(self) -> int:
@@ -97,34 +100,36 @@ def add(left: Sums, right: Sums) -> Sums:
         pending=left.pending or right.pending,
         events=left.events | right.events,
         codes=left.codes | right.codes,
+        stops=add_stops(left.stops, right.stops),
     )
 
 
 def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums:
     """The sums over [start, end), from what is known at `as_of_ms` (which is `end_ms` or later)."""
     machine = history.machine
-    laid = _lay(history.calendar.slots(start_ms, end_ms), _stretches(history, start_ms, end_ms, as_of_ms))
+    slots = history.calendar.slots(start_ms, end_ms)
+    stretches, stops = _stretches(history, start_ms, end_ms, as_of_ms)
+    laid = _lay(slots, stretches)
     counted = {role: track.counted(start_ms, end_ms) for role, track in history.counts.items()}
     entries = history.entries.concerning(start_ms, end_ms)
     corrected = corrections(entries.quality, start_ms, end_ms, history.made_until) if entries.quality else Corrections()
-    return _with_parts(machine, laid, counted, corrected)
+    counted_stops = count_stops(stops, slots, machine, history.calendar, history.entries.reasons)
+    return msgspec.structs.replace(_with_parts(machine, laid, counted, corrected), stops=counted_stops)
 
 
-def _stretches(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> list[Stretch]:
-    """The machine's time by leaf, each stop judged as a whole, and by the reasons that were given."""
+def _stretches(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> tuple[list[Stretch], list[Stop]]:
+    """The machine's time by leaf, each stop judged as a whole, and by the reasons that were given; and the stops."""
     machine, reasons = history.machine, history.entries.reasons
     from_ms, to_ms = start_ms - machine.lookback_ms, end_ms + machine.lookahead_ms
-    if not reasons:
-        return classify(history.timeline.runs(from_ms, to_ms, as_of_ms), machine.leaves, machine.micro_ms)
     runs = whole_runs(history.timeline, from_ms, to_ms, as_of_ms, machine.leaves)
     stretches = classify(runs, machine.leaves, machine.micro_ms)
     stops = find_stops(runs, machine.leaves, machine.micro_ms)
-    return list(explained(stretches, stops, reasons, machine.reason_leaves))
+    return list(explained(stretches, stops, reasons, machine.reason_leaves)) if reasons else stretches, stops
 
 
 def nothing_known(slots: list[Slot]) -> Sums:
     """The sums of a machine that was not heard of yet: all time that the calendar leaves to it is unknown."""
-    return Sums(ms=_lay(slots, []).ms)
+    return Sums(ms=_lay(slots, []).ms, stops=StopSums())
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +209,3 @@ def _with_parts(machine: Machine, laid: _Laid, counted: dict[str, Counted], corr
         codes=laid.codes,
         events=frozenset().union(*(c.events for c in counted.values())),
     )
-
-
-def round_half_even(number: int, divisor: int) -> int:
-    """The quotient, rounded."""
-    quotient, rest = divmod(number, divisor)
-    return quotient + (2 * rest > divisor or (2 * rest == divisor and quotient % 2 == 1))

@@ -15,10 +15,12 @@ from .streams import Stamp
 from .words import (
     ALL_TIME,
     AlertClass,
+    BigLoss,
     CommsState,
     ConfigurationInUse,
     EventCause,
     FigureFlag,
+    FigureMethod,
     IntervalKind,
     IsaState,
     Leaf,
@@ -187,7 +189,29 @@ class Parts(Message, frozen=True, kw_only=True, omit_defaults=False):
     unknown: int = 0
 
 
+class StopCounts(Message, frozen=True, kw_only=True, omit_defaults=False):
+    """Stops in time planned for production. Each counts in the window in which it began, its time in every window it has time in.
+
+    `count`: unplanned stops; `minor`: micro-stops. `failures`: those unplanned stops that a fault of the machine's own made,
+    `failure_ms` their time. `waiting_ms`: the time of those in which it waited for others, starved or blocked.
+    """
+
+    count: int = 0
+    minor: int = 0
+    failures: int = 0
+    failure_ms: int = 0
+    waiting_ms: int = 0
+
+
+class Basis(Message, frozen=True, kw_only=True, omit_defaults=False):
+    """What a window's figures rest on beside `versions`: whose sums, and which stops are left out of planned production time."""
+
+    method: FigureMethod = FigureMethod.MACHINE
+    outside: list[Leaf] = []
+
+
 _MS_KEYS = (ALL_TIME, *Leaf)
+_LOSSES = frozenset(BigLoss)
 
 
 class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
@@ -196,6 +220,9 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     `unexplained_ms`: unplanned stops of which nobody said why; `reason_missing` is their share of all.
 
     `ms` holds every leaf of the time model and `all`, their sum. Ratios are 0..1 (performance may exceed 1) or null with a reason.
+    `losses`: time lost by kind, whose sum and good time are planned production time; what is not known is left out.
+    `ideal_cycle_s`: the ideal time of one part, of a line by its bottleneck in machine time. `stops` is null where nobody counted.
+
     Of a line only: `wip_moved`, good parts that came off the end beyond those that the bottleneck made (below 0: that stayed in
     the line), and of its days `oee_end`, OEE by the good parts at the end. `unknown_policy` says what the figures rest on where
     nobody knew what the machine did (null: the machines of a line differ), `assumed_ms` how much of the time in `ms` rests on it.
@@ -225,7 +252,11 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     assumed_ms: int = 0
     unexplained_ms: int = 0
     reason_missing: float | None = None
+    losses: Annotated[dict[str, int], msgspec.Meta(extra_json_schema={"propertyNames": {"enum": list(BigLoss)}})] = {}
+    stops: StopCounts | None = None
+    ideal_cycle_s: float | None = None
     flags: list[FigureFlag] = []
+    basis: Basis = Basis()
     versions: dict[str, str] = {}
 
     def __post_init__(self) -> None:
@@ -233,6 +264,9 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
         for key in self.ms:
             if key not in _MS_KEYS:
                 raise ValueError(f"{key[:40]!r} is no leaf of the time model; allowed in `ms`: {', '.join(_MS_KEYS)}")
+        for key in self.losses:
+            if key not in _LOSSES:
+                raise ValueError(f"{key[:40]!r} is no loss; allowed in `losses`: {', '.join(BigLoss)}")
 
 
 class StopPiece(Message, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from .messages import AlertEvent, Kept, Ledger, Mark, OeeDocument, OeeInterval, 
 from .streams import clock_steps
 from .telemetry import Telemetry, Value
 from .times import parse_timestamp
-from .words import ACTIVE, UNACKNOWLEDGED, Leaf, MachineState
+from .words import ACTIVE, UNACKNOWLEDGED, BigLoss, Leaf, MachineState
 
 TELEMETRY_BUCKET = "telemetry"
 """Raw readings, their lags and the OEE of the shift in progress: with a retention limit."""
@@ -61,6 +61,7 @@ _OEE_FIELDS = (
     "ideal_ms", "good_ms", "revision", "final",
     "parts_total", "parts_good", "parts_scrap", "parts_rework", "parts_unknown", "ms_all", *(f"ms_{leaf}" for leaf in Leaf),
     "assumed_ms", "unknown_policy_text",
+    *(f"loss_ms_{loss}" for loss in BigLoss), "stops", "minor_stops", "failures", "failure_ms", "waiting_ms",
     "window_id_text", "window_kind_text", "window_start_ms", "window_end_ms", "reason_text", "cause_text", "flags_text",
     "document_text", STREAM_FIELD, SEQ_FIELD,
 )  # fmt: skip
@@ -354,6 +355,8 @@ def _oee_line(measurement: str, tags: tuple[tuple[str, str], ...], document: Oee
         "parts_rework": float(document.parts.rework),
         "parts_unknown": float(document.parts.unknown),
         **{f"ms_{leaf}": float(ms) for leaf, ms in document.ms.items()},
+        **{f"loss_ms_{loss}": float(ms) for loss, ms in document.losses.items()},
+        **_stop_counts(document),
         "window_id_text": document.window.id,
         "window_kind_text": document.window.kind,
         "window_start_ms": float(parse_timestamp(document.window.start)),
@@ -366,6 +369,14 @@ def _oee_line(measurement: str, tags: tuple[tuple[str, str], ...], document: Oee
         "document_text": msgspec.json.encode(document).decode() if measurement == "oee_window" else None,
     }
     return _line(measurement, (("line", document.line), ("device", device), *tags), values, time_ms, document)
+
+
+def _stop_counts(document: OeeDocument) -> dict[str, Value | None]:
+    if document.stops is None:
+        return {}
+    counts = msgspec.structs.asdict(document.stops)
+    named = {"count": "stops", "minor": "minor_stops"}
+    return {named.get(key, key): float(value) for key, value in counts.items()}
 
 
 def _line(

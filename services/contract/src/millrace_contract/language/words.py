@@ -86,6 +86,25 @@ class UnknownPolicy(StrEnum):
     INFER = "infer"
 
 
+class BigLoss(StrEnum):
+    """What planned production time is lost to: the six big losses, where the last two are one, and planned stops (oee.md A4)."""
+
+    PLANNED_STOPS = "planned_stops"
+    SETUP = "setup"
+    BREAKDOWNS = "breakdowns"
+    MINOR_STOPS = "minor_stops"
+    REDUCED_SPEED = "reduced_speed"
+    DEFECTS = "defects"
+
+
+class FigureMethod(StrEnum):
+    """Whose sums a figure comes from: one machine's, its line's bottleneck, or all machines of a line (oee.md A15)."""
+
+    MACHINE = "machine"
+    CONSTRAINT = "constraint"
+    SUM = "sum"
+
+
 class WindowKind(StrEnum):
     """What a window of figures is; an hour is one of its shift, off_shift the time between shifts, a day a business date.
 

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ..errors import ConfigurationProblems, Problem
 from ..language.assets import SEGMENT_PATTERN, root_problem, segment_problem
-from ..language.words import UnknownPolicy
+from ..language.words import Leaf, UnknownPolicy
 from .document import Document, Strict, nearest, read_document
 from .message_signal import TopicName, ZoneName
 from .profile import Profile
@@ -146,11 +146,13 @@ class Device(Strict):
 class LineOee(Strict):
     """How a line's OEE is made of its machines' (oee.md A15), and how much observed time a headline needs.
 
-    `machines`: in the order of the flow; several in a list of their own do the same step side by side.
+    `machines`: in the order of the flow; several in a list of their own do the same step side by side. `outside`: planned
+    stops, setup or both, where they are left out of planned production time.
     """
 
     method: Literal["constraint", "sum"] = "constraint"
     coverage_min: float = Field(default=0.9, ge=0, le=1)
+    outside: tuple[Literal[Leaf.PLANNED_STOP, Leaf.SETUP], ...] = ()
     machines: tuple[str | tuple[str, ...], ...] = ()
 
     @property
