@@ -10,9 +10,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from millrace_alerts.builtin import is_built_in
 from millrace_alerts.service import AlertsService, load_configuration
 from millrace_alerts.settings import AlertsSettings
 from millrace_alerts.store import Reader
+from millrace_alerts.vigil import RETAINED_S
 from millrace_contract.language.words import ANNUNCIATED
 from millrace_contract.plant.accepted import load_accepted
 from millrace_contract.runtime.mqtt.session import Received
@@ -94,6 +96,20 @@ class Running:
     def wait_state(self, alert_id: str, state: str) -> None:
         wait_until(lambda: self.state(alert_id) == state, f"{alert_id} to be {state} (it is {self.state(alert_id)})")
 
+    def watch(self) -> None:
+        """The broker is there, as far as the worker knows, and nothing more comes of what it kept."""
+        assert self.service is not None
+        self.service._intake.connection(connected=True)
+        worker = self.service._worker
+        wait_until(lambda: worker._vigil._watching_from_s is not None, "the worker to hear of it")
+        self.clock.advance(RETAINED_S)
+
+        def is_watching() -> bool:
+            self.clock.advance(0.1)
+            return worker.figures.observing
+
+        wait_until(is_watching, "the service to watch the plant")
+
     def raise_hot(self, device: str = "CNC-01") -> str:
         """An alert in UNACK; returns its ETag."""
         self.measure(device, temperature=90.0)
@@ -106,9 +122,10 @@ class Running:
         return bool(self.get("/health/ready", token=None).json()["needs"][need])
 
     def open_ids(self) -> list[str]:
+        """Of the plant's own rules: without a broker it is an alert that nobody watches."""
         states = sorted(ANNUNCIATED)
         found = self.reader.alerts(f"state IN ({','.join('?' * len(states))})", states, 100)
-        return [alert.id for alert in found]
+        return [alert.id for alert in found if not is_built_in(alert.rule)]
 
     def _answers(self) -> bool:
         try:

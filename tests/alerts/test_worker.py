@@ -33,7 +33,9 @@ def test_full_disk_answers_503_loses_nothing_and_goes_on_when_there_is_room(runn
     running.wait_state("hot.CNC-02", "UNACK")
     wait_until(lambda: len(running.get("/v1/devices/PACK-01").json()["readings"]) == 200, "every reading")
     assert running.post(f"{HOT}/ack", ANNA, etag).status_code == 200
-    assert [event["seq"] for event in running.get("/v1/alert-events").json()["items"]] == [1, 2, 3]
+    events = running.get("/v1/alert-events").json()["items"]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert [event["alert_id"] for event in events if event["rule"] == "hot"] == ["hot.CNC-01", "hot.CNC-02", "hot.CNC-01"]
 
 
 def test_events_can_be_neither_changed_nor_deleted(running: Running) -> None:
@@ -63,8 +65,16 @@ def test_reader_sees_only_what_is_committed(running: Running) -> None:
 
 @pytest.mark.browser
 def test_page_draws_alerts_and_machines_in_a_browser(running: Running, tmp_path: Path) -> None:
+    running.watch()
     running.raise_hot()
-    texts = ("Too hot", "active, not acknowledged", "90 °C, limit 85 °C", "Acknowledge", "Machining", "running")
+    texts = (
+        "Too hot",
+        "active, not acknowledged",
+        "now 90 °C, peak 90 °C, raised at 90 °C, limit 85 °C",
+        "Acknowledge",
+        "Machining",
+        "running",
+    )
     with Chromium(tmp_path, f"http://127.0.0.1:{running.settings.http_port}/") as page:
 
         def is_drawn() -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from millrace_contract.language.alert_order import place_of
 from millrace_contract.language.messages import AlertEvent, AlertState
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import PLATFORM
@@ -17,7 +18,8 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     """The state of one (rule, device). Event times in ms; `version` grows by one with each change of state.
 
     `seen_ms` and `seen_value` are the newest observation, `seen_hold_ms` how long its sender promised it to hold; `value` is what
-    stood at the last change of the condition.
+    stood at the last change of the condition, `activation_value` at the last activation, `peak` the farthest since it began.
+    blind_since_ms: since when its rule cannot be evaluated.
     line, device_id: empty where it is about the platform itself.
     `quiet_from_ms` is for rules about missing data: the event time from which the silence counts.
     """
@@ -43,6 +45,10 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     seen_hold_ms: int | None = None
     quiet_from_ms: int | None = None
     inhibited: bool = False
+    activation_value: float | str | None = None
+    peak: float | None = None
+    peak_ms: int | None = None
+    blind_since_ms: int | None = None
 
     @property
     def state(self) -> IsaState:
@@ -90,6 +96,7 @@ def alert_id(rule: str, device_id: str) -> str:
 def state_message(alert: Alert, description: Description) -> AlertState:
     """The retained message, and what the API shows of the state."""
     shelf = alert.facts.shelf
+    is_open = alert.state is not IsaState.NORM
     return AlertState(
         id=alert.id,
         rule=alert.rule,
@@ -106,7 +113,12 @@ def state_message(alert: Alert, description: Description) -> AlertState:
         cleared_at=_text(alert.cleared_ms),
         acked_by=alert.acked_by,
         acked_at=_text(alert.acked_ms),
-        value=alert.value,
+        value=alert.seen_value if is_open else None,
+        value_at=_text(alert.seen_ms) if is_open and alert.seen_value is not None else None,
+        activation_value=alert.activation_value if is_open else None,
+        peak=alert.peak if is_open else None,
+        peak_at=_text(alert.peak_ms) if is_open else None,
+        place=place_of(alert.state, description.priority, description.alert_class),
         limit=description.limit,
         unit=description.unit,
         shelved_until=None if shelf is None else format_timestamp(shelf.until_ms),
@@ -115,9 +127,10 @@ def state_message(alert: Alert, description: Description) -> AlertState:
     )
 
 
-def event_message(transition: Transition, event_seq: int, recorded_ms: int, priority: Priority | None) -> AlertEvent:
+def event_message(transition: Transition, event_seq: int, recorded_ms: int, about: Description | None) -> AlertEvent:
     """The immutable event: `timestamp` is when it was recorded, `source_timestamp` when its cause happened."""
     alert = transition.alert
+    is_flip = transition.cause in {EventCause.CONDITION, EventCause.CLEAR}
     return AlertEvent(
         event_seq=event_seq,
         alert_id=alert.id,
@@ -125,13 +138,19 @@ def event_message(transition: Transition, event_seq: int, recorded_ms: int, prio
         rule=alert.rule,
         line=alert.line or None,
         device_id=alert.device_id or None,
-        priority=priority,
+        priority=None if about is None else about.priority,
         from_state=transition.from_state,
         to_state=alert.state,
         cause=transition.cause,
         actor=transition.actor,
-        value=alert.value,
+        value=alert.value if is_flip else alert.seen_value,
         comment=transition.comment,
+        title="" if about is None else about.title,
+        alert_class=None if about is None else about.alert_class,
+        limit=None if about is None else about.limit,
+        unit=None if about is None else about.unit,
+        activation_value=alert.activation_value,
+        peak=alert.peak,
         source_timestamp=format_timestamp(transition.source_ms),
         timestamp=format_timestamp(recorded_ms),
     )

@@ -7,15 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from millrace_contract.language.words import AlertClass
 from millrace_contract.plant import AlertRule, PlantModel
 from millrace_contract.plant.alert_rules import BUILT_IN
 
 CLOCK_SET = f"{BUILT_IN}clock-set"
+NOT_WATCHING = f"{BUILT_IN}not-watching"
 FUTURE = f"{BUILT_IN}future-readings"
 
 
-def built_in_rules(_plant: PlantModel, _rules: Iterable[AlertRule]) -> Iterator[AlertRule]:
+def blind_rule(rule: str) -> str:
+    """The built-in rule that tells when this one cannot be evaluated."""
+    return f"{BUILT_IN}blind-{rule}"
+
+
+def built_in_rules(_plant: PlantModel, rules: Iterable[AlertRule]) -> Iterator[AlertRule]:
     """In the order in which they are explained in docs/alerts.md."""
+    yield _rule(
+        NOT_WATCHING,
+        "Nobody is watching the plant",
+        "No rule is evaluated until the broker is back: look at the machines themselves, then see whether the broker runs.",
+        priority="critical",
+    )
     yield _rule(
         CLOCK_SET,
         "The clock of the alerts service was set",
@@ -27,6 +40,14 @@ def built_in_rules(_plant: PlantModel, _rules: Iterable[AlertRule]) -> Iterator[
         "This server's clock is behind, or the gateway's is ahead: set the wrong one. Until then these readings raise no alert.",
         on_delay_s=20,
     )
+    for rule in rules:
+        if rule.alert_class is AlertClass.ALARM:
+            yield _rule(
+                blind_rule(rule.id),
+                f"Cannot be evaluated: {rule.title}",
+                "Nobody is told when it happens there: look at the machine itself, then find out why its readings do not come.",
+                priority=rule.priority,
+            )
 
 
 def is_built_in(rule: str) -> bool:

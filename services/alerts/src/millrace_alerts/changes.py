@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from millrace_contract.language.words import Evaluation
+from millrace_contract.language.words import Evaluation, IsaState
 
 from .alert import Alert, Transition
 from .lifecycle import Acknowledge, Action, Activate, Clear, apply
@@ -20,6 +20,8 @@ class Terms:
 
     delays: Delays
     latching: bool
+    high: bool | None = None
+    """Which way is worse: up, down, or (None) the value is no number."""
 
 
 def act(
@@ -56,6 +58,11 @@ def changed(
     if timer is alert.timer and seen_ms is None and evaluation in {None, alert.evaluation}:
         return alert, ()
     transitions: list[Transition] = []
+    begins = alert.timer.since_ms is None and (timer.since_ms is not None or bool(flips))
+    if seen_ms is not None and begins and alert.state is IsaState.NORM:
+        alert = msgspec.structs.replace(alert, peak=None, peak_ms=None)  # A condition begins: its peak, too.
+    if seen_ms is not None and (alert.facts.in_alarm or timer.since_ms is not None or flips):
+        alert = _peaked(alert, terms, seen_value, seen_ms)
     for flip in flips:
         now = seen_ms is not None and flip.at_ms >= seen_ms
         alert, made = _flipped(alert, terms, flip, seen_value if now else alert.seen_value)
@@ -70,6 +77,14 @@ def changed(
     return alert, tuple(transitions)
 
 
+def _peaked(alert: Alert, terms: Terms, value: float | str | None, at_ms: int) -> Alert:
+    if terms.high is None or not isinstance(value, float | int):
+        return alert
+    if alert.peak is not None and (value <= alert.peak if terms.high else value >= alert.peak):
+        return alert
+    return msgspec.structs.replace(alert, peak=float(value), peak_ms=at_ms)
+
+
 def _flipped(alert: Alert, terms: Terms, flip: Flip, value: float | str | None) -> Outcome:
     action = Activate(latching=terms.latching) if flip.active else Clear()
     facts = apply(alert.facts, action)
@@ -81,6 +96,7 @@ def _flipped(alert: Alert, terms: Terms, flip: Flip, value: float | str | None) 
             occurrence=f"{alert.id}.{flip.at_ms}" if new else alert.occurrence,
             condition_since_ms=flip.since_ms,
             activated_ms=flip.at_ms,
+            activation_value=value,
             cleared_ms=None,
             acked_by=None,
             acked_ms=None,

@@ -76,6 +76,8 @@ def plausible_alert(alert: Alert, now_ms: int) -> Alert:
     if shelf is not None and is_void(shelf.since_ms, now_ms):
         facts = msgspec.structs.replace(alert.facts, shelf=_moved(shelf, now_ms - shelf.since_ms))
         alert = msgspec.structs.replace(alert, facts=facts)
+    if is_void(alert.blind_since_ms, now_ms):
+        alert = msgspec.structs.replace(alert, blind_since_ms=None)
     timer = alert.timer
     if any(is_void(at_ms, now_ms) for at_ms in (alert.seen_ms, alert.quiet_from_ms, timer.since_ms, timer.counted_to_ms)):
         return begun_anew(alert)

@@ -3,10 +3,14 @@
 An observation older than the newest one of its alert is ignored: late data never raise an alarm of the past as a present one.
 """
 
+import msgspec
+
+from millrace_contract.language.words import EVALUABLE
+
 from .alert import Alert, Transition
 from .changes import Outcome, act
 from .lifecycle import ExpireShelf
-from .observations import Observation, Tick
+from .observations import ClockStep, Observation, Reading, StatusTold, Tick
 from .rules import Watched
 
 
@@ -16,7 +20,21 @@ def evaluate(alert: Alert, watched: Watched, observation: Observation) -> Outcom
     if isinstance(observation, Tick):
         alert, expired = _expire_shelf(alert, observation.now_ms)
     alert, transitions = watched.condition.evaluate(alert, watched.terms, observation)
-    return alert, expired + transitions
+    return _marked(alert, observation), expired + transitions
+
+
+def _marked(alert: Alert, observation: Observation) -> Alert:
+    """With the time since when its rule cannot be evaluated."""
+    since_ms = alert.blind_since_ms
+    if alert.evaluation in EVALUABLE:
+        return alert if since_ms is None else msgspec.structs.replace(alert, blind_since_ms=None)
+    match observation:
+        case ClockStep(step_ms) if since_ms is not None:
+            return msgspec.structs.replace(alert, blind_since_ms=since_ms + step_ms)
+        case Tick(now_ms) | Reading(now_ms) | StatusTold(now_ms) if since_ms is None:
+            return msgspec.structs.replace(alert, blind_since_ms=now_ms)
+        case _:
+            return alert
 
 
 def _expire_shelf(alert: Alert, now_ms: int) -> Outcome:

@@ -54,8 +54,7 @@ class AlertsReplay:
     def _numbered(self, transitions: list[Transition]) -> Iterator[AlertEvent]:
         for transition in transitions:
             self._seq += 1
-            priority = self.watched[transition.alert.id].description.priority
-            yield event_message(transition, self._seq, self._clock.now_ms, priority)
+            yield event_message(transition, self._seq, self._clock.now_ms, self.watched[transition.alert.id].description)
 
     def _pass(self, now_ms: int) -> list[Transition]:
         """Time goes on; timers run as they would have run live."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from millrace_contract.language.words import AlertClass, Priority
 from millrace_contract.plant import AlertRule, Device, OwnData, PlantModel
 
 from .alert import Description, alert_id
@@ -21,6 +22,12 @@ class Watched:
     condition: Condition
     terms: Terms
     description: Description
+    blind_after_ms: int = 60_000
+
+    @property
+    def rank(self) -> tuple[Priority, AlertClass]:
+        """What decides, beside its state, where the alert stands in a list."""
+        return self.description.priority, self.description.alert_class
 
 
 def watched_rules(plant: PlantModel, rules: dict[str, AlertRule]) -> dict[str, Watched]:
@@ -45,7 +52,7 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str) -> W
         line=line,
         device_id=device,
         condition=condition,
-        terms=Terms(condition.delays(_ms(rule.on_delay_s), _ms(rule.off_delay_s)), rule.latching),
+        terms=Terms(condition.delays(_ms(rule.on_delay_s), _ms(rule.off_delay_s)), rule.latching, condition.worse),
         description=Description(
             title=rule.title,
             alert_class=rule.alert_class,
@@ -57,6 +64,7 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str) -> W
             action=rule.action,
             response_s=rule.response_s,
         ),
+        blind_after_ms=_ms(rule.blind_after_s),
     )
 
 

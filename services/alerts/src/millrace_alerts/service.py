@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from millrace_contract.errors import CannotStart
 from millrace_contract.language.messages import PlantInUse, Status
 from millrace_contract.language.topics import Topics
 from millrace_contract.plant import AlertRule, PlantModel, load_alert_rules, load_plant
@@ -26,7 +25,6 @@ from millrace_contract.runtime.mqtt.session import Callbacks, Session
 from millrace_contract.runtime.mqtt.trust import LEARNED
 from millrace_contract.runtime.remembered_devices import remember_devices
 from millrace_contract.runtime.serving import ServiceParts
-from millrace_contract.runtime.settings import variable
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.store_forward.from_ingest import FromIngest
 from millrace_contract.store_forward.limits import limits_of
@@ -36,8 +34,7 @@ from millrace_contract.store_forward.outbox_file import outbox_in
 from .api.app import create_app
 from .api.bell import Bell
 from .api.context import Context
-from .api.server import HttpServer, Secured
-from .api.tls import Certificate
+from .api.server import HttpServer
 from .api.tokens import ApiTokens
 from .commands import Command
 from .receiver import subscriptions
@@ -115,7 +112,7 @@ class AlertsService:
         self._parts.start(self._session)  # Before the worker, so that it is there for what the worker's last turn says.
         self._parts.start(self._reporter)
         self._parts.start(self._worker)
-        self._parts.start(HttpServer(create_app(self._context()), self._socket, self._secured))
+        self._parts.start(HttpServer(create_app(self._context()), self._socket))
         self._parts.at_stop(self._bell.close)  # First of all: with it the streams end.
         self._parts.start(self._watchdog)
         _log.info("started", port=self.port, rules=len(self._accepted.model.rules), devices=len(self._plant.devices))
@@ -131,17 +128,6 @@ class AlertsService:
     def _listen(self) -> None:
         self._socket = listen_on(self._settings.http_host, self._settings.http_port, "the API and the page")
         self._parts.at_stop(self._socket.close)
-        self._secured = self._listen_with_tls() if self._settings.https_port else None
-
-    def _listen_with_tls(self) -> Secured:
-        settings = self._settings
-        if settings.https_certificate is None or settings.https_key is None:
-            missing = "https_certificate" if settings.https_certificate is None else "https_key"
-            raise CannotStart(variable(missing), f"is not set, and {variable('https_port')} is; name the file, PEM")
-        certificate = Certificate(settings.https_certificate, settings.https_key)
-        listening = listen_on(settings.http_host, settings.https_port, "the API and the page with TLS")
-        self._parts.at_stop(listening.close)
-        return Secured(listening, certificate)
 
     def _new_worker(self) -> Worker:
         settings = self._settings
@@ -186,6 +172,7 @@ class AlertsService:
             clock=self._clock,
             heartbeats=self._heartbeats,
             changed=self._bell.ring,
+            to_tell=lambda: self._reporter.now(),  # noqa: PLW0108 - made after the worker
         )
 
     def _context(self) -> Context:
@@ -201,6 +188,7 @@ class AlertsService:
             clock=self._clock,
             heartbeats=self._heartbeats,
             readiness=self._readiness,
+            blind_since_ms=lambda: self._worker.figures.blind_since_ms,
         )
 
     def _readiness(self) -> dict[str, bool]:
@@ -219,8 +207,7 @@ class AlertsService:
         figures, outbox = self._worker.figures, self._worker.outbox_figures
         problems = [str(problem) for problem in self._accepted.problems]
         problems += [*outbox.problems, *figures.problems]
-        others = [self._session.problem, self._tokens.problem]
-        others += [self._secured.certificate.problem] if self._secured else []
+        others = (self._session.problem, self._tokens.problem)
         problems += [problem for problem in others if problem is not None]
         if self._store.set_aside is not None:
             problems.append(self._store.set_aside.in_words)

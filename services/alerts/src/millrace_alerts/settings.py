@@ -10,9 +10,6 @@ from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings,
 class AlertsSettings(ServiceSettings, BrokerSettings, DatabaseSettings, OutboxSettings):
     http_port: int = Field(default=8080, ge=1, le=65_535, description="port of the page, the API, health and metrics")
     api_tokens_file: Path | None = Field(default=None, description="JSON file with the API tokens; unset: nobody has one")
-    https_port: int = Field(default=0, ge=0, le=65_535, description="port on which page and API speak TLS, too; 0: none")
-    https_certificate: Path | None = Field(default=None, description="for https_port: the certificate with its chain, PEM")
-    https_key: Path | None = Field(default=None, description="for https_port: the certificate's key, PEM")
     http_names: str = Field(
         default="",
         description="public names by which API and page are called, separated by commas (mes.plant.example.com); `*`: any",

@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
+from millrace_contract.language.alert_order import place_of
 from millrace_contract.language.messages import AlertEvent, OeeDocument
 from millrace_contract.language.times import parse_timestamp
-from millrace_contract.language.words import ANNUNCIATED, SUPPRESSED
+from millrace_contract.language.words import ANNUNCIATED, EVALUABLE, SUPPRESSED
 from millrace_contract.store_forward.outbox_steps import OUTBOX_STEPS
 from millrace_contract.store_forward.restored import read_restored
 from millrace_contract.store_forward.sqlite import Connection, connect_to_read, transaction
@@ -58,7 +59,13 @@ _VERSION_1 = (
     "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
 )
 _VERSION_3 = OUTBOX_STEPS[1]
-ALERTS_STORE = StoreKind("the store of alerts", (_VERSION_1, FEED_STEP, _VERSION_3))
+_ORDER_STEP = (
+    "ALTER TABLE alert ADD COLUMN place INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE alert ADD COLUMN evaluation TEXT NOT NULL DEFAULT 'never_seen'",
+    "CREATE INDEX alert_place ON alert (place, activated_ms DESC, id)",
+)
+"""Every row is written anew at the start that follows, with its place and its evaluation."""
+ALERTS_STORE = StoreKind("the store of alerts", (_VERSION_1, FEED_STEP, _VERSION_3, _ORDER_STEP))
 
 _alert = msgspec.json.Decoder(Alert)
 _device = msgspec.json.Decoder(DeviceRecord)
@@ -71,6 +78,8 @@ IS_SHOWN, IS_HIDDEN = (
     f"state IN ({', '.join(repr(state.value) for state in sorted(states))})" for states in (ANNUNCIATED, SUPPRESSED)
 )
 """SQL over the table of alerts."""
+IS_BLIND = f"evaluation NOT IN ({', '.join(repr(each.value) for each in sorted(EVALUABLE))})"
+"""The rule cannot be evaluated."""
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
@@ -123,7 +132,7 @@ class Store:
 
     def save_alert(self, alert: Alert, description: Description) -> None:
         self.connection.execute(
-            "INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 alert.id,
                 alert.rule,
@@ -135,6 +144,8 @@ class Store:
                 alert.state,
                 alert.activated_ms or 0,
                 _encode(alert),
+                place_of(alert.state, description.priority, description.alert_class),
+                alert.evaluation,
             ),
         )
 
@@ -221,9 +232,14 @@ class Reader:
         return None if row is None else _alert.decode(row[0])
 
     def alerts(self, where: str, values: Iterable[Any], limit: int) -> list[Alert]:
-        """Alerts, the newest activation first. `where` is SQL over the table's columns, with a placeholder for each value."""
-        sql = f"SELECT body FROM alert WHERE {where} ORDER BY activated_ms DESC, id LIMIT ?"  # noqa: S608 - built from our own words
+        """Alerts in their order (`alert_order`). `where` is SQL over the table's columns, with a placeholder for each value."""
+        sql = f"SELECT body FROM alert WHERE {where} ORDER BY place, activated_ms DESC, id LIMIT ?"  # noqa: S608 - built from our own words
         return [_alert.decode(body) for (body,) in self._all(sql, (*values, limit))]
+
+    def count(self, where: str, values: Iterable[Any] = ()) -> int:
+        """How many alerts `where` (as in `alerts`) is true of."""
+        row = self._one(f"SELECT count(*) FROM alert WHERE {where}", tuple(values))  # noqa: S608 - built from our own words
+        return 0 if row is None else int(row[0])
 
     def open_alert_count(self) -> int:
         row = self._one(f"SELECT count(*) FROM alert WHERE {IS_SHOWN}")  # noqa: S608 - our own words

@@ -15,6 +15,8 @@ RETAINED_S = 3.0
 """After a connect, time for what the broker kept for us."""
 HEARSAY_S = RETURN_GRACE_MS / 1000
 """After a connect, what was remembered of links counts so long without being said again: gateways take their time to reconnect."""
+RECONNECTED_S = 10.0
+"""A connection that is back so soon is no alert."""
 SAID_S = 600.0
 """So long a clock that was set is told as a problem."""
 
@@ -32,6 +34,7 @@ class Vigil:
         self._watching_from_s: float | None = None
         self._hearsay_until_s: float | None = None
         self._said_until_s = 0.0
+        self._blind_from_s: float | None = None
 
     def lost(self, now: Now) -> None:
         """The connection is gone."""
@@ -47,6 +50,17 @@ class Vigil:
         if self.is_watching:
             self._blind(now)
             self._watching_from_s = now.monotonic_s + RETAINED_S
+
+    def problem(self, now: Now) -> str | None:
+        """In words, where nobody has watched the plant for longer than a new connection takes."""
+        if self.blind_since_ms is None:
+            self._blind_from_s = None
+            return None
+        if self._blind_from_s is None:
+            self._blind_from_s = now.monotonic_s
+        if now.monotonic_s - self._blind_from_s < RECONNECTED_S:
+            return None
+        return f"not watching the plant since {format_timestamp(self.blind_since_ms)}: no connection to the broker"
 
     def heed_clocks(self, watch: Watch, now: Now) -> tuple[int, list[Transition]]:
         """Call it each turn, first: by how much the clock was set since the last one, ms, and what came of it.

@@ -11,7 +11,7 @@ import msgspec
 
 from millrace_contract.language.messages import Comms, Status
 from millrace_contract.language.telemetry import Telemetry
-from millrace_contract.language.words import Evaluation, Quality
+from millrace_contract.language.words import Evaluation, IsaState, Quality
 from millrace_contract.plant import PlantModel
 from millrace_contract.plant.reach import reach_of
 
@@ -242,6 +242,8 @@ def _restored(watched: Watched, saved: Saved) -> Alert:
         alert = Alert(id=watched.alert_id, rule=watched.rule, line=watched.line, device_id=watched.device_id)
         return msgspec.structs.replace(alert, evaluation=Evaluation.GOOD) if is_built_in(watched.rule) else alert
     alert = msgspec.structs.replace(alert, line=watched.line)
+    if alert.facts.in_alarm and alert.activation_value is None:  # from before there were three figures
+        alert = msgspec.structs.replace(alert, activation_value=alert.value)
     # An observation that changed nothing of an alert is saved with its device only.
     device = saved.devices.get(watched.device_id)
     if device is None:
@@ -273,5 +275,7 @@ def _worth_saving(before: Alert, after: Alert) -> bool:
         or before.evaluation != after.evaluation
         or before.inhibited != after.inhibited
         or before.facts != after.facts
+        or before.blind_since_ms != after.blind_since_ms
+        or (after.state is not IsaState.NORM and (before.seen_value, before.peak) != (after.seen_value, after.peak))
         or (before.quiet_from_ms is None) != (after.quiet_from_ms is None)
     )

@@ -12,7 +12,7 @@ import msgspec
 from millrace_contract.errors import Unavailable
 from millrace_contract.language.messages import encode, numbered
 from millrace_contract.language.topics import Topics
-from millrace_contract.language.words import Evaluation, EventCause, IsaState
+from millrace_contract.language.words import EVALUABLE, EventCause, IsaState
 from millrace_contract.plant import PlantModel
 from millrace_contract.plant.known_devices import KnownDevices
 from millrace_contract.runtime.clock import Clock, Now, moment
@@ -30,13 +30,15 @@ from millrace_contract.store_forward.turns import TICK_S, Turns
 
 from . import metrics
 from .alert import Alert, Transition, event_message, state_message
-from .builtin import FUTURE
+from .blindness import blind_rules
+from .builtin import FUTURE, NOT_WATCHING
 from .clocks import plausible
 from .commands import Command, Comment, StaleVersion, UnknownAlert
 from .lifecycle import Facts, IllegalTransition
 from .receiver import AlertsReceiver, Running
 from .reconcile import begins_anew, forgetful, reconciled
 from .rules import Watched
+from .state_pace import StatePace
 from .store import Store, StoredAnswer
 from .vigil import Vigil
 from .watch import Watch
@@ -44,6 +46,7 @@ from .watch import Watch
 TICK_LAG_MS = 1_000
 """Timers look this far back, so that a reading that is on its way is seen before its delay runs out."""
 OBSERVED_EVERY_S = 5.0
+BLIND_LOOK_S = 1.0
 HOUSEKEEPING_S = 60.0
 BACKLOG_WINDOW = 200
 LIVE_LIMIT = 1_000
@@ -75,7 +78,8 @@ class AlertFigures:
 
 
 class Worker:
-    """Constructed and stopped by the main thread; everything else happens on its own. `changed` is called after a commit.
+    """Constructed and stopped by the main thread; everything else happens on its own. `changed` is called after a commit,
+    `to_tell` when what the status says has changed.
 
     `outbox_figures`: how the outbox is, replaced as a whole once a second.
     """
@@ -95,6 +99,7 @@ class Worker:
         clock: Clock,
         heartbeats: Heartbeats,
         changed: Callable[[], None],
+        to_tell: Callable[[], None] = lambda: None,
     ) -> None:
         self.figures = AlertFigures()
         self.outbox_figures = OutboxFigures()
@@ -106,6 +111,7 @@ class Worker:
         self._intake = intake
         self._clock = clock
         self._changed = changed
+        self._to_tell = to_tell
         self._topics = Topics(plant.root)
         self._watch = Watch(plant, watched, plausible(store.load(), clock.now_ms()))
         self._receiver = AlertsReceiver(plant, self._topics, Running(store, session.publish), known)
@@ -114,9 +120,11 @@ class Worker:
         now_ms = clock.now_ms()
         self._vigil = Vigil(now_ms if self._observed_ms is None else min(self._observed_ms, now_ms))
         self._ticked_s = 0.0
+        self._looked_blind_s = 0.0
         self._saved_observed_s = 0.0
         self._kept_house_s = 0.0
         self._outcome = _Outcome()
+        self._pace = StatePace()
         self._turns = Turns(
             self,
             outbox,
@@ -171,12 +179,15 @@ class Worker:
         self._save()
         return outcome.rows
 
-    def committed(self, _now: Now) -> None:
+    def committed(self, now: Now) -> None:
         """Answer commands, publish the states that changed."""
         outcome, self._outcome = self._outcome, _Outcome()
         for command, alert in outcome.done:
             command.answer.set_result(alert)
         for alert_id in outcome.changed:
+            self._publish_state(alert_id)
+            self._pace.published(alert_id, now.monotonic_s)
+        for alert_id in self._pace.due(now.monotonic_s):
             self._publish_state(alert_id)
         if outcome.changed or outcome.has_messages or outcome.rows:
             self._changed()
@@ -221,6 +232,10 @@ class Worker:
         if now.monotonic_s - self._ticked_s >= TICK_S:
             self._ticked_s = now.monotonic_s
             transitions += self._watch.tick(now.epoch_ms - TICK_LAG_MS, blind=not self._vigil.is_watching)
+            if self._vigil.is_watching and now.monotonic_s - self._looked_blind_s >= BLIND_LOOK_S:
+                self._looked_blind_s = now.monotonic_s
+                for rule, problem in blind_rules(self._watched.values(), self._watch.alerts, now.epoch_ms).items():
+                    transitions += self._watch.report(rule, problem, now.epoch_ms)
             self._heed_time(now)
         return transitions
 
@@ -228,6 +243,7 @@ class Worker:
         step_ms, transitions = self._vigil.heed_clocks(self._watch, now)
         if step_ms and self._observed_ms is not None:
             self._observed_ms = min(self._observed_ms + step_ms, now.epoch_ms)
+        transitions += self._watch.report(NOT_WATCHING, self._vigil.problem(now), now.epoch_ms)
         return transitions + self._watch.report(FUTURE, self._receiver.future_problem(now), now.epoch_ms)
 
     def _heed_time(self, now: Now) -> None:
@@ -248,8 +264,8 @@ class Worker:
             self._event_seq += 1
             alert = transition.alert
             watched = self._watched.get(alert.id)
-            priority = None if watched is None else watched.description.priority
-            event = event_message(transition, self._event_seq, now.epoch_ms, priority)
+            about = None if watched is None else watched.description
+            event = event_message(transition, self._event_seq, now.epoch_ms, about)
             self._store.append_event(event, now.epoch_ms, transition.via)
             topic = self._topics.alert_event(alert.line, alert.device_id, alert.rule)
             drafts.append(Draft(topic, alert.device_id or None, now.epoch_ms, numbered(event)))
@@ -289,6 +305,7 @@ class Worker:
         watch = self._watch
         for alert_id in watch.changed_alerts:
             self._store.save_alert(watch.alerts[alert_id], self._watched[alert_id].description)
+            self._pace.moved(alert_id)
         for device_id in watch.changed_devices:
             self._store.save_device(device_id, watch.devices[device_id])
         for instance in watch.changed_gateways:
@@ -341,22 +358,24 @@ class Worker:
         self._session.publish(topic, encode(message), retain=True)
 
     def _problems(self) -> Iterator[str]:
-        for problem in (self._vigil.step_problem, self._receiver.future_problem(moment(self._clock))):
+        now = moment(self._clock)
+        for problem in (self._vigil.problem(now), self._vigil.step_problem, self._receiver.future_problem(now)):
             if problem is not None:
                 yield problem
 
     def _show_figures(self) -> None:
-        alerts = self._watch.alerts.values()
-        unable = {Evaluation.STALE, Evaluation.BAD, Evaluation.NEVER_SEEN, Evaluation.NOT_A_NUMBER}
+        alerts, before = self._watch.alerts.values(), self.figures
         self.figures = AlertFigures(
             observing=self._vigil.is_watching,
             open_alerts=sum(alert.is_shown for alert in alerts),
-            unevaluable=sum(alert.evaluation in unable for alert in alerts),
+            unevaluable=sum(alert.evaluation not in EVALUABLE for alert in alerts),
             late_readings=self._watch.late_readings,
             queue_messages=len(self._intake),
             blind_since_ms=self._vigil.blind_since_ms,
             problems=tuple(self._problems()),
         )
+        if (before.observing, before.problems) != (self.figures.observing, self.figures.problems):
+            self._to_tell()
         metrics.OPEN_ALERTS.set(self.figures.open_alerts)
         metrics.UNEVALUABLE.set(self.figures.unevaluable)
         metrics.LATE_READINGS.set(self.figures.late_readings)

@@ -101,8 +101,8 @@ class Incoming:
             raise unavailable(Unavailable(f"the engine did not answer in time; {what}")) from error
 
     def _render(self, alert: Alert) -> tuple[str, bytes]:
-        resource = alert_resource(alert, self._context.watched[alert.id])
-        return etag_of(alert), resource.model_dump_json().encode()
+        resource = alert_resource(alert, self._context.watched[alert.id], self._context.blind_since_ms())
+        return etag_of(resource), resource.model_dump_json().encode()
 
 
 Asked = Annotated[Incoming, Depends(Incoming)]
@@ -155,10 +155,10 @@ def _answer(etag: str, body: bytes) -> Response:
 
 
 def _version(if_match: str | None) -> int:
-    """The version that the client saw; `"7"` and the ETag `"7-good"` both name it."""
+    """The version that the client saw; `"7"` and the ETag `"7-1c291ca3"` both name it."""
     if if_match is None:
         raise ApiProblem("version-needed", "send the header If-Match with the ETag of the alert that you saw")
     text = if_match.strip().removeprefix("W/").strip('"').partition("-")[0]
     if not text.isascii() or not text.isdecimal() or len(text) > 18:
-        raise ApiProblem("bad-request", 'If-Match: send the ETag of the alert, like "7-good"')
+        raise ApiProblem("bad-request", 'If-Match: send the ETag of the alert, like "7-1c291ca3"')
     return int(text)

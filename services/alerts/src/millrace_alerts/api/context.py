@@ -36,6 +36,8 @@ class Context:
     clock: Clock
     heartbeats: Heartbeats
     readiness: Callable[[], dict[str, bool]]
+    blind_since_ms: Callable[[], int | None] = lambda: None
+    """Since when we are cut off from the broker; None while the plant is watched."""
     idempotency: Idempotency = field(default_factory=Idempotency)
     places: StreamPlaces = field(default_factory=StreamPlaces)
 

@@ -16,7 +16,7 @@ CONDITIONAL = "If-Match"
 STREAM = "text/event-stream"
 
 _HEADERS: dict[str, dict[str, Any]] = {
-    "ETag": {"description": "names the version; send it back as If-Match", "schema": {"type": "string"}, "example": '"7-good"'},
+    "ETag": {"description": "names the version; send it back as If-Match", "schema": {"type": "string"}, "example": '"7-1c291ca3"'},
     "Link": {
         "description": 'the next page, relative: <...>; rel="next"; absent on the last one',
         "schema": {"type": "string"},
@@ -37,7 +37,7 @@ _EXAMPLES = {
     "device_id": "CNC-01",
     "every": "1m",
     "from": "2025-10-15T06:00:00Z",
-    "if-none-match": '"7-good"',
+    "if-none-match": '"7-1c291ca3"',
     "last-event-id": "5f3a9c21-4711",
     "line": "line1",
     "q": "spindle",

@@ -1,11 +1,13 @@
 """The shapes that the API answers with and takes. Times are RFC 3339 in UTC with milliseconds."""
 
 from typing import Annotated, Any, Literal
+from zlib import crc32
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import (
     AlertClass,
     CommsState,
@@ -22,6 +24,7 @@ from millrace_contract.language.words import (
 )
 
 from ..alert import Alert, state_message
+from ..builtin import is_built_in
 from ..rules import Watched
 from ..store import StoredEvent
 from .paging import TIME
@@ -54,12 +57,20 @@ class AlertResource(BaseModel):
     acked_by: str | None = Field(examples=[None])
     acked_at: str | None = Field(examples=[None])
     realarms: int = Field(description="how often this occurrence came back", examples=[0])
-    value: float | str | None = Field(description="what was read when the condition last changed", examples=[86.4])
+    value: float | str | None = Field(description="the newest value; null while all is well, or where it is bad", examples=[88.1])
+    value_at: str | None = Field(description="event time of `value`", examples=[LATER])
+    activation_value: float | str | None = Field(description="what stood when the alert was raised", examples=[86.4])
+    peak: float | None = Field(description="the farthest beyond the limit since the condition began", examples=[91.7])
+    peak_at: str | None = Field(examples=[NOW])
     limit: float | None = Field(examples=[85.0])
     unit: str | None = Field(examples=["Cel"])
     shelved_until: str | None = Field(examples=[None])
     reason: str | None = Field(description="why it is hidden, while it is", examples=[None])
-    evaluation: Evaluation = Field(examples=["good"])
+    evaluation: Evaluation = Field(
+        description="whether the rule can be evaluated now (good, uncertain), and if not, why", examples=["good"]
+    )
+    blind_since: str | None = Field(description="since when the rule cannot be evaluated", examples=[None])
+    place: int = Field(description="the smaller, the further in front in every list", examples=[11])
     consequence: str | None = Field(examples=["The spindle bearing is damaged within minutes."])
     cause: str | None = Field(examples=["Coolant lost, blunt tool, or a worn bearing."])
     action: str | None = Field(examples=["Hold the feed, check the coolant flow, then the tool."])
@@ -68,9 +79,16 @@ class AlertResource(BaseModel):
 
 
 class AlertList(BaseModel):
-    """A page of alerts, the newest activation first; the header Link names the next page."""
+    """A page of alerts in their order; the header Link names the next page.
+
+    Order: active and unacknowledged, active, gone, hidden, then where all is well; by priority, class, and the newest activation.
+    """
 
     items: list[AlertResource]
+    not_watching_since: str | None = Field(
+        description="we are cut off from the broker since then: nothing is evaluated; null while the plant is watched",
+        examples=[None],
+    )
 
 
 class EventResource(BaseModel):
@@ -91,7 +109,13 @@ class EventResource(BaseModel):
     cause: EventCause = Field(examples=["ack"])
     actor: str | None = Field(examples=["anna"])
     via: str | None = Field(description="name of the API token", examples=["mes"])
-    value: float | str | None = Field(examples=[86.4])
+    value: float | str | None = Field(description="what stood when its cause happened", examples=[86.4])
+    activation_value: float | str | None = Field(default=None, examples=[86.4])
+    peak: float | None = Field(default=None, description="the farthest beyond the limit so far", examples=[91.7])
+    title: str = Field(default="", examples=["Spindle too hot"])
+    alert_class: AlertClass | None = Field(default=None, examples=["alarm"])
+    limit: float | None = Field(default=None, examples=[85.0])
+    unit: str | None = Field(default=None, examples=["Cel"])
     comment: str | None = Field(examples=["coolant pump restarted"])
     source_timestamp: str = Field(description="event time of the cause", examples=[NOW])
     timestamp: str = Field(description="when it was recorded", examples=[NOW])
@@ -280,13 +304,17 @@ class Readings(BaseModel):
     points: list[Point]
 
 
-def alert_resource(alert: Alert, watched: Watched) -> AlertResource:
+def alert_resource(alert: Alert, watched: Watched, blind_since_ms: int | None = None) -> AlertResource:
+    """`blind_since_ms`: since when we are cut off, so that nothing but what we say ourselves can be evaluated."""
     about = watched.description
+    is_cut_off = blind_since_ms is not None and not is_built_in(watched.rule)
+    since_ms = blind_since_ms if is_cut_off else alert.blind_since_ms
     state = msgspec.to_builtins(state_message(alert, about))
     return AlertResource(
         **state,
         realarms=alert.facts.realarms,
-        evaluation=alert.evaluation,
+        evaluation=Evaluation.NOT_WATCHING if is_cut_off else alert.evaluation,
+        blind_since=None if since_ms is None else format_timestamp(since_ms),
         consequence=about.consequence or None,
         cause=about.cause or None,
         action=about.action or None,
@@ -294,9 +322,9 @@ def alert_resource(alert: Alert, watched: Watched) -> AlertResource:
     )
 
 
-def etag_of(alert: Alert) -> str:
-    """Names the version and, because it is shown too, whether the rule can be evaluated. If-Match looks at the version only."""
-    return f'"{alert.version}-{alert.evaluation}"'
+def etag_of(resource: AlertResource) -> str:
+    """Names the version and, by a checksum, everything else that is shown. If-Match looks at the version only."""
+    return f'"{resource.version}-{crc32(resource.model_dump_json().encode()):08x}"'
 
 
 def event_resource(stored: StoredEvent) -> EventResource:

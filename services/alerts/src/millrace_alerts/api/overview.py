@@ -5,10 +5,11 @@ import threading
 from typing import Any
 
 from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant import Line
 
 from ..records import DeviceRecord, Gateway
-from ..store import IS_HIDDEN, IS_SHOWN
+from ..store import IS_BLIND, IS_HIDDEN, IS_SHOWN
 from .context import Context
 from .models import alert_resource
 from .plant_view import comms_of, is_stale, machine_state_of
@@ -48,16 +49,20 @@ def _parts(context: Context) -> dict[str, str]:
 
 
 def _alerts(context: Context) -> dict[str, Any]:
-    shown = context.reader.alerts(IS_SHOWN, (), MAX_ALERTS)
-    hidden = context.reader.alerts(IS_HIDDEN, (), MAX_ALERTS)
-    resources = [alert_resource(alert, context.watched[alert.id]) for alert in shown if alert.id in context.watched]
-    resources.sort(key=lambda each: -each.priority.rank)
+    blind_since_ms = context.blind_since_ms()
+
+    def resources(where: str) -> list[dict[str, Any]]:
+        found = context.reader.alerts(where, (), MAX_ALERTS)
+        known = (alert for alert in found if alert.id in context.watched)
+        return [alert_resource(alert, context.watched[alert.id], blind_since_ms).model_dump() for alert in known]
+
     return {
         "total": context.reader.open_alert_count(),
-        "shown": [each.model_dump() for each in resources],
-        "hidden": [
-            alert_resource(alert, context.watched[alert.id]).model_dump() for alert in hidden if alert.id in context.watched
-        ],
+        "shown": resources(IS_SHOWN),
+        "hidden": resources(IS_HIDDEN),
+        "not_watching_since": None if blind_since_ms is None else format_timestamp(blind_since_ms),
+        "blind_total": context.reader.count("1" if blind_since_ms is not None else IS_BLIND),
+        "blind": [] if blind_since_ms is not None else resources(IS_BLIND),
     }
 
 

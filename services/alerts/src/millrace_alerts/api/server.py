@@ -21,10 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .tls import LOOK_EVERY_S, Certificate
-
 GRACEFUL_STOP_S = 3
-HANDSHAKE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +36,10 @@ class ConnectionLimits:
     stalled_s: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Secured:
-    """A second socket, on which TLS is spoken."""
-
-    listening: socket.socket
-    certificate: Certificate
-
-
 class HttpServer:
-    """Serves on a thread of its own, on sockets that listen already."""
+    """Serves on a thread of its own, on a socket that listens already."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        listening: socket.socket,
-        secured: Secured | None = None,
-        limits: ConnectionLimits | None = None,
-    ) -> None:
+    def __init__(self, app: ASGIApp, listening: socket.socket, limits: ConnectionLimits | None = None) -> None:
         bounds = limits or ConnectionLimits()
 
         class Bounded(BoundedProtocol):
@@ -73,7 +56,7 @@ class HttpServer:
             server_header=False,
             lifespan="on",
         )
-        self._server = _Server(config, Bounded, secured)
+        self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, name="api", daemon=True)
 
     def start(self) -> None:
@@ -83,37 +66,6 @@ class HttpServer:
         """Bounded: requests and streams get a few seconds to end."""
         self._server.should_exit = True
         self._thread.join(GRACEFUL_STOP_S + 5)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn speaks TLS on all of its sockets or on none."""
-
-    def __init__(self, config: uvicorn.Config, connection: type[BoundedProtocol], secured: Secured | None) -> None:
-        super().__init__(config)
-        self._connection = connection
-        self._secured = secured
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        if self._secured is not None:
-            server = await asyncio.get_running_loop().create_server(
-                lambda: self._connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state),
-                sock=self._secured.listening,
-                ssl=self._secured.certificate.context,
-                ssl_handshake_timeout=HANDSHAKE_S,
-            )
-            self.servers.append(server)
-            self._looking = asyncio.create_task(self._look(self._secured.certificate))
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._secured is not None:
-            self._looking.cancel()
-        await super().shutdown(sockets=sockets)
-
-    async def _look(self, certificate: Certificate) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            certificate.look()
 
 
 class BoundedProtocol(H11Protocol):

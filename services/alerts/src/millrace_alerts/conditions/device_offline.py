@@ -30,6 +30,10 @@ class Unreachable:
     def listening(self) -> Listening:
         return Listening(link=True)
 
+    @property
+    def worse(self) -> bool | None:
+        return None
+
     def delays(self, on_ms: int, off_ms: int) -> Delays:
         return Delays(on_ms, off_ms)
 

@@ -38,6 +38,10 @@ class Silence:
     def listening(self) -> Listening:
         return Listening(data=(self.signal,), is_inhibited_by_offline=True)
 
+    @property
+    def worse(self) -> bool | None:
+        return None
+
     def delays(self, on_ms: int, off_ms: int) -> Delays:
         return Delays(on_ms, off_ms)
 

@@ -42,6 +42,10 @@ class SelfReport:
     def listening(self) -> Listening:
         return Listening()
 
+    @property
+    def worse(self) -> bool | None:
+        return None if self.limit is None else self.high
+
     def delays(self, on_ms: int, off_ms: int) -> Delays:
         return Delays(on_ms, off_ms)
 

@@ -39,6 +39,10 @@ class Limit:
     def listening(self) -> Listening:
         return Listening(readings=(self.signal,))
 
+    @property
+    def worse(self) -> bool | None:
+        return self.high
+
     def delays(self, on_ms: int, off_ms: int) -> Delays:
         return Delays(on_ms, off_ms, self.fresh_ms)
 

@@ -97,7 +97,7 @@ function showConnection() {
 // ---- alerts
 
 function showAlerts() {
-  const { shown, hidden, total } = parts.alerts;
+  const { shown, hidden, total, blind, blind_total: blindTotal } = parts.alerts;
   byId("alerts").replaceChildren(...(shown.length ? shown.map(alertItem) : [noAlerts()]));
   byId("more").hidden = total <= shown.length;
   byId("more").textContent = `${total - shown.length} more are not shown here.`;
@@ -105,15 +105,54 @@ function showAlerts() {
   box.hidden = hidden.length === 0;
   box.querySelector("summary").textContent = `Shelved or suppressed: ${hidden.length}`;
   box.querySelector("ol").replaceChildren(...hidden.map(alertItem));
+  showWatching();
+  const blindBox = byId("blind");
+  blindBox.hidden = blind.length === 0;
+  blindBox.querySelector("summary").textContent = `Cannot be evaluated: ${blindTotal} ${blindTotal === 1 ? "rule" : "rules"}`;
+  blindBox.querySelector("ol").replaceChildren(...blindGroups(blind).map(blindItem));
   const unacked = shown.filter((alert) => UNACKNOWLEDGED.includes(alert.state)).length;
-  byId("summary").textContent = total === 0 ? "No open alerts" : `${total} open, ${unacked} to acknowledge`;
+  const doubt = parts.alerts.not_watching_since ? " known" : "";
+  const unseen = blindTotal && !doubt ? `, ${blindTotal} cannot be evaluated` : "";
+  byId("summary").textContent = (total === 0 ? `No open alerts${doubt}` : `${total} open, ${unacked} to acknowledge`) + unseen;
   document.title = unacked ? `(${unacked}) Millrace` : "Millrace";
 }
 
 function noAlerts() {
   const item = document.createElement("li");
   item.className = "none quiet";
-  item.textContent = "No open alerts.";
+  const { not_watching_since: since, blind_total: blind } = parts.alerts;
+  item.textContent = since ? "No open alerts are known, and nobody is watching." : blind ? "No open alerts, as far as rules can be evaluated." : "No open alerts.";
+  return item;
+}
+
+// Nobody hears the plant: what is shown was true before.
+function showWatching() {
+  const since = parts.alerts.not_watching_since;
+  const bar = byId("watching");
+  bar.hidden = since === null;
+  if (since) bar.textContent = `Not watching the plant since ${clockTime(new Date(since))}: no connection to the broker. Nothing is evaluated; look at the machines.`;
+}
+
+// Rules that cannot be evaluated, by their reason: one line for many devices.
+function blindGroups(blind) {
+  const groups = new Map();
+  for (const alert of blind) {
+    const key = `${alert.evaluation} ${alert.rule}`;
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(alert);
+  }
+  return [...groups.values()];
+}
+
+function blindItem(alerts) {
+  const item = element("li", `blind-group look-evaluation-${alerts[0].evaluation}`);
+  const names = alerts.map((alert) => alert.device_id ?? "the platform itself");
+  const more = names.length > 8 ? ` and ${names.length - 8} more` : "";
+  const since = alerts.map((alert) => alert.blind_since).filter(Boolean).sort()[0];
+  item.append(
+    element("p", "title", `${alerts[0].title}: ${LOOKS.evaluation[alerts[0].evaluation].word}`),
+    element("p", "about", names.slice(0, 8).join(", ") + more + (since ? ` · since ${clockTime(new Date(since))}` : "")),
+  );
   return item;
 }
 
@@ -143,9 +182,16 @@ function alertItem(alert) {
 
 function measured(alert) {
   if (alert.limit === null && typeof alert.value === "string") return alert.value;
-  if (alert.value === null || alert.limit === null) return "";
+  if (alert.limit === null) return "";
   const unit = unitOf(alert.unit);
-  return `${number(alert.value)}${unit}, limit ${number(alert.limit)}${unit}`;
+  const old = EVALUABLE.includes(alert.evaluation) ? "" : " (old)";
+  const figures = [
+    alert.value === null ? "no value now" : `now ${number(alert.value)}${unit}${old}`,
+    alert.peak === null ? "" : `peak ${number(alert.peak)}${unit}`,
+    alert.activation_value === null ? "" : `raised at ${number(alert.activation_value)}${unit}`,
+    `limit ${number(alert.limit)}${unit}`,
+  ];
+  return figures.filter(Boolean).join(", ");
 }
 
 function evaluation(alert) {

@@ -143,6 +143,7 @@ EVALUATION_LOOKS: Mapping[Evaluation, Look] = {
     Evaluation.NEVER_SEEN: Look("no data yet", Tone.UNKNOWN),
     Evaluation.NOT_A_NUMBER: Look("reading is no number", Tone.UNKNOWN),
     Evaluation.INHIBITED: Look("device offline", Tone.UNKNOWN),
+    Evaluation.NOT_WATCHING: Look("no connection to the broker", Tone.UNKNOWN),
 }
 
 PROGNOSIS_LOOKS: Mapping[Prognosis, Look] = {

@@ -315,7 +315,12 @@ class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
-    """The state of one alert (alerts.md B1), retained. `version` grows with each change; `occurrence` names this activation."""
+    """The state of one alert (alerts.md B1), retained. `version` grows with each change; `occurrence` names this activation.
+
+    Of an alert that is not NORM: `value` is the newest there is, at `value_at`; `activation_value` what stood when it was raised;
+    `peak` the farthest beyond the limit since the condition began, at `peak_at`. `place`: the smaller, the further in front it
+    stands in a list (alert_order.py).
+    """
 
     id: str
     rule: str
@@ -338,12 +343,18 @@ class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
     unit: str | None = None
     shelved_until: str | None = None
     reason: str | None = None
+    value_at: str | None = None
+    activation_value: float | str | None = None
+    peak: float | None = None
+    peak_at: str | None = None
+    place: int = 0
 
 
 class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):
     """One transition of an alert; never changed afterwards.
 
     `event_seq` counts all events of the service without gaps; after a restore it goes on far above what was ever given.
+    `value` is what stood when its cause happened, `activation_value` and `peak` are as in the state.
     """
 
     event_seq: int
@@ -361,6 +372,12 @@ class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):
     actor: str | None = None
     value: float | str | None = None
     comment: str | None = None
+    title: str = ""
+    alert_class: AlertClass | None = None
+    limit: float | None = None
+    unit: str | None = None
+    activation_value: float | str | None = None
+    peak: float | None = None
 
 
 class ContextState(Message, frozen=True, kw_only=True):

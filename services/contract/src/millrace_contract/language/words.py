@@ -281,6 +281,11 @@ class Evaluation(StrEnum):
     NEVER_SEEN = "never_seen"
     NOT_A_NUMBER = "not_a_number"  # a limit cannot be compared with text
     INHIBITED = "inhibited"  # the device is offline, and that alert says so already
+    NOT_WATCHING = "not_watching"  # we are cut off from the broker, and hear nothing of anything
+
+
+EVALUABLE = frozenset({Evaluation.GOOD, Evaluation.UNCERTAIN})
+"""The rule can be evaluated."""
 
 
 class ContextKind(StrEnum):

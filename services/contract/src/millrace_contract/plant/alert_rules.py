@@ -30,7 +30,10 @@ class Where(Strict):
 
 
 class AlertRule(Strict):
-    """One rule. Class alarm means that an operator must act, so it says why, how and how soon."""
+    """One rule. Class alarm means that an operator must act, so it says why, how and how soon.
+
+    blind_after_s: a rule of class alarm that cannot be evaluated for so long is an alert itself.
+    """
 
     id: str
     title: str
@@ -41,6 +44,7 @@ class AlertRule(Strict):
     on_delay_s: float = Field(default=0, ge=0, le=86_400)
     off_delay_s: float = Field(default=0, ge=0, le=86_400)
     latching: bool = False
+    blind_after_s: float = Field(default=60, gt=0, le=86_400)
     consequence: str = ""
     cause: str = ""
     action: str = ""
