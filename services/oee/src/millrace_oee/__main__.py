@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
@@ -13,24 +15,27 @@ from millrace_contract.language.messages import OeeDocument, encode
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.clock import SystemClock
+from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.lifecycle import EXIT_MISTAKE, EXIT_WELL, add_common_arguments, add_version, answer_mistakes
 from millrace_contract.runtime.recording import Recording
 from millrace_contract.runtime.settings import load_settings
 from millrace_contract.store_forward.sqlite import Connection, Damaged
 from millrace_contract.store_forward.store_file import open_store
 
+from .machine import LATENESS_MS
 from .plan import load_plan
 from .recompute import recompute
 from .replay import OeeReplay
 from .service import serve
 from .settings import OeeSettings
 from .store import OEE_STORE, connect_in_memory
+from .stored_steps import read_steps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit status: 0 well, 1 the examined thing is not, 2 a mistake of the user."""
     options = _parser().parse_args(arguments)
-    commands = {"run": _run, "replay": _replay, "recompute": _recompute}
+    commands = {"run": _run, "replay": _replay, "recompute": _recompute, "steps": _steps}
     return answer_mistakes(lambda: commands[options.command](options), as_json=options.json)
 
 
@@ -51,7 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--device", required=True, help="device id")
     again.add_argument("--from", dest="from_ms", type=_timestamp, required=True, metavar="TIME", help="2025-10-15T06:00:00Z")
     again.add_argument("--to", dest="to_ms", type=_timestamp, required=True, metavar="TIME", help="windows between the two")
-    for command in (run, replay, again):
+    steps = commands.add_parser("steps", help="steps of counters that are not counted by themselves, and what was decided of each")
+    steps.add_argument("--device", help="of this device only")
+    steps.add_argument("--from", dest="from_ms", type=_timestamp, metavar="TIME", help="since then (default: the past seven days)")
+    steps.add_argument("--all", action="store_true", help="decided ones, too")
+    for command in (run, replay, again, steps):
         add_common_arguments(command)
     return parser
 
@@ -101,6 +110,16 @@ def _recompute(options: argparse.Namespace) -> int:
         return _mistake("--from", "is not before --to")
     for document in recompute(plan, settings, options.device, options.from_ms, options.to_ms):
         _print(document)
+    return EXIT_WELL
+
+
+def _steps(options: argparse.Namespace) -> int:
+    settings = load_settings(OeeSettings, os.environ, config=options.config)
+    from_ms = SystemClock().now_ms() - LATENESS_MS if options.from_ms is None else options.from_ms
+    with Influx(settings) as influx:
+        found = read_steps(influx, options.device, from_ms)
+    for step in found if options.all else [each for each in found if not each.verdict]:
+        sys.stdout.write((json.dumps(asdict(step)) if options.json else step.in_words) + "\n")
     return EXIT_WELL
 
 

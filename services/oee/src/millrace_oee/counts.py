@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from millrace_contract.language.counters import counter_delta
 
+from .counter_steps import QuarantinedStep, StepJudge
 from .machine import CounterSettings
 
 
@@ -78,6 +79,8 @@ class Counted:
     unknown: int
     read: bool
     run_ms: int
+    quarantined: int
+    """What steps that were shown in the window may stand for, and wait for a decision."""
     events: frozenset[str]
 
 
@@ -92,12 +95,18 @@ class CountTrack:
         baseline: Baseline | None = None,
         *,
         ideal_ns: int | None = None,
+        is_inferred: bool = False,
+        judge: StepJudge | None = None,
     ) -> None:
-        """`ideal_ns`: of a part, where parts in unknown time tell that the machine ran in it."""
+        """`ideal_ns`: of a part. `is_inferred`: parts in unknown time tell that the machine ran in it. `judge`: knows what was
+        decided of steps that do not count by themselves."""
         self._settings = settings
         self._quiet_ms = quiet_ms
         self._reach_ms = reach_ms
         self._ideal_ns = ideal_ns
+        self._is_inferred = is_inferred
+        self._judge = judge
+        self._steps: list[QuarantinedStep] = []
         self._last = baseline
         self._pieces: list[MadeParts] = []
         self._ends: list[int] = []
@@ -126,13 +135,20 @@ class CountTrack:
             ts_ms - last.ts_ms,
             modulus=self._settings.modulus,
             max_rate_per_s=self._settings.max_rate_per_s,
+            ideal_ns=self._ideal_ns,
         )
-        if delta.event is not None:
+        parts, step = delta.parts, None
+        if self._judge is not None:
+            step = self._judge.step(delta, (last.value, last.ts_ms), (value, ts_ms))
+        if step is not None:
+            self._steps.append(step)
+            parts = step.parts
+        if delta.event is not None and (step is None or step.decision is None):
             self._events.append((ts_ms, str(delta.event)))
-        if delta.parts:
+        if parts:
             if ts_ms - last.ts_ms > self._reach_ms:
                 self._vague.append((last.ts_ms, ts_ms - self._reach_ms))
-            for piece in spread(delta.parts, segments(last.ts_ms, ts_ms)):
+            for piece in spread(parts, segments(last.ts_ms, ts_ms)):
                 told = self._with_run_time(piece)
                 self._pieces.append(told)
                 self._ends.append(told.end_ms)
@@ -148,9 +164,15 @@ class CountTrack:
             ideal=ideal,
             unknown=unknown,
             run_ms=run_ms,
+            quarantined=sum(step.undecided for step in self._steps if start_ms < step.to_ms <= end_ms),
             read=(parts > 0 or self._read(start_ms, end_ms)) and not any(a < end_ms and start_ms < b for a, b in self._vague),
             events=frozenset(event for ts_ms, event in self._events if start_ms < ts_ms <= end_ms),
         )
+
+    @property
+    def steps(self) -> Sequence[QuarantinedStep]:
+        """Those that do not count by themselves, decided ones too."""
+        return self._steps
 
     def made_until(self, at_ms: int) -> tuple[int, int]:
         """Parts up to then, and how many of them meet ideal time, both from some time on that is the same for each question."""
@@ -164,9 +186,10 @@ class CountTrack:
         self._silences = [(a, b) for a, b in self._silences if b > before_ms]
         self._vague = [(a, b) for a, b in self._vague if b > before_ms]
         self._events = [(ts_ms, event) for ts_ms, event in self._events if ts_ms > before_ms]
+        self._steps = [step for step in self._steps if step.to_ms > before_ms]
 
     def _with_run_time(self, piece: MadeParts) -> MadeParts:
-        if piece.share is not Share.INFERRED or self._ideal_ns is None:
+        if piece.share is not Share.INFERRED or self._ideal_ns is None or not self._is_inferred:
             return piece
         return piece._replace(run_ms=min(piece.end_ms - piece.start_ms, piece.parts * self._ideal_ns // 1_000_000))
 

@@ -10,6 +10,7 @@ from millrace_contract.plant.holds import UNREACHABLE_HOLD_MS
 
 from .calendar import LineCalendar
 from .corrections import MadeUntil
+from .counter_steps import QuarantinedStep, StepJudge, decisions
 from .counts import Baseline, CountTrack, Segment, Share
 from .entries import NO_ENTRIES, MachineEntries
 from .machine import LATENESS_MS, UNCERTAIN_STATE, UNREACHABLE_STATE, Machine
@@ -43,9 +44,17 @@ class History:
         self.last_ms: int | None = None
         self.timeline = Timeline(machine.stale_ms, machine.carry_ms)
         self.timeline.seed(seed.runs)
-        ideal_ns = machine.ideal_ns if machine.is_inferred else None
+        decided = decisions(entries.steps)
         self.counts = {
-            role: CountTrack(settings, machine.stale_ms, machine.reach_ms, seed.baselines.get(role), ideal_ns=ideal_ns)
+            role: CountTrack(
+                settings,
+                machine.stale_ms,
+                machine.reach_ms,
+                seed.baselines.get(role),
+                ideal_ns=machine.ideal_ns,
+                is_inferred=machine.is_inferred,
+                judge=StepJudge(machine.id, role, settings.modulus, decided),
+            )
             for role, settings in machine.counters.items()
         }
 
@@ -70,6 +79,10 @@ class History:
         roles = ("total",) if "total" in self.counts else ("good", "reject")
         known = [self.counts[role].made_until(at_ms) for role in roles if role in self.counts]
         return MadeUntil(sum(parts for parts, _ in known), sum(ideal for _, ideal in known))
+
+    def steps(self) -> list[QuarantinedStep]:
+        """Steps of all counters that do not count by themselves."""
+        return [step for track in self.counts.values() for step in track.steps]
 
     def forget(self, before_ms: int) -> None:
         """Free memory of the time before; `from_ms` moves there."""

@@ -141,6 +141,7 @@ def _constraint(plan: LinePlan, stations: Sequence[Sums]) -> LineSums:
         scrap=scrap,
         rework=rework,
         unseen=end.unseen,
+        quarantined=sum(each.quarantined for each in stations),
         good_ns=_good_ns(slow.ideal_ns, judging),
         counted=slow.counted and end.counted,
         judged=bool(judging) and all(each.judged for each in judging),

@@ -11,6 +11,7 @@ from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import IntervalKind, Leaf, WindowKind
 
 from .calendar import LineCalendar, TimeWindow
+from .counter_steps import step_interval
 from .documents import state_interval, stop_interval, withdrawn
 from .entries import NO_ENTRIES, MachineEntries, time_of
 from .history import History, Seed
@@ -189,6 +190,11 @@ class Track:
                 interval = stop_interval(machine, stop, pieces, self.calendar)
                 present.add(interval.id)
                 yield interval, stop.start_ms, end_ms
+        for step in history.steps():
+            if step.to_ms >= from_ms:
+                interval = step_interval(machine, step)
+                present.add(interval.id)
+                yield interval, step.from_ms, step.to_ms
         for interval in results.intervals(machine.id, from_ms):
             if interval.id not in present:
                 start_ms = parse_timestamp(interval.start)
@@ -235,7 +241,7 @@ class Track:
     def _is_news(self, history: History, runs: list[Run], *, pending: bool) -> bool:
         """Time going by in the same state is no news; a change of state, or a stop that outgrew a micro-stop, is."""
         last = runs[-1] if runs else None
-        told = (history.timeline.changes, last and (last.start_ms, last.open), pending)
+        told = (history.timeline.changes, last and (last.start_ms, last.open), pending, tuple(history.steps()))
         if told == self._told:
             return False
         self._told = told

@@ -29,6 +29,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
 
     `unexplained_ms`: how much of the unplanned stops has no reason.
     `unseen`: how many of the parts were made in time of which nothing is known. `matched_good`: the good parts behind `good_ns`.
+    `quarantined`: parts that wait for somebody to say whether they are real.
     `codes`: what the machine said of its state, and its profile does not name.
     `assumed_ms`: how much of the time in `ms` rests on the machine's policy for unknown time.
     `counted`, `judged`: parts, and how many of them are good, are known. `paced`: ideal time is known. `pending`: a stop in it may
@@ -41,6 +42,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     scrap: int = 0
     rework: int = 0
     unseen: int = 0
+    quarantined: int = 0
     assumed_ms: int = 0
     ideal_ns: int = 0
     good_ns: int = 0
@@ -90,6 +92,7 @@ def add(left: Sums, right: Sums) -> Sums:
         scrap=left.scrap + right.scrap,
         rework=left.rework + right.rework,
         unseen=left.unseen + right.unseen,
+        quarantined=left.quarantined + right.quarantined,
         assumed_ms=left.assumed_ms + right.assumed_ms,
         ideal_ns=left.ideal_ns + right.ideal_ns,
         good_ns=left.good_ns + right.good_ns,
@@ -175,7 +178,7 @@ def _lay(slots: list[Slot], stretches: list[Stretch]) -> _Laid:
 
 
 def _with_parts(machine: Machine, laid: _Laid, counted: dict[str, Counted], corrected: Corrections) -> Sums:
-    none = Counted(parts=0, ideal=0, unknown=0, run_ms=0, read=False, events=frozenset())
+    none = Counted(parts=0, ideal=0, unknown=0, run_ms=0, quarantined=0, read=False, events=frozenset())
     total, good, reject = (counted.get(role, none) for role in ("total", "good", "reject"))
     if "total" in counted:
         parts, ideal, unseen, known = total.parts, total.ideal, total.unknown, total.read
@@ -198,6 +201,7 @@ def _with_parts(machine: Machine, laid: _Laid, counted: dict[str, Counted], corr
         scrap=scrap + corrected.scrap,
         rework=corrected.rework,
         unseen=unseen,
+        quarantined=total.quarantined if "total" in counted else good.quarantined + reject.quarantined,
         assumed_ms=laid.assumed_ms + inferred_ms,
         ideal_ns=ideal * (ideal_ns or 0),
         good_ns=(ideal - ideal_scrap) * (ideal_ns or 0),

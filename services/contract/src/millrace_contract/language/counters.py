@@ -29,6 +29,7 @@ def counter_delta(
     max_rate_per_s: float,
     rebooted: bool = False,
     unit: int = 1,
+    ideal_ns: int | None = None,
 ) -> Delta:
     """Return the parts between two good readings of one counter, `elapsed_ms` apart in event time.
 
@@ -36,7 +37,8 @@ def counter_delta(
     max_rate_per_s: the most counts a second that the machine can make. rebooted: something else proved that the
     counter started again at 0 (it matters only where the value fell: a counter that kept its value over a restart of
     the controller is the rule, and the plain difference never invents parts). unit: how many of the values' counts are one of
-    what modulus and rate speak of: 1,000,000 where kW.h are handed over in millionths.
+    what modulus and rate speak of: 1,000,000 where kW.h are handed over in millionths. ideal_ns: the ideal time of one count, where
+    it is known: a machine that keeps to it turns its counter no sooner, however fast it could count for a moment.
 
     Of a fall, a wrap is believed where it fits the rate, then a reset, then neither (`rejected`). A step greater than the
     rate allows is a `jump`. Where a whole turn fits into the time between the readings the number of turns is unknowable:
@@ -52,7 +54,10 @@ def counter_delta(
     turn = None if modulus is None else modulus * unit
     if turn is not None and max(previous, current) >= turn:
         return Delta(0, "rejected")
-    if modulus is not None and turn is not None and elapsed_ms * max_rate_per_s >= modulus * 1000:
+    may_turn = modulus is not None and elapsed_ms * max_rate_per_s >= modulus * 1000
+    if modulus is not None and ideal_ns is not None:
+        may_turn = may_turn and elapsed_ms * 1_000_000 >= modulus * ideal_ns
+    if turn is not None and may_turn:
         return Delta(0, "ambiguous", (current - previous) % turn)
     parts, event = _believed(previous, current, slack, turn, rebooted=rebooted)
     if parts > slack:

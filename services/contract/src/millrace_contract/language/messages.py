@@ -29,6 +29,8 @@ from .words import (
     OrderState,
     Priority,
     RevisionCause,
+    StepEvent,
+    StepVerdict,
     UnknownPolicy,
     WindowKind,
 )
@@ -180,13 +182,17 @@ class Window(Message, frozen=True, kw_only=True):
 
 
 class Parts(Message, frozen=True, kw_only=True, omit_defaults=False):
-    """`unknown`: how many of `total` were made in time of which nothing is known; they meet no ideal time (oee.md A9)."""
+    """`unknown`: how many of `total` were made in time of which nothing is known; they meet no ideal time (oee.md A9).
+
+    `quarantined`: parts of counter steps that wait for a decision (oee.md A7); they are in none of the others.
+    """
 
     total: int = 0
     good: int = 0
     scrap: int = 0
     rework: int = 0
     unknown: int = 0
+    quarantined: int = 0
 
 
 class StopCounts(Message, frozen=True, kw_only=True, omit_defaults=False):
@@ -280,6 +286,23 @@ class StopPiece(Message, frozen=True, kw_only=True):
     comment: str | None = None
 
 
+class UncountedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of a counter whose parts nobody can vouch for: from one good reading to the next.
+
+    `counter` is its signal, `parts` what it may stand for at least. `verdict` is what was decided (null: it waits), `counted` how
+    many of its parts count since.
+    """
+
+    counter: str
+    from_value: int
+    to_value: int
+    event: StepEvent
+    parts: int
+    verdict: StepVerdict | None = None
+    counted: int = 0
+    comment: str | None = None
+
+
 class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
     """A stretch of one machine state, or one stop. Upserted by `id`; `end` is null while it lasts.
 
@@ -290,6 +313,9 @@ class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
     Of a stop: `reason` is the path in reasons.yaml why it stood, `reason_by` who said so (null: the machine), `attributed_to` the
     machine that made it stand; where several reasons share it, these are the first one's, and `pieces` has all. Stops of one
     `incident` were one for those who mended it.
+
+    Of the kind counter_step: `step`, from the reading before it to the one that showed it; `pending` until somebody decides. Its
+    state and leaf say nothing.
     """
 
     id: str
@@ -307,6 +333,7 @@ class OeeInterval(Kept, frozen=True, kw_only=True, omit_defaults=False):
     comment: str | None = None
     incident: str | None = None
     pieces: list[StopPiece] = []
+    step: UncountedStep | None = None
     pending: bool = False
     assumed: bool = False
     code: str | None = None

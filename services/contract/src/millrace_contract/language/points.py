@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from zlib import crc32
 
 import msgspec
 
@@ -59,7 +60,8 @@ _OEE_FIELDS = (
     "availability", "performance", "quality", "oee", "teep", "coverage", "wip_moved", "oee_end",
     "unexplained_ms", "reason_missing",
     "ideal_ms", "good_ms", "revision", "final",
-    "parts_total", "parts_good", "parts_scrap", "parts_rework", "parts_unknown", "ms_all", *(f"ms_{leaf}" for leaf in Leaf),
+    "parts_total", "parts_good", "parts_scrap", "parts_rework", "parts_unknown", "parts_quarantined",
+    "ms_all", *(f"ms_{leaf}" for leaf in Leaf),
     "assumed_ms", "unknown_policy_text",
     *(f"loss_ms_{loss}" for loss in BigLoss), "stops", "minor_stops", "failures", "failure_ms", "waiting_ms",
     "window_id_text", "window_kind_text", "window_start_ms", "window_end_ms", "reason_text", "cause_text", "flags_text",
@@ -75,6 +77,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         ("id_text", "state_text", "state_code", "leaf_text", "reason_text", "reason_by_text", "attributed_to_text", "incident_text",
             "pieces_text", "end_ms", "duration_ms",
             "planned_ms", "pending", "assumed", "code_text", "withdrawn",
+            "counter_text", "event_text", "verdict_text", "from_value", "to_value", "parts", "counted",
          "revision", STREAM_FIELD, SEQ_FIELD),
     ),
     "alert_event": Measurement(
@@ -210,7 +213,19 @@ def oee_interval_line(interval: OeeInterval) -> bytes:
         "revision": float(interval.revision),
     }
     tags = (("line", interval.line), ("device", interval.device_id), ("kind", interval.kind))
-    return _line("oee_interval", tags, values, start_ms, interval)
+    beside = 0
+    if (step := interval.step) is not None:
+        values |= {
+            "counter_text": step.counter,
+            "event_text": step.event,
+            "verdict_text": step.verdict or "",
+            "from_value": float(step.from_value),
+            "to_value": float(step.to_value),
+            "parts": float(step.parts),
+            "counted": float(step.counted),
+        }
+        beside = crc32(interval.id.encode()) % 1_000_000  # several counters step between the same readings
+    return _line("oee_interval", tags, values, start_ms, interval, below_ms=beside)
 
 
 def alert_event_line(event: AlertEvent) -> bytes:
@@ -354,6 +369,7 @@ def _oee_line(measurement: str, tags: tuple[tuple[str, str], ...], document: Oee
         "parts_scrap": float(document.parts.scrap),
         "parts_rework": float(document.parts.rework),
         "parts_unknown": float(document.parts.unknown),
+        "parts_quarantined": float(document.parts.quarantined),
         **{f"ms_{leaf}": float(ms) for leaf, ms in document.ms.items()},
         **{f"loss_ms_{loss}": float(ms) for loss, ms in document.losses.items()},
         **_stop_counts(document),
@@ -387,12 +403,12 @@ def _line(
     kept: Kept | None,
     *,
     apart: bool = False,
+    below_ms: int = 0,
 ) -> bytes:
     fields = [f"{_field_key(name)}={_number_or_text(value)}" for name, value in values.items() if value is not None]
-    below_ms = 0
     if kept is not None and kept.stream is not None and kept.seq is not None:
         fields.append(f"{STREAM_FIELD}={_text(kept.stream)},{SEQ_FIELD}={kept.seq}")
-        below_ms = kept.seq % 1_000_000 if apart else 0
+        below_ms = kept.seq % 1_000_000 if apart else below_ms
     return f"{_prefix(measurement, tags)} {','.join(fields)} {time_ms}{below_ms:06d}".encode()
 
 

@@ -123,10 +123,19 @@ class WindowKind(StrEnum):
 
 
 class IntervalKind(StrEnum):
-    """A stretch of one machine state, or a stop as a whole."""
+    """A stretch of one machine state, a stop as a whole, or the time of a counter's step that is not counted by itself."""
 
     STATE = "state"
     STOP = "stop"
+    COUNTER_STEP = "counter_step"
+
+
+class StepEvent(StrEnum):
+    """Why a step of a counter is not counted by itself (oee.md A7)."""
+
+    JUMP = "jump"  # faster than the machine can be
+    REJECTED = "rejected"  # a fall that is neither a wrap nor a reset
+    AMBIGUOUS = "ambiguous"  # the counter may have turned whole times in between
 
 
 class NoFigure(StrEnum):
