@@ -512,8 +512,9 @@ class TestOther:
         schemas = shared.get("/openapi.json", token=None).json()["components"]["schemas"]
         shown = {name: about["enum"] for name, about in schemas.items() if "enum" in about}
         sets = [
-            words.AlertClass, words.CommsState, words.Evaluation, words.EventCause, words.FigureFlag, words.IsaState,
-            words.MachineState, words.NoFigure, words.Priority, words.Quality, words.RevisionCause, words.WindowKind,
+            words.AlertClass, words.CommsState, words.ContextKind, words.Evaluation, words.EventCause, words.FigureFlag,
+            words.IsaState, words.Leaf, words.MachineState, words.NoFigure, words.OrderAction, words.Priority, words.Quality,
+            words.ReasonAction, words.RevisionCause, words.StepVerdict, words.WindowKind,
         ]  # fmt: skip
         assert shown == {each.__name__: list(each) for each in sets}
 

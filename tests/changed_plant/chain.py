@@ -324,6 +324,7 @@ class Alerts:
         self.worker = AlertsWorker(
             plant=self.plant,
             watched=watched,
+            reasons={},
             store=self._store,
             outbox=outbox,
             limits=LIMITS,
@@ -341,6 +342,7 @@ class Alerts:
             settings=AlertsSettings(config=chain.config, data=data),
             plant=self.plant,
             watched=watched,
+            reasons={},
             reader=Reader(self._store.path),
             submit=self._intake.hand_over,
             bell=Bell(),

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from millrace_contract.errors import Malformed
-from millrace_contract.language.messages import Comms, OeeDocument, Status, decode
+from millrace_contract.language.messages import Comms, OeeDocument, OeeInterval, Status, decode
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.topics import Kind, Topic, Topics
+from millrace_contract.language.words import IntervalKind
 from millrace_contract.plant import PlantModel
 from millrace_contract.plant.known_devices import FOREIGN, KnownDevices, with_plant
 from millrace_contract.plant.reach import read_comms
@@ -32,7 +33,7 @@ RetainedPublish = Callable[..., int | None]
 
 def subscriptions(topics: Topics, sender: str) -> list[str]:
     """Everything that the service listens to."""
-    kinds = (Kind.TELEMETRY, Kind.COMMS, Kind.STATUS, Kind.OEE, Kind.OEE_WINDOW, Kind.ALERT)
+    kinds = (Kind.TELEMETRY, Kind.COMMS, Kind.STATUS, Kind.OEE, Kind.OEE_WINDOW, Kind.OEE_INTERVAL, Kind.CONTEXT, Kind.ALERT)
     return [topics.stored(sender), *(topic for kind in kinds for topic in topics.filters(kind))]
 
 
@@ -62,6 +63,8 @@ class Surroundings(Protocol):
 
     def forget_oee(self, line: str, device: str | None) -> None: ...
 
+    def save_stop(self, stop: OeeInterval) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -82,6 +85,9 @@ class Running:
     def forget_oee(self, line: str, device: str | None) -> None:
         self.store.forget_oee(line, device)
 
+    def save_stop(self, stop: OeeInterval) -> None:
+        self.store.save_stop(stop)
+
 
 class NoSurroundings:
     """A replay sends nothing, shows nothing and has nothing at the broker."""
@@ -96,6 +102,9 @@ class NoSurroundings:
         pass
 
     def forget_oee(self, _line: str, _device: str | None) -> None:
+        pass
+
+    def save_stop(self, _stop: OeeInterval) -> None:
         pass
 
 
@@ -145,6 +154,11 @@ class AlertsReceiver:
                 return self._status(topic, received.payload, watch, now)
             case Kind.OEE | Kind.OEE_WINDOW:
                 self._oee(topic, received.payload)
+            case Kind.OEE_INTERVAL:
+                self._stop(topic, received.payload)
+            case Kind.CONTEXT:
+                if received.retained and received.payload and not self._plant.has_asset(topic.line or "", topic.device):
+                    self._surroundings.clear(received.topic)
             case Kind.ALERT:
                 self._own_state(topic, received, watch)
             case _:
@@ -193,6 +207,17 @@ class AlertsReceiver:
             self._surroundings.save_oee(document)
         else:
             self._ignore("undeclared_device" if topic.device else "undeclared_line")
+
+    def _stop(self, topic: Topic, payload: bytes) -> None:
+        """Reasons are given to stops; states of machines are heard elsewhere."""
+        interval = decode(OeeInterval, payload)
+        if interval.kind is not IntervalKind.STOP:
+            return
+        _ms(interval.start)
+        if (interval.line, interval.device_id) != (topic.line, topic.device):
+            said = interval.line, interval.device_id
+            raise Malformed("device", f"says it is of {said}, but its topic is of {(topic.line, topic.device)}")
+        self._surroundings.save_stop(interval)
 
     def _own_state(self, topic: Topic, received: Received, watch: Hears) -> None:
         """The broker shows what we retained earlier: what no rule knows any more is cleared."""

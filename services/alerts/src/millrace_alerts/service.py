@@ -1,7 +1,7 @@
 """The running service: constructs the parts, starts them in order, stops them in reverse."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import msgspec
 
 from millrace_contract.language.messages import PlantInUse, Status
 from millrace_contract.language.topics import Topics
-from millrace_contract.plant import AlertRule, PlantModel, load_alert_rules, load_plant
+from millrace_contract.plant import AlertRule, PlantModel, ReasonPath, load_alert_rules, load_plant, load_reasons
 from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.alert_rules import rules_version
 from millrace_contract.plant.versions import ALERT_RULES, PLANT, plant_in_use
@@ -36,12 +36,11 @@ from .api.bell import Bell
 from .api.context import Context
 from .api.server import HttpServer
 from .api.tokens import ApiTokens
-from .commands import Command
 from .receiver import subscriptions
 from .rules import watched_rules
 from .settings import AlertsSettings
 from .store import Reader, Store
-from .worker import Worker
+from .worker import AnyCommand, Worker
 
 SERVICE = "alerts"
 RECEIVE_MAXIMUM = 1000
@@ -57,12 +56,15 @@ class Configuration:
 
     plant: PlantModel
     rules: dict[str, AlertRule]
+    reasons: dict[str, ReasonPath] = field(default_factory=dict)
+    """By path; none where there is no reasons.yaml."""
 
 
 def load_configuration(folder: Path) -> Configuration:
     """Raises ConfigurationProblems."""
     plant = load_plant(folder)
-    return Configuration(plant, load_alert_rules(folder, plant))
+    rules = load_alert_rules(folder, plant)
+    return Configuration(plant, rules, load_reasons(folder).paths() if (folder / "reasons.yaml").exists() else {})
 
 
 class AlertsService:
@@ -132,7 +134,7 @@ class AlertsService:
     def _new_worker(self) -> Worker:
         settings = self._settings
         sender = f"{SERVICE}-{settings.instance}"
-        intake = Intake[Command](receive_maximum=RECEIVE_MAXIMUM, item_capacity=COMMAND_CAPACITY)
+        intake = Intake[AnyCommand](receive_maximum=RECEIVE_MAXIMUM, item_capacity=COMMAND_CAPACITY)
         from_ingest = FromIngest(self._topics, sender)
         self._session: Session = LeanSession(
             settings,
@@ -163,6 +165,7 @@ class AlertsService:
             plant=self._plant,
             known=remember_devices(self._settings.data, self._plant),
             watched=self._watched,
+            reasons=self._accepted.model.reasons,
             store=self._store,
             outbox=outbox,
             limits=limits_of(settings.outbox_max_mb, settings.outbox_max_days),
@@ -180,6 +183,7 @@ class AlertsService:
             settings=self._settings,
             plant=self._plant,
             watched=self._watched,
+            reasons=self._accepted.model.reasons,
             reader=Reader(self._store.path),
             submit=self._intake.hand_over,
             bell=self._bell,

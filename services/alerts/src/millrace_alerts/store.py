@@ -13,15 +13,16 @@ from typing import Any
 import msgspec
 
 from millrace_contract.language.alert_order import place_of
-from millrace_contract.language.messages import AlertEvent, OeeDocument
+from millrace_contract.language.messages import AlertEvent, OeeDocument, OeeInterval
 from millrace_contract.language.times import parse_timestamp
-from millrace_contract.language.words import ANNUNCIATED, EVALUABLE, SUPPRESSED
+from millrace_contract.language.words import ANNUNCIATED, EVALUABLE, SUPPRESSED, ContextKind
 from millrace_contract.store_forward.outbox_steps import OUTBOX_STEPS
 from millrace_contract.store_forward.restored import read_restored
 from millrace_contract.store_forward.sqlite import Connection, connect_to_read, transaction
 from millrace_contract.store_forward.store_file import StoreKind, open_store
 
 from .alert import Alert, Description
+from .entry_tables import ENTRY_STEP, EnteredVersion, forget_stops, listed, save_stop, stop_of, stops_within, versions
 from .feed import FEED_STEP, Cursor, Feed, keep_feed, read_feed, where_to_go_on
 from .records import DeviceRecord, Gateway, Saved
 
@@ -65,7 +66,7 @@ _ORDER_STEP = (
     "CREATE INDEX alert_place ON alert (place, activated_ms DESC, id)",
 )
 """Every row is written anew at the start that follows, with its place and its evaluation."""
-ALERTS_STORE = StoreKind("the store of alerts", (_VERSION_1, FEED_STEP, _VERSION_3, _ORDER_STEP))
+ALERTS_STORE = StoreKind("the store of alerts", (_VERSION_1, FEED_STEP, _VERSION_3, _ORDER_STEP, ENTRY_STEP))
 
 _alert = msgspec.json.Decoder(Alert)
 _device = msgspec.json.Decoder(DeviceRecord)
@@ -202,6 +203,9 @@ class Store:
             ),
         )
 
+    def save_stop(self, stop: OeeInterval) -> None:
+        save_stop(self.connection, stop)
+
     def save_answer(self, client: str, key: str, answer: StoredAnswer, now_ms: int) -> None:
         row = (client, key, answer.fingerprint, now_ms, answer.etag, answer.body)
         self.connection.execute("INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -218,6 +222,7 @@ class Store:
         """Drop windows and answers that are past their time."""
         self.connection.execute("DELETE FROM oee_window WHERE start_ms < ?", (now_ms - WINDOWS_KEPT_MS,))
         self.connection.execute("DELETE FROM answer WHERE created_ms < ?", (now_ms - ANSWERS_KEPT_MS,))
+        forget_stops(self.connection, now_ms - WINDOWS_KEPT_MS)
 
 
 class Reader:
@@ -293,6 +298,20 @@ class Reader:
             (line, device or "", kind, starts_ms.start, starts_ms.stop, limit),
         )
         return [_document.decode(body) for (body,) in rows]
+
+    def entry_versions(self, entry_id: str) -> list[EnteredVersion]:
+        return versions(self._connection(), entry_id)
+
+    def entries(
+        self, kinds: tuple[ContextKind, ...], asset: tuple[str | None, str | None], entered_ms: range, limit: int
+    ) -> list[EnteredVersion]:
+        return listed(self._connection(), kinds, asset, entered_ms, limit)
+
+    def stop_of(self, stop_id: str) -> OeeInterval | None:
+        return stop_of(self._connection(), stop_id)
+
+    def stops(self, line: str | None, device: str | None, span: range, limit: int) -> list[OeeInterval]:
+        return stops_within(self._connection(), line, device, span, limit)
 
     def answer(self, client: str, key: str) -> StoredAnswer | None:
         sql = "SELECT fingerprint, etag, body FROM answer WHERE client = ? AND key = ?"

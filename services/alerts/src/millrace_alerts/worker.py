@@ -4,7 +4,7 @@ Each turn (`turns` of the contract) commits state, events and outgoing messages 
 acknowledged to the broker, the commands answered, and the changes published: a kill at any instant repeats work, and loses none.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -13,7 +13,7 @@ from millrace_contract.errors import Unavailable
 from millrace_contract.language.messages import encode, numbered
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import EVALUABLE, EventCause, IsaState
-from millrace_contract.plant import PlantModel
+from millrace_contract.plant import PlantModel, ReasonPath
 from millrace_contract.plant.known_devices import KnownDevices
 from millrace_contract.runtime.clock import Clock, Now, moment
 from millrace_contract.runtime.health import Heartbeats
@@ -34,6 +34,8 @@ from .blindness import blind_rules
 from .builtin import FUTURE, NOT_WATCHING
 from .clocks import plausible
 from .commands import Command, Comment, StaleVersion, UnknownAlert
+from .entry_desk import Asset, EntryCommand, EntryDesk, Receipt
+from .entry_rules import EntryRefused
 from .lifecycle import Facts, IllegalTransition
 from .receiver import AlertsReceiver, Running
 from .reconcile import begins_anew, forgetful, reconciled
@@ -53,6 +55,8 @@ LIVE_LIMIT = 1_000
 
 _log = get_logger(__name__)
 
+AnyCommand = Command | EntryCommand
+
 
 @dataclass
 class _Outcome:
@@ -61,6 +65,9 @@ class _Outcome:
     rows: list[Row] = field(default_factory=list)
     changed: set[str] = field(default_factory=set)
     done: list[tuple[Command, Alert]] = field(default_factory=list)
+    entered: list[tuple[EntryCommand, Receipt]] = field(default_factory=list)
+    ordered: set[Asset] = field(default_factory=set)
+    """Whose order in force is to be published."""
     has_messages: bool = False
 
 
@@ -90,11 +97,12 @@ class Worker:
         plant: PlantModel,
         known: KnownDevices,
         watched: dict[str, Watched],
+        reasons: Mapping[str, ReasonPath],
         store: Store,
         outbox: Outbox,
         limits: Limits,
         session: Session,
-        intake: Intake[Command],
+        intake: Intake[AnyCommand],
         from_ingest: FromIngest,
         clock: Clock,
         heartbeats: Heartbeats,
@@ -107,6 +115,7 @@ class Worker:
         self._watched = watched
         self._store = store
         self._outbox = outbox
+        self._desk = EntryDesk(plant, reasons, store.connection, outbox)
         self._session = session
         self._intake = intake
         self._clock = clock
@@ -156,7 +165,7 @@ class Worker:
 
     # A turn, on the worker's thread
 
-    def hear(self, batch: Batch[Command], now: Now) -> None:
+    def hear(self, batch: Batch[AnyCommand], now: Now) -> None:
         """News of the connection."""
         if batch.connected is False or batch.reconnected:
             self._vigil.lost(now)
@@ -164,7 +173,7 @@ class Worker:
             self._vigil.connected(now)
             self._watch.heard.clear()
 
-    def apply(self, batch: Batch[Command], now: Now) -> list[Row]:
+    def apply(self, batch: Batch[AnyCommand], now: Now) -> list[Row]:
         """Everything of the batch, and the time that passed, in the store; returns the events to be sent."""
         outcome = self._outcome = _Outcome(has_messages=bool(batch.messages))
         batch.items += self._intake.take_items()  # While the disk refuses, people do not wait longer than they must.
@@ -175,7 +184,10 @@ class Worker:
         transitions += self._watch_time(now, outcome)
         self._record(transitions, now, outcome)
         for command in commands:
-            self._carry_out(command, now, outcome)
+            if isinstance(command, EntryCommand):
+                self._enter(command, now, outcome)
+            else:
+                self._carry_out(command, now, outcome)
         self._save()
         return outcome.rows
 
@@ -184,15 +196,20 @@ class Worker:
         outcome, self._outcome = self._outcome, _Outcome()
         for command, alert in outcome.done:
             command.answer.set_result(alert)
+        for entry, taken in outcome.entered:
+            entry.answer.set_result(taken)
         for alert_id in outcome.changed:
             self._publish_state(alert_id)
             self._pace.published(alert_id, now.monotonic_s)
         for alert_id in self._pace.due(now.monotonic_s):
             self._publish_state(alert_id)
+        for asset in outcome.ordered:
+            state = encode(self._desk.state(asset, self._clock.now_ms()))
+            self._session.publish(self._topics.context(*asset), state, retain=True)
         if outcome.changed or outcome.has_messages or outcome.rows:
             self._changed()
 
-    def start_over(self, batch: Batch[Command], problem: str) -> None:
+    def start_over(self, batch: Batch[AnyCommand], problem: str) -> None:
         """What is in memory goes back to what is stored. Commands are refused; who sent them tries again."""
         for command in batch.items:
             if not command.answer.done() and (command.answer.running() or command.answer.set_running_or_notify_cancel()):
@@ -226,6 +243,7 @@ class Worker:
             gap_ms = 0 if self._observed_ms is None else max(now.epoch_ms - self._observed_ms, 0)
             transitions += self._watch.resume(gap_ms, now.epoch_ms)
             outcome.changed.update(self._watch.alerts)  # Every retained state is published anew.
+            outcome.ordered.update(self._desk.assets())
             _log.info("watching", gap_s=gap_ms / 1000, alerts=len(self._watch.alerts))
         if has_heard_all and self._vigil.ends_hearsay(now):
             transitions += self._watch.forget_hearsay(now.epoch_ms)
@@ -274,6 +292,17 @@ class Worker:
             _log.info("alert", alert=alert.id, state=alert.state, was=transition.from_state, cause=transition.cause)
         if drafts:
             outcome.rows += self._outbox.append(drafts)
+
+    def _enter(self, command: EntryCommand, now: Now, outcome: _Outcome) -> None:
+        try:
+            taken = self._desk.take(command, now)
+        except EntryRefused as error:
+            command.answer.set_exception(error)
+            return
+        outcome.rows += taken.rows
+        outcome.entered.append((command, taken))
+        if taken.ordered is not None:
+            outcome.ordered.add(taken.ordered)
 
     def _carry_out(self, command: Command, now: Now, outcome: _Outcome) -> None:
         alert = self._watch.alerts.get(command.alert_id)

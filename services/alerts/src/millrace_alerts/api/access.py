@@ -15,7 +15,7 @@ from .tokens import Client
 
 _bearer = HTTPBearer(auto_error=False, description="A token made with `millrace access`", scheme_name="token")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
-Scope = Literal["read", "ack", "shelve"]
+Scope = Literal["read", "ack", "shelve", "write"]
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="millrace"'}
 
 
@@ -50,4 +50,5 @@ def authenticate(context: Ctx, credentials: HTTPAuthorizationCredentials | None,
 
 Reads = Annotated[Client, Depends(allowed("read"))]
 Acknowledges = Annotated[Client, Depends(allowed("ack"))]
+Writes = Annotated[Client, Depends(allowed("write"))]
 Shelves = Annotated[Client, Depends(allowed("shelve"))]

@@ -1,17 +1,18 @@
 """What the API works with: the store's reading side, the rules, and a way to hand a command to the engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from millrace_contract.plant import PlantModel
+from millrace_contract.plant import PlantModel, ReasonPath
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx
 
 from ..commands import Command
+from ..entry_desk import EntryCommand
 from ..rules import Watched
 from ..settings import AlertsSettings
 from ..store import Reader
@@ -28,8 +29,9 @@ class Context:
     settings: AlertsSettings
     plant: PlantModel
     watched: dict[str, Watched]
+    reasons: Mapping[str, ReasonPath]
     reader: Reader
-    submit: Callable[[Command], bool]
+    submit: Callable[[Command | EntryCommand], bool]
     bell: Bell
     tokens: ApiTokens
     influx: Influx

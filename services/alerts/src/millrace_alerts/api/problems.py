@@ -28,7 +28,7 @@ class ProblemDocument(BaseModel):
     detail: str = Field(examples=["cannot acknowledge this alert: it is NORM; possible only in UNACK, RTNUN, LATCH_UNACK"])
     instance: str = Field(examples=["/v1/alerts/spindle-hot.CNC-01/ack"])
     state: str | None = Field(default=None, description="409: the state in which the alert is", examples=["NORM"])
-    version: int | None = Field(default=None, description="412: the version that the alert has now", examples=[7])
+    version: int | None = Field(default=None, description="412, 409: the version that there is now", examples=[7])
     cursor: str | None = Field(default=None, description="410: where to go on", examples=["5f3a9c21-4711"])
     errors: list[dict[str, str]] | None = Field(default=None, description="422: each mistake, by place")
 
@@ -40,6 +40,7 @@ _TITLES = {
     "not-found": (404, "There is no such thing"),
     "too-slow": (408, "The request did not come in time"),
     "illegal-transition": (409, "Not possible in the present state"),
+    "entry-changed": (409, "Another version was entered under this id"),
     "in-progress": (409, "The same request is being worked on"),
     "feed-restarted": (410, "The feed does not go on from there"),
     "stale-version": (412, "The alert has changed since it was read"),
