@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from millrace_contract.plant import document
 from millrace_contract.testing import Influxd, Mosquitto
 from millrace_contract.testing.hivemq import HiveMq
 
 settings.register_profile("quick", max_examples=20)
 """For `make test-unit`; `make test` tries five times as many."""
 
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4_000_000_000
+
+if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+    # In memory, where there is room: thousands of stores are synced, and what a power cut would leave is no matter here.
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+# Hundreds of tests load the sample plant: the same text is composed once. What is made of it is made anew each time.
+document.composed = functools.lru_cache(512)(document.composed)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-expected", action="store_true", help="golden cases: write what comes out now; then read the diff")
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: the collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _need(binary: str | None, name: str, way_out: str) -> None:

@@ -22,6 +22,8 @@ def test_a_test_that_starts_a_process_is_not_a_unit_test() -> None:
 
 
 def _unmarked(path: Path) -> Iterator[str]:
+    if not any(word in path.read_text(encoding="utf-8") for word in STARTS | SERVERS):
+        return
     body = tree(path).body
     for node in body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark" and _is_marked([node.value]):

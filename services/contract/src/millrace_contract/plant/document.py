@@ -103,6 +103,17 @@ def read_document(path: Path, name: str) -> Document:
     return parse_document(text, name)
 
 
+class _TooDeep(Exception):
+    """More lists and mappings within each other than MAX_DEPTH."""
+
+
+def composed(text: str) -> yaml.Node | None:
+    """The nodes of a YAML text, which nobody changes; None where it is empty. Raises _TooDeep and yaml.YAMLError."""
+    if _is_too_deep(text):
+        raise _TooDeep
+    return yaml.compose(text, Loader=_Loader)
+
+
 def _is_too_deep(text: str) -> bool:
     """Looked at first, because libyaml's composer ends the process when it runs out of stack. Raises yaml.YAMLError."""
     depth = 0
@@ -120,10 +131,10 @@ def parse_document(text: str, name: str, *, is_mapping: bool = True) -> Document
     """The text with the problems that YAML itself has, and with one for what is no mapping where one must be."""
     document = Document(name)
     try:
-        if _is_too_deep(text):
-            document.problems.append(Problem(name, 0, "", "is not usable: its lists and mappings are nested too deeply"))
-            return document
-        node = yaml.compose(text, Loader=_Loader)
+        node = composed(text)
+    except _TooDeep:
+        document.problems.append(Problem(name, 0, "", "is not usable: its lists and mappings are nested too deeply"))
+        return document
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or str(error)
