@@ -26,7 +26,7 @@ END_OF_INPUT = "\x04"
 def at_terminal(server: Server, *arguments: str, answers: Sequence[tuple[str, str]], status: int) -> str:
     """Run scripts/restore as a person does, who answers each question once it is asked. Returns what stood on the screen."""
     terminal, its = pty.openpty()
-    command = [server.folder / "scripts" / "restore", *arguments]
+    command = [str(server.folder / "scripts" / "restore"), *arguments]
     with subprocess.Popen(command, env=server.environment, stdin=its, stdout=its, stderr=its, start_new_session=True) as running:
         os.close(its)
         screen = ""
