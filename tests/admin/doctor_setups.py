@@ -20,7 +20,8 @@ from .doctor_evidence import DAY_MS, HOUR_MS, NOW_MS, PLANT, comms
 WRONG_PASSWORD = (
     "the broker refuses the account gateway-edge-1: wrong user name or password. /run/secrets/millrace/mqtt_password, "
     "which is read again at each try, must hold what the broker knows: on the server, docker compose up -d brings the two "
-    "into agreement; a gateway elsewhere needs a new kit; with another broker, compare with its accounts"
+    "into agreement, for the first instance of each service and those that MILLRACE_INSTANCES lists; a gateway "
+    "elsewhere needs a new kit; with another broker, compare with its accounts"
 )
 REFUSED_TOPIC = (
     "the broker refuses topic factory/line1/CNC-01/telemetry for account gateway-edge-1 (not authorized): an account may write "
@@ -49,6 +50,14 @@ def gateway_refused(evidence: Evidence) -> Evidence:
     """It says so at its health address alone: the broker hears nothing of it."""
     gone = seen.with_status(evidence, "gateway", alive=False)
     return seen.with_part(gone, "gateway", lacks=("broker",), status=seen.status("gateway", problems=[WRONG_PASSWORD]))
+
+
+def second_ingest(evidence: Evidence) -> Evidence:
+    """In a compose file of the plant's own, with the password of the first one."""
+    said = seen.status("ingest", instance="2", problems=[WRONG_PASSWORD.replace("gateway-edge-1", "ingest-2")])
+    first = next(part for part in evidence.parts if part.name == "ingest")
+    second = replace(first, name="ingest-2", needs={**first.needs, "broker": False}, status=said)
+    return replace(evidence, parts=(*evidence.parts, second))
 
 
 def database_gone(evidence: Evidence, reach: str = "nothing listens at influxdb:8086 (connection refused)") -> Evidence:
@@ -108,6 +117,13 @@ SETUPS = {
         "gateway edge-1",
         "refuses its account gateway",
         "docker compose up -d makes account and password",
+    ),
+    "a second ingest that nobody named": Broken(
+        second_ingest,
+        EXIT_ACT,
+        "ingest 2",
+        "the broker has no account ingest-2",
+        "list ingest-2 in MILLRACE_INSTANCES of .env, then docker compose up -d",
     ),
     "a gateway that is gone and reads nothing any more": Broken(
         lambda e: seen.with_status(e, "gateway", instance="edge-2", alive=False), EXIT_FINE, "", "", ""

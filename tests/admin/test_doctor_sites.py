@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from millrace_admin.__main__ import main
+from millrace_admin.doctor.evidence import ProcessFacts
 from millrace_admin.doctor.hops import Address, read_addresses
-from millrace_admin.doctor.sites import of_demo
+from millrace_admin.doctor.sites import of_demo, other_instances
 from millrace_admin.settings import AdminSettings
 from millrace_contract.errors import CannotStart
 from millrace_contract.runtime.clock import SystemClock
@@ -42,6 +43,16 @@ def test_parts_of_a_demo_are_known_by_its_ports_and_processes(state: Path) -> No
     found = {one.name: (one.state, one.last_words) for one in site.processes or ()}
     assert found == {"gateway": ("running", ""), "influxdb": ("running", ""), "ingest": ("exited", "last but one / last")}
     assert [disk.part for disk in site.disks] == ["gateway"]
+
+
+def test_a_copy_of_a_service_in_another_compose_file_is_asked_as_the_service_is() -> None:
+    parts = {"ingest": Address("ingest", 9102), "alerts": Address("alerts", 8080)}
+    names = ("ingest", "ingest-2", "mosquitto", "bootstrap-influxdb", "alerts-night")
+    processes = [ProcessFacts(name, "running") for name in names] + [ProcessFacts("ingest-3", "exited")]
+    assert other_instances(parts, processes) == {
+        "ingest-2": Address("ingest-2", 9102),
+        "alerts-night": Address("alerts-night", 8080),
+    }
 
 
 def test_a_database_that_is_being_got_is_about_to_start(state: Path) -> None:

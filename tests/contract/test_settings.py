@@ -47,6 +47,16 @@ def test_a_secret_of_a_file_is_read_anew_and_one_of_the_environment_stays(tmp_pa
     assert settings.secret("mqtt_password") == "before"
 
 
+def test_a_password_that_another_instance_would_have_is_missing_with_the_way_out(tmp_path: Path) -> None:
+    said = {}
+    for name in ("mqtt_password", "mqtt_password.2"):
+        with pytest.raises(ConfigurationProblems) as refused:
+            load_settings(_All, {"MILLRACE_MQTT_PASSWORD_FILE": str(tmp_path / name)})
+        said[name] = str(refused.value)
+    assert "makes it once MILLRACE_INSTANCES of .env lists this instance (as ingest-2)" in said["mqtt_password.2"]
+    assert "MILLRACE_INSTANCES" not in said["mqtt_password"]
+
+
 def test_every_mistake_is_named_and_no_secret_is_shown(tmp_path: Path) -> None:
     environ = {
         "MILLRACE_MQTT_PORT": "broker",

@@ -15,7 +15,7 @@ from millrace_contract.runtime.settings import load_settings
 from ..settings import AdminSettings
 from .examine import examine
 from .finding import exit_status
-from .gather import gather
+from .gather import gather, with_other_instances
 from .host_report import all_logs, read_sections, with_seen
 from .sites import of_demo, of_settings
 from .support import scrubber_of, support_text, write_support
@@ -53,7 +53,7 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.seen is not None:
         # Last: it is still being collected while we listen.
         seen = read_sections(sys.stdin.read() if options.seen == "-" else Path(options.seen).read_text(encoding="utf-8"))
-        facts, logs = with_seen(facts, seen), all_logs(seen)
+        facts, logs = with_other_instances(with_seen(facts, seen), site), all_logs(seen)
     findings = examine(facts)
     for line in lines_of(findings, as_json=options.json):
         print(line, file=sys.stderr if options.support == "-" else sys.stdout)

@@ -67,6 +67,9 @@ def _wrong_account(facts: Evidence, complaint: Complaint, found: re.Match[str]) 
     cause = f"the broker refuses its account {account}: wrong user name or password; it will not mend by itself"
     if facts.access is not None and facts.access.passwords_fit.get(account) is False:
         return None  # told with the accounts
+    if facts.access is not None and complaint.is_local and account not in facts.access.accounts:
+        mend = f"list {account} in MILLRACE_INSTANCES of .env, then {facts.commands.up}"
+        return act(complaint.name, f"the broker has no account {account}: an instance beside the first one must be named", mend)
     if facts.commands.place == "edge" or not complaint.is_local:
         instance = complaint.status.instance if complaint.status else "NAME"
         kit = facts.commands.admin(f"access revoke {account}")

@@ -24,7 +24,7 @@ from .database_probe import DatabaseProbe
 from .evidence import AccessFacts, BrokerFacts, Evidence
 from .hops import Address, part_facts, reach_problem, tls_facts
 from .listener import ACCOUNT, Listener
-from .sites import Site
+from .sites import Site, other_instances
 
 COPY = "accepted-config"
 
@@ -66,6 +66,12 @@ def gather(site: Site, clock: Clock, patience_s: float) -> Evidence:
         access=_access(files),
         boards_time_zone=files.read("grafana", "time_zone"),
     )
+
+
+def with_other_instances(facts: Evidence, site: Site) -> Evidence:
+    """Asks those, too, of which only the containers tell."""
+    others = other_instances(site.parts, facts.processes or ())
+    return replace(facts, parts=(*facts.parts, *(part_facts(name, address) for name, address in others.items())))
 
 
 def _plant(config: Path, copy: Path) -> tuple[PlantModel | None, tuple[Problem, ...]]:

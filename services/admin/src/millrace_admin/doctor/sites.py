@@ -74,6 +74,16 @@ def of_demo(settings: AdminSettings, state: Path, clock: Clock) -> Site:
     )
 
 
+def other_instances(parts: Mapping[str, Address], processes: Sequence[ProcessFacts]) -> dict[str, Address]:
+    """Containers of a plant's own compose file: a copy of `ingest` is called `ingest-2` or the like, and answers at its port."""
+    found = {}
+    for one in processes:
+        copied = parts.get(one.name.partition("-")[0])
+        if copied is not None and one.name not in parts and one.state == "running":
+            found[one.name] = Address(one.name, copied.port)
+    return found
+
+
 def _processes(logs: Path, now_ms: int) -> tuple[ProcessFacts, ...]:
     """By the files that say which process is which. None runs: it is the demo that is missing, not each part."""
     found = []

@@ -111,7 +111,7 @@ def load_settings(model: type[S], environ: Mapping[str, str], **given: Any) -> S
                 text = Path(file).read_text(encoding="utf-8").strip()
                 files[name] = Path(file)
             except (OSError, UnicodeDecodeError) as error:
-                problems.append(_problem(f"{variable(name)}_FILE", f"cannot be read: {error}"))
+                problems.append(_problem(f"{variable(name)}_FILE", f"cannot be read: {error}{_way_out(name, Path(file))}"))
         if text is not None:
             values[name] = text
     values.update({name: value for name, value in given.items() if value is not None})
@@ -126,6 +126,14 @@ def load_settings(model: type[S], environ: Mapping[str, str], **given: Any) -> S
         raise ConfigurationProblems(problems)
     settings._secret_files.update({name: file for name, file in files.items() if given.get(name) is None})
     return settings
+
+
+def _way_out(field: str, file: Path) -> str:
+    """The set-up makes the files of first instances by itself; what another one lacks, somebody must have named."""
+    if field != "mqtt_password" or file.exists() or not file.suffix:
+        return ""
+    named = f"{variable('instances')} of .env lists this instance (as ingest-{file.suffix[1:]})"
+    return f"; docker compose up -d makes it once {named}"
 
 
 def _problem(name: str, message: str) -> Problem:

@@ -208,8 +208,9 @@ class Session:
             source = self._settings.source_of("mqtt_password")
             return (
                 f"the broker refuses the account {self._account or '(none)'}: wrong user name or password. {source} must hold what "
-                "the broker knows: on the server, docker compose up -d brings the two into agreement; a gateway elsewhere needs a "
-                "new kit; with another broker, compare with its accounts"
+                "the broker knows: on the server, docker compose up -d brings the two into agreement, for the first instance of "
+                "each service and those that MILLRACE_INSTANCES lists; a gateway elsewhere needs a new kit; with another broker, "
+                "compare with its accounts"
             )
         return f"the broker refuses the connection: {reason}"
 
