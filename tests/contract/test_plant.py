@@ -97,6 +97,7 @@ def test_host_comes_from_the_environment(folder: Path) -> None:
 
 PROFILE, PLANT, CALENDAR, ALERTS, REASONS = "profiles/acme-p3.yaml", "plant.yaml", "calendar.yaml", "alerts.yaml", "reasons.yaml"
 LONG = "\n  long: {start: 04:00, end: 12:00, days: []}"
+DAYTIME = "{{valid_from: {}, shifts: {{day: {{start: 08:00, end: 16:00}}}}}}"
 NOON = "\n  noon: {start: 11:00, end: 15:00, days: []}"
 """Shifts of no ordinary day."""
 MISTAKES = [
@@ -160,6 +161,16 @@ MISTAKES = [
     (CALENDAR, "shifts:", "exceptions: [{date: 2025-12-24}, {date: 2025-12-24, lines: [line2], shifts: [early]}]\nshifts:", "exceptions[1]: 2025-12-24 has an exception before this one on line line2"),
     (CALENDAR, "shifts:", "exceptions: [{date: 2025-12-24, shifts: [early, noon]}]\nshifts:" + NOON, "exceptions[0]: on 2025-12-24 shift noon overlaps shift early on line line1"),
     (CALENDAR, "shifts:", "exceptions: [{date: 2025-12-24, shifts: [long]}]\nshifts:" + LONG, "exceptions[0]: on 2025-12-24 shift long overlaps shift night on line line1"),
+    (CALENDAR, "shifts:", "changes: [{valid_from: 2025-12-24, shifts: {late: {start: 22:00, end: 25:00}}}]\nshifts:", "changes[0].shifts.late.end: '25:00' is not allowed"),
+    (CALENDAR, "shifts:", "changes: [{valid_from: 2025-12-24, shifts: {dawn: {start: 05:00, end: 12:00}}}]\nshifts:", "changes[0]: from 2025-12-24 on shift dawn overlaps shift night of before on line line1"),
+    (CALENDAR, "shifts:", "changes: [" + DAYTIME.format("2025-12-24") + ", " + DAYTIME.format("2025-12-24") + "]\nshifts:", "changes[1]: valid_from 2025-12-24 stands twice"),
+    (CALENDAR, "shifts:", "changes: [" + DAYTIME.format("2025-12-24") + ", " + DAYTIME.format("2025-12-01") + "]\nshifts:", "changes[1]: valid_from 2025-12-01 is before that of the entry above, 2025-12-24; put them in the order of time"),
+    (PLANT, "profile: acme-p3", "profile: acme-p3\n        changes: [{valid_from: 2025-12-24, micro_stop_s: 9}, {valid_from: 2025-12-24 00:00, micro_stop_s: 8}]", "lines.line1.devices.P-01.changes[1]: valid_from 2025-12-24 stands twice; put both into one entry"),
+    (PLANT, "profile: acme-p3", "profile: acme-p3\n        changes: [{valid_from: 2025-12-24}]", "changes[0]: changes nothing; name what is other from then on: ideal_cycle_s, micro_stop_s"),
+    (PLANT, "profile: acme-p3", "profile: acme-p3\n        changes: [{valid_from: 24.12.2025, micro_stop_s: 9}]", "changes[0].valid_from: '24.12.2025' is no time; write the plant's local time, 2026-03-12 06:00, or"),
+    (PLANT, "profile: acme-p3", "profile: acme-p3\n        changes: [{valid_from: 2025-12-24, ideal_cycle_s: 0.01}]", "P-01.changes[0].ideal_cycle_s: a part every 0.01 s is faster than strokes may count"),
+    (PLANT, "devices:", "oee: {changes: [{valid_from: 2025-12-24, machines: [P-99]}]}\n    devices:", "lines.line1.oee.changes[0].machines: 'P-99' is not a device of this line"),
+    (PROFILE, "total: strokes", "total: strokes, changes: [{valid_from: 2025-12-24, leaves: {idel: setup}}]", "oee.changes[0].leaves.idel: 'idel' is not one of"),
     (CALENDAR, "start: 22:00", "start: 25:00", "calendar.yaml:3: shifts.night.start: '25:00' is not allowed"),
     (ALERTS, "signal: force", "signal: froce", "profile acme-p3 has no signal 'froce' (did you mean force?)"),
     (ALERTS, "signal: force", "signal: name", "is a text; a threshold needs a number"),

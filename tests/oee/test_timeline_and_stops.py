@@ -1,14 +1,28 @@
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import pytest
 
-from millrace_contract.language.words import MachineState
+from millrace_contract.language.words import Leaf, MachineState
 from millrace_oee.machine import Machine
 from millrace_oee.states import leaves_of
 from millrace_oee.stops import classify, find_stops
 from millrace_oee.timeline import Run, Timeline
 
 LEAVES = leaves_of({})
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Rules that always hold."""
+
+    micro_ms: int
+    leaves: Mapping[MachineState, Leaf] = field(default_factory=lambda: LEAVES)
+
+    def spans(self, start_ms: int, end_ms: int) -> list[tuple[int, int, Fixed]]:
+        return [(start_ms, end_ms, self)]
 
 
 def _timeline(*samples: tuple[int, str], stale_ms: int = 5_000) -> Timeline:
@@ -69,7 +83,7 @@ def test_seed_gives_a_run_its_true_start() -> None:
     timeline.seed([Run(0, 50_000, MachineState.HELD), Run(50_000, 200_000, MachineState.STOPPED)])
     timeline.add(100_000, MachineState.STOPPED)
     timeline.add(101_000, MachineState.EXECUTE)
-    assert find_stops(timeline.runs(0, 110_000, 101_000), LEAVES, 1)[0].start_ms == 0
+    assert find_stops(timeline.runs(0, 110_000, 101_000), Fixed(micro_ms=1))[0].start_ms == 0
 
 
 def test_forgetting_keeps_the_whole_of_a_stop_that_lasts() -> None:
@@ -86,7 +100,7 @@ def test_stop_up_to_the_threshold_is_a_micro_stop(seconds: int, leaf: str) -> No
         Run(1_000, 1_000 + stop_ms, MachineState.HELD),
         Run(1_000 + stop_ms, 400_000, MachineState.EXECUTE, open=True),
     ]
-    assert [stretch.leaf for stretch in classify(runs, LEAVES, 120_000)] == ["run", leaf, "run"]
+    assert [stretch.leaf for stretch in classify(runs, Fixed(micro_ms=120_000))] == ["run", leaf, "run"]
 
 
 def test_neighbouring_stop_states_are_one_stop() -> None:
@@ -96,18 +110,18 @@ def test_neighbouring_stop_states_are_one_stop() -> None:
         Run(180_000, 190_000, MachineState.CLEARING),
         Run(190_000, 200_000, MachineState.EXECUTE),
     ]
-    (stop,) = find_stops(runs, LEAVES, 120_000)
+    (stop,) = find_stops(runs, Fixed(micro_ms=120_000))
     assert (stop.start_ms, stop.end_ms, stop.state, stop.leaf) == (0, 190_000, "held", "unplanned_stop")
 
 
 def test_unknown_time_ends_a_stop() -> None:
     runs = [Run(0, 90_000, MachineState.HELD), Run(90_000, 100_000, MachineState.UNKNOWN), Run(100_000, 190_000, MachineState.HELD)]
-    assert [stop.leaf for stop in find_stops(runs, LEAVES, 120_000)] == ["minor_stop", "minor_stop"]
+    assert [stop.leaf for stop in find_stops(runs, Fixed(micro_ms=120_000))] == ["minor_stop", "minor_stop"]
 
 
 def test_open_short_stop_is_pending_and_an_open_long_one_is_not() -> None:
-    assert find_stops([Run(0, 100_000, MachineState.HELD, open=True)], LEAVES, 120_000)[0].pending
-    long = find_stops([Run(0, 130_000, MachineState.HELD, open=True)], LEAVES, 120_000)[0]
+    assert find_stops([Run(0, 100_000, MachineState.HELD, open=True)], Fixed(micro_ms=120_000))[0].pending
+    long = find_stops([Run(0, 130_000, MachineState.HELD, open=True)], Fixed(micro_ms=120_000))[0]
     assert (long.pending, long.leaf, long.end_ms) == (False, "unplanned_stop", None)
 
 

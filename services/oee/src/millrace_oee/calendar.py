@@ -7,8 +7,9 @@ A break is as long as the calendar says on every night.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from importlib.resources import files
@@ -17,7 +18,9 @@ from zoneinfo import ZoneInfo
 
 from millrace_contract.language.times import from_datetime
 from millrace_contract.language.words import Leaf, WindowKind
-from millrace_contract.plant import Calendar, Shift
+from millrace_contract.plant import Calendar, Pattern, Shift
+
+from .steps import ALWAYS
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
@@ -79,6 +82,25 @@ class LineCalendar:
         self._expand = lru_cache(maxsize=64)(self._expand_date)
         self._off_shift = lru_cache(maxsize=64)(self._off_shift_of)
         self._last_slot = Slot(0, 0, None)
+        self._changes = [utc_ms(change.valid_from, time(0), zone) for change in calendar.changes]
+        self._before: dict[int, LineCalendar] = {}
+        """By how many of its changes are known."""
+
+    @property
+    def pattern_starts(self) -> list[tuple[int, Pattern]]:
+        """Since when which pattern holds: from the beginning of a business date on."""
+        first: list[tuple[int, Pattern]] = [(ALWAYS, self._calendar)]
+        return first + [(self._begins_ms(change.valid_from), change) for change in self._calendar.changes]
+
+    def as_of(self, at_ms: int) -> LineCalendar:
+        """The calendar as far as its patterns were in force then: without those of later dates."""
+        known = bisect_right(self._changes, at_ms)
+        if known == len(self._changes):
+            return self
+        if known not in self._before:
+            earlier = self._calendar.model_copy(update={"changes": self._calendar.changes[:known]})
+            self._before[known] = LineCalendar(earlier, self._line, self._zone)
+        return self._before[known]
 
     def shifts(self, from_ms: int, to_ms: int) -> list[ShiftTime]:
         """Shifts that have time in [from, to), in order."""
@@ -150,7 +172,14 @@ class LineCalendar:
             day += timedelta(days=1)
 
     def _expand_date(self, day: date) -> tuple[ShiftTime, ...]:
-        return tuple(sorted(self._instants(shift, day) for shift in self._calendar.shifts_on(self._line, day)))
+        shifts = sorted(self._instants(shift, day) for shift in self._calendar.shifts_on(self._line, day))
+        tomorrow = day + timedelta(days=1)
+        if not shifts or all(change.valid_from != tomorrow for change in self._calendar.changes):
+            return tuple(shifts)
+        next_ms = min(
+            (utc_ms(tomorrow, shift.start, self._zone) for shift in self._calendar.shifts_on(self._line, tomorrow)), default=None
+        )
+        return tuple(shifts) if next_ms is None else tuple(_ended(shift, next_ms) for shift in shifts if shift.start_ms < next_ms)
 
     def _off_shift_of(self, day: date) -> tuple[TimeWindow, ...]:
         """The time between shifts from the beginning of a business date to that of the next."""
@@ -165,7 +194,7 @@ class LineCalendar:
 
     def _begins_ms(self, day: date) -> int:
         """When the line's earliest shift begins, on days without it too; sooner where the date has a shift that does."""
-        opens = min((shift.start for shift in self._calendar.shifts_of(self._line)), default=time(0))
+        opens = min((shift.start for shift in self._calendar.pattern_on(day).shifts_of(self._line)), default=time(0))
         return min([utc_ms(day, opens, self._zone), *(shift.start_ms for shift in self._expand(day))])
 
     def _instants(self, shift: Shift, day: date) -> ShiftTime:
@@ -182,6 +211,14 @@ class LineCalendar:
             if from_ms < to_ms:
                 breaks.append((from_ms, to_ms))
         return ShiftTime(start_ms, end_ms, day, shift.name, tuple(breaks))
+
+
+def _ended(shift: ShiftTime, at_ms: int) -> ShiftTime:
+    """The last shift of a pattern ends where the first of the next one begins."""
+    if shift.end_ms <= at_ms:
+        return shift
+    breaks = tuple((start, min(end, at_ms)) for start, end in shift.breaks if start < at_ms)
+    return replace(shift, end_ms=at_ms, breaks=breaks)
 
 
 def _meets(window: TimeWindow, from_ms: int, to_ms: int) -> bool:

@@ -87,7 +87,7 @@ def step_interval(machine: Machine, step: QuarantinedStep) -> OeeInterval:
         end=end,
         pending=step.decision is None,
         step=UncountedStep(
-            counter=machine.counters[step.role].signal,
+            counter=machine.all_counters[step.role].signal,
             from_value=step.from_value,
             to_value=step.to_value,
             event=step.event,

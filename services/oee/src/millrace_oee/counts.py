@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
 from millrace_contract.language.counters import counter_delta
 
 from .counter_steps import QuarantinedStep, StepJudge
-from .machine import CounterSettings
+from .machine import CounterSettings, Machine
 
 
 class Share(StrEnum):
@@ -118,6 +118,22 @@ class CountTrack:
         self._vague: list[tuple[int, int]] = []
         """Times in which parts were made, and too long before the reading that showed them to say how many when."""
         self._events: list[tuple[int, str]] = []
+
+    @property
+    def last_ms(self) -> int | None:
+        """When it was read last."""
+        return None if self._last is None else self._last.ts_ms
+
+    def count_by(self, settings: CounterSettings, machine: Machine) -> None:
+        """How the next step is judged."""
+        self._settings, self._ideal_ns, self._is_inferred = settings, machine.ideal_ns, machine.is_inferred
+        self._quiet_ms, self._reach_ms = machine.stale_ms, machine.reach_ms
+        if self._judge is not None:
+            self._judge = replace(self._judge, modulus=settings.modulus)
+
+    def begin_anew(self) -> None:
+        """The next reading is the first of another counter."""
+        self._last = None
 
     def add(self, ts_ms: int, value: int, segments: Callable[[int, int], Sequence[Segment]]) -> None:
         """A good reading. `segments(from, to)`: what is known of that time, without gaps."""

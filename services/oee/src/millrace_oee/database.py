@@ -82,9 +82,8 @@ def _is_known(messages: Sequence[Telemetry], signal: str) -> bool:
 
 
 def _messages(influx: Influx, machine: Machine, where: str, order: str) -> Iterator[Telemetry]:
-    signals = [machine.state_signal, *(counter.signal for counter in machine.counters.values())]
     query = (
-        f"SELECT {', '.join(map(quoted, message_fields(signals)))} FROM {quoted(machine.measurement)} "  # noqa: S608 - quoted
+        f"SELECT {', '.join(map(quoted, message_fields(machine.signals)))} FROM {quoted(machine.measurement)} "  # noqa: S608 - quoted
         f"WHERE line = {literal(machine.line)} AND device = {literal(machine.id)} AND {where} ORDER BY time {order}"
     )
     for series in influx.query(TELEMETRY_BUCKET, query):

@@ -12,7 +12,7 @@ from millrace_contract.figures.ratios import ratio, round_half_even
 from millrace_contract.language.messages import Basis, OeeDocument, OeeInterval, Parts, StopCounts, StopPiece, Window
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import ALL_TIME, FigureFlag, FigureMethod, IntervalKind, Leaf, WindowKind
-from millrace_contract.plant import Calendar
+from millrace_contract.plant import Calendar, CalendarException, Pattern
 
 from .calendar import LineCalendar, TimeWindow
 from .lines import LinePlan, LineSums
@@ -32,19 +32,14 @@ QUIET_EVENTS = frozenset({"wrap"})
 """What counters do every day and nobody needs to look at."""
 
 
-def calendar_version(calendar: Calendar, time_zone: str) -> str:
-    return fingerprint([calendar.model_dump(mode="json"), time_zone])
+def calendar_version(pattern: Pattern, exceptions: Sequence[CalendarException], time_zone: str) -> str:
+    plain = Calendar(shifts=pattern.shifts, lines=pattern.lines, exceptions=tuple(exceptions))
+    return fingerprint([plain.model_dump(mode="json", exclude={"changes"}), time_zone])
 
 
-def versions(machines: Iterable[Machine], calendar: str, line: list[object] | None = None) -> dict[str, str]:
+def versions(config: str, calendar: str) -> dict[str, str]:
     """What, besides the samples, a figure was computed from."""
-    config = [machine.version for machine in machines]
-    return {
-        "calendar": calendar,
-        "config": fingerprint([*config, line]) if line else config[0],
-        "model": MODEL_VERSION,
-        "tzdata": importlib.metadata.version("tzdata"),
-    }
+    return {"calendar": calendar, "config": config, "model": MODEL_VERSION, "tzdata": importlib.metadata.version("tzdata")}
 
 
 def device_document(
@@ -58,7 +53,7 @@ def device_document(
     flags: Iterable[FigureFlag] = (),
 ) -> OeeDocument:
     """The document of a machine. It is final when `as_of_ms` is the window's end."""
-    outside = machine.outside
+    outside = machine.at(window.end_ms - 1).outside
     figures = ratios(sums, coverage_min, is_calendar_time=window.kind in WHOLE_DAYS, outside=outside)
     basis = Basis(method=FigureMethod.MACHINE, outside=sorted(outside))
     document = _document(sums, figures, window, as_of_ms, line=machine.line, basis=basis, versions=versions, flags=flags)
@@ -165,7 +160,7 @@ def state_interval(machine: Machine, run: Run) -> OeeInterval:
         line=machine.line,
         kind=IntervalKind.STATE,
         state=run.state,
-        leaf=machine.leaves[run.state],
+        leaf=machine.at(run.start_ms).leaves[run.state],
         start=start,
         timestamp=start if run.open else format_timestamp(run.end_ms),
         assumed=run.assumed,
@@ -184,7 +179,7 @@ def stop_interval(machine: Machine, stop: Stop, pieces: Sequence[ReasonPiece], c
         line=machine.line,
         kind=IntervalKind.STOP,
         state=stop.state,
-        leaf=leaf_of(pieces[0], stop.leaf, machine.reason_leaves),
+        leaf=leaf_of(pieces[0], stop.leaf, machine.at(stop.start_ms).reason_leaves),
         start=start,
         timestamp=end or start,
         end=end,

@@ -19,12 +19,12 @@ from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import FigureFlag, RevisionCause, WindowKind
 
 from .calendar import TimeWindow
-from .documents import MODEL_VERSION, device_document, line_document
+from .documents import device_document, line_document
 from .entries import Entries, cause_of
 from .entry_store import EntryStore
 from .gaps import Gap, Link, cover, fill, follow, holds, uncounted, with_missing
 from .lines import LinePlan, LineSums, line_sums
-from .machine import LATENESS_MS, Machine, fingerprint, unmapped_in_words
+from .machine import LATENESS_MS, Machine, unmapped_in_words
 from .places import made_so_since_ms, past_below
 from .plan import Plan
 from .results import Place, Results
@@ -73,7 +73,7 @@ class Engine:
         self._store = store
         self._entry_store = EntryStore(store.connection)
         self._results = results
-        self._versions = {machine.id: _version(plan, machine) for machine in plan.machines.values()}
+        self._versions = {machine.id: plan.version_of(machine) for machine in plan.machines.values()}
         self.reload()
 
     def reload(self) -> None:
@@ -111,7 +111,7 @@ class Engine:
         if message.timestamp_ms < now_ms - LATENESS_MS:
             self.counts["refused_late"] += 1
             return
-        sample = sample_of(machine, message)
+        sample = sample_of(machine.at(message.timestamp_ms), message)
         if sample.empty:
             return
         if track.add(sample, self._versions[device]):
@@ -258,8 +258,8 @@ class Engine:
                     live.sums,
                     live.window,
                     as_of_ms=live.as_of_ms,
-                    coverage_min=self.plan.coverage_min(machine),
-                    versions=self.plan.versions_of(machine),
+                    coverage_min=self.plan.coverage_min(machine, live.window),
+                    versions=self.plan.versions_of(machine, live.window),
                     flags=self._live_flags(device, offline),
                 ),
             )
@@ -278,11 +278,11 @@ class Engine:
                 by_machine = {m.id: self.tracks[m.id].sums(window, as_of_ms) for m in devices}
                 for machine in devices:
                     yield self._document(machine, by_machine[machine.id], window, as_of_ms)
-                line = self.plan.lines.get(name)
-                if line is not None:
+                if (latest := self.plan.lines.get(name)) is not None:
+                    line = latest.until(as_of_ms)
                     silent = nothing_known(calendar.slots(window.start_ms, as_of_ms))
                     sums = line_sums(line, {m.id: by_machine.get(m.id, silent) for m in line.machines})
-                    yield line_document(line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line))
+                    yield line_document(line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line, window))
 
     def tidy(self, device: str, now_ms: int) -> None:
         """Pack what is old and forget what can change no more. Bounded work."""
@@ -328,8 +328,8 @@ class Engine:
             sums,
             window,
             as_of_ms=as_of_ms,
-            coverage_min=self.plan.coverage_min(machine),
-            versions=self.plan.versions_of(machine),
+            coverage_min=self.plan.coverage_min(machine, window),
+            versions=self.plan.versions_of(machine, window),
             flags=flags,
         )
 
@@ -379,9 +379,10 @@ class Engine:
 
     def _evaluate_line(self, name: str, window: TimeWindow, cause: RevisionCause) -> None:
         """The line's figures of a window that one of its machines has told, once all of them have."""
-        line = self.plan.lines.get(name)
-        if line is None or window.end_ms <= self._lines_since_ms.get(name, 0):
+        latest = self.plan.lines.get(name)
+        if latest is None or window.end_ms <= self._lines_since_ms.get(name, 0):
             return
+        line = latest.until(window.end_ms)
         place = Place(
             _line_scope(name), window.kind, window.id, window.start_ms, window.end_ms, self.plan.topics.oee_window(name, None)
         )
@@ -397,11 +398,12 @@ class Engine:
                 sums = nothing_known(self.plan.calendars[name].slots(window.start_ms, window.end_ms))
             by_machine[machine.id] = sums
         document = line_document(
-            line, line_sums(line, by_machine), window, as_of_ms=window.end_ms, versions=self.plan.versions_of_line(line)
+            line, line_sums(line, by_machine), window, as_of_ms=window.end_ms, versions=self.plan.versions_of_line(line, window)
         )
         self._results.offer(place, document, cause=cause)
 
-    def _live_line(self, line: LinePlan, offline: set[str]) -> OeeDocument | None:
+    def _live_line(self, latest: LinePlan, offline: set[str]) -> OeeDocument | None:
+        line = latest.until(max((live.as_of_ms for live in self._live.values()), default=0) + 1)
         lives = [live for machine in line.machines if (live := self._live.get(machine.id))]
         if not lives:
             return None
@@ -411,7 +413,7 @@ class Engine:
         silent = nothing_known(self.plan.calendars[line.name].slots(window.start_ms, max(as_of_ms, window.start_ms)))
         sums: LineSums = line_sums(line, {m.id: same[m.id].sums if m.id in same else silent for m in line.machines})
         flags = {flag for machine in line.machines for flag in self._live_flags(machine.id, offline)}
-        return line_document(line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line), flags=flags)
+        return line_document(line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line, window), flags=flags)
 
     def _live_flags(self, device: str, offline: set[str]) -> set[FigureFlag]:
         flags = {FigureFlag.GAP_OPEN} if self._gaps.get(device) or self._gaps.get(CHAIN) else set()
@@ -465,15 +467,6 @@ def _link(machine: Machine, message: Telemetry) -> Link | None:
         return None
     prev = message.prev if message.prev is not None and 0 <= message.prev < message.seq else None
     return Link(machine.id, message.stream, message.seq, prev, message.timestamp_ms)
-
-
-def _version(plan: Plan, machine: Machine) -> str:
-    """Of everything that a machine's figures, and its line's, depend on; the calendar's own version comes last."""
-    line = plan.lines.get(machine.line)
-    configs = [plan.versions_of(machine)["config"], plan.coverage_min(machine)]
-    if line is not None:
-        configs += [plan.versions_of_line(line)["config"], line.coverage_min]
-    return f"{fingerprint([MODEL_VERSION, *configs])}/{plan.calendar_version}"
 
 
 def _line_scope(name: str) -> str:

@@ -55,7 +55,7 @@ class History:
                 is_inferred=machine.is_inferred,
                 judge=StepJudge(machine.id, role, settings.modulus, decided),
             )
-            for role, settings in machine.counters.items()
+            for role, settings in machine.all_counters.items()
         }
 
     def add(self, sample: Sample) -> None:
@@ -64,14 +64,17 @@ class History:
             self.first_ms = sample.ts_ms
         self.last_ms = sample.ts_ms
         if sample.state is not None and sample.state != UNCERTAIN_STATE:
-            hold_ms = sample.hold_ms
+            now, hold_ms = self.machine.at(sample.ts_ms), sample.hold_ms
             if hold_ms is None and sample.state == UNREACHABLE_STATE:
                 hold_ms = UNREACHABLE_HOLD_MS
-            state, code = self.machine.state_name(sample.state), self.machine.unmapped_code(sample.state)
-            self.timeline.add(sample.ts_ms, state, hold_ms, code)
+            if self.machine.versions:
+                self.timeline.hold_by(now.stale_ms, now.carry_ms)
+            self.timeline.add(sample.ts_ms, now.state_name(sample.state), hold_ms, now.unmapped_code(sample.state))
         for role, track in self.counts.items():
             value = sample.count(role)
             if value is not None:
+                if self.machine.versions:
+                    self._count_by(track, role, sample.ts_ms)
                 track.add(sample.ts_ms, value, self._segments)
 
     def made_until(self, at_ms: int) -> MadeUntil:
@@ -88,41 +91,60 @@ class History:
         """Free memory of the time before; `from_ms` moves there."""
         if before_ms > self.from_ms:
             self.from_ms = before_ms
-            self.timeline.forget(before_ms, lambda state: self.machine.leaves[state] is Leaf.UNPLANNED_STOP)
+            versions = self.machine.all_versions
+            self.timeline.forget(before_ms, lambda state: any(each.leaves[state] is Leaf.UNPLANNED_STOP for each in versions))
             for track in self.counts.values():
                 track.forget(before_ms)
 
+    def _count_by(self, track: CountTrack, role: str, ts_ms: int) -> None:
+        """A step is judged by what held when it began. Another signal's reading is no baseline."""
+        now, last_ms = self.machine.at(ts_ms), track.last_ms
+        held = now if last_ms is None else self.machine.at(last_ms)
+        settings = held.counters.get(role)
+        if settings is not None and settings.signal == now.counters[role].signal:
+            track.count_by(settings, held)
+        else:
+            track.begin_anew()
+            track.count_by(now.counters[role], now)
+
     def _segments(self, from_ms: int, to_ms: int) -> list[Segment]:
-        """What is known of the time up to a reading of a counter. Of what is long ago nothing is, so that no figure rests on it."""
-        slot, state = self.calendar.slot_at(to_ms - 1), self.timeline.state_throughout(from_ms, to_ms)
-        if state is not None and slot.start_ms <= from_ms and to_ms - from_ms <= self.machine.reach_ms:
-            return [self._segment(from_ms, to_ms, slot.leaf, state)]
-        known_ms = max(from_ms, to_ms - self.machine.reach_ms)
+        """What is known of the time up to a reading of a counter. Of what is long ago nothing is, so that no figure rests on it.
+
+        All of it by what held when that time began: a later change moves no part that was made before it.
+        """
+        machine, calendar = self.machine.at(from_ms), self.calendar.as_of(from_ms)
+        slot, state = calendar.slot_at(to_ms - 1), self.timeline.state_throughout(from_ms, to_ms)
+        if state is not None and slot.start_ms <= from_ms and to_ms - from_ms <= machine.reach_ms:
+            return [_segment(machine, from_ms, to_ms, slot.leaf, state)]
+        known_ms = max(from_ms, to_ms - machine.reach_ms)
         runs = self.timeline.runs(known_ms, to_ms, to_ms)
         found = []
-        for slot in self.calendar.slots(max(from_ms, to_ms - LATENESS_MS), to_ms):
+        for slot in calendar.slots(max(from_ms, to_ms - LATENESS_MS), to_ms):
             at_ms = slot.start_ms
             if at_ms < known_ms:
                 end_ms = min(known_ms, slot.end_ms)
-                found.append(self._segment(at_ms, end_ms, slot.leaf, MachineState.UNKNOWN, is_near=False))
+                found.append(_segment(machine, at_ms, end_ms, slot.leaf, MachineState.UNKNOWN, is_near=False))
                 at_ms = end_ms
             for run in runs:
                 start_ms, end_ms = max(run.start_ms, known_ms, at_ms), min(run.end_ms, slot.end_ms)
                 if start_ms < end_ms:
                     if at_ms < start_ms:
-                        found.append(self._segment(at_ms, start_ms, slot.leaf, MachineState.UNKNOWN))
-                    found.append(self._segment(start_ms, end_ms, slot.leaf, run.state))
+                        found.append(_segment(machine, at_ms, start_ms, slot.leaf, MachineState.UNKNOWN))
+                    found.append(_segment(machine, start_ms, end_ms, slot.leaf, run.state))
                     at_ms = end_ms
             if at_ms < slot.end_ms:
-                found.append(self._segment(at_ms, slot.end_ms, slot.leaf, MachineState.UNKNOWN))
+                found.append(_segment(machine, at_ms, slot.end_ms, slot.leaf, MachineState.UNKNOWN))
         return found
 
-    def _segment(self, start_ms: int, end_ms: int, planned: Leaf | None, state: MachineState, *, is_near: bool = True) -> Segment:
-        """`is_near`: the time lies within reach of the reading, so that the state is known unless it says so."""
-        leaf = self.machine.leaves[state]
-        if planned is None and leaf is Leaf.UNKNOWN:
-            share = Share.INFERRED if self.machine.is_inferred and is_near else Share.UNKNOWN
-        else:
-            share = Share.PLANNED if planned is None and leaf in self.machine.production_leaves else Share.OUTSIDE
-        # Where it did not answer nobody saw it stand, whatever the policy counts that time as.
-        return Segment(start_ms, end_ms, share, leaf in (Leaf.RUN, Leaf.UNKNOWN) or state is MachineState.UNREACHABLE)
+
+def _segment(
+    machine: Machine, start_ms: int, end_ms: int, planned: Leaf | None, state: MachineState, *, is_near: bool = True
+) -> Segment:
+    """`is_near`: the time lies within reach of the reading, so that the state is known unless it says so."""
+    leaf = machine.leaves[state]
+    if planned is None and leaf is Leaf.UNKNOWN:
+        share = Share.INFERRED if machine.is_inferred and is_near else Share.UNKNOWN
+    else:
+        share = Share.PLANNED if planned is None and leaf in machine.production_leaves else Share.OUTSIDE
+    # Where it did not answer nobody saw it stand, whatever the policy counts that time as.
+    return Segment(start_ms, end_ms, share, leaf in (Leaf.RUN, Leaf.UNKNOWN) or state is MachineState.UNREACHABLE)

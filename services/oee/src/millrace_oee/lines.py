@@ -2,33 +2,56 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from fractions import Fraction
 from functools import reduce
 from math import prod
+from typing import Any
 
 import msgspec
 
 from millrace_contract.language.words import Leaf, UnknownPolicy
 from millrace_contract.plant import PlantModel
+from millrace_contract.plant.model import stations_of
 
-from .machine import Machine
+from .machine import Machine, dated_steps
+from .steps import ALWAYS, Steps, ValueStep, together
 from .windows import Sums, add
 
+KEYS = ("method", "coverage_min", "outside", "machines")
+"""What a plant says of a line's figures."""
 Station = tuple[Machine, ...]
 """Machines side by side, which do the same step of the flow; most often one."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinePlan:
-    """How one line is made of stations, in the order of the material flow."""
+    """How one line is made of stations, in the order of the material flow.
+
+    Its values are the latest ones. `versions`: since when which hold, where others did; a window is told by those at its end.
+    """
 
     name: str
     method: str
     coverage_min: float
     stations: tuple[Station, ...]
     outside: frozenset[Leaf] = frozenset()
+    versions: tuple[tuple[int, LinePlan], ...] = field(default=(), repr=False)
+
+    def until(self, end_ms: int) -> LinePlan:
+        """The line as it was just before that instant."""
+        if not self.versions:
+            return self
+        return self.versions[bisect_left(self.versions, end_ms, lo=1, key=lambda each: each[0]) - 1][1]
+
+    @property
+    def all_machines(self) -> tuple[str, ...]:
+        """Ids of those of every version, the latest one's first."""
+        plans = [self, *(plan for _, plan in reversed(self.versions))]
+        return tuple(dict.fromkeys(machine.id for plan in plans for machine in plan.machines))
 
     @property
     def machines(self) -> tuple[Machine, ...]:
@@ -89,19 +112,41 @@ def pace_ns(station: Station) -> Fraction | None:
     return 1 / sum((Fraction(1, pace) for pace in paces), Fraction(0))
 
 
-def load_lines(plant: PlantModel, machines: Mapping[str, Machine]) -> dict[str, LinePlan]:
+def written_lines(plant: PlantModel, zone: tzinfo) -> dict[str, dict[str, Steps]]:
+    """What is said of each line, and from when on."""
+    return {
+        line.name: {key: dated_steps(getattr(line.oee, key), line.oee.changes, key, zone) for key in KEYS}
+        for line in plant.lines.values()
+    }
+
+
+def load_lines(
+    plant: PlantModel, machines: Mapping[str, Machine], written: Mapping[str, Mapping[str, Steps]]
+) -> dict[str, LinePlan]:
     """Every line that has at least one machine with OEE. `oee.machines` names them; default: all that have an ideal cycle."""
     plans = {}
     for line in plant.lines.values():
-        named = line.oee.stations or tuple((name,) for name in line.devices)
-        candidates = [tuple(machines[name] for name in station if name in machines) for station in named]
-        paced = [station for station in candidates if station and all(machine.ideal_ns is not None for machine in station)]
-        chosen = [station for station in candidates if station] if line.oee.stations or not paced else paced
-        if chosen:
-            plans[line.name] = LinePlan(
-                line.name, line.oee.method, line.oee.coverage_min, tuple(chosen), frozenset(line.oee.outside)
-            )
+        here = {name: machines[name] for name in line.devices if name in machines}
+        changes = sorted({at_ms for machine in here.values() for at_ms, _ in machine.versions})
+        versions: list[tuple[int, LinePlan]] = []
+        for at_ms, said in together({**written[line.name], "": tuple(ValueStep(at_ms, at_ms) for at_ms in [ALWAYS, *changes])}):
+            plan = _line_plan(line.name, said, {name: machine.at(at_ms) for name, machine in here.items()})
+            if plan is not None and (not versions or versions[-1][1] != plan):
+                versions.append((at_ms, plan))
+        if versions:
+            latest = versions[-1][1]
+            plans[line.name] = latest if len(versions) == 1 else replace(latest, versions=tuple(versions))
     return plans
+
+
+def _line_plan(name: str, said: Mapping[str, Any], machines: Mapping[str, Machine]) -> LinePlan | None:
+    flow = stations_of(said["machines"])
+    candidates = [
+        tuple(machines[each] for each in station if each in machines) for station in flow or [(each,) for each in machines]
+    ]
+    paced = [station for station in candidates if station and all(machine.ideal_ns is not None for machine in station)]
+    chosen = [station for station in candidates if station] if flow or not paced else paced
+    return LinePlan(name, said["method"], said["coverage_min"], tuple(chosen), frozenset(said["outside"])) if chosen else None
 
 
 def line_sums(plan: LinePlan, by_machine: Mapping[str, Sums]) -> LineSums:

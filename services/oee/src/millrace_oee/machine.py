@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import msgspec
 
 from millrace_contract.language.telemetry import MAX_HOLD_S
+from millrace_contract.language.times import from_datetime
 from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineState, UnknownPolicy, machine_state
-from millrace_contract.plant import PlantModel, Reasons, hold_ms
+from millrace_contract.plant import Device, LineOee, PlantModel, Profile, Reasons, hold_ms
+from millrace_contract.plant.valid_from import DatedChange
 
 from .states import leaves_of
+from .steps import ALWAYS, Steps, ValueStep, in_order, spans, together
 
 LATENESS_MS = 7 * 86_400_000
 """How late a message may be and still change a published figure; and over how long a step of a counter is split at most."""
@@ -44,9 +49,17 @@ class CounterSettings:
     max_rate_per_s: float
 
 
+IDENTITY = frozenset({"id", "line", "gateway", "measurement", "versions"})
+"""What of a machine has no value that changes in time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """One device with OEE. `ideal_ns` is the ideal time of one part, exact in nanoseconds; None without one."""
+    """One device with OEE. `ideal_ns` is the ideal time of one part, exact in nanoseconds; None without one.
+
+    Its values are the latest ones. `versions`: since when which hold, where others did; ask `at` and `spans` what a figure of a
+    time depends on.
+    """
 
     id: str
     line: str
@@ -66,11 +79,47 @@ class Machine:
     """Reasons that make a stop a failure."""
     outside: frozenset[Leaf] = frozenset()
     """Planned stops, setup or both, where the line leaves them out of planned production time."""
+    versions: tuple[tuple[int, Machine], ...] = field(default=(), repr=False)
+
+    def at(self, at_ms: int) -> Machine:
+        """The machine as it was to be seen then."""
+        if not self.versions:
+            return self
+        return self.versions[bisect_right(self.versions, at_ms, key=lambda each: each[0]) - 1][1]
+
+    def spans(self, start_ms: int, end_ms: int) -> list[tuple[int, int, Machine]]:
+        """[start, end) cut where another version begins to hold."""
+        return spans(self.versions, start_ms, end_ms) if self.versions else [(start_ms, end_ms, self)]
 
     @property
     def production_leaves(self) -> frozenset[Leaf]:
         """The leaves of planned production time."""
         return frozenset(PRODUCTION_LEAVES) - self.outside
+
+    @property
+    def all_versions(self) -> tuple[Machine, ...]:
+        return tuple(machine for _, machine in self.versions) or (self,)
+
+    @property
+    def all_counters(self) -> dict[str, CounterSettings]:
+        """Those of every version, each as it counts last."""
+        return {role: settings for each in self.all_versions for role, settings in each.counters.items()}
+
+    @property
+    def stop_leaves(self) -> Mapping[MachineState, Leaf]:
+        """Leaf by state, and an unplanned stop where any version calls the state one: a whole stop is found with it."""
+        if not self.versions:
+            return self.leaves
+        return {
+            state: Leaf.UNPLANNED_STOP if any(each.leaves[state] is Leaf.UNPLANNED_STOP for each in self.all_versions) else leaf
+            for state, leaf in self.leaves.items()
+        }
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Every reading that tells its state or counts its parts, or once did."""
+        named = (name for each in self.all_versions for name in (each.state_signal, *(c.signal for c in each.counters.values())))
+        return tuple(dict.fromkeys(named))
 
     @property
     def reach_ms(self) -> int:
@@ -90,12 +139,20 @@ class Machine:
     @property
     def lookback_ms(self) -> int:
         """How long before a window its first sample can still matter (counter baselines apart)."""
-        return self.reach_ms + self.carry_ms + self.micro_ms + 2 * max(self.stale_ms, MAX_HOLD_S * 1000)
+        micro_ms, stale_ms = self._longest_ms
+        reach_ms, carry_ms = max(each.reach_ms for each in self.all_versions), max(each.carry_ms for each in self.all_versions)
+        return reach_ms + carry_ms + micro_ms + 2 * max(stale_ms, MAX_HOLD_S * 1000)
 
     @property
     def lookahead_ms(self) -> int:
         """How long after a window a sample can still matter: until a stop at its end is known to be longer than a micro-stop."""
-        return self.micro_ms + self.stale_ms + 1_000
+        micro_ms, stale_ms = self._longest_ms
+        return micro_ms + stale_ms + 1_000
+
+    @property
+    def _longest_ms(self) -> tuple[int, int]:
+        """The longest micro-stop and the longest hold of all its versions."""
+        return max(each.micro_ms for each in self.all_versions), max(each.stale_ms for each in self.all_versions)
 
     def state_name(self, raw: float | str) -> MachineState:
         """The PackML name of a reading; `unknown` for the empty text (a bad reading) and for values the profile does not name."""
@@ -147,18 +204,74 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:12]
 
 
-def load_machines(plant: PlantModel, reasons: Reasons | None = None) -> dict[str, Machine]:
-    """Every device whose profile says which signals tell its state and parts."""
+def load_machines(plant: PlantModel, zone: tzinfo, reasons: Reasons | None = None) -> dict[str, Machine]:
+    """Every device whose profile says which signals tell its state and parts, as the files have it."""
+    return {device_id: with_steps(base, steps) for device_id, (base, steps) in written_machines(plant, zone, reasons).items()}
+
+
+def written_machines(
+    plant: PlantModel, zone: tzinfo, reasons: Reasons | None = None
+) -> dict[str, tuple[Machine, dict[str, Steps]]]:
+    """Each machine without its dates, and what changes from which date on."""
+    found = {}
     paths = reasons.paths() if reasons is not None else {}
-    leaves = {path: reason.leaf for path, reason in paths.items() if reason.leaf is not None}
-    machines = (_machine(plant, device_id) for device_id in plant.devices)
+    reason_leaves = {path: reason.leaf for path, reason in paths.items() if reason.leaf is not None}
     failures = frozenset(path for path, reason in paths.items() if reason.failure)
-    return {each.id: replace(each, reason_leaves=leaves, failure_reasons=failures) for each in machines if each is not None}
+    for device_id, device in plant.devices.items():
+        profile = plant.profile_of(device_id)
+        if (base := _machine(device, profile)) is not None:
+            line = plant.lines[device.line].oee
+            base = replace(base, reason_leaves=reason_leaves, failure_reasons=failures, outside=frozenset(line.outside))
+            found[device_id] = (base, _changes(base, device, profile, line, zone))
+    return found
 
 
-def _machine(plant: PlantModel, device_id: str) -> Machine | None:
-    device = plant.devices[device_id]
-    profile = plant.profile_of(device_id)
+def with_steps(base: Machine, steps: Mapping[str, Steps]) -> Machine:
+    """The machine in all its versions."""
+    versions = [(at_ms, replace(base, **values)) for at_ms, values in together(steps)]
+    return versions[0][1] if len(versions) == 1 else replace(versions[-1][1], versions=tuple(versions))
+
+
+def instant_ms(at: datetime, zone: tzinfo) -> int:
+    """The instant of a wall time of the plant; of one that comes twice the first, one that does not exist moves by the gap."""
+    return from_datetime(at.replace(tzinfo=zone, fold=0).astimezone(UTC))
+
+
+def dated_steps(
+    base: Any, changes: Sequence[DatedChange], key: str, zone: tzinfo, read: Callable[[Any], Any] = lambda value: value
+) -> Steps:
+    """What a key is always, and from the dates of these changes on."""
+    dated = [ValueStep(instant_ms(each.valid_from, zone), read(each.values[key])) for each in changes if key in each.values]
+    return in_order([ValueStep(ALWAYS, base), *dated])
+
+
+def _changes(base: Machine, device: Device, profile: Profile, line: LineOee, zone: tzinfo) -> dict[str, Steps]:
+    leaf_changes = () if profile.oee is None else profile.oee.changes
+    return {
+        "ideal_ns": dated_steps(base.ideal_ns, device.changes, "ideal_cycle_s", zone, _ideal_ns),
+        "micro_ms": dated_steps(base.micro_ms, device.changes, "micro_stop_s", zone, lambda seconds: round(seconds * 1000)),
+        "leaves": dated_steps(base.leaves, leaf_changes, "leaves", zone, lambda each: leaves_of(each, device.oee.unknown)),
+        "counters": _counter_steps(base, profile, zone),
+        "outside": dated_steps(base.outside, line.changes, "outside", zone, frozenset),
+    }
+
+
+def _counter_steps(base: Machine, profile: Profile, zone: tzinfo) -> Steps:
+    by_role: dict[str, Steps] = {}
+    for role, settings in base.counters.items():
+        counter = profile.signals[settings.signal].counter
+        changes = () if counter is None else counter.changes
+        keys = ("modulus", "max_rate_per_s")
+        merged = together({key: dated_steps(getattr(settings, key), changes, key, zone) for key in keys})
+        by_role[role] = tuple(ValueStep(at_ms, replace(settings, **values)) for at_ms, values in merged)
+    return in_order(ValueStep(at_ms, values) for at_ms, values in together(by_role))
+
+
+def _ideal_ns(seconds: float | None) -> int | None:
+    return round(seconds * 1_000_000_000) if seconds else None
+
+
+def _machine(device: Device, profile: Profile) -> Machine | None:
     if profile.oee is None:
         return None
     state = profile.signals[profile.oee.state]
@@ -177,9 +290,8 @@ def _machine(plant: PlantModel, device_id: str) -> Machine | None:
         states={number: MachineState(word) for number, word in state.values.items()},
         leaves=leaves_of(profile.oee.leaves, device.oee.unknown),
         counters=counters,
-        ideal_ns=round(device.ideal_cycle_s * 1_000_000_000) if device.ideal_cycle_s else None,
+        ideal_ns=_ideal_ns(device.ideal_cycle_s),
         micro_ms=round(device.micro_stop_s * 1000),
         stale_ms=hold_ms(profile, state.name),
         unknown=device.oee.unknown,
-        outside=frozenset(plant.lines[device.line].oee.outside),
     )

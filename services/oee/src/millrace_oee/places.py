@@ -63,7 +63,7 @@ def made_so_since_ms(store: Store) -> dict[str, int]:
 def _reconcile_lines(plan: Plan, store: Store, heard_ms: int) -> None:
     before = {name.removeprefix(_LINE): value for name, value in store.facts(_LINE)}
     for line in plan.lines.values():
-        machines = " ".join(machine.id for machine in line.machines)
+        machines = " ".join(line.all_machines)
         known = before.get(line.name)
         if known is None or known.partition(" ")[2] != machines:
             store.set_fact(_LINE + line.name, f"{0 if known is None else heard_ms} {machines}")

@@ -8,12 +8,16 @@ from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.language.topics import Topic, Topics
-from millrace_contract.plant import Calendar, PlantModel, Reasons, load_calendar, load_plant, load_reasons
+from millrace_contract.plant import Calendar, Pattern, PlantModel, Reasons, load_calendar, load_plant, load_reasons
 
-from .calendar import LineCalendar, load_zone
-from .documents import calendar_version, versions
-from .lines import LinePlan, load_lines
-from .machine import Machine, load_machines
+from .calendar import LineCalendar, TimeWindow, load_zone
+from .documents import MODEL_VERSION, calendar_version, versions
+from .lines import LinePlan, load_lines, written_lines
+from .machine import Machine, fingerprint, load_machines
+from .steps import ALWAYS, spans
+
+Versions = list[tuple[int, str]]
+"""Fingerprints, each with the time from which on it holds."""
 
 
 @dataclass(frozen=True)
@@ -26,43 +30,66 @@ class Plan:
     lines: Mapping[str, LinePlan]
     calendars: Mapping[str, LineCalendar]
     calendar_version: str
+    """Of the whole calendar, with all that ever held."""
     calendar_file: str
     """Version of calendar.yaml alone."""
-    versions: Mapping[str, dict[str, str]]
-    """What the figures of each device, and of each line (`line:NAME`), are computed from."""
+    machine_versions: Mapping[str, Versions]
+    calendar_versions: Mapping[str, Versions]
+    """Of each line."""
 
     def machine_of(self, topic: Topic) -> Machine | None:
         """The machine that a topic of a device belongs to."""
         machine = self.machines.get(topic.device or "")
         return machine if machine is not None and machine.line == topic.line else None
 
-    def coverage_min(self, machine: Machine) -> float:
-        return self.plant.lines[machine.line].oee.coverage_min
+    def coverage_min(self, machine: Machine, window: TimeWindow) -> float:
+        """As it held at the window's end."""
+        line = self.lines.get(machine.line)
+        return self.plant.lines[machine.line].oee.coverage_min if line is None else line.until(window.end_ms).coverage_min
 
-    def versions_of(self, machine: Machine) -> dict[str, str]:
-        return self.versions[machine.id]
+    def versions_of(self, machine: Machine, window: TimeWindow) -> dict[str, str]:
+        """What the figures of a device's window are computed from."""
+        config = _over(self.machine_versions[machine.id], window)
+        return versions(config, _over(self.calendar_versions[machine.line], window))
 
-    def versions_of_line(self, line: LinePlan) -> dict[str, str]:
-        return self.versions[f"line:{line.name}"]
+    def versions_of_line(self, line: LinePlan, window: TimeWindow) -> dict[str, str]:
+        """The same of a line's window; `line` as it was at the window's end."""
+        configs = [_over(self.machine_versions[machine.id], window) for machine in line.machines]
+        return versions(fingerprint([*configs, line.version]), _over(self.calendar_versions[line.name], window))
+
+    def version_of(self, machine: Machine) -> str:
+        """Of everything that a machine's figures, and its line's, depend on, at any time; the calendar's own version comes last."""
+        line = self.lines.get(machine.line)
+        configs: list[object] = [self.machine_versions[machine.id]]
+        if line is not None:
+            configs += [self.machine_versions[each] for each in line.all_machines]
+            configs += [[at_ms, each.version, each.coverage_min] for at_ms, each in line.versions or [(ALWAYS, line)]]
+        return f"{fingerprint([MODEL_VERSION, *configs])}/{self.calendar_version}"
 
 
 def build_plan(plant: PlantModel, calendar: Calendar, reasons: Reasons | None = None) -> Plan:
     """The plan of a checked plant. Without reasons a stop is what the machine's states say."""
-    machines = load_machines(plant, reasons)
-    lines = load_lines(plant, machines)
     zone = load_zone(plant.time_zone)
-    version = calendar_version(calendar, plant.time_zone)
+    machines = load_machines(plant, zone, reasons)
+    calendars = {line: LineCalendar(calendar, line, zone) for line in plant.lines}
+
+    def version_of(pattern: Pattern) -> str:
+        return calendar_version(pattern, calendar.exceptions, plant.time_zone)
+
     return Plan(
         topics=Topics(plant.root),
         plant=plant,
         machines=machines,
-        lines=lines,
-        calendars={line: LineCalendar(calendar, line, zone) for line in plant.lines},
-        calendar_version=version,
+        lines=load_lines(plant, machines, written_lines(plant, zone)),
+        calendars=calendars,
+        calendar_version=fingerprint([[str(getattr(each, "valid_from", "")), version_of(each)] for each in calendar.patterns]),
         calendar_file=calendar.version,
-        versions={
-            **{machine.id: versions([machine], version) for machine in machines.values()},
-            **{f"line:{line.name}": versions(line.machines, version, line.version) for line in lines.values()},
+        machine_versions={
+            each.id: [(at_ms, version.version) for at_ms, version in each.versions or [(ALWAYS, each)]]
+            for each in machines.values()
+        },
+        calendar_versions={
+            line: [(at_ms, version_of(pattern)) for at_ms, pattern in each.pattern_starts] for line, each in calendars.items()
         },
     )
 
@@ -86,3 +113,9 @@ def load_plan(folder: Path) -> Plan:
     if plant is None or calendar is None or problems:
         raise ConfigurationProblems(problems)
     return build_plan(plant, calendar, reasons)
+
+
+def _over(held: Versions, window: TimeWindow) -> str:
+    """The version that held over the window; of several a version of them all."""
+    found = spans(held, window.start_ms, window.end_ms)
+    return found[0][2] if len(found) == 1 else fingerprint([found[0][2], *([at_ms, version] for at_ms, _, version in found[1:])])

@@ -31,7 +31,7 @@ def recompute(plan: Plan, settings: DatabaseSettings, device: str, from_ms: int,
         first_ms = engine.tracks[device].needs_from_ms(from_ms, to_ms) - machine.lookback_ms
         last_ms = to_ms + machine.lookahead_ms
         for message in read_baseline_messages(influx, machine, first_ms):
-            store.keep_baseline(device, sample_of(machine, message))
+            store.keep_baseline(device, sample_of(machine.at(message.timestamp_ms), message))
         for message in read_messages(influx, machine, first_ms, last_ms):
             engine.accept(device, message, 0)
         engine.evaluate(device, as_of_ms=last_ms, ended_ms=to_ms, is_last=True)

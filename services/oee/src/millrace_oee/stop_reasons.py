@@ -5,7 +5,7 @@ A reason never changes how long a stop was, nor whether it is a micro-stop. What
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from millrace_contract.language.entries import ReasonChoice, ReasonComment, ReasonEntry, ReasonMerge, ReasonSplit
@@ -80,9 +80,12 @@ def whole_runs(timeline: Timeline, from_ms: int, to_ms: int, as_of_ms: int, leav
 
 
 def explained(
-    stretches: Sequence[Stretch], stops: Sequence[Stop], entries: Sequence[ReasonEntry], leaves: Mapping[str, Leaf]
+    stretches: Sequence[Stretch],
+    stops: Sequence[Stop],
+    entries: Sequence[ReasonEntry],
+    leaves_at: Callable[[int], Mapping[str, Leaf]],
 ) -> Iterator[Stretch]:
-    """The stretches, those of stops cut where their reasons change."""
+    """The stretches, those of stops cut where their reasons change. What a reason means is what it meant when the stop began."""
     known = iter(stops)
     stop = next(known, None)
     pieces: list[ReasonPiece] = []
@@ -99,7 +102,7 @@ def explained(
         for piece in pieces:
             from_ms, to_ms = max(piece.start_ms, stretch.start_ms), min(piece.end_ms, stretch.end_ms)
             if from_ms < to_ms:
-                leaf = leaf_of(piece, stretch.leaf, leaves)
+                leaf = leaf_of(piece, stretch.leaf, leaves_at(stop.start_ms))
                 yield replace(
                     stretch,
                     start_ms=from_ms,

@@ -52,12 +52,13 @@ def count_stops(
         if stop.start_ms >= end_ms or (stop.end_ms is not None and stop.end_ms <= start_ms):
             continue
         is_new = stop.start_ms >= start_ms or not calendar.planned_ms(stop.start_ms, start_ms)
+        held = machine.at(stop.start_ms)
         for piece in pieces_of(stop.start_ms, FOREVER_MS if stop.end_ms is None else stop.end_ms, reasons):
             here_ms = sum(_shared_ms(slot, piece.start_ms, piece.end_ms) for slot in slots if slot.leaf is None)
             if not here_ms:
                 continue
-            leaf = leaf_of(piece, stop.leaf, machine.reason_leaves)
-            found = _with_piece(found, stop, leaf, here_ms, is_failure=_is_failure(piece, stop, machine), began=is_new)
+            leaf = leaf_of(piece, stop.leaf, held.reason_leaves)
+            found = _with_piece(found, stop, leaf, here_ms, is_failure=_is_failure(piece, stop, held), began=is_new)
             is_new = False
     return found
 

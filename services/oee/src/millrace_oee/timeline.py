@@ -60,6 +60,10 @@ class Timeline:
         self._carried_until_ms = 0
         self._seed: Run | None = None
 
+    def hold_by(self, stale_ms: int, carry_ms: int) -> None:
+        """For how long the next sample is in force, and what silence makes of it."""
+        self._stale_ms, self._carry_ms = stale_ms, carry_ms
+
     def seed(self, runs: Sequence[Run]) -> None:
         """Tell the runs that lead up to the first sample, so that a state or a stop keeps its true start.
 

@@ -78,7 +78,7 @@ class Track:
             case OrderEntry():
                 end_ms = FOREVER_MS
             case StepEntry():
-                read = self._store.read_before(self.machine.id, start_ms, tuple(self.machine.counters))
+                read = self._store.read_before(self.machine.id, start_ms, tuple(self.machine.all_counters))
                 start_ms = min(read.values(), default=start_ms)
             case ReasonEntry():  # of whole stops
                 for stop in results.intervals(self.machine.id, start_ms):
@@ -96,14 +96,14 @@ class Track:
         """Since when the parts that the newest sample shows may have been made: their counter's reading before it."""
         counted = self._counted(sample)
         if self._newest_ms is None:
-            self._newest_ms = self._store.read_before(self.machine.id, sample.ts_ms, tuple(self.machine.counters))
+            self._newest_ms = self._store.read_before(self.machine.id, sample.ts_ms, tuple(self.machine.all_counters))
         from_ms = min((self._newest_ms.get(role, sample.ts_ms) for role in counted), default=sample.ts_ms)
         self._newest_ms.update(dict.fromkeys(counted, sample.ts_ms))
         return from_ms
 
     def _counted(self, sample: Sample) -> tuple[str, ...]:
         """The counters that it tells."""
-        return tuple(role for role in self.machine.counters if sample.count(role) is not None)
+        return tuple(role for role in self.machine.all_counters if sample.count(role) is not None)
 
     def as_of_ms(self, now_ms: int) -> int:
         """The event time up to which something can be said: the newest sample's, or, in silence, a little before now."""
@@ -173,8 +173,8 @@ class Track:
     def changed_intervals(self, history: History, as_of_ms: int, results: Results) -> Iterator[tuple[OeeInterval, int, int]]:
         """Intervals that may differ from what was published, each with its start and end."""
         machine, from_ms = self.machine, self._known.settled_ms
-        runs = whole_runs(history.timeline, history.from_ms, as_of_ms, as_of_ms, machine.leaves)
-        stops = find_stops(runs, machine.leaves, machine.micro_ms)
+        runs = whole_runs(history.timeline, history.from_ms, as_of_ms, as_of_ms, machine.stop_leaves)
+        stops = find_stops(runs, machine)
         if not self._is_news(history, runs, pending=bool(stops) and stops[-1].pending):
             return
         present: set[str] = set()
@@ -217,7 +217,7 @@ class Track:
         return self.known
 
     def _rebuild(self, from_ms: int, results: Results) -> History:
-        baselines = self._store.baselines(self.machine.id, from_ms, tuple(self.machine.counters))
+        baselines = self._store.baselines(self.machine.id, from_ms, tuple(self.machine.all_counters))
         seed = Seed(baselines, tuple(self._leading_runs(from_ms, results)))
         history = History(self.machine, self.calendar, from_ms, seed, self.entries)
         for sample in self._store.samples(self.machine.id, from_ms):
@@ -231,10 +231,11 @@ class Track:
         for interval in results.states_before(self.machine.id, before_ms):
             end_ms = FOREVER_MS if interval.end is None else parse_timestamp(interval.end)
             run = Run(parse_timestamp(interval.start), end_ms, interval.state, assumed=interval.assumed, code=interval.code or "")
-            if runs and (run.end_ms != runs[0].start_ms or self.machine.leaves.get(run.state) != Leaf.UNPLANNED_STOP):
+            is_stop = self.machine.stop_leaves.get(run.state) == Leaf.UNPLANNED_STOP
+            if runs and (run.end_ms != runs[0].start_ms or not is_stop):
                 break
             runs.insert(0, run)
-            if self.machine.leaves.get(run.state) != Leaf.UNPLANNED_STOP:
+            if not is_stop:
                 break
         return runs
 

@@ -14,10 +14,8 @@ from millrace_contract.figures.ratios import round_half_even
 from millrace_contract.language.words import Leaf
 
 from .calendar import Slot
-from .corrections import Corrections, corrections
-from .counts import Counted
 from .history import History
-from .machine import Machine
+from .made import made_in, matched_in
 from .states import RUN_LEAVES
 from .stop_reasons import explained, whole_runs
 from .stop_sums import StopSums, add_stops, count_stops
@@ -113,21 +111,44 @@ def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums
     slots = history.calendar.slots(start_ms, end_ms)
     stretches, stops = _stretches(history, start_ms, end_ms, as_of_ms)
     laid = _lay(slots, stretches)
-    counted = {role: track.counted(start_ms, end_ms) for role, track in history.counts.items()}
-    entries = history.entries.concerning(start_ms, end_ms)
-    corrected = corrections(entries.quality, start_ms, end_ms, history.made_until) if entries.quality else Corrections()
-    counted_stops = count_stops(stops, slots, machine, history.calendar, history.entries.reasons)
-    return msgspec.structs.replace(_with_parts(machine, laid, counted, corrected), stops=counted_stops)
+    made = made_in(history, start_ms, end_ms)
+
+    def runs(from_ms: int, to_ms: int) -> bool:
+        there = _lay(history.calendar.slots(from_ms, to_ms), stretches)
+        return any(there.ms[leaf] for leaf in RUN_LEAVES)
+
+    matched = matched_in(history, start_ms, end_ms, made, runs)
+    return Sums(
+        ms={**laid.ms, Leaf.UNKNOWN: laid.ms[Leaf.UNKNOWN] - made.inferred_ms, Leaf.RUN: laid.ms[Leaf.RUN] + made.inferred_ms},
+        unexplained_ms=laid.unexplained_ms,
+        total=made.total,
+        scrap=made.scrap,
+        rework=made.rework,
+        unseen=made.unseen,
+        quarantined=made.quarantined,
+        assumed_ms=laid.assumed_ms + made.inferred_ms,
+        ideal_ns=matched.ideal_ns,
+        good_ns=matched.good_ns,
+        matched_good=made.ideal_good,
+        counted=made.counted,
+        judged=made.judged,
+        paced=matched.paced,
+        pending=laid.pending,
+        events=made.events,
+        codes=laid.codes,
+        stops=count_stops(stops, slots, machine, history.calendar, history.entries.reasons),
+    )
 
 
 def _stretches(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> tuple[list[Stretch], list[Stop]]:
     """The machine's time by leaf, each stop judged as a whole, and by the reasons that were given; and the stops."""
     machine, reasons = history.machine, history.entries.reasons
     from_ms, to_ms = start_ms - machine.lookback_ms, end_ms + machine.lookahead_ms
-    runs = whole_runs(history.timeline, from_ms, to_ms, as_of_ms, machine.leaves)
-    stretches = classify(runs, machine.leaves, machine.micro_ms)
-    stops = find_stops(runs, machine.leaves, machine.micro_ms)
-    return list(explained(stretches, stops, reasons, machine.reason_leaves)) if reasons else stretches, stops
+    runs = whole_runs(history.timeline, from_ms, to_ms, as_of_ms, machine.stop_leaves)
+    stretches, stops = classify(runs, machine), find_stops(runs, machine)
+    if reasons:
+        stretches = list(explained(stretches, stops, reasons, lambda at_ms: machine.at(at_ms).reason_leaves))
+    return stretches, stops
 
 
 def nothing_known(slots: list[Slot]) -> Sums:
@@ -175,41 +196,3 @@ def _lay(slots: list[Slot], stretches: list[Stretch]) -> _Laid:
             at_ms = to_ms
         ms[Leaf.UNKNOWN] += slot.end_ms - at_ms
     return _Laid(ms, pending, assumed_ms, unexplained_ms, frozenset(codes))
-
-
-def _with_parts(machine: Machine, laid: _Laid, counted: dict[str, Counted], corrected: Corrections) -> Sums:
-    none = Counted(parts=0, ideal=0, unknown=0, run_ms=0, quarantined=0, read=False, events=frozenset())
-    total, good, reject = (counted.get(role, none) for role in ("total", "good", "reject"))
-    if "total" in counted:
-        parts, ideal, unseen, known = total.parts, total.ideal, total.unknown, total.read
-    else:  # good and reject together are the total; good alone is the least it can be
-        parts, ideal, unseen = good.parts + reject.parts, good.ideal + reject.ideal, good.unknown + reject.unknown
-        known = good.read
-    if "reject" in counted and ("total" in counted or "good" in counted):
-        scrap, ideal_scrap, judged = reject.parts, reject.ideal, known and reject.read
-    elif "total" in counted and "good" in counted:
-        scrap, ideal_scrap, judged = total.parts - good.parts, total.ideal - good.ideal, known and good.read
-    else:
-        scrap, ideal_scrap, judged = 0, 0, False
-    ideal_scrap += corrected.ideal
-    ideal_ns = machine.ideal_ns
-    inferred_ms = total.run_ms if "total" in counted else good.run_ms
-    return Sums(
-        ms={**laid.ms, Leaf.UNKNOWN: laid.ms[Leaf.UNKNOWN] - inferred_ms, Leaf.RUN: laid.ms[Leaf.RUN] + inferred_ms},
-        unexplained_ms=laid.unexplained_ms,
-        total=parts,
-        scrap=scrap + corrected.scrap,
-        rework=corrected.rework,
-        unseen=unseen,
-        quarantined=total.quarantined if "total" in counted else good.quarantined + reject.quarantined,
-        assumed_ms=laid.assumed_ms + inferred_ms,
-        ideal_ns=ideal * (ideal_ns or 0),
-        good_ns=(ideal - ideal_scrap) * (ideal_ns or 0),
-        matched_good=ideal - ideal_scrap,
-        counted=known,
-        judged=judged,
-        paced=ideal_ns is not None and bool(counted),
-        pending=laid.pending,
-        codes=laid.codes,
-        events=frozenset().union(*(c.events for c in counted.values())),
-    )

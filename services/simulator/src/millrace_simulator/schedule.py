@@ -60,12 +60,8 @@ class Schedule:
                 self._edges.append((point, phase))
 
     def _day(self, day: date) -> list[tuple[int, int, Phase]]:
-        shifts = [shift for shift in self._calendar.shifts_of(self._line) if day.weekday() in shift.weekdays]
-        for exception in self._calendar.exceptions:
-            if exception.date == day and (not exception.lines or self._line in exception.lines):
-                shifts = [self._calendar.shifts[name] for name in exception.shifts]
         spans: list[tuple[int, int, Phase]] = []
-        for shift in shifts:
+        for shift in self._calendar.shifts_on(self._line, day):
             spans.append((*self._span(day, shift, shift.start, shift.end), Phase.WORK))
             spans += [(*self._span(day, shift, pause.start, pause.end), Phase.BREAK) for pause in shift.breaks]
         return spans

@@ -1,7 +1,7 @@
 """The plant model: what a plant writes in its configuration folder, checked as a whole (contracts.md 3)."""
 
 from .alert_rules import AlertRule, load_alert_rules
-from .calendar import Break, Calendar, CalendarException, Shift, load_calendar
+from .calendar import Break, Calendar, CalendarException, Pattern, Shift, load_calendar
 from .conditions import Condition, DeviceOffline, NoData, OwnData, Threshold
 from .holds import hold_ms
 from .message_signal import MessageForm, MessageSignal
@@ -35,6 +35,7 @@ __all__ = [
     "OeeSignals",
     "OnChange",
     "OwnData",
+    "Pattern",
     "PlantModel",
     "Profile",
     "Reason",

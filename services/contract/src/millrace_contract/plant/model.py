@@ -15,10 +15,11 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from ..errors import ConfigurationProblems, Problem
 from ..language.assets import SEGMENT_PATTERN, root_problem, segment_problem
 from ..language.words import Leaf, UnknownPolicy
-from .document import Document, Strict, nearest, read_document
+from .document import Document, Path_, Strict, nearest, read_document
 from .message_signal import TopicName, ZoneName
 from .profile import Profile
 from .profile_files import load_profiles
+from .valid_from import DatedChange, check_changes
 from .versions import version_of
 
 DEFAULT_GATEWAY = "edge-1"
@@ -116,6 +117,13 @@ class DeviceOee(Strict):
     unknown: UnknownPolicy = UnknownPolicy.EXCLUDE
 
 
+class DeviceChange(DatedChange):
+    """What figures need to know of a machine, from an instant on."""
+
+    ideal_cycle_s: float | None = Field(default=None, gt=0, le=86_400)
+    micro_stop_s: float = Field(default=120, ge=0, le=3_600)
+
+
 class Device(Strict):
     """One installed machine: its profile, the way to it, and what figures need to know about it."""
 
@@ -129,6 +137,7 @@ class Device(Strict):
     ideal_cycle_s: float | None = Field(default=None, gt=0, le=86_400)
     micro_stop_s: float = Field(default=120, ge=0, le=3_600)
     oee: DeviceOee = DeviceOee()
+    changes: tuple[DeviceChange, ...] = ()
 
     @field_validator("tags")
     @classmethod
@@ -143,22 +152,39 @@ class Device(Strict):
         return tags
 
 
+Flow = tuple[str | tuple[str, ...], ...]
+"""Machines in the order of the flow; several in a list of their own do the same step side by side."""
+
+
+def stations_of(flow: Flow) -> tuple[tuple[str, ...], ...]:
+    """The steps of the flow, each with its machines."""
+    return tuple((entry,) if isinstance(entry, str) else entry for entry in flow)
+
+
+class LineOeeChange(DatedChange):
+    """How a line's OEE is made, from an instant on."""
+
+    method: Literal["constraint", "sum"] = "constraint"
+    coverage_min: float = Field(default=0.9, ge=0, le=1)
+    outside: tuple[Literal[Leaf.PLANNED_STOP, Leaf.SETUP], ...] = ()
+    machines: Flow = ()
+
+
 class LineOee(Strict):
     """How a line's OEE is made of its machines' (oee.md A15), and how much observed time a headline needs.
 
-    `machines`: in the order of the flow; several in a list of their own do the same step side by side. `outside`: planned
-    stops, setup or both, where they are left out of planned production time.
+    `outside`: planned stops, setup or both, where they are left out of planned production time.
     """
 
     method: Literal["constraint", "sum"] = "constraint"
     coverage_min: float = Field(default=0.9, ge=0, le=1)
     outside: tuple[Literal[Leaf.PLANNED_STOP, Leaf.SETUP], ...] = ()
-    machines: tuple[str | tuple[str, ...], ...] = ()
+    machines: Flow = ()
+    changes: tuple[LineOeeChange, ...] = ()
 
     @property
     def stations(self) -> tuple[tuple[str, ...], ...]:
-        """The steps of the flow, each with its machines."""
-        return tuple((entry,) if isinstance(entry, str) else entry for entry in self.machines)
+        return stations_of(self.machines)
 
 
 class _LineFile(Strict):
@@ -328,14 +354,24 @@ def _check(plant: _PlantFile, document: Document, profiles: Mapping[str, Profile
                 _check_source(device, profiles[device.profile], plant.root, path, document)
                 _check_pace(device, profiles[device.profile], path, document)
                 _check_unknown(device, profiles[device.profile], path, document)
-        named = [machine for station in line.oee.stations for machine in station]
-        for machine in dict.fromkeys(named):
-            if machine not in line.devices:
-                document.problem(("lines", line_name, "oee", "machines"), f"{machine!r} is not a device of this line")
-            elif named.count(machine) > 1:
-                document.problem(("lines", line_name, "oee", "machines"), f"{machine} stands twice")
-        if not all(line.oee.stations):
-            document.problem(("lines", line_name, "oee", "machines"), "holds an empty list; a step of the flow has a machine")
+            check_changes(document, (*path, "changes"), device.changes)
+        place: Path_ = ("lines", line_name, "oee")
+        _check_flow(document, (*place, "machines"), line, line.oee.machines)
+        check_changes(document, (*place, "changes"), line.oee.changes)
+        for index, change in enumerate(line.oee.changes):
+            _check_flow(document, (*place, "changes", index, "machines"), line, change.machines)
+
+
+def _check_flow(document: Document, path: Path_, line: _LineFile, flow: Flow) -> None:
+    stations = stations_of(flow)
+    named = [machine for station in stations for machine in station]
+    for machine in dict.fromkeys(named):
+        if machine not in line.devices:
+            document.problem(path, f"{machine!r} is not a device of this line")
+        elif named.count(machine) > 1:
+            document.problem(path, f"{machine} stands twice")
+    if not all(stations):
+        document.problem(path, "holds an empty list; a step of the flow has a machine")
 
 
 def _check_source(device: Device, profile: Profile, root: str, path: tuple[str | int, ...], document: Document) -> None:
@@ -355,16 +391,19 @@ def _check_source(device: Device, profile: Profile, root: str, path: tuple[str |
 
 def _check_pace(device: Device, profile: Profile, path: tuple[str | int, ...], document: Document) -> None:
     """A machine at its ideal pace must not be too fast for its counters, which take what is faster for a jump."""
-    if profile.oee is None or device.ideal_cycle_s is None:
+    if profile.oee is None:
         return
+    cycles: list[tuple[Path_, float | None]] = [((*path, "ideal_cycle_s"), device.ideal_cycle_s)]
+    cycles += [((*path, "changes", index, "ideal_cycle_s"), each.ideal_cycle_s) for index, each in enumerate(device.changes)]
     for name in filter(None, (profile.oee.total, profile.oee.good, profile.oee.reject)):
         counter = profile.signals[name].counter if name in profile.signals else None
-        if counter is not None and device.ideal_cycle_s * counter.max_rate_per_s < 1:
-            document.problem(
-                (*path, "ideal_cycle_s"),
-                f"a part every {device.ideal_cycle_s:g} s is faster than {name} may count in profile {profile.name}, "
-                f"max_rate_per_s {counter.max_rate_per_s:g}; one of the two is wrong",
-            )
+        for place, ideal_cycle_s in cycles:
+            if counter is not None and ideal_cycle_s is not None and ideal_cycle_s * counter.max_rate_per_s < 1:
+                document.problem(
+                    place,
+                    f"a part every {ideal_cycle_s:g} s is faster than {name} may count in profile {profile.name}, "
+                    f"max_rate_per_s {counter.max_rate_per_s:g}; one of the two is wrong",
+                )
 
 
 def _check_unknown(device: Device, profile: Profile, path: tuple[str | int, ...], document: Document) -> None:

@@ -11,6 +11,7 @@ from .document import Strict, nearest, tag_of
 from .message_signal import MessageForm, MessageSignal
 from .register_signal import RegisterSignal
 from .register_types import Table, WordOrder
+from .valid_from import DatedChange
 
 DAY_S = 86_400.0
 
@@ -91,6 +92,12 @@ StateLeaf = Literal[
 """What a state of a machine can mean. When the plant does not work, and has its breaks, only the calendar says."""
 
 
+class OeeSignalsChange(DatedChange):
+    """What the states of a machine mean from an instant on; `leaves` takes the place of all before it."""
+
+    leaves: dict[MachineState, StateLeaf] = {}
+
+
 class OeeSignals(Strict):
     """Which signals tell state and parts. `leaves` overrides what a state means for the time model (oee.md A2, A6).
 
@@ -103,6 +110,7 @@ class OeeSignals(Strict):
     reject: str | None = None
     leaves: dict[MachineState, StateLeaf] = {}
     stale_s: float | None = Field(default=None, gt=0, le=86_400)
+    changes: tuple[OeeSignalsChange, ...] = ()
 
     @field_validator("leaves")
     @classmethod

@@ -13,6 +13,7 @@ from .references import meant_address
 from .register_signal import RegisterSignal
 from .register_types import BIT_TABLES, HALVES, SignRegister
 from .signal import EVERY_GROUP
+from .valid_from import check_changes
 
 TOLD_STATES = tuple(state for state in MachineState if state is not MachineState.UNREACHABLE)
 """What a value of a state may mean."""
@@ -141,6 +142,10 @@ def _check_oee(profile: Profile, document: Document) -> None:
     if profile.oee is None:
         return
     _check_polled(profile, profile.oee, document)
+    check_changes(document, ("oee", "changes"), profile.oee.changes)
+    for name, each in profile.signals.items():
+        if each.counter is not None:
+            check_changes(document, ("signals", name, "counter", "changes"), each.counter.changes)
     for key in ("state", "total", "good", "reject"):
         name = getattr(profile.oee, key)
         if name is None:

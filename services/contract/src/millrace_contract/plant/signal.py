@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from .document import Strict
 from .register_types import Factor
+from .valid_from import DatedChange
 
 if TYPE_CHECKING:
     from .profile import Profile
@@ -29,12 +30,20 @@ def _is_numbered(word: str) -> bool:
     return re.fullmatch("[a-z]{1,3}[0-9]+", word) is not None
 
 
+class CounterChange(DatedChange):
+    """How a counter counts from an instant on."""
+
+    modulus: int | None = Field(default=None, ge=2)
+    max_rate_per_s: float = Field(default=1.0, gt=0)
+
+
 class Counter(Strict):
     """How a counter counts, both in the unit of its readings: the first value that is never shown, and the fastest it can go
     (oee.md A7)."""
 
     modulus: int | None = Field(default=None, ge=2)
     max_rate_per_s: float = Field(gt=0)
+    changes: tuple[CounterChange, ...] = ()
 
 
 class OnChange(Strict):

@@ -1,0 +1,92 @@
+"""What was made in a stretch of time, by counters, people and MES, and the ideal time of it (oee.md A2, A7, A11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .corrections import Corrections, corrections
+from .counts import Counted
+from .history import History
+
+NOT_COUNTED = Counted(parts=0, ideal=0, unknown=0, run_ms=0, quarantined=0, read=False, events=frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class PartsMade:
+    """`ideal` and `ideal_good`: how many parts, and good ones, meet ideal time. `counted`, `judged`: parts, and how many of them
+    are good, are known. `inferred_ms`: unknown time in which its parts say that the machine ran.
+    """
+
+    total: int
+    scrap: int
+    rework: int
+    unseen: int
+    quarantined: int
+    ideal: int
+    ideal_good: int
+    counted: bool
+    judged: bool
+    inferred_ms: int
+    events: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Ideal time of parts, in nanoseconds; `paced`: it is known for all of them."""
+
+    ideal_ns: int = 0
+    good_ns: int = 0
+    paced: bool = True
+
+
+def made_in(history: History, start_ms: int, end_ms: int) -> PartsMade:
+    counted = {role: track.counted(start_ms, end_ms) for role, track in history.counts.items()}
+    entries = history.entries.concerning(start_ms, end_ms)
+    corrected = corrections(entries.quality, start_ms, end_ms, history.made_until) if entries.quality else Corrections()
+    total, good, reject = (counted.get(role, NOT_COUNTED) for role in ("total", "good", "reject"))
+    if "total" in counted:
+        parts, ideal, unseen, known = total.parts, total.ideal, total.unknown, total.read
+    else:  # good and reject together are the total; good alone is the least it can be
+        parts, ideal, unseen = good.parts + reject.parts, good.ideal + reject.ideal, good.unknown + reject.unknown
+        known = good.read
+    if "reject" in counted and ("total" in counted or "good" in counted):
+        scrap, ideal_scrap, judged = reject.parts, reject.ideal, known and reject.read
+    elif "total" in counted and "good" in counted:
+        scrap, ideal_scrap, judged = total.parts - good.parts, total.ideal - good.ideal, known and good.read
+    else:
+        scrap, ideal_scrap, judged = 0, 0, False
+    return PartsMade(
+        total=parts,
+        scrap=scrap + corrected.scrap,
+        rework=corrected.rework,
+        unseen=unseen,
+        quarantined=total.quarantined if "total" in counted else good.quarantined + reject.quarantined,
+        ideal=ideal,
+        ideal_good=ideal - ideal_scrap - corrected.ideal,
+        counted=known,
+        judged=judged,
+        inferred_ms=total.run_ms if "total" in counted else good.run_ms,
+        events=frozenset().union(*(c.events for c in counted.values())),
+    )
+
+
+def matched_in(history: History, start_ms: int, end_ms: int, made: PartsMade, runs: Callable[[int, int], bool]) -> Matched:
+    """The ideal time of what was `made` in [start, end), each part by the ideal time that held when it was made.
+
+    `runs`: does the machine run in a stretch? Where it does, and there is no ideal time, performance is not known.
+    """
+    spans = history.machine.spans(start_ms, end_ms)
+    if len(spans) == 1:
+        part_ns = spans[0][2].ideal_ns
+        return Matched(made.ideal * (part_ns or 0), made.ideal_good * (part_ns or 0), part_ns is not None and bool(history.counts))
+    ideal_ns = good_ns = 0
+    paced = bool(history.counts)
+    for from_ms, to_ms, held in spans:
+        here = made_in(history, from_ms, to_ms)
+        if held.ideal_ns is None:
+            paced = paced and not (here.ideal or runs(from_ms, to_ms))
+        else:
+            ideal_ns += here.ideal * held.ideal_ns
+            good_ns += here.ideal_good * held.ideal_ns
+    return Matched(ideal_ns, good_ns, paced)
