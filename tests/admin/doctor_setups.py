@@ -126,7 +126,11 @@ SETUPS = {
         "list ingest-2 in MILLRACE_INSTANCES of .env, then docker compose up -d",
     ),
     "a gateway that is gone and reads nothing any more": Broken(
-        lambda e: seen.with_status(e, "gateway", instance="edge-2", alive=False), EXIT_FINE, "", "", ""
+        lambda e: seen.with_status(e, "gateway", instance="edge-2", alive=False),
+        EXIT_FINE,
+        "gateway edge-2",
+        "reads nothing by plant.yaml and does not run; its last words are still there",
+        "if it is scrapped: docker compose run --rm admin access remove-gateway edge-2",
     ),
     "the broker is stopped": Broken(
         lambda e: seen.with_process(

@@ -94,6 +94,12 @@ def keep_rights(files: SecretFiles, plant: PlantModel) -> None:
         add_rights(files, plant)
 
 
+def forget_gateway(files: SecretFiles, instance: str) -> None:
+    """What it read once is not its to send any more: an account of that name begins with what the plant model gives it."""
+    with files.locked("mosquitto"):
+        files.write("mosquitto", RIGHTS_FILE, _encoded(load_rights(files).without_gateway(instance)))
+
+
 def render_broker_files(files: SecretFiles, root: str, accounts: Iterable[Account], report: BootstrapReport | None = None) -> None:
     """The broker's password and access rule files, as the accounts say. A running broker reads them within seconds."""
     accounts = list(accounts)

@@ -93,6 +93,11 @@ class Rights(msgspec.Struct, frozen=True):
         sensors = {device: topics for device in plant.devices if (topics := plant.topics_of(device))}
         return Rights(tuple(plant.lines), gateways, frozenset(plant.devices), places, sensors)
 
+    def without_gateway(self, instance: str) -> Rights:
+        """What is known once this gateway is scrapped."""
+        left = {device: tuple(one for one in known if one != instance) for device, known in self.gateways.items()}
+        return msgspec.structs.replace(self, gateways=left)
+
 
 def hash_password(password: str) -> str:
     """A line's second half in a mosquitto password file: $7$rounds$salt$hash, PBKDF2 with SHA-512."""

@@ -24,7 +24,7 @@ from ..bootstrap import load_accounts
 from ..broker_accounts import Account, Role
 from ..secret_files import SecretFiles
 from ..settings import AdminSettings
-from . import grants, renewal
+from . import grants, renewal, scrapped
 from .follow import PlantFollower, follow
 from .gateway_kit import GatewayAccess, broker_name, pack
 
@@ -67,6 +67,8 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="FILE",
         help="write all that deploy/edge/install needs as a tar file (- or none: stdout)",
     )
+    removed = verb("remove-gateway", _remove_gateway, "clear what a scrapped gateway left here and at the broker")
+    removed.add_argument("instance", metavar="INSTANCE", help="its MILLRACE_INSTANCE, which plant.yaml names no more")
     instance = verb("add-instance", _add_instance, "a broker account for one more instance of a service")
     instance.add_argument("service", metavar="SERVICE", help="ingest, oee, alerts, rollup, simulator, or a gateway on this server")
     instance.add_argument("instance", metavar="INSTANCE", help="its MILLRACE_INSTANCE")
@@ -201,6 +203,16 @@ def _add_gateway(options: argparse.Namespace) -> int:
     if not any(device.gateway == access.instance for device in plant.devices.values()):
         print(f"WARNING: no device of plant.yaml names gateway {access.instance} yet, so it has nothing to read", file=sys.stderr)
     return EXIT_WELL
+
+
+def _remove_gateway(options: argparse.Namespace) -> int:
+    settings, files = _opened(options)
+    plant = load_plant(settings.config)
+    heard = renewal.heard_statuses(files, settings, plant.root)
+    scrapped.check_scrapped(files, options.instance, plant, heard)
+    cleared = scrapped.remove_gateway(files, settings, plant.root, options.instance, _now())
+    title = f"gateway {options.instance} is gone: account, rights and session, and {len(cleared)} retained topics at the broker"
+    return _print(options, title, {"removed": options.instance} if options.json else {}, {})
 
 
 def _add_instance(options: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from millrace_contract.language.looks import COMMS_LOOKS
 from millrace_contract.language.messages import Comms
@@ -12,6 +12,7 @@ from millrace_contract.language.words import CommsState
 from millrace_contract.plant import Device, PlantModel
 from millrace_contract.plant.holds import FOREVER_MS, hold_ms
 
+from ..broker_accounts import Role
 from . import broker, database
 from .evidence import Evidence
 from .finding import Finding, act, fine, mends, note
@@ -38,7 +39,24 @@ def findings(facts: Evidence) -> Iterator[Finding]:
         by_gateway[device.gateway].append(device)
     for gateway, devices in sorted(by_gateway.items()):
         yield from _of_gateway(facts, gateway, devices)
+    yield from _scrapped(facts, by_gateway.keys())
     yield from _unstored(facts, facts.plant)
+
+
+def _scrapped(facts: Evidence, named: Collection[str]) -> Iterator[Finding]:
+    """Gateways of which plant.yaml knows nothing any more, and that have left something."""
+    accounts = facts.access.accounts.values() if facts.access is not None else ()
+    elsewhere = {one.instance for one in accounts if one.role is Role.GATEWAY and one.password_file is None and one.instance}
+    dead = {one.instance for one in facts.all_statuses() if one.service == Role.GATEWAY and not one.alive}
+    alive = {one.instance for one in facts.all_statuses() if one.service == Role.GATEWAY and one.alive}
+    for instance in sorted((elsewhere | dead) - alive - set(named)):
+        left = [*(["its last words"] if instance in dead else []), *(["its account"] if instance in elsewhere else [])]
+        is_there = "are" if instance in dead else "is"
+        yield note(
+            f"gateway {instance}",
+            f"reads nothing by plant.yaml and does not run; {' and '.join(left)} {is_there} still there",
+            f"if it is scrapped: {facts.commands.admin(f'access remove-gateway {instance}')}",
+        )
 
 
 def _of_gateway(facts: Evidence, gateway: str, devices: Sequence[Device]) -> Iterator[Finding]:
