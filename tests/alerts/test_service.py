@@ -274,6 +274,26 @@ def test_broken_file_refuses_the_first_start_in_words(process: Process) -> None:
     assert "alerts.yaml:2" in process.log()
 
 
+def test_what_is_wrong_is_told_on_the_inside_while_the_broker_is_away(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    process = Process(tmp_path, mosquitto)
+    inside = free_port()
+    process.environment |= {"MILLRACE_MQTT_PORT": str(free_port()), "MILLRACE_HEALTH_PORT": str(inside)}
+    process.start(ready=False)
+
+    def said() -> list[str]:
+        with contextlib.suppress(httpx.TransportError):
+            problems: list[str] = httpx.get(f"http://127.0.0.1:{inside}/health/status", timeout=5).json().get("problems", [])
+            return problems
+        return []
+
+    try:
+        wait_until(lambda: any("no answer from" in problem or "nothing listens" in problem for problem in said()), "its word", 60)
+        assert httpx.get(f"http://127.0.0.1:{inside}/metrics", timeout=5).status_code == 404
+        assert process.status_of("/health/status") == 404, "the port that is open outside tells nothing"
+    finally:
+        process.kill()
+
+
 def test_port_in_use_is_told_in_words(process: Process, mosquitto: Mosquitto) -> None:
     process.environment["MILLRACE_HTTP_PORT"] = str(mosquitto.port)
     process.start(ready=False)

@@ -15,7 +15,7 @@ from millrace_contract.plant.alert_rules import rules_version
 from millrace_contract.plant.versions import ALERT_RULES, PLANT, plant_in_use
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.disk_space import Disks
-from millrace_contract.runtime.health import Heartbeats, Watchdog
+from millrace_contract.runtime.health import STATUS_PATH, HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.listening import listen_on
@@ -110,6 +110,11 @@ class AlertsService:
             self._clock,
             heartbeats=self._heartbeats,
             disks=Disks(settings.data, spare=lambda: self._worker.outbox_figures.kept_bytes),
+        )
+        # The API's port is open outside, so the service's own words are elsewhere: they are heard there without the broker, too.
+        inside = {STATUS_PATH: self._reporter.answer}
+        self._parts.start(
+            HealthServer(settings.http_host, settings.health_port, self._heartbeats, self._readiness, inside, has_metrics=False)
         )
         self._parts.start(self._session)  # Before the worker, so that it is there for what the worker's last turn says.
         self._parts.start(self._reporter)

@@ -9,6 +9,7 @@ from millrace_contract.runtime.settings import BrokerSettings, DatabaseSettings,
 
 class AlertsSettings(ServiceSettings, BrokerSettings, DatabaseSettings, OutboxSettings):
     http_port: int = Field(default=8080, ge=1, le=65_535, description="port of the page, the API, health and metrics")
+    health_port: int = Field(default=0, ge=0, le=65_535, description="port of health and status on the inside; 0: none")
     api_tokens_file: Path | None = Field(default=None, description="JSON file with the API tokens; unset: nobody has one")
     http_names: str = Field(
         default="",

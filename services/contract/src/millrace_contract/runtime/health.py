@@ -169,8 +169,16 @@ class HealthServer:
     """/health/live, /health/ready, /metrics and a service's own `actions` by path, on a thread of its own. Port 0 means none."""
 
     def __init__(
-        self, host: str, port: int, heartbeats: Heartbeats, readiness: Readiness, actions: Mapping[str, Action] | None = None
+        self,
+        host: str,
+        port: int,
+        heartbeats: Heartbeats,
+        readiness: Readiness,
+        actions: Mapping[str, Action] | None = None,
+        *,
+        has_metrics: bool = True,
     ) -> None:
+        self._has_metrics = has_metrics
         self._address = (host, port)
         self._actions = dict(actions or {})
         self._heartbeats = heartbeats
@@ -195,14 +203,14 @@ class HealthServer:
             self._server = None
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        heartbeats, readiness, actions = self._heartbeats, self._readiness, self._actions
+        heartbeats, readiness, actions, has_metrics = self._heartbeats, self._readiness, self._actions, self._has_metrics
 
         class Handler(BaseHTTPRequestHandler):
             timeout = 10
 
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
-                if path == "/metrics":
+                if path == "/metrics" and has_metrics:
                     self._answer(200, CONTENT_TYPE, exposition())
                 elif path in ("/health/live", "/health/ready"):
                     code, body = live_answer(heartbeats) if path.endswith("live") else ready_answer(readiness)
@@ -221,7 +229,7 @@ class HealthServer:
                 length = self.headers.get("Content-Length") or "0"
                 body: Any
                 if action is None:
-                    code, body = 404, {"paths": ["/health/live", "/health/ready", "/metrics", *actions]}
+                    code, body = 404, {"paths": ["/health/live", "/health/ready", *(["/metrics"] if has_metrics else []), *actions]}
                 elif not length.isdigit() or int(length) > MAX_BODY_BYTES:
                     code, body = 413, {"error": f"the body may have at most {MAX_BODY_BYTES} bytes"}
                 else:
