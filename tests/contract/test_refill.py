@@ -11,7 +11,7 @@ from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.outbox import Outbox
 from millrace_contract.store_forward.outbox_file import OutboxFile
 from millrace_contract.store_forward.restored import Restored, write_restored
-from millrace_contract.store_forward.sqlite import transaction
+from millrace_contract.store_forward.sqlite import copy_while_used, transaction
 from millrace_contract.testing.outboxes import EPOCH_MS, open_at, telemetry
 
 NOTED = "2025-10-09T08:00:00.000Z"
@@ -215,6 +215,35 @@ def test_an_outbox_that_is_older_than_the_store_begins_a_stream_and_says_so(outb
     assert not hear(outbox, 200, "one", old), "it is told once"
     assert len(ledger(outbox)) == 1
     assert hear(outbox, 50, "two", old), "and known for later"
+
+
+def test_an_outbox_put_back_without_a_note_before_a_store_that_is_lost_cannot_know_that_it_gives_numbers_again(
+    outbox: Outbox, tmp_path: Path
+) -> None:
+    """Decision 0023: nobody is left who could say it. All that it has is sent again; only ingest tells that more is gone."""
+    copy_while_used(tmp_path / "outbox.db", tmp_path / "copy.db")
+    append(outbox, 50)
+    keep(outbox, 91, 150)
+    file = open_at(tmp_path / "copy.db")
+    assert file.outbox.stream == outbox.stream
+    assert hear(file.outbox, None, "two")
+    take_back(file.outbox)
+    assert waiting(file.outbox) == list(range(1, 101))
+    append(file.outbox, 1)
+    assert waiting(file.outbox)[-1] == 101, "as the one that is gone has given already"
+    assert ledger(file.outbox) == []
+    file.close()
+
+
+def test_the_same_with_a_store_that_was_put_back_is_heard_from_it(outbox: Outbox, tmp_path: Path) -> None:
+    copy_while_used(tmp_path / "outbox.db", tmp_path / "copy.db")
+    append(outbox, 50)
+    file = open_at(tmp_path / "copy.db")
+    assert not hear(file.outbox, 110, "two")
+    assert file.outbox.stream != outbox.stream
+    [entry] = ledger(file.outbox)
+    assert (entry.lost_stream, entry.at_least) == (outbox.stream, True)
+    file.close()
 
 
 def test_a_new_outbox_says_that_the_one_before_it_is_gone(file: OutboxFile) -> None:
