@@ -122,12 +122,14 @@ class Askers:
         self.watch = Watch(self.plant, self.watched, Saved(dict(self.watch.alerts), devices, gateways))
 
     def said(self, device: str = "M-01") -> dict[str, str | bool]:
+        alert = self.watch.alerts[f"offline.{device}"]
         shown = comms_of(self.plant.devices[device], self.watch.devices[device], self.watch.gateways)
         return {
             "state": str(shown.state),
             "oee": device in self.oee.offline(),
             "alerts": self.watch.is_offline(device),
-            "alarm": self.watch.alerts[f"offline.{device}"].facts.in_alarm,
+            # A gateway that is gone is an alert of its own, which stands for those of its devices.
+            "alarm": alert.facts.in_alarm or alert.explained_by is not None,
         }
 
 

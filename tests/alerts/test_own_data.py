@@ -130,6 +130,7 @@ def test_a_rule_that_cannot_be_meant_is_refused_in_words(tmp_path: Path, conditi
 def refused(tmp_path: Path) -> Iterator[Running]:
     """The service, and a gateway that is refused a topic."""
     running = Running(tmp_path, rules=RULES.rstrip() + PLATFORM_RULE).start()
+    running.watch()
     running.receive("factory/_platform/gateway/edge-2/status", encode(status("gateway", "edge-2", problem=PROBLEM)))
     running.wait_state("refused._platform", "UNACK")
     yield running

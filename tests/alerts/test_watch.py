@@ -113,10 +113,13 @@ def test_gateway_that_is_gone_takes_its_devices_offline(driver: Driver) -> None:
     driver.gateway(0, "edge-2", alive=True)
     driver.gateway(100, "edge-2", alive=False)
     driver.tick(110)
-    assert driver.story == [("offline.CNC-02", "UNACK", 110.0)]
+    assert driver.story == [("millrace-gateway-edge-2._platform", "UNACK", 110.0)]
+    assert driver.watch.is_offline("CNC-02")
     assert not driver.watch.is_offline("CNC-01")
     driver.gateway(200, "edge-2", alive=True)
-    assert driver.story[-1] == ("offline.CNC-02", "RTNUN", 200.0)
+    driver.tick(205)
+    assert driver.story[-1] == ("millrace-gateway-edge-2._platform", "NORM", 205.0)
+    assert not driver.watch.is_offline("CNC-02")
 
 
 def test_gateway_alive_does_not_make_an_offline_device_online(driver: Driver) -> None:

@@ -19,7 +19,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `seen_ms` and `seen_value` are the newest observation, `seen_hold_ms` how long its sender promised it to hold; `value` is what
     stood at the last change of the condition, `activation_value` at the last activation, `peak` the farthest since it began.
-    blind_since_ms: since when its rule cannot be evaluated.
+    blind_since_ms: since when its rule cannot be evaluated; explained_by: the alert that says why its device is not heard.
     line, device_id: empty where it is about the platform itself.
     `quiet_from_ms` is for rules about missing data: the event time from which the silence counts.
     """
@@ -49,6 +49,8 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     peak: float | None = None
     peak_ms: int | None = None
     blind_since_ms: int | None = None
+    explained_by: str | None = None
+    first_out: bool = False
 
     @property
     def state(self) -> IsaState:
@@ -86,6 +88,7 @@ class Description:
     cause: str | None = None
     action: str | None = None
     response_s: float | None = None
+    group: str | None = None
 
 
 def alert_id(rule: str, device_id: str) -> str:
@@ -118,6 +121,8 @@ def state_message(alert: Alert, description: Description) -> AlertState:
         activation_value=alert.activation_value if is_open else None,
         peak=alert.peak if is_open else None,
         peak_at=_text(alert.peak_ms) if is_open else None,
+        group=description.group,
+        first_out=alert.first_out,
         place=place_of(alert.state, description.priority, description.alert_class),
         limit=description.limit,
         unit=description.unit,

@@ -27,7 +27,12 @@ def blind_rules(watched: Iterable[Watched], alerts: Mapping[str, Alert], now_ms:
             continue
         blind = found.setdefault(blind_rule(each.rule), [])
         alert = alerts[each.alert_id]
-        if alert.evaluation in EVALUABLE or alert.evaluation is Evaluation.INHIBITED or alert.blind_since_ms is None:
+        if (
+            alert.evaluation in EVALUABLE
+            or alert.evaluation is Evaluation.INHIBITED
+            or alert.explained_by is not None
+            or alert.blind_since_ms is None
+        ):
             continue
         if now_ms - alert.blind_since_ms >= each.blind_after_ms:
             blind.append(alert)

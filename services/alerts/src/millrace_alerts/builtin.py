@@ -13,6 +13,7 @@ from millrace_contract.plant.alert_rules import BUILT_IN
 
 CLOCK_SET = f"{BUILT_IN}clock-set"
 NOT_WATCHING = f"{BUILT_IN}not-watching"
+FLOOD = f"{BUILT_IN}flood"
 FUTURE = f"{BUILT_IN}future-readings"
 
 
@@ -21,7 +22,12 @@ def blind_rule(rule: str) -> str:
     return f"{BUILT_IN}blind-{rule}"
 
 
-def built_in_rules(_plant: PlantModel, rules: Iterable[AlertRule]) -> Iterator[AlertRule]:
+def gateway_rule(gateway: str) -> str:
+    """The built-in rule that tells when this gateway is gone, in place of each of its devices."""
+    return f"{BUILT_IN}gateway-{gateway}"
+
+
+def built_in_rules(plant: PlantModel, rules: Iterable[AlertRule]) -> Iterator[AlertRule]:
     """In the order in which they are explained in docs/alerts.md."""
     yield _rule(
         NOT_WATCHING,
@@ -40,6 +46,20 @@ def built_in_rules(_plant: PlantModel, rules: Iterable[AlertRule]) -> Iterator[A
         "This server's clock is behind, or the gateway's is ahead: set the wrong one. Until then these readings raise no alert.",
         on_delay_s=20,
     )
+    yield _rule(
+        FLOOD,
+        "More alerts than a person can take in",
+        "Look for what they have in common; those marked as first come first. Then see which rules tell nobody anything.",
+        priority="medium",
+    )
+    for gateway in sorted({device.gateway for device in plant.devices.values()}):
+        yield _rule(
+            gateway_rule(gateway),
+            f"Gateway {gateway} is gone",
+            "See whether its computer runs and has a network. What its devices say meanwhile waits in it, if it runs at all.",
+            on_delay_s=10,
+            off_delay_s=5,
+        )
     for rule in rules:
         if rule.alert_class is AlertClass.ALARM:
             yield _rule(

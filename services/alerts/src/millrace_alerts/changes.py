@@ -22,6 +22,8 @@ class Terms:
     latching: bool
     high: bool | None = None
     """Which way is worse: up, down, or (None) the value is no number."""
+    auto_ack: bool = False
+    """What is over needs nobody to have seen it: the class system."""
 
 
 def act(
@@ -86,7 +88,7 @@ def _peaked(alert: Alert, terms: Terms, value: float | str | None, at_ms: int) -
 
 
 def _flipped(alert: Alert, terms: Terms, flip: Flip, value: float | str | None) -> Outcome:
-    action = Activate(latching=terms.latching) if flip.active else Clear()
+    action = Activate(latching=terms.latching) if flip.active else Clear(auto_ack=terms.auto_ack)
     facts = apply(alert.facts, action)
     after = msgspec.structs.replace(alert, facts=facts, value=value, version=alert.version + 1, changed_ms=flip.at_ms)
     if flip.active:

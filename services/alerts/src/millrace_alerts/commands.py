@@ -46,6 +46,14 @@ class Command:
     answer: "Future[Alert]" = field(default_factory=Future)
 
 
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """Commands that are carried out together, each for itself; `answer` comes when all of theirs have."""
+
+    commands: tuple[Command, ...]
+    answer: "Future[None]" = field(default_factory=Future)
+
+
 class UnknownAlert(Exception):
     """No rule watches this."""
 

@@ -28,10 +28,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The device can or cannot be reached."""
+    """The device can or cannot be reached. `by_gateway`: its gateway is gone, and that is an alert of its own."""
 
     at_ms: int
     offline: bool
+    by_gateway: bool = False
 
 
 @dataclass(frozen=True, slots=True)

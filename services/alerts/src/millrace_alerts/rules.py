@@ -1,6 +1,6 @@
 """The rules of the plant, resolved: one watched condition for each (rule, device)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from millrace_contract.language.words import AlertClass, Priority
 from millrace_contract.plant import AlertRule, Device, OwnData, PlantModel
@@ -25,6 +25,10 @@ class Watched:
     blind_after_ms: int = 60_000
 
     @property
+    def group(self) -> str:
+        return self.description.group or ""
+
+    @property
     def rank(self) -> tuple[Priority, AlertClass]:
         """What decides, beside its state, where the alert stands in a list."""
         return self.description.priority, self.description.alert_class
@@ -34,11 +38,15 @@ def watched_rules(plant: PlantModel, rules: dict[str, AlertRule]) -> dict[str, W
     """Every (rule, device) that is watched, by alert id."""
     of_devices = (_of_device(plant, rule, device) for rule in rules.values() for device in rule.devices(plant))
     of_platform = (
-        _watched(rule, SelfReport.of(rule.condition), "", "")
-        for rule in (*rules.values(), *built_in_rules(plant, rules.values()))
+        _watched(rule, SelfReport.of(rule.condition), "", "") for rule in rules.values() if isinstance(rule.condition, OwnData)
+    )
+    # What a built-in rule is told is about it, whatever the words are.
+    built_in = (
+        _watched(rule, replace(SelfReport.of(rule.condition), problem=""), "", "")
+        for rule in built_in_rules(plant, rules.values())
         if isinstance(rule.condition, OwnData)
     )
-    return {each.alert_id: each for each in (*of_devices, *of_platform)}
+    return {each.alert_id: each for each in (*of_devices, *of_platform, *built_in)}
 
 
 def _of_device(plant: PlantModel, rule: AlertRule, device: Device) -> Watched:
@@ -52,7 +60,12 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str) -> W
         line=line,
         device_id=device,
         condition=condition,
-        terms=Terms(condition.delays(_ms(rule.on_delay_s), _ms(rule.off_delay_s)), rule.latching, condition.worse),
+        terms=Terms(
+            condition.delays(_ms(rule.on_delay_s), _ms(rule.off_delay_s)),
+            rule.latching,
+            condition.worse,
+            rule.alert_class is AlertClass.SYSTEM,
+        ),
         description=Description(
             title=rule.title,
             alert_class=rule.alert_class,
@@ -63,6 +76,7 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str) -> W
             cause=rule.cause,
             action=rule.action,
             response_s=rule.response_s,
+            group=rule.group or None,
         ),
         blind_after_ms=_ms(rule.blind_after_s),
     )

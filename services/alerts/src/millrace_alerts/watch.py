@@ -17,10 +17,11 @@ from millrace_contract.plant.reach import reach_of
 
 from .alert import Alert, Transition
 from .alert import alert_id as id_of
-from .builtin import is_built_in
+from .builtin import gateway_rule, is_built_in
 from .changes import act
 from .clocks import Order, begun_anew, counts_from_ms, follow, order_of, plausible_alert, plausible_record
 from .evaluator import evaluate
+from .first_out import FirstOut
 from .lifecycle import Action
 from .observations import ClockStep, Inhibit, Link, Observation, Reading, Resume, Seen, StatusTold, Tick
 from .reconcile import forget_old_names
@@ -42,6 +43,7 @@ class _Concerned:
     data: dict[str | None, list[str]]
     links: list[str]
     inhibited: list[str]
+    every: list[str]
 
 
 class Watch:
@@ -61,6 +63,7 @@ class Watch:
         self.late_readings = 0
         self._concerned = _by_device(watched, plant.devices)
         self._of_platform = [each.alert_id for each in watched.values() if not each.device_id and not is_built_in(each.rule)]
+        self._first_out = FirstOut(watched.values())
         self._reported: dict[str, str | None] = {}
 
     def telemetry(self, device_id: str, message: Telemetry, now_ms: int | None = None) -> list[Transition]:
@@ -103,7 +106,7 @@ class Watch:
         else:
             self.gateways[instance] = Gateway(alive, now_ms)
         self.changed_gateways.add(instance)
-        transitions: list[Transition] = []
+        transitions = self._report_gateway(instance, now_ms)
         for device in self._plant.devices.values():
             if device.gateway == instance:
                 self.changed_devices.add(device.id)
@@ -119,7 +122,7 @@ class Watch:
         if self._reported.get(rule, "") == problem:
             return []
         self._reported[rule] = problem
-        said = Status(service="alerts", instance="", alive=True, problems=[] if problem is None else [f"{rule}: {problem}"])
+        said = Status(service="alerts", instance="", alive=True, problems=[] if problem is None else [problem])
         return self._tell([id_of(rule, "")], StatusTold(now_ms, (said,)))
 
     def tick(self, now_ms: int, *, blind: bool = False) -> list[Transition]:
@@ -129,6 +132,8 @@ class Watch:
     def resume(self, gap_ms: int, now_ms: int) -> list[Transition]:
         """We heard nothing for `gap_ms` through no fault of the devices, and the plant model may be another one."""
         transitions = self._tell(self.alerts, Resume(gap_ms, now_ms + RETURN_GRACE_MS))
+        for instance in sorted({device.gateway for device in self._plant.devices.values()}):
+            transitions += self._report_gateway(instance, now_ms)
         for device in self._plant.devices:
             transitions += self._link(device, now_ms)
         return transitions
@@ -167,10 +172,32 @@ class Watch:
 
     def _link(self, device_id: str, at_ms: int) -> list[Transition]:
         concerned = self._concerned[device_id]
-        offline = self.is_offline(device_id)
-        transitions = self._tell(concerned.links, Link(at_ms, offline))
+        offline, cause = self.is_offline(device_id), self._cause(device_id)
+        for each in concerned.every:
+            explained_by = None if each == cause else cause
+            if self.alerts[each].explained_by != explained_by:
+                self._replace(each, msgspec.structs.replace(self.alerts[each], explained_by=explained_by))
+        is_gateway = cause is not None and cause not in self._concerned[device_id].links
+        transitions = self._tell(concerned.links, Link(at_ms, offline, is_gateway))
         # Without a rule that tells of it, an offline device must not hide its missing data, nor go on hiding it.
-        return transitions + self._tell(concerned.inhibited, Inhibit(at_ms, offline and bool(concerned.links)))
+        return transitions + self._tell(concerned.inhibited, Inhibit(at_ms, cause is not None))
+
+    def _cause(self, device_id: str) -> str | None:
+        """The alert that says why nothing is heard of the device: its gateway's, else its own of being offline."""
+        gateway = self.gateways.get(self._plant.devices[device_id].gateway)
+        if gateway is not None and not gateway.alive:
+            return id_of(gateway_rule(self._plant.devices[device_id].gateway), "")
+        links = self._concerned[device_id].links
+        return links[0] if links and self.is_offline(device_id) else None
+
+    def _report_gateway(self, instance: str, now_ms: int) -> list[Transition]:
+        rule, known = gateway_rule(instance), self.gateways.get(instance)
+        if id_of(rule, "") not in self.alerts:
+            return []
+        count = sum(device.gateway == instance for device in self._plant.devices.values())
+        is_gone = known is not None and not known.alive
+        devices = f"its {count} devices are" if count > 1 else "its device is"
+        return self.report(rule, f"gateway {instance} is gone: {devices} heard of no more" if is_gone else None, now_ms)
 
     def clock_stepped(self, step_ms: int, now_ms: int) -> list[Transition]:
         """Our clock was set by so much, to `now_ms`: what would lie in the future is void, spans stay as long as they were."""
@@ -228,6 +255,9 @@ class Watch:
             if made or _worth_saving(before, after):
                 self.changed_alerts.add(alert_id)
                 transitions += made
+                for transition in made:
+                    for flagged in self._first_out.flagged(transition, self.alerts):
+                        self._replace(flagged.id, flagged)
         return transitions
 
 
@@ -252,10 +282,11 @@ def _restored(watched: Watched, saved: Saved) -> Alert:
 
 
 def _by_device(watched: dict[str, Watched], devices: Iterable[str]) -> dict[str, _Concerned]:
-    concerned = {name: _Concerned({}, {}, [], []) for name in devices}
+    concerned = {name: _Concerned({}, {}, [], [], []) for name in devices}
     for each in watched.values():
         if not each.device_id:
             continue
+        concerned[each.device_id].every.append(each.alert_id)
         those, listening = concerned[each.device_id], each.condition.listening
         for signal in listening.readings:
             those.readings.setdefault(signal, []).append(each.alert_id)

@@ -31,11 +31,12 @@ from millrace_contract.store_forward.turns import TICK_S, Turns
 from . import metrics
 from .alert import Alert, Transition, event_message, state_message
 from .blindness import blind_rules
-from .builtin import FUTURE, NOT_WATCHING
+from .builtin import FLOOD, FUTURE, NOT_WATCHING, is_built_in
 from .clocks import plausible
-from .commands import Command, Comment, StaleVersion, UnknownAlert
+from .commands import Bulk, Command, Comment, StaleVersion, UnknownAlert
 from .entry_desk import Asset, EntryCommand, EntryDesk, Receipt
 from .entry_rules import EntryRefused
+from .flood import FLOOD_IN_WORDS, Flood
 from .lifecycle import Facts, IllegalTransition
 from .receiver import AlertsReceiver, Running
 from .reconcile import begins_anew, forgetful, reconciled
@@ -55,7 +56,7 @@ LIVE_LIMIT = 1_000
 
 _log = get_logger(__name__)
 
-AnyCommand = Command | EntryCommand
+AnyCommand = Command | Bulk | EntryCommand
 
 
 @dataclass
@@ -68,6 +69,7 @@ class _Outcome:
     entered: list[tuple[EntryCommand, Receipt]] = field(default_factory=list)
     ordered: set[Asset] = field(default_factory=set)
     """Whose order in force is to be published."""
+    bulks: list[Bulk] = field(default_factory=list)
     has_messages: bool = False
 
 
@@ -134,6 +136,7 @@ class Worker:
         self._kept_house_s = 0.0
         self._outcome = _Outcome()
         self._pace = StatePace()
+        self._flood = Flood()
         self._turns = Turns(
             self,
             outbox,
@@ -186,6 +189,10 @@ class Worker:
         for command in commands:
             if isinstance(command, EntryCommand):
                 self._enter(command, now, outcome)
+            elif isinstance(command, Bulk):
+                for each in command.commands:
+                    self._carry_out(each, now, outcome)
+                outcome.bulks.append(command)
             else:
                 self._carry_out(command, now, outcome)
         self._save()
@@ -198,6 +205,8 @@ class Worker:
             command.answer.set_result(alert)
         for entry, taken in outcome.entered:
             entry.answer.set_result(taken)
+        for bulk in outcome.bulks:
+            bulk.answer.set_result(None)
         for alert_id in outcome.changed:
             self._publish_state(alert_id)
             self._pace.published(alert_id, now.monotonic_s)
@@ -254,6 +263,8 @@ class Worker:
                 self._looked_blind_s = now.monotonic_s
                 for rule, problem in blind_rules(self._watched.values(), self._watch.alerts, now.epoch_ms).items():
                     transitions += self._watch.report(rule, problem, now.epoch_ms)
+            is_flood = self._flood.look(now.monotonic_s)
+            transitions += self._watch.report(FLOOD, FLOOD_IN_WORDS if is_flood else None, now.epoch_ms)
             self._heed_time(now)
         return transitions
 
@@ -288,6 +299,8 @@ class Worker:
             topic = self._topics.alert_event(alert.line, alert.device_id, alert.rule)
             drafts.append(Draft(topic, alert.device_id or None, now.epoch_ms, numbered(event)))
             outcome.changed.add(alert.id)
+            if transition.cause is EventCause.CONDITION and alert.is_shown and not is_built_in(alert.rule):
+                self._flood.told(now.monotonic_s)
             metrics.EVENTS.labels(transition.cause).inc()
             _log.info("alert", alert=alert.id, state=alert.state, was=transition.from_state, cause=transition.cause)
         if drafts:

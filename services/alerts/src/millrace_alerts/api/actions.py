@@ -10,12 +10,23 @@ from millrace_contract.errors import Unavailable
 
 from ..alert import Alert
 from ..commands import Command, Comment, Remember, StaleVersion, UnknownAlert
-from ..lifecycle import Acknowledge, Action, IllegalTransition, Reset, Shelf, Shelve, Unacknowledge, Unshelve
+from ..lifecycle import (
+    Acknowledge,
+    Action,
+    IllegalTransition,
+    Reset,
+    ReturnToService,
+    Shelf,
+    Shelve,
+    TakeOutOfService,
+    Unacknowledge,
+    Unshelve,
+)
 from .access import Acknowledges, Shelves
 from .alerts import no_such_alert
 from .context import Ctx
 from .idempotency import MAX_KEY_CHARACTERS, fingerprint_of, stored_answer
-from .models import ActionBody, AlertResource, CommentBody, ShelveBody, alert_resource, etag_of
+from .models import ActionBody, AlertResource, CommentBody, OutOfServiceBody, ShelveBody, alert_resource, etag_of
 from .paging import time_parameter
 from .problems import ApiProblem, answers, invalid, unavailable
 from .tokens import Client
@@ -42,7 +53,7 @@ router = APIRouter(
     ),
 )
 
-VERSION = {"pattern": '^(W/)?"[0-9]{1,18}(-[a-z_]+)?"$'}
+VERSION = {"pattern": '^(W/)?"[0-9]{1,18}(-[0-9a-z_]+)?"$'}
 IfMatch = Annotated[
     str | None,
     Header(description='the ETag, or "<version>", of the alert that was seen', examples=['"7"'], json_schema_extra=VERSION),
@@ -148,6 +159,18 @@ def shelve(client: Shelves, asked: Asked, context: Ctx, body: ShelveBody) -> Res
 def unshelve(client: Shelves, asked: Asked, body: ActionBody) -> Response:
     """Show the alert again: NORM when all is well, else UNACK."""
     return asked.perform(client, Unshelve(), body)
+
+
+@router.post("/out-of-service", response_model=AlertResource)
+def take_out_of_service(client: Shelves, asked: Asked, body: OutOfServiceBody) -> Response:
+    """Hide the alert while its device is worked on, until somebody returns it to service. It is still evaluated and recorded."""
+    return asked.perform(client, TakeOutOfService(body.work_order), body, remark=f"work order {body.work_order}")
+
+
+@router.post("/return-to-service", response_model=AlertResource)
+def return_to_service(client: Shelves, asked: Asked, body: ActionBody) -> Response:
+    """The work is done: NORM when all is well, else UNACK."""
+    return asked.perform(client, ReturnToService(), body)
 
 
 def _answer(etag: str, body: bytes) -> Response:

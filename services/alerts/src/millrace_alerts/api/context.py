@@ -11,7 +11,7 @@ from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx
 
-from ..commands import Command
+from ..commands import Bulk, Command
 from ..entry_desk import EntryCommand
 from ..rules import Watched
 from ..settings import AlertsSettings
@@ -31,7 +31,7 @@ class Context:
     watched: dict[str, Watched]
     reasons: Mapping[str, ReasonPath]
     reader: Reader
-    submit: Callable[[Command | EntryCommand], bool]
+    submit: Callable[[Command | Bulk | EntryCommand], bool]
     bell: Bell
     tokens: ApiTokens
     influx: Influx

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import (
+    EVALUABLE,
     AlertClass,
     CommsState,
     Evaluation,
@@ -23,8 +24,8 @@ from millrace_contract.language.words import (
     WindowKind,
 )
 
-from ..alert import Alert, state_message
-from ..builtin import is_built_in
+from ..alert import Alert, alert_id, state_message
+from ..builtin import NOT_WATCHING, is_built_in
 from ..rules import Watched
 from ..store import StoredEvent
 from .paging import TIME
@@ -70,6 +71,11 @@ class AlertResource(BaseModel):
         description="whether the rule can be evaluated now (good, uncertain), and if not, why", examples=["good"]
     )
     blind_since: str | None = Field(description="since when the rule cannot be evaluated", examples=[None])
+    explained_by: str | None = Field(
+        description="the alert that says why the rule cannot be evaluated", examples=["millrace-gateway-edge-1._platform"]
+    )
+    group: str | None = Field(default=None, description="rules whose alerts belong together on a line", examples=["air"])
+    first_out: bool = Field(default=False, description="the first of its group, until the group is clear", examples=[False])
     place: int = Field(description="the smaller, the further in front in every list", examples=[11])
     consequence: str | None = Field(examples=["The spindle bearing is damaged within minutes."])
     cause: str | None = Field(examples=["Coolant lost, blunt tool, or a worn bearing."])
@@ -180,6 +186,12 @@ class ShelveBody(ActionBody):
         if (self.until is None) == (self.for_s is None):
             raise ValueError("give one of until and for_s")
         return self
+
+
+class OutOfServiceBody(ActionBody):
+    """Hide an alert while its device is worked on; it comes back by `return-to-service` alone."""
+
+    work_order: Name = Field(description="under which the work is done; shown with the alert", examples=["WO-4711"])
 
 
 class LatestReading(BaseModel):
@@ -314,12 +326,19 @@ def alert_resource(alert: Alert, watched: Watched, blind_since_ms: int | None = 
         **state,
         realarms=alert.facts.realarms,
         evaluation=Evaluation.NOT_WATCHING if is_cut_off else alert.evaluation,
+        explained_by=_explanation(alert, is_cut_off=is_cut_off),
         blind_since=None if since_ms is None else format_timestamp(since_ms),
         consequence=about.consequence or None,
         cause=about.cause or None,
         action=about.action or None,
         response_s=about.response_s,
     )
+
+
+def _explanation(alert: Alert, *, is_cut_off: bool) -> str | None:
+    if is_cut_off:
+        return alert_id(NOT_WATCHING, "")
+    return None if alert.evaluation in EVALUABLE else alert.explained_by
 
 
 def etag_of(resource: AlertResource) -> str:

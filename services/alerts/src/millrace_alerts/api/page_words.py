@@ -38,6 +38,7 @@ _RESPONSES: Mapping[IsaState, tuple[str, str]] = {
     **dict.fromkeys(UNACKNOWLEDGED, ("ack", "Acknowledge")),
     IsaState.LATCH_ACK: ("reset", "Reset"),
     IsaState.SHLVD: ("unshelve", "Show again"),
+    IsaState.OOSRV: ("return-to-service", "Return to service"),
 }
 """What a person does about an alert next: the command of the API, and what the button says."""
 

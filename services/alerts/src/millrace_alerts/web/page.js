@@ -111,6 +111,9 @@ function showAlerts() {
   blindBox.querySelector("summary").textContent = `Cannot be evaluated: ${blindTotal} ${blindTotal === 1 ? "rule" : "rules"}`;
   blindBox.querySelector("ol").replaceChildren(...blindGroups(blind).map(blindItem));
   const unacked = shown.filter((alert) => UNACKNOWLEDGED.includes(alert.state)).length;
+  const toAck = shown.filter((alert) => UNACKNOWLEDGED.includes(alert.state));
+  byId("ack-all").hidden = toAck.length < 2;
+  byId("ack-all").textContent = `Acknowledge all ${toAck.length} that are shown`;
   const doubt = parts.alerts.not_watching_since ? " known" : "";
   const unseen = blindTotal && !doubt ? `, ${blindTotal} cannot be evaluated` : "";
   byId("summary").textContent = (total === 0 ? `No open alerts${doubt}` : `${total} open, ${unacked} to acknowledge`) + unseen;
@@ -137,7 +140,7 @@ function showWatching() {
 function blindGroups(blind) {
   const groups = new Map();
   for (const alert of blind) {
-    const key = `${alert.evaluation} ${alert.rule}`;
+    const key = alert.explained_by ?? `${alert.evaluation} ${alert.rule}`;
     if (!groups.has(key)) groups.set(key, []);
     groups.get(key).push(alert);
   }
@@ -146,11 +149,12 @@ function blindGroups(blind) {
 
 function blindItem(alerts) {
   const item = element("li", `blind-group look-evaluation-${alerts[0].evaluation}`);
-  const names = alerts.map((alert) => alert.device_id ?? "the platform itself");
+  const cause = parts.alerts.shown.find((alert) => alert.id === alerts[0].explained_by);
+  const names = [...new Set(alerts.map((alert) => alert.device_id ?? "the platform itself"))];
   const more = names.length > 8 ? ` and ${names.length - 8} more` : "";
   const since = alerts.map((alert) => alert.blind_since).filter(Boolean).sort()[0];
   item.append(
-    element("p", "title", `${alerts[0].title}: ${LOOKS.evaluation[alerts[0].evaluation].word}`),
+    element("p", "title", cause ? `${cause.title}: ${alerts.length} rules follow from it` : `${alerts[0].title}: ${LOOKS.evaluation[alerts[0].evaluation].word}`),
     element("p", "about", names.slice(0, 8).join(", ") + more + (since ? ` · since ${clockTime(new Date(since))}` : "")),
   );
   return item;
@@ -167,6 +171,7 @@ function alertItem(alert) {
   const since = item.querySelector(".since");
   since.dataset.since = alert.activated_at ?? alert.timestamp;
   set("title", alert.title);
+  if (alert.first_out) item.querySelector(".title").append(" ", element("span", "first-out", `(first of ${alert.group})`));
   set("about", [whose(alert), measured(alert), evaluation(alert)].filter(Boolean).join(" · "));
   set("action", hiddenText(alert) || alert.action || "");
   if (alert.acked_by && !UNACKNOWLEDGED.includes(alert.state) && !HIDDEN.includes(alert.state)) set("action", `Acknowledged by ${alert.acked_by}, ${clockTime(new Date(alert.acked_at))}`);
@@ -274,6 +279,12 @@ const percent = (ratio) => (ratio === null || ratio === undefined ? "–" : `${(
 
 let pending = null;
 
+function respondToAll() {
+  const alerts = parts.alerts.shown.filter((alert) => UNACKNOWLEDGED.includes(alert.state));
+  pending = { many: alerts };
+  openDialog(`Acknowledge ${alerts.length} alerts`, alerts.slice(0, 5).map((alert) => `${alert.title} (${whose(alert)})`).join("; ") + (alerts.length > 5 ? " …" : ""), "Acknowledge");
+}
+
 function respond(alert, action, label) {
   pending = { alert, action, key: crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` };
   openDialog(`${label}: ${alert.title}`, `${whose(alert)} · since ${clockTime(new Date(alert.activated_at ?? alert.timestamp))}`, label);
@@ -312,7 +323,7 @@ async function confirmAct(event) {
   }
   byId("act-confirm").disabled = true;
   try {
-    await send(pending);
+    await (pending.many ? sendMany(pending.many) : send(pending));
     byId("act").close();
   } catch (error) {
     problem(error.message);
@@ -321,23 +332,32 @@ async function confirmAct(event) {
   }
 }
 
+async function sendMany(alerts) {
+  const body = { actor: storage.actor, items: alerts.map(({ id, version }) => ({ id, version })) };
+  if (byId("comment").value.trim()) body.comment = byId("comment").value.trim();
+  const answer = await post("v1/alerts/ack", {}, body);
+  const left = answer.items.filter((item) => item.result !== "done");
+  if (left.length) throw new Error(`${alerts.length - left.length} acknowledged; ${left.length} have changed since and were left: look at them again.`);
+}
+
 async function send({ alert, action, key }) {
   const body = { actor: storage.actor };
   if (byId("comment").value.trim()) body.comment = byId("comment").value.trim();
+  await post(`v1/alerts/${encodeURIComponent(alert.id)}/${action}`, { "If-Match": `"${alert.version}"`, "Idempotency-Key": key }, body);
+}
+
+async function post(path, headers, body) {
   let response;
   try {
-    response = await fetch(`v1/alerts/${encodeURIComponent(alert.id)}/${action}`, {
+    response = await fetch(path, {
       method: "POST",
-      headers: {
-        "Content-Type": "application/json", Authorization: `Bearer ${storage.token ?? ""}`,
-        "If-Match": `"${alert.version}"`, "Idempotency-Key": key,
-      },
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${storage.token ?? ""}`, ...headers },
       body: JSON.stringify(body),
     });
   } catch {
     throw new Error("The server cannot be reached; nothing is known to have been done. Try again.");
   }
-  if (response.ok) return;
+  if (response.ok) return response.json();
   const told = await response.json().catch(() => ({ detail: `the server answers ${response.status}` }));
   if (response.status === 401) byId("token-row").hidden = false; // Kept until another is typed: the next answer may know it.
   if (response.status === 412) throw new Error("This alert has changed since you opened it. Close this and look at it again.");
@@ -373,6 +393,7 @@ function tick() {
 }
 
 byId("act").addEventListener("submit", confirmAct);
+byId("ack-all").addEventListener("click", respondToAll);
 byId("act").addEventListener("close", () => { tokenWaiter?.(); tokenWaiter = null; });
 byId("act-cancel").addEventListener("click", () => byId("act").close());
 setInterval(tick, 1_000);

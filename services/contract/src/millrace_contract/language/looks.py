@@ -142,7 +142,7 @@ EVALUATION_LOOKS: Mapping[Evaluation, Look] = {
     Evaluation.BAD: Look("bad readings", Tone.UNKNOWN),
     Evaluation.NEVER_SEEN: Look("no data yet", Tone.UNKNOWN),
     Evaluation.NOT_A_NUMBER: Look("reading is no number", Tone.UNKNOWN),
-    Evaluation.INHIBITED: Look("device offline", Tone.UNKNOWN),
+    Evaluation.INHIBITED: Look("another alert says why", Tone.UNKNOWN),
     Evaluation.NOT_WATCHING: Look("no connection to the broker", Tone.UNKNOWN),
 }
 

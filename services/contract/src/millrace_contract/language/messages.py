@@ -345,8 +345,8 @@ class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
     """The state of one alert (alerts.md B1), retained. `version` grows with each change; `occurrence` names this activation.
 
     Of an alert that is not NORM: `value` is the newest there is, at `value_at`; `activation_value` what stood when it was raised;
-    `peak` the farthest beyond the limit since the condition began, at `peak_at`. `place`: the smaller, the further in front it
-    stands in a list (alert_order.py).
+    `peak` the farthest beyond the limit since the condition began, at `peak_at`. `first_out`: it is the first of its `group`.
+    `place`: the smaller, the further in front it stands in a list (alert_order.py).
     """
 
     id: str
@@ -375,6 +375,8 @@ class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
     peak: float | None = None
     peak_at: str | None = None
     place: int = 0
+    group: str | None = None
+    first_out: bool = False
 
 
 class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):

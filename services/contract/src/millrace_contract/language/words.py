@@ -289,7 +289,7 @@ class Evaluation(StrEnum):
     BAD = "bad"  # the device was asked and gave no good answer
     NEVER_SEEN = "never_seen"
     NOT_A_NUMBER = "not_a_number"  # a limit cannot be compared with text
-    INHIBITED = "inhibited"  # the device is offline, and that alert says so already
+    INHIBITED = "inhibited"  # another alert says why already: the device is offline, or its gateway
     NOT_WATCHING = "not_watching"  # we are cut off from the broker, and hear nothing of anything
 
 

@@ -32,6 +32,7 @@ class Where(Strict):
 class AlertRule(Strict):
     """One rule. Class alarm means that an operator must act, so it says why, how and how soon.
 
+    group: among the alerts of a line that have the same, the first is flagged.
     blind_after_s: a rule of class alarm that cannot be evaluated for so long is an alert itself.
     """
 
@@ -44,6 +45,7 @@ class AlertRule(Strict):
     on_delay_s: float = Field(default=0, ge=0, le=86_400)
     off_delay_s: float = Field(default=0, ge=0, le=86_400)
     latching: bool = False
+    group: str = Field(default="", max_length=63)
     blind_after_s: float = Field(default=60, gt=0, le=86_400)
     consequence: str = ""
     cause: str = ""
