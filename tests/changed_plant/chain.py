@@ -52,6 +52,7 @@ from millrace_ingest.confirmations import Identity, confirmations
 from millrace_ingest.decoder import STORED_KINDS, Accepted, Rejected
 from millrace_ingest.plant_watch import PlantWatch
 from millrace_oee.machine import Machine
+from millrace_oee.master_data import remembered
 from millrace_oee.plan import load_plan
 from millrace_oee.receiver import subscriptions as oee_subscriptions
 from millrace_oee.store import OEE_STORE
@@ -242,7 +243,8 @@ class Oee:
     def __init__(self, chain: Chain, data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
         self._chain = chain
-        plan = load_accepted(chain.config, data, load_plan, chain.clock.now_ms()).model
+        accepted = load_accepted(chain.config, data, load_plan, chain.clock.now_ms())
+        plan = remembered(data, accepted.model, accepted.accepted_ms or chain.clock.now_ms())
         self.plan = plan
         now_ms = chain.clock.now_ms()
         self._store = open_store(OEE_STORE, data / "oee.db", now_ms)

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.language.words import FigureFlag
 from millrace_contract.runtime.settings import DatabaseSettings
+from millrace_oee.master_data import FILE
 from millrace_oee.recompute import recompute
 
 from .chain import Chain
@@ -103,6 +105,9 @@ class Story(Plant):
             self.restart(name)
             self.ticks(self.dice.randrange(3))
         self.fresh = Chain(self.config, self.folder / "fresh", self.machines, self.clock, self.chain.tokens)
+        # An edit counts from when it was taken over; of before, only what oee keeps of it tells.
+        (self.folder / "fresh/oee").mkdir(parents=True)
+        shutil.copy(self.folder / "data/oee" / FILE, self.folder / "fresh/oee")
         for name in names:
             self.fresh.start(name)
         self.ticks(SETTLE_TICKS, self.chain, self.fresh)

@@ -23,6 +23,7 @@ from millrace_contract.store_forward.sqlite import Connection, Damaged
 from millrace_contract.store_forward.store_file import open_store
 
 from .machine import LATENESS_MS
+from .master_data import FILE, dated_back, read_master_data, with_master_data, write_master_data
 from .plan import load_plan
 from .recompute import recompute
 from .replay import OeeReplay
@@ -35,7 +36,7 @@ from .stored_steps import read_steps
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit status: 0 well, 1 the examined thing is not, 2 a mistake of the user."""
     options = _parser().parse_args(arguments)
-    commands = {"run": _run, "replay": _replay, "recompute": _recompute, "steps": _steps}
+    commands = {"run": _run, "replay": _replay, "recompute": _recompute, "date-back": _date_back, "steps": _steps}
     return answer_mistakes(lambda: commands[options.command](options), as_json=options.json)
 
 
@@ -56,11 +57,15 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--device", required=True, help="device id")
     again.add_argument("--from", dest="from_ms", type=_timestamp, required=True, metavar="TIME", help="2025-10-15T06:00:00Z")
     again.add_argument("--to", dest="to_ms", type=_timestamp, required=True, metavar="TIME", help="windows between the two")
+    again.add_argument("--with-current-model", action="store_true", help="by the plant's files alone, whatever was in force then")
+    back = commands.add_parser("date-back", help="let what the plant's files say now count from an earlier time on")
+    back.add_argument("--from", dest="from_ms", type=_timestamp, required=True, metavar="TIME", help="2025-10-15T06:00:00Z")
+    back.add_argument("--device", help="of this device only (default: of all, of lines and the calendar)")
     steps = commands.add_parser("steps", help="steps of counters that are not counted by themselves, and what was decided of each")
     steps.add_argument("--device", help="of this device only")
     steps.add_argument("--from", dest="from_ms", type=_timestamp, metavar="TIME", help="since then (default: the past seven days)")
     steps.add_argument("--all", action="store_true", help="decided ones, too")
-    for command in (run, replay, again, steps):
+    for command in (run, replay, again, back, steps):
         add_common_arguments(command)
     return parser
 
@@ -108,8 +113,25 @@ def _recompute(options: argparse.Namespace) -> int:
         return _mistake("--device", f"no device {options.device!r} with OEE in the plant model; there are: {known}")
     if options.from_ms >= options.to_ms:
         return _mistake("--from", "is not before --to")
+    if not options.with_current_model and (master := read_master_data(settings.data)) is not None:
+        plan = with_master_data(plan, master)
     for document in recompute(plan, settings, options.device, options.from_ms, options.to_ms):
         _print(document)
+    return EXIT_WELL
+
+
+def _date_back(options: argparse.Namespace) -> int:
+    settings = load_settings(OeeSettings, os.environ, config=options.config)
+    plan, now_ms = load_plan(settings.config), SystemClock().now_ms()
+    if options.device is not None and options.device not in plan.machines:
+        return _mistake("--device", f"no device {options.device!r} with OEE in the plant model")
+    if options.from_ms >= now_ms:
+        return _mistake("--from", "is not in the past; write a date to come into the file, as valid_from")
+    known = read_master_data(settings.data)
+    if known is None:
+        return _mistake("MILLRACE_DATA", f"{settings.data} holds no {FILE}: oee has not run here, and the files hold for all times")
+    write_master_data(settings.data, dated_back(known, options.from_ms, now_ms, plan, options.device))
+    sys.stdout.write("kept; restart oee, which tells the windows of the past seven days again where they differ\n")
     return EXIT_WELL
 
 

@@ -53,12 +53,13 @@ def device_document(
     flags: Iterable[FigureFlag] = (),
 ) -> OeeDocument:
     """The document of a machine. It is final when `as_of_ms` is the window's end."""
-    outside = machine.at(window.end_ms - 1).outside
+    held = machine.at(window.end_ms - 1)
+    outside = held.outside
     figures = ratios(sums, coverage_min, is_calendar_time=window.kind in WHOLE_DAYS, outside=outside)
     basis = Basis(method=FigureMethod.MACHINE, outside=sorted(outside))
     document = _document(sums, figures, window, as_of_ms, line=machine.line, basis=basis, versions=versions, flags=flags)
     return msgspec.structs.replace(
-        document, device_id=machine.id, unknown_policy=machine.unknown, ideal_cycle_s=_seconds(machine.ideal_ns)
+        document, device_id=machine.id, unknown_policy=held.unknown, ideal_cycle_s=_seconds(held.ideal_ns)
     )
 
 

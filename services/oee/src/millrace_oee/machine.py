@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -204,9 +205,15 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:12]
 
 
-def load_machines(plant: PlantModel, zone: tzinfo, reasons: Reasons | None = None) -> dict[str, Machine]:
-    """Every device whose profile says which signals tell its state and parts, as the files have it."""
-    return {device_id: with_steps(base, steps) for device_id, (base, steps) in written_machines(plant, zone, reasons).items()}
+def load_machines(
+    plant: PlantModel,
+    zone: tzinfo,
+    reasons: Reasons | None = None,
+    known: Mapping[str, Mapping[str, Steps]] = MappingProxyType({}),
+) -> dict[str, Machine]:
+    """Every device whose profile says which signals tell its state and parts, as the files have it, and as is known otherwise."""
+    written = written_machines(plant, zone, reasons)
+    return {name: with_steps(base, {**steps, **known.get(name, {})}) for name, (base, steps) in written.items()}
 
 
 def written_machines(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
 
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.language.topics import Topic, Topics
@@ -14,7 +16,7 @@ from .calendar import LineCalendar, TimeWindow, load_zone
 from .documents import MODEL_VERSION, calendar_version, versions
 from .lines import LinePlan, load_lines, written_lines
 from .machine import Machine, fingerprint, load_machines
-from .steps import ALWAYS, spans
+from .steps import ALWAYS, Steps, spans
 
 Versions = list[tuple[int, str]]
 """Fingerprints, each with the time from which on it holds."""
@@ -26,6 +28,8 @@ class Plan:
 
     topics: Topics
     plant: PlantModel
+    calendar: Calendar
+    reasons: Reasons | None
     machines: Mapping[str, Machine]
     lines: Mapping[str, LinePlan]
     calendars: Mapping[str, LineCalendar]
@@ -36,6 +40,10 @@ class Plan:
     machine_versions: Mapping[str, Versions]
     calendar_versions: Mapping[str, Versions]
     """Of each line."""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return load_zone(self.plant.time_zone)
 
     def machine_of(self, topic: Topic) -> Machine | None:
         """The machine that a topic of a device belongs to."""
@@ -67,10 +75,19 @@ class Plan:
         return f"{fingerprint([MODEL_VERSION, *configs])}/{self.calendar_version}"
 
 
-def build_plan(plant: PlantModel, calendar: Calendar, reasons: Reasons | None = None) -> Plan:
-    """The plan of a checked plant. Without reasons a stop is what the machine's states say."""
+def build_plan(
+    plant: PlantModel,
+    calendar: Calendar,
+    reasons: Reasons | None = None,
+    machine_steps: Mapping[str, Mapping[str, Steps]] = MappingProxyType({}),
+    line_steps: Mapping[str, Mapping[str, Steps]] = MappingProxyType({}),
+) -> Plan:
+    """The plan of a checked plant. Without reasons a stop is what the machine's states say.
+
+    `machine_steps`, `line_steps`: values by name as they were in force, where that is not what the files say (master_data.py).
+    """
     zone = load_zone(plant.time_zone)
-    machines = load_machines(plant, zone, reasons)
+    machines = load_machines(plant, zone, reasons, machine_steps)
     calendars = {line: LineCalendar(calendar, line, zone) for line in plant.lines}
 
     def version_of(pattern: Pattern) -> str:
@@ -79,8 +96,10 @@ def build_plan(plant: PlantModel, calendar: Calendar, reasons: Reasons | None = 
     return Plan(
         topics=Topics(plant.root),
         plant=plant,
+        calendar=calendar,
+        reasons=reasons,
         machines=machines,
-        lines=load_lines(plant, machines, written_lines(plant, zone)),
+        lines=load_lines(plant, machines, {**written_lines(plant, zone), **line_steps}),
         calendars=calendars,
         calendar_version=fingerprint([[str(getattr(each, "valid_from", "")), version_of(each)] for each in calendar.patterns]),
         calendar_file=calendar.version,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from importlib.metadata import version
 
 import msgspec
@@ -30,6 +31,7 @@ from millrace_contract.store_forward.outbox_file import outbox_in
 from millrace_contract.store_forward.store_file import open_store
 
 from .gap_reader import Answer
+from .master_data import read_master_data, remembered, with_master_data
 from .plan import Plan, load_plan
 from .receiver import subscriptions
 from .settings import OeeSettings
@@ -172,4 +174,17 @@ class OeeService:
 
 def serve(settings: OeeSettings) -> int:
     """Run until a signal; returns the exit status. Raises ConfigurationProblems and CannotStart."""
-    return serve_service(settings, SERVICE, lambda: OeeService(settings, accept(settings.config, settings.data, load_plan)))
+    return serve_service(settings, SERVICE, lambda: OeeService(settings, accept_plan(settings)))
+
+
+def accept_plan(settings: OeeSettings, clock: Clock | None = None) -> AcceptedConfiguration[Plan]:
+    """The plan to run on, with what was in force before. Raises ConfigurationProblems."""
+    clock = clock or SystemClock()
+    accepted = accept(settings.config, settings.data, load_plan, clock)
+    at_ms = clock.now_ms() if accepted.accepted_ms is None else accepted.accepted_ms
+    try:
+        return replace(accepted, model=remembered(settings.data, accepted.model, at_ms))
+    except OSError as error:  # without room for it the figures of now are more than none
+        _log.error("master_data_not_kept", problem=str(error))
+        known = read_master_data(settings.data)
+        return accepted if known is None else replace(accepted, model=with_master_data(accepted.model, known))

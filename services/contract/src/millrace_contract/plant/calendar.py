@@ -144,7 +144,10 @@ class Calendar(Pattern):
     def _shift(self, name: str, day: date) -> Shift:
         """A shift as the pattern of this date has it, or else the latest one that does: an exception may be entered later."""
         pattern = self.pattern_on(day)
-        return next(each.shifts[name] for each in (pattern, *reversed(self.patterns)) if name in each.shifts)
+        found = next((each.shifts[name] for each in (pattern, *reversed(self.patterns)) if name in each.shifts), None)
+        if found is None:
+            raise KeyError(name)
+        return found
 
 
 def load_calendar(folder: Path, plant: PlantModel | None) -> Calendar:
