@@ -36,9 +36,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Modules and tests stay to the end: the collector need not look at them again and again."""
+    """Modules and tests stay to the end, and so do syntax trees: the collector need not look at them again and again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def _need(binary: str | None, name: str, way_out: str) -> None:

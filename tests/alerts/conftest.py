@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.testing import ManualClock, free_port, wait_until
 
 from .plantfiles import RULES, START_MS, telemetry, write_plant
+
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For a client without TLS: httpx reads all authorities of the system for each one that is not given any."""
 
 TOKENS = {"reader": ["read"], "mes": ["read", "ack"], "lead": ["read", "ack", "shelve"], "nobody": []}
 
@@ -68,7 +72,9 @@ class Running:
 
     def http(self, token: str | None = "lead", **more: Any) -> httpx.Client:
         headers = {"Authorization": f"Bearer {token}-token"} if token else {}
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.settings.http_port}", headers=headers, timeout=20, **more)
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{self.settings.http_port}", headers=headers, timeout=20, **{"verify": PLAIN, **more}
+        )
 
     def get(self, path: str, token: str | None = "lead", **more: Any) -> httpx.Response:
         with self.http(token) as client:

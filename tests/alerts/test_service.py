@@ -19,7 +19,7 @@ from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
 from millrace_contract.testing import Mosquitto, free_port, wait_until
 
-from .conftest import TOKENS, Running
+from .conftest import PLAIN, TOKENS, Running
 from .plantfiles import RULES, comms, status, telemetry, write_plant
 
 pytestmark = pytest.mark.broker
@@ -106,21 +106,23 @@ class Process:
         assert self.process is not None
         assert self.process.poll() is None, f"the service ended: {self.log()[-3000:]}"
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5).status_code
+            return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5, verify=PLAIN).status_code
         except httpx.TransportError:
             return 0
 
     def has_broker(self) -> bool:
         if self.status_of("/health/live") != 200:
             return False
-        needs: dict[str, bool] = httpx.get(f"http://127.0.0.1:{self.port}/health/ready", timeout=5).json()["needs"]
+        needs: dict[str, bool] = httpx.get(f"http://127.0.0.1:{self.port}/health/ready", timeout=5, verify=PLAIN).json()["needs"]
         return needs["broker"]
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": "Bearer lead-token"}, timeout=10)
+        return httpx.get(
+            f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": "Bearer lead-token"}, timeout=10, verify=PLAIN
+        )
 
     def metric(self, name: str) -> float:
-        text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text
+        text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5, verify=PLAIN).text
         return next(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name} "))
 
     def state(self, alert_id: str = "hot.CNC-01") -> str:
@@ -314,7 +316,7 @@ def test_second_instance_on_the_same_data_is_refused(process: Process, mosquitto
 def test_sigterm_ends_it_although_a_stream_is_open(process: Process) -> None:
     process.start()
     headers = {"Authorization": "Bearer lead-token"}
-    with httpx.stream("GET", f"http://127.0.0.1:{process.port}/v1/alerts/stream", headers=headers, timeout=20):
+    with httpx.stream("GET", f"http://127.0.0.1:{process.port}/v1/alerts/stream", headers=headers, timeout=20, verify=PLAIN):
         began = time.monotonic()
         assert process.terminate() == 0
         assert time.monotonic() - began < 6

@@ -11,6 +11,8 @@ from .conftest import Plant
 from .edits import PlantFiles
 from .machines import Machines
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def plant(folder: Path) -> Plant:

@@ -156,9 +156,9 @@ def test_a_stranger_on_a_machines_topic_uses_up_nothing_that_the_profile_declare
 
 
 def test_a_word_of_a_newer_sender_makes_a_dead_letter_that_says_so(decoder: Decoder) -> None:
-    payload = encode(oee()).replace(b'"kind":"hour"', b'"kind":"week"')
+    payload = encode(oee()).replace(b'"kind":"hour"', b'"kind":"decade"')
     found = decoder.decode("plant/line1/D-0/oee", payload, NOW_MS)
     assert isinstance(found, Rejected)
     assert found.code == "schema"
-    assert "'week'" in found.reason
+    assert "'decade'" in found.reason
     assert "window.kind" in found.reason

@@ -27,7 +27,7 @@ def test_suffixes_and_fields_of_stored_messages_are_spelled_in_one_module() -> N
     wrong = [
         f"{module.relative_to(ROOT)}:{line} spells {text[:40]!r}"
         for module in sorted(modules)
-        if module != HOME
+        if module != HOME and SPELLED.search(module.read_text(encoding="utf-8"))
         for line, text in _literals(module)
         if SPELLED.search(text)
     ]

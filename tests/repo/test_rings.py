@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,3 +39,16 @@ def _unmarked(path: Path) -> Iterator[str]:
 
 def _is_marked(marks: list[ast.expr]) -> bool:
     return any(f"pytest.mark.{ring}" in ast.unparse(mark) for ring in OWN_RINGS for mark in marks)
+
+
+def test_a_client_without_tls_reads_no_authorities() -> None:
+    """Which takes more CPU than most tests."""
+    asked = re.compile(r"\bhttpx\.(?:Client|get|post|put|delete|request|stream)\((?:[^()]|\([^()]*\))*\)")
+    wrong = [
+        f"{path.relative_to(TESTS.parent)}: {call[0]}"
+        for path in TESTS.rglob("*.py")
+        if "httpx" in (text := path.read_text(encoding="utf-8"))
+        for call in asked.finditer(text)
+        if "verify" not in call[0]
+    ]
+    assert not wrong, f"give them verify=PLAIN of tests/alerts/conftest.py: {wrong}"
