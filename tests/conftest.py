@@ -6,8 +6,10 @@ import functools
 import gc
 import os
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,19 @@ def shared_influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influxd
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def small_file_system(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts one of so many MB, which a test may fill."""
+    with ExitStack() as mounted:
+
+        def mount(megabytes: int) -> Path:
+            folder = Path(tempfile.mkdtemp(prefix="disk", dir=tmp_path))
+            command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+            if shutil.which("mount") is None or subprocess.run(command, check=False, capture_output=True).returncode:
+                pytest.skip("this user may not mount a small file system")
+            mounted.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
+            return folder
+
+        yield mount

@@ -291,16 +291,11 @@ def said_meanwhile(platform: Platform, say: Callable[[], object]) -> list[Row]:
 
 
 @pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
+def full_disk(small_file_system: Callable[[int], Path]) -> Path:
     """A file system of 12 MB, for a gateway, on which nothing is left."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("this user may not mount a small file system")
+    disk = small_file_system(12)
     (disk / "other").write_bytes(b"x" * (shutil.disk_usage(disk).free))
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    return disk
 
 
 @pytest.mark.long

@@ -284,13 +284,14 @@ def test_what_is_wrong_is_told_on_the_inside_while_the_broker_is_away(mosquitto:
 
     def said() -> list[str]:
         with contextlib.suppress(httpx.TransportError):
-            problems: list[str] = httpx.get(f"http://127.0.0.1:{inside}/health/status", timeout=5).json().get("problems", [])
+            answer = httpx.get(f"http://127.0.0.1:{inside}/health/status", timeout=5, verify=PLAIN).json()
+            problems: list[str] = answer.get("problems", [])
             return problems
         return []
 
     try:
         wait_until(lambda: any("no answer from" in problem or "nothing listens" in problem for problem in said()), "its word", 60)
-        assert httpx.get(f"http://127.0.0.1:{inside}/metrics", timeout=5).status_code == 404
+        assert httpx.get(f"http://127.0.0.1:{inside}/metrics", timeout=5, verify=PLAIN).status_code == 404
         assert process.status_of("/health/status") == 404, "the port that is open outside tells nothing"
     finally:
         process.kill()

@@ -199,16 +199,11 @@ def test_full_disk_holds_messages_in_memory_and_loses_none(start: Start, wire: W
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(small_file_system: Callable[[int], Path]) -> Path:
     """A file system of 12 MB of which another program has 7."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("this user may not mount a small file system")
+    disk = small_file_system(12)
     (disk / "other").write_bytes(b"x" * 7_000_000)
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    return disk
 
 
 def test_disk_that_stays_full_goes_on_with_what_was_confirmed(start: Start, wire: Wire, small_disk: Path) -> None:
