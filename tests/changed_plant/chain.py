@@ -32,7 +32,7 @@ from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.mqtt.session import Callbacks, Received
-from millrace_contract.runtime.remembered_devices import RememberedDevices, remember_devices
+from millrace_contract.runtime.remembered_devices import RememberedDevices
 from millrace_contract.runtime.settings import BrokerSettings
 from millrace_contract.runtime.status import last_will
 from millrace_contract.store_forward.from_ingest import FromIngest
@@ -336,7 +336,7 @@ class Alerts:
             clock=chain.clock,
             heartbeats=Heartbeats(chain.clock),
             changed=lambda: None,
-            known=remember_devices(data, self.plant, clock=chain.clock),
+            remembered=RememberedDevices(chain.config, data, self.plant, chain.clock),
         )
         self.worker._adopt_rules()
         self.session.start()

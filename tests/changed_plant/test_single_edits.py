@@ -131,6 +131,33 @@ def test_a_profile_that_comes_back_finds_its_own_readings_and_no_others(plant: P
     assert plant.chain.oee.worker.figures.gaps_open == 0
 
 
+def state_shown(plant: Plant) -> tuple[float, int]:
+    """What alerts has as M-01's state, and how old that is, in minutes."""
+    record = plant.chain.alerts.context.reader.devices()["M-01"]
+    reading = record.readings["it"]
+    assert isinstance(reading.value, float)
+    return reading.value, round((plant.clock.now_ms() - reading.at_ms) / 60_000)
+
+
+def test_alerts_takes_no_number_of_the_next_profile_for_one_of_its_own(plant: Plant) -> None:
+    edited(plant, "M-01", "press")  # a press says 2 where a mill says 1: running
+    assert state_shown(plant) == (1.0, 5)
+    plant.start("alerts")
+    plant.ticks(1, is_calm=True)
+    assert state_shown(plant) == (2.0, 0)
+
+
+def test_alerts_and_oee_hear_another_gateway_before_they_are_restarted(plant: Plant) -> None:
+    plant.files.devices["M-01"]["gateway"] = "edge-2"
+    plant.clock.advance(1)
+    plant.write()
+    plant.chain.processes["ingest"].tick()
+    plant.start("edge-1", "edge-2")
+    plant.ticks(5, is_calm=True)
+    assert state_shown(plant) == (1.0, 0)
+    assert reads_of_oee(plant, "M-01", "mill")
+
+
 def test_what_an_outbox_kept_over_two_edits_is_found_in_the_database(plant: Plant) -> None:
     plant.chain.end("oee")
     plant.chain.bus.forget("oee-1")

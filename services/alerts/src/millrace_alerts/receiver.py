@@ -116,7 +116,7 @@ class AlertsReceiver:
         self.ignored: Counter[str] = Counter()
         """How many messages changed nothing, by reason."""
         self._plant = plant
-        self._known = with_plant({}, plant) if known is None else known
+        self.known = with_plant({}, plant) if known is None else known
         self._topics = topics
         self._surroundings = surroundings
         self._platform = Platform()
@@ -171,7 +171,7 @@ class AlertsReceiver:
             return self._ignore("undeclared_device")
         if topic.kind is Kind.TELEMETRY:
             message = decode_telemetry(payload, now.epoch_ms, device.id)
-            known = self._known[device.id]
+            known = self.known[device.id]
             if known.objection(device.id, topic.line or "", message.stream):
                 return self._ignore(FOREIGN)
             if known.profile_at(message.timestamp_ms) != device.profile:

@@ -23,7 +23,7 @@ from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks, Session
 from millrace_contract.runtime.mqtt.trust import LEARNED
-from millrace_contract.runtime.remembered_devices import remember_devices
+from millrace_contract.runtime.remembered_devices import RememberedDevices
 from millrace_contract.runtime.serving import ServiceParts
 from millrace_contract.runtime.status import StatusReporter, last_will
 from millrace_contract.store_forward.from_ingest import FromIngest
@@ -168,7 +168,7 @@ class AlertsService:
         )
         return Worker(
             plant=self._plant,
-            known=remember_devices(self._settings.data, self._plant),
+            remembered=RememberedDevices(self._settings.config, self._settings.data, self._plant, self._clock),
             watched=self._watched,
             reasons=self._accepted.model.reasons,
             store=self._store,

@@ -14,12 +14,12 @@ from millrace_contract.language.messages import encode, numbered
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import EVALUABLE, EventCause, IsaState
 from millrace_contract.plant import PlantModel, ReasonPath
-from millrace_contract.plant.known_devices import KnownDevices
 from millrace_contract.runtime.clock import Clock, Now, moment
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.intake import Batch, Intake
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.session import Session
+from millrace_contract.runtime.remembered_devices import RememberedDevices
 from millrace_contract.store_forward.from_ingest import FromIngest
 from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.losses import Loss
@@ -97,7 +97,7 @@ class Worker:
         self,
         *,
         plant: PlantModel,
-        known: KnownDevices,
+        remembered: RememberedDevices,
         watched: dict[str, Watched],
         reasons: Mapping[str, ReasonPath],
         store: Store,
@@ -125,7 +125,8 @@ class Worker:
         self._to_tell = to_tell
         self._topics = Topics(plant.root)
         self._watch = Watch(plant, watched, plausible(store.load(), clock.now_ms()))
-        self._receiver = AlertsReceiver(plant, self._topics, Running(store, session.publish), known)
+        self._remembered = remembered
+        self._receiver = AlertsReceiver(plant, self._topics, Running(store, session.publish), remembered.look())
         self._event_seq = store.last_event_seq()
         self._observed_ms = store.observed_ms()
         now_ms = clock.now_ms()
@@ -182,6 +183,7 @@ class Worker:
         batch.items += self._intake.take_items()  # While the disk refuses, people do not wait longer than they must.
         commands = [command for command in batch.items if command.answer.set_running_or_notify_cancel()]
         transitions = self._heed_clocks(now)
+        self._receiver.known = self._remembered.look()
         for received in batch.messages:
             transitions += self._receiver.receive(received, self._watch, now)
         transitions += self._watch_time(now, outcome)
