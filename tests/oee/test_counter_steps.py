@@ -41,7 +41,7 @@ def planned(from_ms: int, to_ms: int) -> list[Segment]:
 
 def folded(readings: list[tuple[int, int]], decided: Mapping[str, StepDecision] | None = None, **settings: Any) -> CountTrack:
     modulus = settings.pop("modulus", 65_536)
-    judge = StepJudge("M-01", "total", modulus, decided or {})
+    judge = StepJudge("M-01", "total", modulus, 1, decided or {})
     track = CountTrack(CounterSettings("n", modulus, 5.0), 5_000, 3_600_000, judge=judge, **settings)
     for ts_ms, value in readings:
         track.add(ts_ms, value, planned)
@@ -201,7 +201,7 @@ def test_steps_are_stored_each_on_its_own_and_listed_with_what_was_decided(
     lines = []
     for role, verdict in (("total", None), ("reject", StepVerdict.REJECTED)):
         decision = {} if verdict is None else {step_id(device, role, START_MS, START_MS + 1_000): said(verdict)}
-        judge = StepJudge(device, role, 65_536, decision)
+        judge = StepJudge(device, role, 65_536, 1, decision)
         step = judge.step(counter_delta(0, 500, 1_000, modulus=65_536, max_rate_per_s=5), (0, START_MS), (500, START_MS + 1_000))
         assert step is not None
         lines.append(oee_interval_line(step_interval(machine, step)))

@@ -71,13 +71,26 @@ def spoken(device: str, seed: int) -> Iterator[bytes]:
 
 
 @pytest.mark.influx
-@pytest.mark.parametrize(("policy", "seed"), [("exclude", 0), ("down", 1), ("hold", 2), ("infer", 3)])
-def test_a_recompute_says_what_was_told(plant_folder: Callable[..., Path], shared_influxd: Influxd, policy: str, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("policy", "seed", "source"),
+    [
+        ("exclude", 0, "values"),
+        ("down", 1, "values"),
+        ("hold", 2, "values"),
+        ("infer", 3, "values"),
+        ("exclude", 4, "band"),
+        ("down", 5, "cycles"),
+    ],
+)
+def test_a_recompute_says_what_was_told(
+    plant_folder: Callable[..., Path], shared_influxd: Influxd, policy: str, seed: int, source: str
+) -> None:
     device = f"R-{uuid.uuid4().hex[:12]}"
     folder = plant_folder({device: 1.0}, shifts=HOURS, coverage_min=0.1)
     plant = yaml.safe_load((folder / "plant.yaml").read_text())
     plant["lines"]["line1"]["devices"][device]["oee"] = {"unknown": policy}
     (folder / "plant.yaml").write_text(yaml.safe_dump(plant))
+    tell_state_by(source, folder / "profiles" / "test-cnc.yaml")
     plan, payloads = load_plan(folder), list(spoken(device, seed))
     topic = plan.topics.telemetry("line1", device)
 
@@ -102,6 +115,17 @@ def test_a_recompute_says_what_was_told(plant_folder: Callable[..., Path], share
     expected = {key: each for key, each in told.items() if key[0] in kinds and each.window.end <= end}
     assert len(expected) == 6
     assert {key: plain(again[key]) for key in expected} == {key: plain(each) for key, each in expected.items()}
+
+
+def tell_state_by(source: str, path: Path) -> None:
+    profile = yaml.safe_load(path.read_text())
+    if source == "band":
+        del profile["signals"]["run_status"]["values"], profile["oee"]["leaves"]
+        profile["oee"]["running"] = {"above": 4, "below": 1}  # most readings lie between the two
+    if source == "cycles":
+        del profile["oee"]["state"], profile["oee"]["leaves"]
+        profile["oee"]["cycles"] = {"stop_after": 3}
+    path.write_text(yaml.safe_dump(profile))
 
 
 def batches(payloads: list[bytes]) -> Iterator[list[Telemetry]]:

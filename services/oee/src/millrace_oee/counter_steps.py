@@ -58,6 +58,7 @@ class StepJudge:
     device: str
     role: str
     modulus: int | None
+    parts_per_count: int
     decided: Mapping[str, StepDecision]
 
     def step(self, delta: Delta, last: tuple[int, int], now: tuple[int, int]) -> QuarantinedStep | None:
@@ -69,7 +70,7 @@ class StepJudge:
         if event is StepEvent.REJECTED and (self.modulus is None or max(from_value, to_value) < self.modulus):
             waiting = to_value  # the least is what a reset would have left
         decision = self.decided.get(step_id(self.device, self.role, from_ms, to_ms))
-        return QuarantinedStep(self.role, from_ms, to_ms, from_value, to_value, event, waiting, decision)
+        return QuarantinedStep(self.role, from_ms, to_ms, from_value, to_value, event, waiting * self.parts_per_count, decision)
 
 
 def step_interval(machine: Machine, step: QuarantinedStep) -> OeeInterval:

@@ -151,9 +151,9 @@ class CountTrack:
             ts_ms - last.ts_ms,
             modulus=self._settings.modulus,
             max_rate_per_s=self._settings.max_rate_per_s,
-            ideal_ns=self._ideal_ns,
+            ideal_ns=None if self._ideal_ns is None else self._ideal_ns * self._settings.parts_per_count,
         )
-        parts, step = delta.parts, None
+        parts, step = delta.parts * self._settings.parts_per_count, None
         if self._judge is not None:
             step = self._judge.step(delta, (last.value, last.ts_ms), (value, ts_ms))
         if step is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from millrace_contract.language.entries import PlacedEntry
-from millrace_contract.language.field_names import PREV_FIELD, SEQ_FIELD, STREAM_FIELD
+from millrace_contract.language.field_names import PREV_FIELD, SEQ_FIELD, STREAM_FIELD, quality_field
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.language.stored_points import ENTRY_COLUMNS, message_fields, stored_entries, stored_messages
 from millrace_contract.language.telemetry import Telemetry
@@ -75,6 +75,24 @@ def read_entries(influx: Influx, from_ms: int = 0, to_ms: int | None = None) -> 
     query = f"SELECT {', '.join(map(quoted, ENTRY_COLUMNS))} FROM context_event WHERE time >= {from_ms}ms{until}"  # noqa: S608
     for series in influx.query(PRODUCTION_BUCKET, query):
         yield from stored_entries(series.columns, series.rows)
+
+
+def read_was_running(influx: Influx, machine: Machine, before_ms: int) -> bool | None:
+    """Of a machine whose state is a quantity: on which side of its band the last good reading before then was that lay outside."""
+    band = machine.band
+    if band is None:
+        return None
+    name, quality = quoted(machine.state_signal), quoted(quality_field(machine.state_signal))
+    query = (
+        f"SELECT {name}, {quality} FROM {quoted(machine.measurement)} WHERE line = {literal(machine.line)} "  # noqa: S608 - quoted
+        f"AND device = {literal(machine.id)} AND time < {before_ms}ms AND ({name} > {band.above!r} OR {name} < {band.below!r}) "
+        "ORDER BY time DESC LIMIT 100"
+    )
+    for series in influx.query(TELEMETRY_BUCKET, query):
+        for _, value, word in series.rows:
+            if word is None and isinstance(value, int | float):
+                return float(value) > band.above
+    return None
 
 
 def _is_known(messages: Sequence[Telemetry], signal: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from millrace_contract.language.telemetry import Value
 from millrace_contract.language.words import Leaf, MachineState
 from millrace_contract.plant.holds import UNREACHABLE_HOLD_MS
 
@@ -12,6 +13,7 @@ from .calendar import LineCalendar
 from .corrections import MadeUntil
 from .counter_steps import QuarantinedStep, StepJudge, decisions
 from .counts import Baseline, CountTrack, Segment, Share
+from .cycles import CycleTimeline
 from .entries import NO_ENTRIES, MachineEntries
 from .machine import LATENESS_MS, UNCERTAIN_STATE, UNREACHABLE_STATE, Machine
 from .samples import Sample
@@ -24,6 +26,11 @@ class Seed:
 
     baselines: Mapping[str, Baseline] = field(default_factory=dict)
     runs: tuple[Run, ...] = ()
+    was_running: bool | None = None
+    """Of a machine whose state is a quantity: on which side of the band it was last."""
+
+
+_RUNS = {True: MachineState.EXECUTE, False: MachineState.STOPPED}
 
 
 class History:
@@ -42,8 +49,11 @@ class History:
         self.from_ms = from_ms
         self.first_ms: int | None = None
         self.last_ms: int | None = None
-        self.timeline = Timeline(machine.stale_ms, machine.carry_ms)
+        self._cycles = CycleTimeline(machine.stale_ms, machine.cycle_ms, machine.stop_after_ms) if machine.counts_cycles else None
+        self.timeline: Timeline = self._cycles or Timeline(machine.stale_ms, machine.carry_ms)
         self.timeline.seed(seed.runs)
+        self._was_running = seed.was_running
+        self._last_count = seed.baselines.get(machine.pulse)
         decided = decisions(entries.steps)
         self.counts = {
             role: CountTrack(
@@ -53,7 +63,7 @@ class History:
                 seed.baselines.get(role),
                 ideal_ns=machine.ideal_ns,
                 is_inferred=machine.is_inferred,
-                judge=StepJudge(machine.id, role, settings.modulus, decided),
+                judge=StepJudge(machine.id, role, settings.modulus, settings.parts_per_count, decided),
             )
             for role, settings in machine.all_counters.items()
         }
@@ -69,7 +79,13 @@ class History:
                 hold_ms = UNREACHABLE_HOLD_MS
             if self.machine.versions:
                 self.timeline.hold_by(now.stale_ms, now.carry_ms)
-            self.timeline.add(sample.ts_ms, now.state_name(sample.state), hold_ms, now.unmapped_code(sample.state))
+            self.timeline.add(sample.ts_ms, self._state_of(now, sample.state), hold_ms, now.unmapped_code(sample.state))
+        if self._cycles is not None and (count := sample.count(self.machine.pulse)) is not None:
+            if self.machine.versions:
+                now = self.machine.at(sample.ts_ms)
+                self._cycles.pace(now.cycle_ms, now.stop_after_ms)
+            self._cycles.counted(sample.ts_ms, _parts_since(self._last_count, count), sample.hold_ms)
+            self._last_count = Baseline(count, sample.ts_ms)
         for role, track in self.counts.items():
             value = sample.count(role)
             if value is not None:
@@ -82,6 +98,17 @@ class History:
         roles = ("total",) if "total" in self.counts else ("good", "reject")
         known = [self.counts[role].made_until(at_ms) for role in roles if role in self.counts]
         return MadeUntil(sum(parts for parts, _ in known), sum(ideal for _, ideal in known))
+
+    def _state_of(self, machine: Machine, raw: Value) -> MachineState:
+        """What the reading says; of a quantity between its limits, what was so before."""
+        band = machine.band
+        if band is None or not isinstance(raw, float):
+            return machine.state_name(raw)
+        state = band.state_of(raw)
+        if state is None:
+            return MachineState.UNKNOWN if self._was_running is None else _RUNS[self._was_running]
+        self._was_running = state is MachineState.EXECUTE
+        return state
 
     def steps(self) -> list[QuarantinedStep]:
         """Steps of all counters that do not count by themselves."""
@@ -148,3 +175,10 @@ def _segment(
         share = Share.PLANNED if planned is None and leaf in machine.production_leaves else Share.OUTSIDE
     # Where it did not answer nobody saw it stand, whatever the policy counts that time as.
     return Segment(start_ms, end_ms, share, leaf in (Leaf.RUN, Leaf.UNKNOWN) or state is MachineState.UNREACHABLE)
+
+
+def _parts_since(last: Baseline | None, count: int) -> int:
+    """How many parts a reading shows, at least, as far as the pace of the machine is concerned."""
+    if last is None or count == last.value:
+        return 0
+    return max(1, count - last.value)

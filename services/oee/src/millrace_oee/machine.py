@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -14,8 +15,9 @@ import msgspec
 
 from millrace_contract.language.telemetry import MAX_HOLD_S
 from millrace_contract.language.times import from_datetime
-from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineState, UnknownPolicy, machine_state
+from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineState, UnknownPolicy
 from millrace_contract.plant import Device, LineOee, PlantModel, Profile, Reasons, hold_ms
+from millrace_contract.plant.machine_states import RunningBand, StateSource
 from millrace_contract.plant.valid_from import DatedChange
 
 from .states import leaves_of
@@ -43,18 +45,19 @@ UNREACHABLE_STATE = "\x18"
 
 @dataclass(frozen=True, slots=True)
 class CounterSettings:
-    """A part counter: the reading's name, the first value that is never shown, and the fastest it can go."""
+    """A part counter: the reading's name, the first value that is never shown, the fastest it can go, and the parts of a count."""
 
     signal: str
     modulus: int | None
     max_rate_per_s: float
+    parts_per_count: int = 1
 
 
 IDENTITY = frozenset({"id", "line", "gateway", "measurement", "versions"})
 """What of a machine has no value that changes in time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """One device with OEE. `ideal_ns` is the ideal time of one part, exact in nanoseconds; None without one.
 
@@ -67,6 +70,7 @@ class Machine:
     gateway: str
     measurement: str
     state_signal: str
+    """Empty for a machine that only counts."""
     states: Mapping[int, MachineState]
     leaves: Mapping[MachineState, Leaf]
     counters: Mapping[str, CounterSettings]
@@ -74,6 +78,11 @@ class Machine:
     micro_ms: int
     stale_ms: int
     unknown: UnknownPolicy = UnknownPolicy.EXCLUDE
+    texts: Mapping[str, MachineState] = field(default_factory=dict)
+    band: RunningBand | None = None
+    """By which quantity it is known to run."""
+    stop_after: float = 0.0
+    """Of a machine that only counts: after so many ideal cycles without a part it stands."""
     reason_leaves: Mapping[str, Leaf] = field(default_factory=dict)
     """Where the time of a stop counts by its reason, for those of reasons.yaml that say so."""
     failure_reasons: frozenset[str] = frozenset()
@@ -120,7 +129,7 @@ class Machine:
     def signals(self) -> tuple[str, ...]:
         """Every reading that tells its state or counts its parts, or once did."""
         named = (name for each in self.all_versions for name in (each.state_signal, *(c.signal for c in each.counters.values())))
-        return tuple(dict.fromkeys(named))
+        return tuple(dict.fromkeys(filter(None, named)))
 
     @property
     def reach_ms(self) -> int:
@@ -142,31 +151,61 @@ class Machine:
         """How long before a window its first sample can still matter (counter baselines apart)."""
         micro_ms, stale_ms = self._longest_ms
         reach_ms, carry_ms = max(each.reach_ms for each in self.all_versions), max(each.carry_ms for each in self.all_versions)
-        return reach_ms + carry_ms + micro_ms + 2 * max(stale_ms, MAX_HOLD_S * 1000)
+        return reach_ms + carry_ms + micro_ms + self._longest_pause_ms + 2 * max(stale_ms, MAX_HOLD_S * 1000)
 
     @property
     def lookahead_ms(self) -> int:
         """How long after a window a sample can still matter: until a stop at its end is known to be longer than a micro-stop."""
         micro_ms, stale_ms = self._longest_ms
-        return micro_ms + stale_ms + 1_000
+        return micro_ms + stale_ms + self._longest_pause_ms + 1_000
 
     @property
     def _longest_ms(self) -> tuple[int, int]:
         """The longest micro-stop and the longest hold of all its versions."""
         return max(each.micro_ms for each in self.all_versions), max(each.stale_ms for each in self.all_versions)
 
+    @property
+    def _longest_pause_ms(self) -> int:
+        return max(each.stop_after_ms for each in self.all_versions)
+
+    @property
+    def cycle_ms(self) -> int:
+        """The ideal time from part to part, rounded up."""
+        return -(-(self.ideal_ns or 0) // 1_000_000)
+
+    @property
+    def stop_after_ms(self) -> int:
+        """Of a machine that only counts: after so long without a part it stands."""
+        return round(self.cycle_ms * self.stop_after)
+
+    @property
+    def counts_cycles(self) -> bool:
+        """Whether its parts alone tell that it runs."""
+        return self.stop_after > 0
+
+    @property
+    def pulse(self) -> str:
+        """The counter whose parts do."""
+        return "total" if "total" in self.counters else "good"
+
+    @cached_property
+    def source(self) -> StateSource:
+        """What a reading of the state means."""
+        return StateSource(self.state_signal or None, self.states, self.texts, self.band)
+
     def state_name(self, raw: float | str) -> MachineState:
         """The PackML name of a reading; `unknown` for the empty text (a bad reading) and for values the profile does not name."""
-        if isinstance(raw, str):
-            return MachineState.UNREACHABLE if raw == UNREACHABLE_STATE else machine_state(raw)
-        return self.states.get(int(raw), MachineState.UNKNOWN) if raw.is_integer() else MachineState.UNKNOWN
+        if raw == UNREACHABLE_STATE:
+            return MachineState.UNREACHABLE
+        return self.source.state_of(raw) or MachineState.UNKNOWN
 
     def unmapped_code(self, raw: float | str) -> str:
         """The reading in words where the profile does not say what it means; empty where it does, and for what is no reading."""
-        if isinstance(raw, str):
-            is_named = raw in (BAD_STATE, UNREACHABLE_STATE, MachineState.UNKNOWN) or machine_state(raw) is not MachineState.UNKNOWN
-            return "" if is_named else raw[:MAX_CODE]
-        return "" if raw.is_integer() and int(raw) in self.states else f"{raw:g}"
+        if raw in (BAD_STATE, UNREACHABLE_STATE, MachineState.UNKNOWN) or self.band is not None:
+            return ""
+        if self.source.state_of(raw) is not None:
+            return ""
+        return raw[:MAX_CODE] if isinstance(raw, str) else f"{raw:g}"
 
     @property
     def version(self) -> str:
@@ -180,6 +219,14 @@ class Machine:
             "micro_ms": self.micro_ms,
             "stale_ms": self.stale_ms,
         }
+        if self.texts:
+            parts["texts"] = dict(self.texts)
+        if self.band is not None:
+            parts["running"] = [self.band.above, self.band.below]
+        if self.counts_cycles:
+            parts["cycles"] = self.stop_after
+        if per_count := {role: c.parts_per_count for role, c in self.counters.items() if c.parts_per_count != 1}:
+            parts["parts_per_count"] = per_count
         if self.reason_leaves:
             parts["reasons"] = dict(self.reason_leaves)
         if self.failure_reasons:
@@ -281,24 +328,29 @@ def _ideal_ns(seconds: float | None) -> int | None:
 def _machine(device: Device, profile: Profile) -> Machine | None:
     if profile.oee is None:
         return None
-    state = profile.signals[profile.oee.state]
+    source, told_by = profile.state_source, profile.oee.told_by
+    if source is None or told_by is None:
+        return None
     counters = {}
     for role in ROLES:
         name = getattr(profile.oee, role)
         counter = profile.signals[name].counter if name else None
         if counter is not None:
-            counters[role] = CounterSettings(name, counter.modulus, counter.max_rate_per_s)
+            counters[role] = CounterSettings(name, counter.modulus, counter.max_rate_per_s, profile.oee.parts_a_count(role))
     return Machine(
         id=device.id,
         line=device.line,
         gateway=device.gateway,
         measurement=profile.name,
-        state_signal=state.name,
-        states={number: MachineState(word) for number, word in state.values.items()},
+        state_signal=source.signal or "",
+        states=source.numbers,
+        texts=source.texts,
+        band=source.band,
+        stop_after=0.0 if profile.oee.cycles is None else profile.oee.cycles.stop_after,
         leaves=leaves_of(profile.oee.leaves, device.oee.unknown),
         counters=counters,
         ideal_ns=_ideal_ns(device.ideal_cycle_s),
         micro_ms=round(device.micro_stop_s * 1000),
-        stale_ms=hold_ms(profile, state.name),
+        stale_ms=hold_ms(profile, told_by),
         unknown=device.oee.unknown,
     )

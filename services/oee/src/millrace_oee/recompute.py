@@ -10,7 +10,7 @@ from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.settings import DatabaseSettings
 from millrace_contract.store_forward.sqlite import transaction
 
-from .database import read_baseline_messages, read_entries, read_messages
+from .database import read_baseline_messages, read_entries, read_messages, read_was_running
 from .engine import Engine
 from .plan import Plan
 from .results import Results
@@ -32,6 +32,8 @@ def recompute(plan: Plan, settings: DatabaseSettings, device: str, from_ms: int,
         last_ms = to_ms + machine.lookahead_ms
         for message in read_baseline_messages(influx, machine, first_ms):
             store.keep_baseline(device, sample_of(machine.at(message.timestamp_ms), message))
+        if (was_running := read_was_running(influx, machine, first_ms)) is not None:
+            store.keep_running(device, was_running=was_running)
         for message in read_messages(influx, machine, first_ms, last_ms):
             engine.accept(device, message, 0)
         engine.evaluate(device, as_of_ms=last_ms, ended_ms=to_ms, is_last=True)

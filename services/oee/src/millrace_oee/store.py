@@ -12,6 +12,7 @@ from functools import reduce
 from heapq import merge
 from itertools import groupby
 
+from millrace_contract.plant.machine_states import RunningBand
 from millrace_contract.store_forward.outbox_steps import OUTBOX_STEPS
 from millrace_contract.store_forward.sqlite import Connection
 from millrace_contract.store_forward.store_file import StoreKind, open_in_memory
@@ -23,6 +24,8 @@ from .machine import ROLES
 from .samples import Sample, merged, pack, unpack
 
 HOUR_MS = 3_600_000
+_WAS_RUNNING = "was_running:"
+"""Facts of this name: of a machine whose state is a quantity, whether it ran before its first sample."""
 
 _VERSION_1 = (
     *OUTBOX_STEPS[0],
@@ -135,6 +138,33 @@ class Store:
                 found[role] = Baseline(*row)
         self._look_into_hours(device, before_ms, roles, found)
         return found
+
+    def was_running(self, device: str, before_ms: int, band: RunningBand) -> bool | None:
+        """On which side of the band the state's last reading before then was that was not within it."""
+        self.flush()
+        row = self.connection.execute(
+            """SELECT state, ts_ms FROM sample
+            WHERE device = ? AND ts_ms < ? AND typeof(state) = 'real' AND (state > ? OR state < ?) ORDER BY ts_ms DESC LIMIT 1""",
+            (device, before_ms, band.above, band.below),
+        ).fetchone()
+        found: bool | None = None if row is None else bool(row[0] > band.above)
+        found_ms = -1 if row is None else int(row[1])
+        for hour_ms, blob in self.connection.execute(
+            "SELECT hour_ms, samples FROM sample_hour WHERE device = ? AND hour_ms < ? ORDER BY hour_ms DESC", (device, before_ms)
+        ):
+            if found_ms >= hour_ms + HOUR_MS:
+                break
+            for sample in unpack(blob):
+                if found_ms < sample.ts_ms < before_ms and isinstance(sample.state, float) and band.state_of(sample.state):
+                    found, found_ms = sample.state > band.above, sample.ts_ms
+        if found is None:
+            kept = self.fact(_WAS_RUNNING + device)
+            return None if kept is None else kept == "1"
+        return found
+
+    def keep_running(self, device: str, *, was_running: bool) -> None:
+        """Remember on which side of its band a quantity was before all samples that are kept."""
+        self.set_fact(_WAS_RUNNING + device, str(int(was_running)))
 
     def read_before(self, device: str, before_ms: int, roles: Sequence[str]) -> dict[str, int]:
         """When each of these counters was last read well before then."""

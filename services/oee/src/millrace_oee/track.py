@@ -218,7 +218,9 @@ class Track:
 
     def _rebuild(self, from_ms: int, results: Results) -> History:
         baselines = self._store.baselines(self.machine.id, from_ms, tuple(self.machine.all_counters))
-        seed = Seed(baselines, tuple(self._leading_runs(from_ms, results)))
+        band = self.machine.band
+        was_running = None if band is None else self._store.was_running(self.machine.id, from_ms, band)
+        seed = Seed(baselines, tuple(self._leading_runs(from_ms, results)), was_running)
         history = History(self.machine, self.calendar, from_ms, seed, self.entries)
         for sample in self._store.samples(self.machine.id, from_ms):
             history.add(sample)

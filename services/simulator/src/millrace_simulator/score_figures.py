@@ -53,7 +53,7 @@ class FigureScore:
 def score_states(profile: Profile, changes: Sequence[Change], stored: Sequence[StoredState], until_ms: int) -> FigureScore:
     """The changes of one device, in order, against its stored intervals, in order of their start."""
     score = FigureScore()
-    if profile.oee is None:
+    if profile.oee is None or profile.oee.state is None:
         return score
     signal = profile.register_signals[profile.oee.state]
     poll_ms = round(1000 * min(profile.groups[group].interval_s for group in signal.groups(profile)))

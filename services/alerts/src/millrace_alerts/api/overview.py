@@ -90,8 +90,9 @@ def _machine(
     comms = comms_of(device, record, gateways)
     oee = context.plant.profile_of(name).oee
     found = machine_state_of(context.plant, device, record)
+    told_by = None if oee is None else oee.state
     fresh = (
-        found is not None and oee is not None and not is_stale(context.plant, device, oee.state, found[1], context.clock.now_ms())
+        found is not None and told_by is not None and not is_stale(context.plant, device, told_by, found[1], context.clock.now_ms())
     )
     return {
         "id": name,
@@ -99,7 +100,7 @@ def _machine(
         "comms": comms.state,
         "reason": comms.reason,
         "state": None if found is None else found[0],
-        "has_state": oee is not None,
+        "has_state": told_by is not None,
         "stale": not fresh,
         "oee": None if document is None else document.oee,
     }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from millrace_contract.language.times import format_timestamp
-from millrace_contract.language.words import NOT_HEARD, CommsState, MachineState, machine_state
+from millrace_contract.language.words import NOT_HEARD, CommsState, MachineState
 from millrace_contract.plant import Device, PlantModel, hold_ms
 from millrace_contract.plant.holds import FOREVER_MS, is_fresh
 from millrace_contract.plant.reach import reach_of
@@ -35,14 +35,13 @@ def comms_of(device: Device, record: DeviceRecord, gateways: Mapping[str, Gatewa
 
 def machine_state_of(plant: PlantModel, device: Device, record: DeviceRecord) -> tuple[MachineState, Latest] | None:
     """The machine's state and the reading that says so; None where nothing says it, unknown where it says what no state is."""
-    oee = plant.profile_of(device.id).oee
-    latest = record.readings.get(oee.state) if oee is not None else None
-    if oee is None or latest is None or latest.value is None:
+    source = plant.profile_of(device.id).state_source
+    if source is None or source.signal is None:
         return None
-    if isinstance(latest.value, str):
-        return machine_state(latest.value), latest
-    names = plant.profile_of(device.id).signals[oee.state].values
-    return machine_state(names.get(round(latest.value), "")), latest
+    latest = record.readings.get(source.signal)
+    if latest is None or latest.value is None:
+        return None
+    return source.state_of(latest.value) or MachineState.UNKNOWN, latest
 
 
 def device_resource(

@@ -36,7 +36,7 @@ def hold_ms(profile: Profile | None, name: str, promised_ms: int | None = None) 
     signal = profile.signals.get(name) if profile is not None else None
     if profile is None or signal is None:
         return UNDECLARED_HOLD_MS
-    if profile.oee is not None and profile.oee.state == name and profile.oee.stale_s is not None:
+    if profile.oee is not None and profile.oee.told_by == name and profile.oee.stale_s is not None:
         return round(profile.oee.stale_s * 1000)
     every_s = signal.reported_every_s(profile)
     return FOREVER_MS if every_s is None else max(LEAST_HOLD_MS, round(REPORTS_HELD * 1000 * every_s))

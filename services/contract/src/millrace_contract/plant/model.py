@@ -395,10 +395,11 @@ def _check_pace(device: Device, profile: Profile, path: tuple[str | int, ...], d
         return
     cycles: list[tuple[Path_, float | None]] = [((*path, "ideal_cycle_s"), device.ideal_cycle_s)]
     cycles += [((*path, "changes", index, "ideal_cycle_s"), each.ideal_cycle_s) for index, each in enumerate(device.changes)]
-    for name in filter(None, (profile.oee.total, profile.oee.good, profile.oee.reject)):
+    for role in ("total", "good", "reject"):
+        name, parts = getattr(profile.oee, role), profile.oee.parts_a_count(role)
         counter = profile.signals[name].counter if name in profile.signals else None
         for place, ideal_cycle_s in cycles:
-            if counter is not None and ideal_cycle_s is not None and ideal_cycle_s * counter.max_rate_per_s < 1:
+            if counter is not None and ideal_cycle_s is not None and ideal_cycle_s * parts * counter.max_rate_per_s < 1:
                 document.problem(
                     place,
                     f"a part every {ideal_cycle_s:g} s is faster than {name} may count in profile {profile.name}, "
@@ -408,6 +409,11 @@ def _check_pace(device: Device, profile: Profile, path: tuple[str | int, ...], d
 
 def _check_unknown(device: Device, profile: Profile, path: tuple[str | int, ...], document: Document) -> None:
     """What unknown time counts as must be something that can be told of this machine."""
+    if profile.oee is not None and profile.oee.cycles is not None:
+        if device.ideal_cycle_s is None:
+            document.problem(path, f"profile {profile.name} tells the state from cycles: this device needs ideal_cycle_s")
+        if device.oee.unknown is UnknownPolicy.HOLD:
+            document.problem((*path, "oee", "unknown"), "a machine that only counts tells no state that could be held; use infer")
     if device.oee == DeviceOee():
         return
     if profile.oee is None:

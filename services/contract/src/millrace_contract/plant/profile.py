@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ..language.words import NOT_TOLD, AssetClass, Leaf, MachineState
 from .document import Strict, nearest, tag_of
+from .machine_states import PACKML_NUMBERS, RUN_BIT, CycleRule, PackMlEdition, RunningBand, StateSource
 from .message_signal import MessageForm, MessageSignal
 from .register_signal import RegisterSignal
 from .register_types import Table, WordOrder
@@ -92,6 +93,9 @@ StateLeaf = Literal[
 """What a state of a machine can mean. When the plant does not work, and has its breaks, only the calendar says."""
 
 
+PartsPerCount = Annotated[int, Field(ge=1, le=100_000)]
+
+
 class OeeSignalsChange(DatedChange):
     """What the states of a machine mean from an instant on; `leaves` takes the place of all before it."""
 
@@ -99,18 +103,38 @@ class OeeSignalsChange(DatedChange):
 
 
 class OeeSignals(Strict):
-    """Which signals tell state and parts. `leaves` overrides what a state means for the time model (oee.md A2, A6).
+    """Which signals tell state and parts.
+
+    How `state` tells it (machine_states.py): by its `values`, by the numbers of an edition of `packml`, by `texts`, or as a
+    quantity that is high while the machine is `running`. Without a state `cycles` tell it from the parts. `leaves` overrides what
+    a state means for the time model (oee.md A2, A6). `parts_per_count`: so many parts are one count, of all counters or of each
+    by its role.
 
     `stale_s`: how long a state holds without a new reading; None: three polls (`holds`). For devices that report seldom.
     """
 
-    state: str
+    state: str | None = None
+    packml: PackMlEdition | None = None
+    texts: dict[str, MachineState] = {}
+    running: RunningBand | None = None
+    cycles: CycleRule | None = None
     total: str | None = None
     good: str | None = None
     reject: str | None = None
     leaves: dict[MachineState, StateLeaf] = {}
     stale_s: float | None = Field(default=None, gt=0, le=86_400)
     changes: tuple[OeeSignalsChange, ...] = ()
+    parts_per_count: PartsPerCount | dict[Literal["total", "good", "reject"], PartsPerCount] = 1
+
+    def parts_a_count(self, role: str) -> int:
+        """How many parts a count of this counter is."""
+        each = self.parts_per_count
+        return each if isinstance(each, int) else next((parts for of, parts in each.items() if of == role), 1)
+
+    @property
+    def told_by(self) -> str | None:
+        """The signal that tells whether the machine runs: its state's, or else the counter whose parts do."""
+        return self.state or self.total or self.good
 
     @field_validator("leaves")
     @classmethod
@@ -203,6 +227,21 @@ class Profile(Strict):
     def sends_messages(self) -> bool:
         """Whether its devices speak for themselves; else they are asked."""
         return self.message is not None
+
+    @property
+    def state_source(self) -> StateSource | None:
+        """How its machines tell their state; None without `oee`."""
+        if self.oee is None:
+            return None
+        if self.oee.state is None:
+            return StateSource(None)
+        signal = self.signals[self.oee.state]
+        numbers = {number: MachineState(word) for number, word in signal.values.items()}
+        if self.oee.packml is not None:
+            numbers = dict(PACKML_NUMBERS[self.oee.packml])
+        elif not numbers and signal.kind == "bit":
+            numbers = dict(RUN_BIT)
+        return StateSource(signal.name, numbers, self.oee.texts, self.oee.running)
 
     @property
     def register_signals(self) -> dict[str, RegisterSignal]:

@@ -12,7 +12,7 @@ from .profile import OeeSignals, Profile
 from .references import meant_address
 from .register_signal import RegisterSignal
 from .register_types import BIT_TABLES, HALVES, SignRegister
-from .signal import EVERY_GROUP
+from .signal import EVERY_GROUP, Signal
 from .valid_from import check_changes
 
 TOLD_STATES = tuple(state for state in MachineState if state is not MachineState.UNREACHABLE)
@@ -153,17 +153,49 @@ def _check_oee(profile: Profile, document: Document) -> None:
         signal = profile.signals.get(name)
         if signal is None:
             document.problem(("oee", key), f"{name!r} is not a signal of this profile{nearest(name, profile.signals)}")
-        elif key == "state" and not signal.values:
-            document.problem(("oee", key), f"signal {name} needs the key values: what its numbers mean as machine states")
         elif key != "state" and signal.counter is None:
             document.problem(("oee", key), f"signal {name} needs the key counter (max_rate_per_s, modulus)")
-    if state := profile.signals.get(profile.oee.state):
-        for number, word in state.values.items():
-            if word not in TOLD_STATES:
-                document.problem(
-                    ("signals", state.name, "values", number),
-                    f"{word!r} is not a machine state{nearest(word, TOLD_STATES)}; allowed: {', '.join(TOLD_STATES)}",
-                )
+    _check_state(profile, profile.oee, document)
+
+
+def _check_state(profile: Profile, oee: OeeSignals, document: Document) -> None:
+    """One source of the machine's state, which fits its signal."""
+    given = [key for key in ("packml", "texts", "running") if getattr(oee, key)]
+    if oee.state is None:
+        if given:
+            document.problem(("oee", given[0]), "says what a state means; it needs the key state, with the signal's name")
+        elif oee.cycles is None:
+            document.problem(("oee",), "needs the key state; of a machine that only counts, cycles: {} tells it from its parts")
+        elif not (oee.total or oee.good):
+            document.problem(("oee", "cycles"), "tells the state from parts; it needs total or good")
+        return
+    if oee.cycles is not None:
+        document.problem(("oee", "cycles"), f"is for machines that only count; this one tells its state in {oee.state}")
+    signal = profile.signals.get(oee.state)
+    if signal is None:
+        return
+    if found := _misfit(signal, [*given, *(["values"] if signal.values else [])]):
+        document.problem(("oee", found[0]), found[1])
+    for number, word in signal.values.items():
+        if word not in TOLD_STATES:
+            document.problem(
+                ("signals", signal.name, "values", number),
+                f"{word!r} is not a machine state{nearest(word, TOLD_STATES)}; allowed: {', '.join(TOLD_STATES)}",
+            )
+
+
+def _misfit(signal: Signal, ways: list[str]) -> tuple[str, str] | None:
+    """The key and what is wrong with how a signal is to tell the state."""
+    if len(ways) > 1:
+        return "state", f"signal {signal.name} has {' and '.join(ways)}; one of them says what it means"
+    if ways and signal.is_text != (ways == ["texts"]):
+        return ways[0], f"does not fit signal {signal.name}, which is {'a text' if signal.is_text else 'no text'}"
+    if not ways and not signal.is_text and signal.kind != "bit":
+        return "state", (
+            f"signal {signal.name} needs the key values: what its numbers mean as machine states; or say in oee how it tells the "
+            "state: packml: tr88, or running: {above: 4, below: 3}"
+        )
+    return None
 
 
 def _check_polled(profile: Profile, oee: OeeSignals, document: Document) -> None:
