@@ -63,6 +63,10 @@ def test_every_service_logs_in_and_nobody_without_its_password(broker: RunningBr
         ("alerts-1", "factory/line1/CNC-01/alert/hot/event", True),
         ("alerts-1", "factory/_platform/alert/no-space", True),
         ("alerts-1", "factory/line1/CNC-01/telemetry", False),
+        ("alerts-1", "factory/_platform/ask/oee/period", True),
+        ("oee-1", "factory/_platform/answer/oee/alerts-1", True),
+        ("oee-1", "factory/_platform/ask/oee/period", False),
+        ("ingest-1", "factory/_platform/answer/oee/alerts-1", False),
         ("admin", "factory/line1/CNC-01/telemetry", False),
     ],
 )

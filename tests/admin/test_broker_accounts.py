@@ -131,6 +131,21 @@ def test_a_reader_hears_what_the_plant_tells_and_writes_nothing() -> None:
     assert not [topic for topic in heard if "_platform" in topic or "#" in topic]
 
 
+def test_only_alerts_asks_and_a_service_answers_only_what_is_asked_of_it() -> None:
+    roles = [(role, role.value if role in {Role.ADMIN, Role.READER} else f"{role}-1") for role in Role]
+    accounts = [Account(name, role, HASH, "", instance="1") for role, name in roles]
+    rendered = render_access_rules("factory", accounts, RIGHTS)
+    for role, name in roles:
+        about = [rule for rule in rules_of(rendered, name) if "/ask/" in rule or "/answer/" in rule]
+        match role:
+            case Role.ALERTS:
+                assert about == ["topic write factory/_platform/ask/+/+", "topic read factory/_platform/answer/+/alerts-1"]
+            case Role.OEE:
+                assert about == ["topic write factory/_platform/answer/oee/+", "topic read factory/_platform/ask/oee/+"]
+            case _:
+                assert not about, role
+
+
 def test_nobody_but_ingest_confirms() -> None:
     accounts = [Account(role, role, HASH, "2026-01-01T00:00:00Z") for role in Role if role is not Role.PUBLISHER]
     rendered = render_access_rules("factory", accounts, RIGHTS)

@@ -27,6 +27,7 @@ from millrace_contract.language.messages import OeeDocument, Status, Stored, dec
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import WindowKind
 from millrace_contract.plant.accepted import load_accepted
+from millrace_contract.runtime.asking import Inquiries
 from millrace_contract.runtime.clock import moment
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx
@@ -345,6 +346,7 @@ class Alerts:
             plant=self.plant,
             watched=watched,
             reasons={},
+            asker=Inquiries(topics, "alerts-1", chain.clock),
             reader=Reader(self._store.path),
             submit=self._intake.hand_over,
             bell=Bell(),

@@ -23,6 +23,8 @@ def _examples(topics: Topics) -> dict[str, Topic]:
         topics.alert(None, None, "r"): Topic(Kind.ALERT, rule="r"),
         topics.alert_event("l", "d", "r"): Topic(Kind.ALERT_EVENT, line="l", device="d", rule="r"),
         topics.alert_event("l", None, "r"): Topic(Kind.ALERT_EVENT, line="l", rule="r"),
+        topics.ask("oee", "period"): Topic(Kind.ASK, service="oee", verb="period"),
+        topics.answer("oee", "alerts-1"): Topic(Kind.ANSWER, service="oee", sender="alerts-1"),
         topics.context("l", "d"): Topic(Kind.CONTEXT, line="l", device="d"),
         topics.context("l", None): Topic(Kind.CONTEXT, line="l"),
         topics.context_event("l", "d"): Topic(Kind.CONTEXT_EVENT, line="l", device="d"),

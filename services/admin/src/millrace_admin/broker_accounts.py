@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from millrace_contract.language.topics import PLATFORM, Kind, Topics
+from millrace_contract.language.topics import ASKING, PLATFORM, Kind, Topics
 from millrace_contract.plant import PlantModel
 
 from .gateway_rights import gateway_topics
@@ -170,16 +170,16 @@ _PUBLISHES: dict[Role, tuple[Kind, ...]] = {
 # Besides what is listed here, whoever publishes something retained reads it too, to clear what the plant no longer has.
 _READS: dict[Role, tuple[Kind, ...]] = {
     Role.GATEWAY: (Kind.COMMS, Kind.STORED, Kind.STATUS),
-    Role.INGEST: tuple(kind for kind in Kind if kind is not Kind.STORED),
+    Role.INGEST: tuple(kind for kind in Kind if kind not in {Kind.STORED, *ASKING}),
     Role.ROLLUP: (),
     Role.OEE: (Kind.TELEMETRY, Kind.COMMS, Kind.OEE, Kind.CONTEXT, Kind.CONTEXT_EVENT, Kind.STATUS, Kind.LEDGER, Kind.STORED),
-    Role.ALERTS: tuple(Kind),
+    Role.ALERTS: tuple(kind for kind in Kind if kind not in ASKING),
     Role.SIMULATOR: (Kind.STORED, Kind.STATUS),
-    Role.ADMIN: tuple(Kind),
+    Role.ADMIN: tuple(kind for kind in Kind if kind not in ASKING),
     Role.HEALTHCHECK: (),
     Role.DOCTOR: (Kind.STATUS, Kind.COMMS),
     Role.PUBLISHER: (),
-    Role.READER: tuple(kind for kind in Kind if kind not in (Kind.STATUS, Kind.LEDGER, Kind.STORED)),
+    Role.READER: tuple(kind for kind in Kind if kind not in {Kind.STATUS, Kind.LEDGER, Kind.STORED, *ASKING}),
 }
 
 _BROKER_FIGURES = "$SYS/broker/#"
@@ -210,7 +210,7 @@ def _writing(topics: Topics, account: Account, rights: Rights, publishers: list[
     if account.role in _HAVE_STATUS:
         instance = account.instance or "+"
         allowed += [topics.status(account.role, instance), topics.ledger(account.role, instance)]
-    return allowed, refused
+    return allowed + _asking(topics, account)[0], refused
 
 
 def _places(account: Account, rights: Rights) -> list[tuple[str, str]]:
@@ -227,7 +227,22 @@ def _may_read(topics: Topics, account: Account, rights: Rights) -> list[str]:
         allowed += sorted({topic for device in mine for topic in rights.sensors[device]})
     if account.role is Role.DOCTOR:  # what it publishes comes back
         allowed.append(topics.doctor("+"))
+    allowed += _asking(topics, account)[1]
     return [*allowed, _BROKER_FIGURES] if account.role in _READ_BROKER_FIGURES else allowed
+
+
+def _asking(topics: Topics, account: Account) -> tuple[list[str], list[str]]:
+    """What the account may write and read of questions and replies.
+
+    alerts asks, for people and MES, and reads what is answered to it; oee reads what is asked of it, and answers.
+    """
+    match account.role:
+        case Role.ALERTS:
+            return [topics.ask("+", "+")], [topics.answer("+", f"alerts-{account.instance}" if account.instance else "+")]
+        case Role.OEE:
+            return [topics.answer("oee", "+")], [topics.ask("oee", "+")]
+        case _:
+            return [], []
 
 
 def _hashed(password: str, salt: bytes, rounds: int) -> str:

@@ -13,6 +13,7 @@ from millrace_contract.plant import AlertRule, PlantModel, ReasonPath, load_aler
 from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.alert_rules import rules_version
 from millrace_contract.plant.versions import ALERT_RULES, PLANT, plant_in_use
+from millrace_contract.runtime.asking import Inquiries
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.disk_space import Disks
 from millrace_contract.runtime.health import STATUS_PATH, HealthServer, Heartbeats, Watchdog
@@ -21,7 +22,7 @@ from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.listening import listen_on
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
-from millrace_contract.runtime.mqtt.session import Callbacks, Session
+from millrace_contract.runtime.mqtt.session import Callbacks, Received, Session
 from millrace_contract.runtime.mqtt.trust import LEARNED
 from millrace_contract.runtime.remembered_devices import RememberedDevices
 from millrace_contract.runtime.serving import ServiceParts
@@ -141,16 +142,18 @@ class AlertsService:
         sender = f"{SERVICE}-{settings.instance}"
         intake = Intake[AnyCommand](receive_maximum=RECEIVE_MAXIMUM, item_capacity=COMMAND_CAPACITY)
         from_ingest = FromIngest(self._topics, sender)
+        self._asker = Inquiries(self._topics, sender, self._clock)
         self._session: Session = LeanSession(
             settings,
             sender,
             Callbacks(
-                messages=intake.put_all,
+                messages=self._hear,
                 connected=lambda: intake.connection(connected=True),
                 disconnected=lambda: intake.connection(connected=False),
                 published=intake.published,
             ),
             filters=subscriptions(self._topics, sender),
+            fleeting=self._asker.filters,
             will=last_will(self._topics, SERVICE, settings.instance),
             learned_ca=settings.data / LEARNED,
             persistent=True,
@@ -158,6 +161,7 @@ class AlertsService:
             receive_maximum=RECEIVE_MAXIMUM,
         )
         self._intake = intake
+        self._asker.attach(self._session)
         self._watched = watched_rules(self._plant, self._accepted.model.rules)
         outbox, _ = outbox_in(
             self._store.database,
@@ -183,6 +187,13 @@ class AlertsService:
             to_tell=lambda: self._reporter.now(),  # noqa: PLW0108 - made after the worker
         )
 
+    def _hear(self, messages: list[Received]) -> None:
+        """Replies go straight to who waits for them."""
+        for received in messages:
+            if self._asker.is_answer(received):
+                self._asker.heard(received)
+        self._intake.put_all(received for received in messages if not self._asker.is_answer(received))
+
     def _context(self) -> Context:
         return Context(
             settings=self._settings,
@@ -191,6 +202,7 @@ class AlertsService:
             reasons=self._accepted.model.reasons,
             reader=Reader(self._store.path),
             submit=self._intake.hand_over,
+            asker=self._asker,
             bell=self._bell,
             tokens=self._tokens,
             influx=self._influx,

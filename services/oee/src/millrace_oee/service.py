@@ -11,6 +11,7 @@ import msgspec
 from millrace_contract.language.messages import PlantInUse, Status
 from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.versions import CALENDAR, PLANT, plant_in_use
+from millrace_contract.runtime.answering import Answering
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.disk_space import Disks
 from millrace_contract.runtime.health import STATUS_PATH, HealthServer, Heartbeats, Watchdog
@@ -18,7 +19,7 @@ from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
-from millrace_contract.runtime.mqtt.session import Callbacks
+from millrace_contract.runtime.mqtt.session import Callbacks, Received
 from millrace_contract.runtime.mqtt.trust import LEARNED
 from millrace_contract.runtime.remembered_devices import RememberedDevices
 from millrace_contract.runtime.serving import ServiceParts, accept
@@ -32,6 +33,7 @@ from millrace_contract.store_forward.store_file import open_store
 
 from .gap_reader import Answer
 from .master_data import read_master_data, remembered, with_master_data
+from .period import Periods
 from .plan import Plan, load_plan
 from .receiver import subscriptions
 from .settings import OeeSettings
@@ -70,22 +72,25 @@ class OeeService:
         self._watchdog = Watchdog(self._heartbeats)
         self._influx = Influx(settings)
         self._intake = intake = Intake[Answer](receive_maximum=RECEIVE_MAXIMUM, items_a_batch=1)
+        self._answering = Answering(plan.topics, SERVICE, Periods(plan, self._influx, clock).answer, clock, self._heartbeats)
         self._session = LeanSession(
             settings,
             sender,
             Callbacks(
-                messages=intake.put_all,
+                messages=self._hear,
                 connected=self._connected,
                 disconnected=lambda: intake.connection(connected=False),
                 published=intake.published,
             ),
             filters=subscriptions(plan.topics, sender),
+            fleeting=self._answering.filters,
             will=last_will(plan.topics, SERVICE, settings.instance),
             learned_ca=settings.data / LEARNED,
             persistent=True,
             manual_ack=True,
             receive_maximum=RECEIVE_MAXIMUM,
         )
+        self._answering.attach(self._session)
         self._worker = Worker(
             plan=plan,
             remembered=RememberedDevices(settings.config, settings.data, plan.plant, clock),
@@ -122,6 +127,7 @@ class OeeService:
         self._parts.start(self._session)  # Before the worker, so that it is there for what the worker's last turn says.
         self._parts.start(self._reporter)
         self._parts.start(self._worker)
+        self._parts.start(self._answering)
         self._parts.start(self._watchdog)
         plan = self._accepted.model
         _log.info("started", machines=len(plan.machines), lines=len(plan.lines))
@@ -133,6 +139,13 @@ class OeeService:
         """Bounded in time; what was received and not committed comes again."""
         self._parts.stop()
         return True
+
+    def _hear(self, messages: list[Received]) -> None:
+        """Questions of others go their own way: a slow answer keeps no message waiting."""
+        for received in messages:
+            if self._answering.is_question(received):
+                self._answering.heard(received)
+        self._intake.put_all(received for received in messages if not self._answering.is_question(received))
 
     def _connected(self) -> None:
         self._intake.connection(connected=True)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from millrace_contract.errors import Unavailable
 from millrace_contract.language.event_file import encode_event
-from millrace_contract.language.topics import Kind, Topics
+from millrace_contract.language.topics import ASKING, Kind, Topics
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.intake import Intake
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
@@ -57,7 +57,7 @@ class Recorder:
             # The broker takes the account's name; without one, two recordings must not take each other's connection.
             broker.mqtt_username or f"admin-record-{secrets.token_hex(4)}",
             Callbacks(message=inbox.put, connected=self._connected, disconnected=lambda: inbox.connection(connected=False)),
-            filters=[each for kind in Kind for each in topics.filters(kind)],
+            filters=[each for kind in Kind if kind not in ASKING for each in topics.filters(kind)],
             manual_ack=True,
             receive_maximum=RECEIVE_MAXIMUM,
         )

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from millrace_contract.plant import PlantModel, ReasonPath
+from millrace_contract.runtime.asking import Inquiries
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.influx import Influx
@@ -32,6 +33,7 @@ class Context:
     reasons: Mapping[str, ReasonPath]
     reader: Reader
     submit: Callable[[Command | Bulk | EntryCommand], bool]
+    asker: Inquiries
     bell: Bell
     tokens: ApiTokens
     influx: Influx

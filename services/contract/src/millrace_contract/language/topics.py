@@ -23,6 +23,12 @@ class Kind(StrEnum):
     STATUS = "status"
     LEDGER = "ledger"
     STORED = "stored"
+    ASK = "ask"
+    ANSWER = "answer"
+
+
+ASKING = frozenset({Kind.ASK, Kind.ANSWER})
+"""Between two services, which read no more of them than their own; nobody else hears them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class Topic:
     service: str | None = None
     instance: str | None = None
     sender: str | None = None
+    verb: str | None = None
 
 
 class Topics:
@@ -82,6 +89,14 @@ class Topics:
     def stored(self, sender: str) -> str:
         return f"{self.root}/{PLATFORM}/stored/{sender}"
 
+    def ask(self, service: str, verb: str) -> str:
+        """A question to a service (requests.py)."""
+        return f"{self.root}/{PLATFORM}/ask/{service}/{verb}"
+
+    def answer(self, service: str, sender: str) -> str:
+        """A service's replies to whoever asked, by client id."""
+        return f"{self.root}/{PLATFORM}/answer/{service}/{sender}"
+
     def doctor(self, run: str) -> str:
         """Where one run of `millrace doctor` reads back what it published. Nobody else listens, nothing is kept."""
         return f"{self.root}/{PLATFORM}/doctor/{run}"
@@ -101,6 +116,8 @@ class Topics:
                 return (f"{self.root}/{PLATFORM}/+/+/{kind}",)
             case Kind.STORED:
                 return (f"{self.root}/{PLATFORM}/stored/+",)
+            case Kind.ASK | Kind.ANSWER:
+                return (f"{self.root}/{PLATFORM}/{kind}/+/+",)
 
     def parse(self, topic: str) -> Topic | None:
         """The topic taken apart, or None for one that is not ours. Names are not checked against the plant."""
@@ -119,6 +136,10 @@ def _parse_platform(parts: list[str]) -> Topic | None:
     match parts:
         case ["stored", sender]:
             return Topic(Kind.STORED, sender=sender)
+        case ["ask", service, verb]:
+            return Topic(Kind.ASK, service=service, verb=verb)
+        case ["answer", service, sender]:
+            return Topic(Kind.ANSWER, service=service, sender=sender)
         case [service, instance, "status"]:
             return Topic(Kind.STATUS, service=service, instance=instance)
         case [service, instance, "ledger"]:

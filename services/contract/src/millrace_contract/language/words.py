@@ -341,6 +341,21 @@ class OrderState(StrEnum):
     PAUSED = "paused"
 
 
+class AskVerb(StrEnum):
+    """What one service asks another on behalf of people and MES."""
+
+    PERIOD = "period"
+
+
+class NoReply(StrEnum):
+    """Why a question gets no document: it breaks a rule, what it asks for is not there, or not just now."""
+
+    REFUSED = "refused"
+    NOT_FOUND = "not_found"
+    BUSY = "busy"
+    UNAVAILABLE = "unavailable"
+
+
 class AssetClass(StrEnum):
     """What kind of machine a profile is for."""
 
