@@ -16,16 +16,18 @@ from hypothesis import strategies as st
 from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.language.words import MachineState
 from millrace_contract.plant import load_plant
-from millrace_contract.plant.machine_states import PACKML_NUMBERS, RunningBand, StateSource
+from millrace_contract.plant.machine_states import PACKML_NUMBERS, Band, StateSource
 from millrace_oee.cycles import CycleTimeline
 from millrace_oee.machine import UNREACHABLE_STATE
+from millrace_oee.master_data import remembered
 from millrace_oee.plan import load_plan
 from millrace_oee.samples import Sample
 from millrace_oee.store import HOUR_MS, Store, connect_in_memory
 from millrace_oee.windows import add, sums_of
 
 Make = Callable[..., Any]
-BAND = RunningBand(above=4, below=3)
+NOW_MS = 1_760_000_000_000
+BAND = Band(above=4, below=3)
 COUNTS = {
     "state_signal": "",
     "states": {},
@@ -219,6 +221,8 @@ def test_the_examples_of_the_docs_are_good(tmp_path: Path, example: str) -> None
     assert len(EXAMPLES) == 7
     machine = load_plan(tmp_path).machines["M-01"]
     assert machine.counters["total"].signal == "strokes"
+    for _ in range(2):  # it is remembered beyond an edit of the files, too
+        assert remembered(tmp_path, load_plan(tmp_path), NOW_MS).machines["M-01"] == machine
     assert machine.counts_cycles == ("cycles" in found["oee"])
     assert machine.counters["total"].parts_per_count == (4 if "parts_per_count" in found["oee"] else 1)
 

@@ -17,7 +17,7 @@ from millrace_contract.language.telemetry import MAX_HOLD_S
 from millrace_contract.language.times import from_datetime
 from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineState, UnknownPolicy
 from millrace_contract.plant import Device, LineOee, PlantModel, Profile, Reasons, hold_ms
-from millrace_contract.plant.machine_states import RunningBand, StateSource
+from millrace_contract.plant.machine_states import Band, StateSource
 from millrace_contract.plant.valid_from import DatedChange
 
 from .states import leaves_of
@@ -79,7 +79,7 @@ class Machine:
     stale_ms: int
     unknown: UnknownPolicy = UnknownPolicy.EXCLUDE
     texts: Mapping[str, MachineState] = field(default_factory=dict)
-    band: RunningBand | None = None
+    band: Band | None = None
     """By which quantity it is known to run."""
     stop_after: float = 0.0
     """Of a machine that only counts: after so many ideal cycles without a part it stands."""

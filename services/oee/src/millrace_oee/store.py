@@ -12,7 +12,7 @@ from functools import reduce
 from heapq import merge
 from itertools import groupby
 
-from millrace_contract.plant.machine_states import RunningBand
+from millrace_contract.plant.machine_states import Band
 from millrace_contract.store_forward.outbox_steps import OUTBOX_STEPS
 from millrace_contract.store_forward.sqlite import Connection
 from millrace_contract.store_forward.store_file import StoreKind, open_in_memory
@@ -139,7 +139,7 @@ class Store:
         self._look_into_hours(device, before_ms, roles, found)
         return found
 
-    def was_running(self, device: str, before_ms: int, band: RunningBand) -> bool | None:
+    def was_running(self, device: str, before_ms: int, band: Band) -> bool | None:
         """On which side of the band the state's last reading before then was that was not within it."""
         self.flush()
         row = self.connection.execute(

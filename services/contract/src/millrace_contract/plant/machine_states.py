@@ -77,6 +77,18 @@ class RunningBand(Strict):
             raise ValueError(f"below {self.below:g} is more than above {self.above:g}; between the two nothing changes")
         return self
 
+    @property
+    def band(self) -> Band:
+        return Band(self.above, self.below)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The same as a plain value."""
+
+    above: float
+    below: float
+
     def state_of(self, value: float) -> MachineState | None:
         """None between the two."""
         if value > self.above:
@@ -98,7 +110,7 @@ class StateSource:
     signal: str | None
     numbers: Mapping[int, MachineState] = field(default_factory=dict)
     texts: Mapping[str, MachineState] = field(default_factory=dict)
-    band: RunningBand | None = None
+    band: Band | None = None
 
     def state_of(self, value: float | str) -> MachineState | None:
         """What a good reading says by itself; None for what has no name, and for a quantity between its limits."""

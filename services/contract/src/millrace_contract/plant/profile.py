@@ -241,7 +241,8 @@ class Profile(Strict):
             numbers = dict(PACKML_NUMBERS[self.oee.packml])
         elif not numbers and signal.kind == "bit":
             numbers = dict(RUN_BIT)
-        return StateSource(signal.name, numbers, self.oee.texts, self.oee.running)
+        band = None if self.oee.running is None else self.oee.running.band
+        return StateSource(signal.name, numbers, self.oee.texts, band)
 
     @property
     def register_signals(self) -> dict[str, RegisterSignal]:
