@@ -33,6 +33,7 @@ signals:
   run_status: {address: 10, type: uint16, values: {0: stopped, 1: execute, 2: held}}
   temperature: {address: 20, type: float32, unit: Cel}
   pressure: {address: 22, type: float32, unit: bar}
+  level: {address: 24, type: float32, unit: mm}
   program: {address: 40, type: string, registers: 8}
 oee: {state: run_status}
 """

@@ -41,6 +41,17 @@ rules:
      condition: {kind: threshold, signal: temperature, above: 80, deadband: 2}}
   silent: {title: Silent, class: maintenance, where: {devices: [CNC-01]}, condition: {kind: no_data, after_s: 10}}
   offline: {title: Offline, class: maintenance, where: {devices: [PACK-01]}, on_delay_s: 5, condition: {kind: device_offline}}
+  rises:
+    {title: Rises, class: maintenance, where: {devices: [CNC-01]},
+     condition: {kind: rate_of_change, signal: level, above: 30, per_s: 60, over_s: 16}}
+  hangs:
+    {title: Hangs, class: maintenance, where: {devices: [CNC-01]}, condition: {kind: stuck, signal: pressure, after_s: 5}}
+  wears:
+    {title: Wears, class: maintenance, where: {devices: [CNC-01]}, on_delay_s: 1,
+     condition: {kind: drift, signal: level, every_s: 1, learn: 30}}
+  on-its-way:
+    {title: On its way, class: maintenance, where: {devices: [CNC-01]},
+     condition: {kind: time_to_limit, signal: level, above: 100, over_h: 0.01, within_h: 0.02}}
   full: {title: Full, class: maintenance, on_delay_s: 5, condition: {kind: own_data, problem: is full}}
 """
 STEPS_S = (-30, 61, -61, 3_600, -3_600, 86_400, -86_400)
@@ -64,6 +75,7 @@ class Plant:
         self.has_own_clock = has_own_clock
         self.receiver = AlertsReceiver(self.plant, Topics("factory"), NoSurroundings())
         self.temperature: float | None = 20.0
+        self.level, self.slope, self.moves = 10.0, 0.0, True
         self.link, self.problem = "online", ""
         self.stream, self.seq, self.sent_ms = 0, 0, 0
         self.story: list[tuple[str, str]] = []
@@ -108,11 +120,12 @@ class Plant:
             if sender_ms < self.sent_ms - 60_000:  # its outbox begins a new stream
                 self.stream, self.seq, self.sent_ms = self.stream + 1, 0, 0
             prev, self.seq = self.seq or None, self.seq + 1
+            self.level += self.slope
             self.sent_ms = max(sender_ms, self.sent_ms + 1)
             message = {
                 "device_id": "CNC-01",
                 "timestamp": format_timestamp(self.sent_ms),
-                "readings": {"temperature": self.temperature},
+                "readings": {"temperature": self.temperature, "level": self.level, "pressure": self.seq % 3 if self.moves else 1},
                 "stream": "edge-1.a1" + (f"+{self.stream}" if self.stream else ""),
                 "seq": self.seq,
                 "prev": prev,
@@ -151,6 +164,10 @@ def _set(**values: float | str | None) -> Callable[[Plant], None]:
 
 FAULTS: Mapping[str, Fault] = {
     "threshold": Fault("hot", _set(temperature=120.0), _set(temperature=20.0), 10, by_sender=True),
+    "rate_of_change": Fault("rises", _set(slope=1.0), _set(slope=0.0), 40, by_sender=True),
+    "stuck": Fault("hangs", _set(moves=False), _set(moves=True), 20, by_sender=True),
+    "drift": Fault("wears", _set(slope=0.05), _set(slope=0.0, level=10.0), 80, by_sender=True),
+    "time_to_limit": Fault("on-its-way", _set(slope=1.0), _set(slope=0.0), 60, by_sender=True),
     "no_data": Fault("silent", _set(temperature=None), _set(temperature=20.0), 20),
     "device_offline": Fault("offline", _set(link="offline"), _set(link="online"), 10),
     "own_data": Fault("full", _set(problem="the disk is full"), _set(problem=""), 10),

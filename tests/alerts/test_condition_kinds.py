@@ -13,13 +13,15 @@ import millrace_contract.plant.conditions
 from millrace_alerts.conditions import Condition, condition_of
 from millrace_contract.plant.conditions import Condition as Model
 
+SHARED = {"listening", "of_number", "trends"}
+"""What several kinds have in common."""
 MODELS, UNION = get_args(Model)[0], get_args(Condition)
 KINDS = sorted(get_args(model.model_fields["kind"].annotation)[0] for model in get_args(MODELS))
 
 
 def modules_of(package: object) -> set[str]:
     folder = Path(str(getattr(package, "__file__", ""))).parent
-    return {path.stem for path in folder.glob("*.py")} - {"__init__", "listening"}
+    return {path.stem for path in folder.glob("*.py")} - {"__init__", *SHARED}
 
 
 def test_every_kind_is_a_pair_of_modules_of_its_name() -> None:

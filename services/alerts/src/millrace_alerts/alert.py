@@ -11,6 +11,7 @@ from millrace_contract.language.topics import PLATFORM
 from millrace_contract.language.words import ANNUNCIATED, AlertClass, Evaluation, EventCause, IsaState, Priority
 
 from .lifecycle import Facts, state_of
+from .memories import GateMemory, Memory
 from .timer import Timer
 
 
@@ -21,6 +22,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     stood at the last change of the condition, `activation_value` at the last activation, `peak` the farthest since it began.
     blind_since_ms: since when its rule cannot be evaluated; explained_by: the alert that says why its device is not heard.
     line, device_id: empty where it is about the platform itself.
+    `memory`: what the kind of condition remembers; `gate`: whether the rule is evaluated now.
     `quiet_from_ms` is for rules about missing data: the event time from which the silence counts.
     """
 
@@ -51,6 +53,8 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     blind_since_ms: int | None = None
     explained_by: str | None = None
     first_out: bool = False
+    memory: Memory | None = None
+    gate: GateMemory | None = None
 
     @property
     def state(self) -> IsaState:

@@ -3,14 +3,19 @@
 An observation older than the newest one of its alert is ignored: late data never raise an alarm of the past as a present one.
 """
 
+from functools import partial
+
 import msgspec
 
-from millrace_contract.language.words import EVALUABLE
+from millrace_contract.language.words import EVALUABLE, Evaluation
 
 from .alert import Alert, Transition
-from .changes import Outcome, act
+from .changes import Outcome, Terms, act
+from .conditions import Condition
+from .gates import GateTest
 from .lifecycle import ExpireShelf
-from .observations import ClockStep, Observation, Reading, StatusTold, Tick
+from .memories import GateMemory
+from .observations import ClockStep, GateReading, Observation, Pause, Reading, StatusTold, Tick
 from .rules import Watched
 
 
@@ -19,8 +24,41 @@ def evaluate(alert: Alert, watched: Watched, observation: Observation) -> Outcom
     expired: tuple[Transition, ...] = ()
     if isinstance(observation, Tick):
         alert, expired = _expire_shelf(alert, observation.now_ms)
-    alert, transitions = watched.condition.evaluate(alert, watched.terms, observation)
+    evaluated = watched.condition.evaluate if watched.gate is None else partial(_gated, watched.condition, watched.gate)
+    alert, transitions = evaluated(alert, watched.terms, observation)
     return _marked(alert, observation), expired + transitions
+
+
+def _gated(condition: Condition, gate: GateTest, alert: Alert, terms: Terms, observation: Observation) -> Outcome:
+    """Only while the gate is open is the condition told anything; while it is not, the alert stays as it is."""
+    match observation:
+        case GateReading(at_ms):
+            memory = gate.observed(alert.gate or GateMemory(), observation)
+            alert = msgspec.structs.replace(alert, gate=memory)
+            if memory.since_ms is not None:
+                return alert, ()
+            alert, transitions = condition.evaluate(alert, terms, Pause(at_ms))
+            return msgspec.structs.replace(alert, evaluation=_why_not(alert, observation)), transitions
+        case Reading(at_ms, value) if not gate.is_open(alert.gate, at_ms):
+            if at_ms <= alert.seen_ms:
+                return alert, ()
+            return msgspec.structs.replace(alert, seen_ms=at_ms, seen_value=value, seen_hold_ms=observation.hold_ms), ()
+        case Tick(now_ms) if not gate.is_open(alert.gate, now_ms):
+            alert, transitions = condition.evaluate(alert, terms, Tick(now_ms, blind=True))
+            is_known = alert.gate is not None and gate.is_known(alert.gate, now_ms)
+            if is_known and alert.evaluation is Evaluation.GOOD:  # it holds, and not yet for as long as it must
+                alert = msgspec.structs.replace(alert, evaluation=Evaluation.PAUSED)
+            elif not is_known and alert.evaluation in EVALUABLE:
+                alert = msgspec.structs.replace(alert, evaluation=Evaluation.STALE)
+            return alert, transitions
+        case _:
+            return condition.evaluate(alert, terms, observation)
+
+
+def _why_not(alert: Alert, reading: GateReading) -> Evaluation:
+    if reading.value is None:
+        return Evaluation.BAD
+    return Evaluation.PAUSED if alert.evaluation in EVALUABLE or alert.evaluation is Evaluation.NEVER_SEEN else alert.evaluation
 
 
 def _marked(alert: Alert, observation: Observation) -> Alert:

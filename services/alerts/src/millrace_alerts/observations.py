@@ -19,6 +19,22 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class GateReading:
+    """The signal that says whether the rule is evaluated at all (`while`); told before the readings of the same message."""
+
+    at_ms: int
+    value: float | str | None
+    hold_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """From here on the rule is not evaluated: what is pending stands still."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What a no-data rule waits for has come. `heard_ms`: when, by our own clock."""
 
@@ -74,4 +90,4 @@ class ClockStep:
     step_ms: int
 
 
-Observation = Reading | Seen | Link | StatusTold | Inhibit | Resume | ClockStep | Tick
+Observation = Reading | GateReading | Pause | Seen | Link | StatusTold | Inhibit | Resume | ClockStep | Tick

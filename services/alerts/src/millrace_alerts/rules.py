@@ -8,7 +8,8 @@ from millrace_contract.plant import AlertRule, Device, OwnData, PlantModel
 from .alert import Description, alert_id
 from .builtin import built_in_rules
 from .changes import Terms
-from .conditions import Condition, Limit, SelfReport, condition_of
+from .conditions import Approach, Condition, Limit, SelfReport, condition_of
+from .gates import GateTest
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Watched:
     terms: Terms
     description: Description
     blind_after_ms: int = 60_000
+    gate: GateTest | None = None
 
     @property
     def group(self) -> str:
@@ -50,10 +52,12 @@ def watched_rules(plant: PlantModel, rules: dict[str, AlertRule]) -> dict[str, W
 
 
 def _of_device(plant: PlantModel, rule: AlertRule, device: Device) -> Watched:
-    return _watched(rule, condition_of(rule.condition, plant.profile_of(device.id)), device.line, device.id)
+    profile = plant.profile_of(device.id)
+    gate = None if rule.gate is None else GateTest.of(rule.gate, profile)
+    return _watched(rule, condition_of(rule.condition, profile), device.line, device.id, gate)
 
 
-def _watched(rule: AlertRule, condition: Condition, line: str, device: str) -> Watched:
+def _watched(rule: AlertRule, condition: Condition, line: str, device: str, gate: GateTest | None = None) -> Watched:
     return Watched(
         alert_id=alert_id(rule.id, device),
         rule=rule.id,
@@ -70,7 +74,7 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str) -> W
             title=rule.title,
             alert_class=rule.alert_class,
             priority=rule.priority,
-            limit=condition.limit if isinstance(condition, Limit | SelfReport) else None,
+            limit=condition.limit if isinstance(condition, Limit | Approach | SelfReport) else None,
             unit=condition.unit if isinstance(condition, Limit) else None,
             consequence=rule.consequence,
             cause=rule.cause,
@@ -79,6 +83,7 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str) -> W
             group=rule.group or None,
         ),
         blind_after_ms=_ms(rule.blind_after_s),
+        gate=gate,
     )
 
 

@@ -23,7 +23,7 @@ from .clocks import Order, begun_anew, counts_from_ms, follow, order_of, plausib
 from .evaluator import evaluate
 from .first_out import FirstOut
 from .lifecycle import Action
-from .observations import ClockStep, Inhibit, Link, Observation, Reading, Resume, Seen, StatusTold, Tick
+from .observations import ClockStep, GateReading, Inhibit, Link, Observation, Reading, Resume, Seen, StatusTold, Tick
 from .reconcile import forget_old_names
 from .records import DeviceRecord, Gateway, Latest, Saved
 from .rules import Watched
@@ -39,6 +39,7 @@ MAX_SIGNALS = 2_000
 class _Concerned:
     """Which alerts are to be told of what, for one device."""
 
+    gates: dict[str, list[str]]
     readings: dict[str, list[str]]
     data: dict[str | None, list[str]]
     links: list[str]
@@ -78,6 +79,9 @@ class Watch:
         if order.is_anew and at_ms <= newest_ms:
             self._begin_anew(concerned, fresh, at_ms)
         transitions: list[Transition] = []
+        for signal in fresh if concerned.gates else ():
+            latest = self.devices[device_id].readings[signal]
+            transitions += self._tell(concerned.gates.get(signal, ()), GateReading(latest.at_ms, latest.value, latest.hold_ms))
         for signal in fresh:
             latest = self.devices[device_id].readings[signal]
             reading = Reading(latest.at_ms, latest.value, latest.quality is Quality.UNCERTAIN, latest.hold_ms)
@@ -282,12 +286,14 @@ def _restored(watched: Watched, saved: Saved) -> Alert:
 
 
 def _by_device(watched: dict[str, Watched], devices: Iterable[str]) -> dict[str, _Concerned]:
-    concerned = {name: _Concerned({}, {}, [], [], []) for name in devices}
+    concerned = {name: _Concerned({}, {}, {}, [], [], []) for name in devices}
     for each in watched.values():
         if not each.device_id:
             continue
         concerned[each.device_id].every.append(each.alert_id)
         those, listening = concerned[each.device_id], each.condition.listening
+        if each.gate is not None:
+            those.gates.setdefault(each.gate.signal, []).append(each.alert_id)
         for signal in listening.readings:
             those.readings.setdefault(signal, []).append(each.alert_id)
         for wanted in listening.data:
@@ -306,6 +312,8 @@ def _worth_saving(before: Alert, after: Alert) -> bool:
         or before.evaluation != after.evaluation
         or before.inhibited != after.inhibited
         or before.facts != after.facts
+        or before.memory is not after.memory
+        or before.gate is not after.gate
         or before.blind_since_ms != after.blind_since_ms
         or (after.state is not IsaState.NORM and (before.seen_value, before.peak) != (after.seen_value, after.peak))
         or (before.quiet_from_ms is None) != (after.quiet_from_ms is None)

@@ -8,14 +8,18 @@ from __future__ import annotations
 from typing import assert_never
 
 from millrace_contract.plant import Condition as Model
-from millrace_contract.plant import DeviceOffline, NoData, OwnData, Profile, Threshold
+from millrace_contract.plant import DeviceOffline, Drift, NoData, OwnData, Profile, RateOfChange, Stuck, Threshold, TimeToLimit
 
 from .device_offline import Unreachable
+from .drift import Leaving
 from .no_data import Silence
 from .own_data import SelfReport
+from .rate_of_change import Rate
+from .stuck import Hanging
 from .threshold import Limit
+from .time_to_limit import Approach
 
-Condition = Limit | Silence | Unreachable | SelfReport
+Condition = Limit | Rate | Hanging | Leaving | Approach | Silence | Unreachable | SelfReport
 
 
 def condition_of(model: Model, profile: Profile) -> Condition:
@@ -23,6 +27,14 @@ def condition_of(model: Model, profile: Profile) -> Condition:
     match model:
         case Threshold():
             return Limit.of(model, profile)
+        case RateOfChange():
+            return Rate.of(model, profile)
+        case Stuck():
+            return Hanging.of(model, profile)
+        case Drift():
+            return Leaving.of(model, profile)
+        case TimeToLimit():
+            return Approach.of(model, profile)
         case NoData():
             return Silence.of(model, profile)
         case DeviceOffline():
@@ -32,4 +44,15 @@ def condition_of(model: Model, profile: Profile) -> Condition:
     assert_never(model)
 
 
-__all__ = ["Condition", "Limit", "SelfReport", "Silence", "Unreachable", "condition_of"]
+__all__ = [
+    "Approach",
+    "Condition",
+    "Hanging",
+    "Leaving",
+    "Limit",
+    "Rate",
+    "SelfReport",
+    "Silence",
+    "Unreachable",
+    "condition_of",
+]

@@ -13,7 +13,7 @@ from millrace_contract.plant.holds import FOREVER_MS, is_fresh
 from .. import timer as timers
 from ..alert import Alert
 from ..changes import Outcome, Terms, changed
-from ..observations import Observation, Reading, Tick
+from ..observations import Observation, Pause, Reading, Tick
 from ..records import DeviceRecord
 from ..timer import Delays, advance_by
 from .listening import Listening
@@ -64,6 +64,9 @@ class Limit:
             evaluable = alert.evaluation in {Evaluation.GOOD, Evaluation.UNCERTAIN}
             evaluation = alert.evaluation if fresh or not evaluable else Evaluation.STALE
             return changed(alert, terms, timer, flips, evaluation=evaluation)
+        if isinstance(observation, Pause):
+            timer, flips = timers.interrupt(alert.timer, observation.at_ms, delays)
+            return changed(alert, terms, timer, flips)
         if not isinstance(observation, Reading) or observation.at_ms <= alert.seen_ms:
             return alert, ()
         value = observation.value

@@ -143,6 +143,8 @@ EVALUATION_LOOKS: Mapping[Evaluation, Look] = {
     Evaluation.NEVER_SEEN: Look("no data yet", Tone.UNKNOWN),
     Evaluation.NOT_A_NUMBER: Look("reading is no number", Tone.UNKNOWN),
     Evaluation.INHIBITED: Look("another alert says why", Tone.UNKNOWN),
+    Evaluation.LEARNING: Look("learning what is normal", Tone.IDLE),
+    Evaluation.PAUSED: Look("paused by its rule", Tone.IDLE),
     Evaluation.NOT_WATCHING: Look("no connection to the broker", Tone.UNKNOWN),
 }
 

@@ -281,7 +281,7 @@ class EventCause(StrEnum):
 
 
 class Evaluation(StrEnum):
-    """Whether an alert's rule can be evaluated now, and if not, why: `good` and `uncertain` can."""
+    """Whether an alert's rule can be evaluated (`good`, `uncertain`), is not meant to be (`learning`, `paused`), or why not."""
 
     GOOD = "good"
     UNCERTAIN = "uncertain"
@@ -290,11 +290,13 @@ class Evaluation(StrEnum):
     NEVER_SEEN = "never_seen"
     NOT_A_NUMBER = "not_a_number"  # a limit cannot be compared with text
     INHIBITED = "inhibited"  # another alert says why already: the device is offline, or its gateway
+    LEARNING = "learning"  # there are not enough readings yet to judge by
+    PAUSED = "paused"  # it is not to be evaluated now: `while` does not hold
     NOT_WATCHING = "not_watching"  # we are cut off from the broker, and hear nothing of anything
 
 
-EVALUABLE = frozenset({Evaluation.GOOD, Evaluation.UNCERTAIN})
-"""The rule can be evaluated."""
+EVALUABLE = frozenset({Evaluation.GOOD, Evaluation.UNCERTAIN, Evaluation.LEARNING, Evaluation.PAUSED})
+"""The rule can be evaluated, or is not meant to be just now: nobody is blind."""
 
 
 class ContextKind(StrEnum):

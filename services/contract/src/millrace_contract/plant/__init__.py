@@ -2,7 +2,8 @@
 
 from .alert_rules import AlertRule, load_alert_rules
 from .calendar import Break, Calendar, CalendarException, Pattern, Shift, load_calendar
-from .conditions import Condition, DeviceOffline, NoData, OwnData, Threshold
+from .conditions import Condition, DeviceOffline, Drift, NoData, OwnData, RateOfChange, Stuck, Threshold, TimeToLimit
+from .gate import Gate
 from .holds import hold_ms
 from .message_signal import MessageForm, MessageSignal
 from .model import Connection, Device, Line, LineOee, PlantModel, load_plant
@@ -26,6 +27,8 @@ __all__ = [
     "Device",
     "DeviceLimits",
     "DeviceOffline",
+    "Drift",
+    "Gate",
     "Group",
     "Line",
     "LineOee",
@@ -38,6 +41,7 @@ __all__ = [
     "Pattern",
     "PlantModel",
     "Profile",
+    "RateOfChange",
     "Reason",
     "ReasonPath",
     "Reasons",
@@ -45,8 +49,10 @@ __all__ = [
     "Shift",
     "SignRegister",
     "Signal",
+    "Stuck",
     "Table",
     "Threshold",
+    "TimeToLimit",
     "ValueType",
     "WordOrder",
     "hold_ms",

@@ -13,6 +13,7 @@ from ..language.assets import segment_problem
 from ..language.words import AlertClass, Priority
 from .conditions import Condition, OwnData
 from .document import Document, Strict, nearest, read_document
+from .gate import Gate
 from .model import Device, PlantModel
 from .versions import version_of
 
@@ -42,6 +43,7 @@ class AlertRule(Strict):
     priority: Priority = Priority.MEDIUM
     where: Where = Where()
     condition: Condition
+    gate: Gate | None = Field(default=None, alias="while")
     on_delay_s: float = Field(default=0, ge=0, le=86_400)
     off_delay_s: float = Field(default=0, ge=0, le=86_400)
     latching: bool = False
@@ -119,6 +121,8 @@ def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
     if rule.is_of_platform:
         if where != Where():
             document.problem((*path, "where"), "chooses devices; a rule about the platform's own data is about none: leave it out")
+        if rule.gate is not None:
+            document.problem((*path, "while"), "is about a signal; a rule about the platform's own data has none: leave it out")
         return
     classes = {profile.asset_class for profile in plant.profiles.values()}
     known: dict[str, tuple[str, Collection[str]]] = {
@@ -140,3 +144,5 @@ def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
     for name in sorted(watched):
         for key, message in rule.condition.problems(plant.profiles[name]):
             document.problem((*path, "condition", key), message)
+        for key, message in rule.gate.problems(plant.profiles[name]) if rule.gate is not None else ():
+            document.problem((*path, "while", key), message)

@@ -1,0 +1,69 @@
+"""What the kinds that watch one number have in common: freshness, delays, bad readings; a kind says what a number asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from millrace_contract.language.words import Evaluation
+from millrace_contract.plant.holds import is_fresh
+
+from .. import timer as timers
+from ..alert import Alert
+from ..changes import Outcome, Terms, changed
+from ..memories import Memory
+from ..observations import Observation, Pause, Reading, Tick
+from ..records import DeviceRecord
+from ..timer import Wish, advance_by
+
+
+class Judged(NamedTuple):
+    """What a number asks for; `is_ready` False while there is not enough yet to judge by."""
+
+    wish: Wish
+    memory: Memory | None
+    is_ready: bool = True
+
+
+class Judge(Protocol):
+    """A kind: what a good reading does to its memory, and what it asks for."""
+
+    @property
+    def signal(self) -> str: ...
+
+    def judge(self, memory: Memory | None, value: float, at_ms: int, *, active: bool) -> Judged: ...
+
+
+def restored(alert: Alert, _record: DeviceRecord) -> Alert:
+    """As it was saved: a kind with a memory is saved with each reading."""
+    return alert
+
+
+def evaluate(judge: Judge, alert: Alert, terms: Terms, observation: Observation) -> Outcome:
+    """The alert after the observation, for a kind that judges numbers."""
+    delays = terms.delays if alert.seen_hold_ms is None else replace(terms.delays, fresh_ms=alert.seen_hold_ms)
+    if isinstance(observation, Tick):
+        timer, flips = advance_by(alert.timer, observation, delays)
+        fresh = is_fresh(alert.seen_ms, delays.fresh_ms, observation.now_ms)
+        evaluable = alert.evaluation in {Evaluation.GOOD, Evaluation.UNCERTAIN, Evaluation.LEARNING}
+        evaluation = alert.evaluation if fresh or not evaluable else Evaluation.STALE
+        return changed(alert, terms, timer, flips, evaluation=evaluation)
+    if isinstance(observation, Pause):
+        timer, flips = timers.interrupt(alert.timer, observation.at_ms, delays)
+        return changed(alert, terms, timer, flips)
+    if not isinstance(observation, Reading) or observation.at_ms <= alert.seen_ms:
+        return alert, ()
+    value, memory = observation.value, alert.memory
+    if isinstance(value, float | int):
+        judged = judge.judge(memory, float(value), observation.at_ms, active=alert.timer.active)
+        memory = judged.memory
+        timer, flips = timers.observe(alert.timer, judged.wish, observation.at_ms, delays)
+        evaluation = Evaluation.UNCERTAIN if observation.uncertain else Evaluation.GOOD
+        evaluation = evaluation if judged.is_ready else Evaluation.LEARNING
+    else:
+        timer, flips = timers.interrupt(alert.timer, observation.at_ms, delays)
+        evaluation = Evaluation.BAD if value is None else Evaluation.NOT_A_NUMBER
+    alert, transitions = changed(alert, terms, timer, flips, evaluation=evaluation, seen_ms=observation.at_ms, seen_value=value)
+    return msgspec.structs.replace(alert, seen_hold_ms=observation.hold_ms, memory=memory), transitions
