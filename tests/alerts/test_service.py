@@ -35,7 +35,7 @@ class Peer:
         filters = ["factory/+/+/alert/#", "factory/_platform/alerts/1/#"]
         self._session = PahoSession(broker.settings(), name, Callbacks(message=self.heard.append), filters=filters)
         self._session.start()
-        assert self._session.wait_connected(10)
+        wait_until(lambda: self._session.is_subscribed, "the peer to listen")
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         wait_until(lambda: self._session.is_connected, "the broker")

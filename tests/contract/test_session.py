@@ -51,6 +51,7 @@ class Client:
             disconnected=lambda: self.events.append("disconnected"),
             published=lambda token, ok: self.published.put((token, ok)),
         )
+        self.listens = bool(options.get("filters"))
         self.session = session_type(settings, client_id, callbacks, **options)
         self.session.start()
 
@@ -78,7 +79,10 @@ def connect(session_type: SessionType, broker: Broker) -> Iterator[Connect]:
 
 
 def _up(client: Client) -> Client:
+    """Connected, and if it listens, sure to hear what is published from now on."""
     assert client.session.wait_connected(PATIENCE_S), client.session.problem
+    if client.listens:
+        wait_until(lambda: client.session.is_subscribed, "the broker's answer to the filters", PATIENCE_S)
     return client
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from millrace_contract.language.messages import Status, Stored, encode
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
-from millrace_contract.testing.servers import Mosquitto, free_port
+from millrace_contract.testing.servers import Mosquitto, free_port, wait_until
 
 
 class GatewayProcess:
@@ -65,7 +65,7 @@ class Listener:
         self._confirms = confirms
         self.session = PahoSession(broker.settings(), "listener", Callbacks(message=self._on_message), filters=["factory/#"])
         self.session.start()
-        assert self.session.wait_connected(10)
+        wait_until(lambda: self.session.is_subscribed, "the listener to listen")
 
     def _on_message(self, received: Received) -> None:
         with self._lock:

@@ -49,7 +49,7 @@ class Plant:
             broker.settings(), "plant", Callbacks(message=self._take), filters=["factory/#"], persistent=True
         )
         self.session.start()
-        assert self.session.wait_connected(60)
+        wait_until(lambda: self.session.is_subscribed, "the listener to listen", 60)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         assert self.session.publish(topic, payload, retain=retain) is not None

@@ -71,6 +71,7 @@ class Session:
         self.problem: str | None = "not connected yet"
         self.generation = 0
         self.refused_filters: frozenset[str] = frozenset()
+        self._subscribed_generation = 0
         """What the broker does not let us read, as far as it says so: mosquitto grants every subscription, and sends nothing."""
         self._settings = settings
         self._client_id = client_id
@@ -118,6 +119,11 @@ class Session:
 
     def wait_connected(self, timeout_s: float) -> bool:
         return self._connected.wait(timeout_s)
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether the broker has answered the filters on this connection: until then it may pass over what others publish."""
+        return self._connected.is_set() and self._subscribed_generation == self.generation
 
     def start(self) -> None:
         raise NotImplementedError
@@ -216,6 +222,7 @@ class Session:
 
     def _subscribed(self, filters: Sequence[str], is_granted: Iterable[bool]) -> None:
         """The broker answered which of these it lets us read."""
+        self._subscribed_generation = self.generation
         refused = frozenset(each for each, granted in zip(filters, is_granted, strict=False) if not granted)
         self.refused_filters = refused
         if refused:
