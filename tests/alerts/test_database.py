@@ -182,7 +182,7 @@ class TestWithDatabase:
         body = with_database.get(f"/v1/oee/windows?device=CNC-01&kind=hour&{span}").json()
         assert body["complete"] is True
         assert [item["window"]["start"] for item in body["items"]] == [format_timestamp(START_MS + n * HOUR_MS) for n in range(2)]
-        assert body["items"][0]["parts"] == {"total": 10, "good": 9, "scrap": 1, "rework": 0, "unknown": 0}
+        assert body["items"][0]["parts"] == {"total": 10, "good": 9, "scrap": 1, "rework": 0, "unknown": 0, "quarantined": 0}
         line = with_database.get(f"/v1/oee/windows?line=line1&kind=hour&{span}").json()["items"]
         assert [item["device_id"] for item in line] == [None]
 

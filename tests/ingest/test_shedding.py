@@ -69,9 +69,9 @@ def test_the_oldest_shard_goes_the_rest_stays_and_the_ledger_counts_it(
         def shedding(beyond_days: float) -> Shedding:
             return Shedding(influx, tmp_path, SheddingRule(beyond_days), service="rollup", instance="1")
 
-        patient = shedding(9.5)
+        patient = shedding(10)  # The oldest shard ended between nine and ten days ago, whatever the time of day.
         patient.turn(full, now_ms, now_ms)
-        assert "readings of the last 9.5 days stay (MILLRACE_SHED_BEYOND_DAYS)" in (patient.problem or "")
+        assert "readings of the last 10 days stay (MILLRACE_SHED_BEYOND_DAYS)" in (patient.problem or "")
         eager = shedding(7)
         eager.turn(full, midnight_ms - 10 * DAY_MS, now_ms)
         assert not (tmp_path / FILE_NAME).exists(), "what is not rolled up yet stays"

@@ -64,6 +64,8 @@ ALONE = (
     ("millrace-ingest archive verify", 2, "MILLRACE_INGEST_ARCHIVE: is not set; name files or folders"),
     ("millrace-ingest archive export out --from 1h", 1, "does not answer"),
     ("millrace-ingest status", 1, "no answer from 127.0.0.1"),
+    ("millrace-oee steps", 1, "does not answer: connection refused"),
+    ("millrace-oee date-back --from 2025-10-15T06:00:00Z", 2, "holds no master-data.json: oee has not run here"),
     ("millrace-oee replay none", 2, "none: cannot be read: No such file or directory"),
     ("millrace-oee replay events.jsonl --store none/oee.db", 2, "No such file or directory: none/oee.db.lock"),
     (RECOMPUTE.replace("M-1", "M-2"), 2, "no device 'M-2' with OEE in the plant model; there are: M-1"),

@@ -99,7 +99,7 @@ def test_full_shift_of_published_figures(plant_folder: Callable[..., Path]) -> N
         events.append(_event(START_MS + second * 1000, state, total, 423 * active_s // (373 * 60)))
         active_s += state == 1
     document = _window(_replay(config, events), "shift", "2025-10-15/early")
-    assert document["parts"] == {"total": 19_271, "good": 18_848, "scrap": 423, "rework": 0, "unknown": 0}
+    assert document["parts"] == {"total": 19_271, "good": 18_848, "scrap": 423, "rework": 0, "unknown": 0, "quarantined": 0}
     assert document["ms"]["break"] == 3_600_000
     assert document["ms"]["unplanned_stop"] == 47 * 60_000
     assert [document[k] for k in ("availability", "performance", "quality", "oee")] == [0.888095, 0.861081, 0.97805, 0.747937]
