@@ -14,12 +14,14 @@ import msgspec
 import pytest
 import yaml
 
+import millrace_oee.__main__ as oee
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.language.points import TELEMETRY_BUCKET, telemetry_line
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry, encode_telemetry
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import WindowKind
-from millrace_contract.runtime.influx import Influx
+from millrace_contract.runtime.clock import SystemClock
+from millrace_contract.runtime.influx import BucketRetention, Influx
 from millrace_contract.runtime.recording import Recording
 from millrace_contract.testing import Influxd
 from millrace_oee.plan import load_plan
@@ -142,3 +144,30 @@ def batches(payloads: list[bytes]) -> Iterator[list[Telemetry]]:
 
 def plain(document: OeeDocument) -> OeeDocument:
     return msgspec.structs.replace(document, revision=1, cause=None)
+
+
+@pytest.mark.influx
+def test_what_the_database_keeps_no_more_is_not_computed_again(
+    plant_folder: Callable[..., Path],
+    influxd: Influxd,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, now_ms = plant_folder(), SystemClock().now_ms()
+    monkeypatch.setenv("MILLRACE_INFLUX_URL", influxd.url)
+    monkeypatch.setenv("MILLRACE_INFLUX_TOKEN", Influxd.TOKEN)
+    monkeypatch.setenv("MILLRACE_DATA", str(folder / "data"))
+
+    def recomputed(days: int) -> int:
+        start, end = (format_timestamp(now_ms - 24 * HOUR_MS * before) for before in (days, days - 1))
+        return oee.main(["recompute", "--config", str(folder), "--device", "CNC-01", "--from", start, "--to", end])
+
+    assert recomputed(9) == 0
+    with Influx(influxd.settings()) as influx:
+        influx.set_retention(TELEMETRY_BUCKET, BucketRetention(7 * 86_400, 86_400))
+    assert recomputed(6) == 0
+    assert recomputed(9) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "raw readings are kept since" in said.err
+    assert "cannot be computed again, and stands" in said.err

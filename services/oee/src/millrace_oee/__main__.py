@@ -12,7 +12,7 @@ from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
 from millrace_contract.language.messages import OeeDocument, encode
-from millrace_contract.language.times import parse_timestamp
+from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.influx import Influx
@@ -25,7 +25,7 @@ from millrace_contract.store_forward.store_file import open_store
 from .machine import LATENESS_MS
 from .master_data import FILE, dated_back, read_master_data, with_master_data, write_master_data
 from .plan import load_plan
-from .recompute import recompute
+from .recompute import oldest_ms, recompute
 from .replay import OeeReplay
 from .service import serve
 from .settings import OeeSettings
@@ -113,6 +113,12 @@ def _recompute(options: argparse.Namespace) -> int:
         return _mistake("--device", f"no device {options.device!r} with OEE in the plant model; there are: {known}")
     if options.from_ms >= options.to_ms:
         return _mistake("--from", "is not before --to")
+    if options.from_ms < (first_ms := oldest_ms(plan.machines[options.device], settings, SystemClock().now_ms())):
+        return _mistake(
+            "--from",
+            f"raw readings are kept since {format_timestamp(first_ms)}, counted with what a window needs before it; what was told "
+            "of windows that start earlier cannot be computed again, and stands",
+        )
     if not options.with_current_model and (master := read_master_data(settings.data)) is not None:
         plan = with_master_data(plan, master)
     for document in recompute(plan, settings, options.device, options.from_ms, options.to_ms):

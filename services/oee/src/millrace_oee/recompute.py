@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.points import TELEMETRY_BUCKET
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.settings import DatabaseSettings
@@ -12,10 +13,18 @@ from millrace_contract.store_forward.sqlite import transaction
 
 from .database import read_baseline_messages, read_entries, read_messages, read_was_running
 from .engine import Engine
+from .machine import Machine
 from .plan import Plan
 from .results import Results
 from .samples import sample_of
 from .store import Store, connect_in_memory
+
+
+def oldest_ms(machine: Machine, settings: DatabaseSettings, now_ms: int) -> int:
+    """Windows that start earlier rest on raw readings that the database does not keep any more. Raises as `recompute`."""
+    with Influx(settings) as influx:
+        kept_s = influx.retention(TELEMETRY_BUCKET).kept_s
+    return now_ms - 1000 * kept_s + machine.lookback_ms if kept_s else 0
 
 
 def recompute(plan: Plan, settings: DatabaseSettings, device: str, from_ms: int, to_ms: int) -> Iterator[OeeDocument]:
