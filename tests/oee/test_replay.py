@@ -325,9 +325,29 @@ def _command(config: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "millrace_oee", "replay", *arguments, "--config", str(config), "--now", "2025-11-01T00:00:00Z"]
 
 
+def _entry(second: int, **entry: Any) -> str:
+    payload = {**entry, "timestamp": format_timestamp(START_MS + second * 1000), "stream": "alerts-1.rec", "seq": second}
+    return json.dumps({"topic": "factory/line1/CNC-01/context/event", "payload": payload})
+
+
+def _of(second: int) -> str:
+    return format_timestamp(START_MS + second * 1000)
+
+
+ENTERED: list[tuple[int, dict[str, Any]]] = [
+    (700, {"id": "o", "kind": "order", "values": {"action": "start", "order": "4711", "at": _of(600), "product": "P"}}),
+    (4000, {"id": "s", "kind": "scrap", "values": {"count": 9, "start": _of(60), "end": _of(3900)}}),
+    (4400, {"id": "r", "kind": "reason", "values": {"action": "choose", "start": _of(0), "end": _of(4000), "reason": "jam"}}),
+    (7400, {"id": "s", "version": 2, "kind": "scrap", "values": {"count": 4, "start": _of(60), "end": _of(3900)}}),
+    (7600, {"id": "w", "kind": "rework", "values": {"count": 2, "start": _of(7000)}}),
+    (8000, {"id": "r", "version": 2, "kind": "withdrawal"}),
+    (8100, {"id": "o2", "kind": "order", "values": {"action": "end", "order": "4711", "at": _of(7800)}}),
+]
+
+
 @pytest.fixture
 def recorded_shift(plant_folder: Callable[..., Path]) -> tuple[Path, Path]:
-    """A shift of two machines with stops, a gap that is filled an hour later, and a counter that wraps."""
+    """A shift of two machines with stops, a gap filled an hour later, a counter that wraps, and what people entered of it."""
     rng = random.Random(3)
     config = plant_folder({"CNC-01": 1.0, "CNC-02": 1.5})
     late: list[str] = []
@@ -344,6 +364,7 @@ def recorded_shift(plant_folder: Callable[..., Path]) -> tuple[Path, Path]:
             (late if 3000 < second < 3600 and device == "CNC-01" else events).append(event)
         if second == 7200:
             events += late
+        events += [_entry(second, **entry) for at_s, entry in ENTERED if at_s == second]
     path = config / "shift.jsonl"
     path.write_text("\n".join(events) + "\n")
     return config, path
@@ -356,6 +377,7 @@ def test_killed_replay_goes_on_and_gives_the_same_results(recorded_shift: tuple[
         _command(config, str(path), "--store", str(tmp_path / "whole.db")), capture_output=True, check=True, timeout=120
     ).stdout
     assert b'"revision":2' in whole
+    assert b'"rework":2' in whole
     rng = random.Random(11)
     kills = 0
     for _ in range(100):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.language.entries import (
     Entry,
     ReasonChoice,
@@ -24,6 +25,7 @@ from millrace_contract.language.entries import (
 )
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import Leaf, MachineState
+from millrace_oee.plan import load_plan
 from millrace_oee.stop_reasons import ReasonPiece, explained, leaf_of, pieces_of
 from millrace_oee.stops import Stop, Stretch
 
@@ -121,6 +123,24 @@ def test_only_stops_are_cut() -> None:
         (16, Leaf.UNPLANNED_STOP, False),
         (20, Leaf.SETUP, False),
     ]
+
+
+def test_what_the_machine_says_holds_until_somebody_says_otherwise() -> None:
+    assert of_the_stop(split("cleaning", 12, 15), machine="jam") == [(10, 12, "jam"), (12, 15, "cleaning"), (15, 20, "jam")]
+    assert of_the_stop(merge(8, 30), machine="jam") == [(10, 20, "jam")]
+
+
+def test_a_state_s_reason_that_reasons_yaml_has_not_is_refused_in_words(plant_folder: Callable[..., Path]) -> None:
+    folder = plant_folder()
+    profile = folder / "profiles" / "test-cnc.yaml"
+    profile.write_text(profile.read_text().replace("  leaves:", "  reasons: {held: jem}\n  leaves:"))
+    (folder / "reasons.yaml").write_text(REASONS_YAML)
+    with pytest.raises(ConfigurationProblems) as refused:
+        load_plan(folder)
+    [problem] = refused.value.problems
+    assert str(problem) == (
+        "profiles/test-cnc.yaml: oee.reasons.held: 'jem' is no reason of reasons.yaml: one of jam, cleaning, none"
+    )
 
 
 # Through the whole engine

@@ -22,6 +22,7 @@ from millrace_contract.plant.valid_from import DatedChange
 
 from .states import leaves_of
 from .steps import ALWAYS, Steps, ValueStep, in_order, spans, together
+from .stops import Stop
 
 LATENESS_MS = 7 * 86_400_000
 """How late a message may be and still change a published figure; and over how long a step of a counter is split at most."""
@@ -85,6 +86,8 @@ class Machine:
     """Of a machine that only counts: after so many ideal cycles without a part it stands."""
     reason_leaves: Mapping[str, Leaf] = field(default_factory=dict)
     """Where the time of a stop counts by its reason, for those of reasons.yaml that say so."""
+    state_reasons: Mapping[MachineState, str] = field(default_factory=dict)
+    """Why a stop that begins with a state was, as long as nobody says otherwise."""
     failure_reasons: frozenset[str] = frozenset()
     """Reasons that make a stop a failure."""
     outside: frozenset[Leaf] = frozenset()
@@ -188,6 +191,10 @@ class Machine:
         """The counter whose parts do."""
         return "total" if "total" in self.counters else "good"
 
+    def reason_of(self, stop: Stop) -> str | None:
+        """Why it was, as the state in which it began tells; None where the profile gives that none."""
+        return self.state_reasons.get(stop.state)
+
     @cached_property
     def source(self) -> StateSource:
         """What a reading of the state means."""
@@ -229,6 +236,8 @@ class Machine:
             parts["parts_per_count"] = per_count
         if self.reason_leaves:
             parts["reasons"] = dict(self.reason_leaves)
+        if self.state_reasons:
+            parts["state_reasons"] = dict(self.state_reasons)
         if self.failure_reasons:
             parts["failures"] = sorted(self.failure_reasons)
         if self.unknown is not UnknownPolicy.EXCLUDE:
@@ -348,6 +357,7 @@ def _machine(device: Device, profile: Profile) -> Machine | None:
         band=source.band,
         stop_after=0.0 if profile.oee.cycles is None else profile.oee.cycles.stop_after,
         leaves=leaves_of(profile.oee.leaves, device.oee.unknown),
+        state_reasons=dict(profile.oee.reasons),
         counters=counters,
         ideal_ns=_ideal_ns(device.ideal_cycle_s),
         micro_ms=round(device.micro_stop_s * 1000),

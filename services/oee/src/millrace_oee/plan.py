@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -129,9 +129,26 @@ def load_plan(folder: Path) -> Plan:
         reasons = load_reasons(folder) if (folder / "reasons.yaml").exists() else None
     except ConfigurationProblems as error:
         problems += error.problems
+    if plant is not None and reasons is not None:
+        problems += _unknown_reasons(plant, reasons)
     if plant is None or calendar is None or problems:
         raise ConfigurationProblems(problems)
     return build_plan(plant, calendar, reasons)
+
+
+def _unknown_reasons(plant: PlantModel, reasons: Reasons) -> Iterator[Problem]:
+    """Reasons of states that reasons.yaml does not have."""
+    known = reasons.paths()
+    for profile in {device.profile: plant.profile_of(device.id) for device in plant.devices.values()}.values():
+        for state, reason in profile.oee.reasons.items() if profile.oee is not None else ():
+            if reason not in known:
+                allowed = f"one of {', '.join(known)}"
+                yield Problem(
+                    f"profiles/{profile.name}.yaml",
+                    0,
+                    f"oee.reasons.{state}",
+                    f"{reason!r} is no reason of reasons.yaml: {allowed}",
+                )
 
 
 def _over(held: Versions, window: TimeWindow) -> str:

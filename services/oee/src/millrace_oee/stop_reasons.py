@@ -84,6 +84,7 @@ def explained(
     stops: Sequence[Stop],
     entries: Sequence[ReasonEntry],
     leaves_at: Callable[[int], Mapping[str, Leaf]],
+    said_by_machine: Callable[[Stop], str | None] = lambda _stop: None,
 ) -> Iterator[Stretch]:
     """The stretches, those of stops cut where their reasons change. What a reason means is what it meant when the stop began."""
     known = iter(stops)
@@ -98,7 +99,7 @@ def explained(
             continue
         if laid_for is not stop:
             end_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
-            pieces, laid_for = pieces_of(stop.start_ms, end_ms, entries), stop
+            pieces, laid_for = pieces_of(stop.start_ms, end_ms, entries, said_by_machine(stop)), stop
         for piece in pieces:
             from_ms, to_ms = max(piece.start_ms, stretch.start_ms), min(piece.end_ms, stretch.end_ms)
             if from_ms < to_ms:

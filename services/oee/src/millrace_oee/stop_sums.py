@@ -53,7 +53,8 @@ def count_stops(
             continue
         is_new = stop.start_ms >= start_ms or not calendar.planned_ms(stop.start_ms, start_ms)
         held = machine.at(stop.start_ms)
-        for piece in pieces_of(stop.start_ms, FOREVER_MS if stop.end_ms is None else stop.end_ms, reasons):
+        end_of_stop_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
+        for piece in pieces_of(stop.start_ms, end_of_stop_ms, reasons, machine.reason_of(stop)):
             here_ms = sum(_shared_ms(slot, piece.start_ms, piece.end_ms) for slot in slots if slot.leaf is None)
             if not here_ms:
                 continue

@@ -186,7 +186,7 @@ class Track:
         for stop in stops:
             end_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
             if end_ms >= from_ms:
-                pieces = pieces_of(stop.start_ms, end_ms, self.entries.reasons)
+                pieces = pieces_of(stop.start_ms, end_ms, self.entries.reasons, machine.reason_of(stop))
                 interval = stop_interval(machine, stop, pieces, self.calendar)
                 present.add(interval.id)
                 yield interval, stop.start_ms, end_ms

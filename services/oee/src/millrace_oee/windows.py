@@ -146,8 +146,8 @@ def _stretches(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> t
     from_ms, to_ms = start_ms - machine.lookback_ms, end_ms + machine.lookahead_ms
     runs = whole_runs(history.timeline, from_ms, to_ms, as_of_ms, machine.stop_leaves)
     stretches, stops = classify(runs, machine), find_stops(runs, machine)
-    if reasons:
-        stretches = list(explained(stretches, stops, reasons, lambda at_ms: machine.at(at_ms).reason_leaves))
+    if reasons or machine.state_reasons:
+        stretches = list(explained(stretches, stops, reasons, lambda at_ms: machine.at(at_ms).reason_leaves, machine.reason_of))
     return stretches, stops
 
 

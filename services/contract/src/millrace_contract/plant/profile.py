@@ -110,6 +110,8 @@ class OeeSignals(Strict):
     a state means for the time model (oee.md A2, A6). `parts_per_count`: so many parts are one count, of all counters or of each
     by its role.
 
+    `reasons`: why a stop that begins with a state was, as long as nobody says otherwise; a path in reasons.yaml.
+
     `stale_s`: how long a state holds without a new reading; None: three polls (`holds`). For devices that report seldom.
     """
 
@@ -122,6 +124,7 @@ class OeeSignals(Strict):
     good: str | None = None
     reject: str | None = None
     leaves: dict[MachineState, StateLeaf] = {}
+    reasons: dict[MachineState, str] = {}
     stale_s: float | None = Field(default=None, gt=0, le=86_400)
     changes: tuple[OeeSignalsChange, ...] = ()
     parts_per_count: PartsPerCount | dict[Literal["total", "good", "reject"], PartsPerCount] = 1
