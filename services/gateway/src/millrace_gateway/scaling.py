@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from millrace_contract.plant import Signal
@@ -62,6 +63,7 @@ def scaling_of(signal: Signal) -> Scaling:
     return scaling(signal.scale, signal.divisor, signal.offset)
 
 
+@lru_cache(maxsize=4096)  # A plant has few scales and many signals, and each device of a profile is compiled anew.
 def scaling(scale: float, divisor: float, offset: float) -> Scaling:
     factor, addend = decimal(scale) / decimal(divisor), decimal(offset)
     common = math.lcm(factor.denominator, addend.denominator)
