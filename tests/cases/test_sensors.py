@@ -38,12 +38,18 @@ def test_what_a_message_of_a_sensor_says(case: Path, expect: Callable[[Path, str
 def _found(devices: list[SendingDevice], event: Event) -> Iterator[dict[str, Any]]:
     assert event.received_ms is not None, f"line {event.line} does not say when it was received"
     for device in devices:
+        if event.topic == device.availability:
+            snapshot = device.hear_availability(event.payload, event.received_ms, event.line)
+            kept: dict[str, Any] = (
+                {"kept": None} if snapshot is None else {"time": None, "readings": {}, "quality": snapshot.quality}
+            )
+            yield {"device": device.device.id, **kept, "comms": device.comms.state, "reason": device.comms.reason}
         if event.topic not in device.topics:
             continue
         judged = device.hear(
             event.topic, event.payload, event.received_ms, event.line, retained=event.retained, may_have_waited=False
         )
-        kept: dict[str, Any] = {"kept": None}
+        kept = {"kept": None}
         if isinstance(judged, RefusedMessage):
             kept = {"refused": judged.reason}
         elif judged is not None:

@@ -67,6 +67,27 @@ def test_a_device_is_heard_on_its_topic_and_on_those_of_its_signals_below_it(fol
     assert plant.topics_of("PRESS-1") == ()
 
 
+def test_its_last_will_is_heard_beside_what_it_sends(folder: Path) -> None:
+    text = (folder / PLANT).read_text()
+    (folder / PLANT).write_text(text.replace("plug-1/SENSOR}", "plug-1/SENSOR, availability: tele/plug-1/LWT}"))
+    plant = _load(folder)
+    assert plant.heard_topics_of("PLUG-1") == (*plant.topics_of("PLUG-1"), "tele/plug-1/LWT")
+    assert plant.heard_topics_of("PRESS-1") == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("plug-1/SENSOR}", "plug-1/SENSOR, availability: factory/plug-1}", "factory/plug-1 lies below the plant's own root"),
+        ("plug-1/SENSOR}", "plug-1/SENSOR, availability: tele/+/LWT}", "has + or # in it"),
+        ("host: 10.0.0.5", "host: 10.0.0.5, availability: press/LWT", "the key availability is for transport mqtt, not tcp"),
+    ],
+)
+def test_a_last_will_that_cannot_be_heard_is_refused(folder: Path, before: str, after: str, words: str) -> None:
+    (folder / PLANT).write_text((folder / PLANT).read_text().replace(before, after))
+    assert words in _problems(folder)
+
+
 def test_a_reading_holds_for_three_of_the_intervals_that_the_profile_expects(folder: Path) -> None:
     assert hold_ms(_load(folder).profiles["plug"], "power") == 180_000
 
@@ -81,7 +102,7 @@ MISTAKES = [
     (PLANT, ", topic: tele/plug-1/SENSOR", "", "plant.yaml:6: lines.line1.devices.PLUG-1.connection: transport mqtt needs the key topic"),
     (PLANT, "tele/plug-1/SENSOR", "tele/+/SENSOR", "connection.topic: 'tele/+/SENSOR' has + or # in it; a device has one topic, written out"),
     (PLANT, "tele/plug-1/SENSOR", "factory/line1/PLUG-1/telemetry", "lies below the plant's own root, factory; a sensor needs a topic beside it"),
-    (PLANT, "topic: tele/plug-1/SENSOR", "topic: tele/p, host: 10.0.0.7", "transport mqtt has the keys topic and time_zone; leave out host"),
+    (PLANT, "topic: tele/plug-1/SENSOR", "topic: tele/p, host: 10.0.0.7", "transport mqtt has the keys topic, availability and time_zone; leave out host"),
     (PLANT, "{host: 10.0.0.5}", "{host: 10.0.0.5, topic: a/b}", "the key topic is for transport mqtt, not tcp"),
     (PLANT, "profile: plug", "profile: press", "connection: transport mqtt needs a profile of messages; press is one of registers"),
     (PLANT, "{transport: mqtt, topic: tele/plug-1/SENSOR}", "{host: 10.0.0.7}", "profile plug is one of messages; write {transport: mqtt, topic: ...}"),

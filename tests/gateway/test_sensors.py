@@ -19,6 +19,7 @@ from millrace_gateway.sensors.desk import SensorDesk
 from millrace_gateway.sensors.sender import SendingDevice
 
 TOPIC = "sensors/s1"
+WILL = "sensors/s1/status"
 
 
 @pytest.fixture
@@ -30,7 +31,10 @@ def plant(tmp_path: Path) -> PlantModel:
     )
     (tmp_path / "plant.yaml").write_text(
         "root: factory\ntime_zone: UTC\nlines:\n  line1:\n    devices:\n"
-        + "".join(f"      {name}: {{profile: s, connection: {{transport: mqtt, topic: {TOPIC}}}}}\n" for name in ("S-1", "S-2"))
+        + "".join(
+            f"      {name}: {{profile: s, connection: {{transport: mqtt, topic: {TOPIC}, availability: {WILL}}}}}\n"
+            for name in ("S-1", "S-2")
+        )
     )
     return load_plant(tmp_path, {})
 
@@ -67,9 +71,9 @@ class Bench:
         self.desk = SensorDesk(plant, [plant.devices[name] for name in devices], self.uplink, self.clock)
         self._mids = iter(range(1, 10_000))
 
-    def send(self, payload: dict[str, Any] | bytes, *, retained: bool = False, qos: int = 1) -> Received:
+    def send(self, payload: dict[str, Any] | bytes, *, retained: bool = False, qos: int = 1, topic: str = TOPIC) -> Received:
         data = json.dumps(payload).encode() if isinstance(payload, dict) else payload
-        received = Received(TOPIC, data, retained, qos, next(self._mids), 1)
+        received = Received(topic, data, retained, qos, next(self._mids), 1)
         self.desk.take(received)
         return received
 
@@ -93,6 +97,37 @@ def test_a_sensor_that_falls_silent_is_offline_after_three_intervals_with_every_
     assert [each.get("quality") for each in bench.uplink.messages()] == [None, {"a": "bad", "b": "bad"}]
     bench.send({"a": 2})
     assert bench.uplink.comms[-1] == ("S-1", "online", None)
+
+
+def test_a_sensor_that_its_last_will_says_is_gone_is_offline_at_once_and_watched_until_it_sends_again(bench: Bench) -> None:
+    bench.send({"a": 1})
+    will = bench.send(b"offline", topic=WILL)
+    assert bench.uplink.acknowledged == [will]
+    bench.wait(61)
+    bench.send(b"online", topic=WILL)
+    bench.send({"a": 2})
+    assert bench.uplink.comms == [
+        ("S-1", "online", None),
+        ("S-1", "offline", "sensors/s1/status says that it is offline"),
+        ("S-1", "offline", "sensors/s1/status says that it is back; nothing has come from it since"),
+        ("S-1", "online", None),
+    ]
+    assert [(each.get("quality"), each.get("unreachable")) for each in bench.uplink.messages()] == [
+        (None, None),
+        ({"a": "bad", "b": "bad"}, True),
+        (None, True),
+        (None, None),
+    ]
+
+
+def test_what_a_sensor_sent_before_it_went_does_not_bring_it_back(bench: Bench) -> None:
+    bench.desk.connected(session_present=True)
+    bench.send(b"offline", topic=WILL, retained=True)
+    bench.send({"a": 1, "at": bench.clock.now_ms() / 1000})
+    bench.clock.advance(desk_module.SETTLE_S + 1)
+    bench.send({"a": 2})
+    assert [each["readings"] for each in bench.uplink.messages()] == [{"a": 1}, {"a": 2}]
+    assert bench.uplink.comms == [("S-1", "offline", "sensors/s1/status says that it is offline"), ("S-1", "online", None)]
 
 
 def test_of_a_silent_sensor_it_is_said_once_a_minute_that_it_is_still_silent_as_long_as_we_listen(bench: Bench) -> None:

@@ -81,7 +81,7 @@ class Rights(msgspec.Struct, frozen=True):
     places: dict[str, tuple[str, ...]] = {}
     """The lines of each device, past ones included: what an outbox holds goes out below the line of its time."""
     sensors: dict[str, tuple[str, ...]] = {}
-    """The topics that a device with `transport: mqtt` sends on: its account may write them, its gateway may read them."""
+    """The topics that a device with `transport: mqtt` sends on, and its last will: its account may write, its gateway read them."""
 
     def with_plant(self, plant: PlantModel) -> Rights:
         """What is known once this plant model is accepted."""
@@ -90,7 +90,7 @@ class Rights(msgspec.Struct, frozen=True):
             for known, now in ((gateways, device.gateway), (places, device.line)):
                 before = known.get(device.id, ())
                 known[device.id] = before if now in before else (*before, now)
-        sensors = {device: topics for device in plant.devices if (topics := plant.topics_of(device))}
+        sensors = {device: topics for device in plant.devices if (topics := plant.heard_topics_of(device))}
         return Rights(tuple(plant.lines), gateways, frozenset(plant.devices), places, sensors)
 
     def without_gateway(self, instance: str) -> Rights:

@@ -62,7 +62,7 @@ class Uplink:
         self._clock = clock
         self._telemetry_topics = {device.id: self.topics.telemetry(device.line, device.id) for device in fleet.devices}
         self._comms_topics = {device.id: self.topics.comms(device.line, device.id) for device in fleet.devices}
-        self._sensor_topics = frozenset(topic for device in fleet.senders for topic in fleet.plant.topics_of(device.id))
+        self._sensor_topics = frozenset(topic for device in fleet.senders for topic in fleet.plant.heard_topics_of(device.id))
         self.dropped = 0
         """Messages of sensors with QoS 0 that came faster than they could be taken"""
         self._handed_over = self._taken_over = 0

@@ -33,7 +33,8 @@ class Connection(Strict):
     """How to reach a device. Devices with the same host and port (or serial port) share a connection, or `connections` of them.
 
     A device with `transport: mqtt` is not reached: it sends messages to the plant's broker, on `topic`. `time_zone`: that of its
-    times where it differs from what its profile says.
+    times where it differs from what its profile says. `availability`: the topic of its
+    last will, on which it is said offline or online.
     """
 
     transport: Literal["tcp", "tls", "rtu_over_tcp", "serial", "mqtt"] = "tcp"
@@ -51,6 +52,7 @@ class Connection(Strict):
     certificate_file: str = ""
     key_file: str = ""
     topic: TopicName | None = None
+    availability: TopicName | None = None
     time_zone: ZoneName | None = None
 
     @field_validator("host", "port", mode="before")
@@ -77,9 +79,9 @@ class Connection(Strict):
         if self.transport == "mqtt":
             self._check_message_keys()
             return self
-        if self.topic is not None or self.time_zone is not None:
-            key = "topic" if self.topic is not None else "time_zone"
-            raise ValueError(f"the key {key} is for transport mqtt, not {self.transport}")
+        for key in ("topic", "availability", "time_zone"):
+            if getattr(self, key) is not None:
+                raise ValueError(f"the key {key} is for transport mqtt, not {self.transport}")
         if self.transport == "serial":
             if not self.serial_port or self.host:
                 raise ValueError("transport serial needs the key serial_port, and no host")
@@ -96,8 +98,10 @@ class Connection(Strict):
     def _check_message_keys(self) -> None:
         if self.topic is None:
             raise ValueError("transport mqtt needs the key topic: where the device sends its messages")
-        if foreign := self.model_fields_set - {"transport", "topic", "time_zone"}:
-            raise ValueError(f"transport mqtt has the keys topic and time_zone; leave out {', '.join(sorted(foreign))}")
+        if foreign := self.model_fields_set - {"transport", "topic", "availability", "time_zone"}:
+            raise ValueError(
+                f"transport mqtt has the keys topic, availability and time_zone; leave out {', '.join(sorted(foreign))}"
+            )
 
     @property
     def sends_messages(self) -> bool:
@@ -281,6 +285,11 @@ class PlantModel:
         signals = self.profile_of(device_id).message_signals.values()
         return tuple(dict.fromkeys(topic if each.topic is None else f"{topic}/{each.topic}" for each in signals))
 
+    def heard_topics_of(self, device_id: str) -> tuple[str, ...]:
+        """Those, and the one that says whether the device is there."""
+        availability = self.devices[device_id].connection.availability
+        return self.topics_of(device_id) if availability is None else (*self.topics_of(device_id), availability)
+
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
@@ -381,12 +390,9 @@ def _check_source(device: Device, profile: Profile, root: str, path: tuple[str |
         document.problem(place, f"transport mqtt needs a profile of messages; {profile.name} is one of registers")
     if profile.sends_messages and not device.connection.sends_messages:
         document.problem(place, f"profile {profile.name} is one of messages; write {{transport: mqtt, topic: ...}}")
-    topic = device.connection.topic
-    if topic is not None and f"{topic}/".startswith(f"{root}/"):
-        document.problem(
-            (*place, "topic"),
-            f"{topic} lies below the plant's own root, {root}; a sensor needs a topic beside it",
-        )
+    for key, topic in (("topic", device.connection.topic), ("availability", device.connection.availability)):
+        if topic is not None and f"{topic}/".startswith(f"{root}/"):
+            document.problem((*place, key), f"{topic} lies below the plant's own root, {root}; a sensor needs a topic beside it")
 
 
 def _check_pace(device: Device, profile: Profile, path: tuple[str | int, ...], document: Document) -> None:

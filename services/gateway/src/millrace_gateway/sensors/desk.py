@@ -77,9 +77,12 @@ class SensorDesk:
         self._clock = clock
         self._topics = Topics(plant.root)
         self._by_topic: dict[str, list[SendingDevice]] = {}
+        self._by_availability: dict[str, list[SendingDevice]] = {}
         for device in self.devices:
             for topic in device.topics:
                 self._by_topic.setdefault(topic, []).append(device)
+            if device.availability is not None:
+                self._by_availability.setdefault(device.availability, []).append(device)
         self._waited_until_s = 0.0
         self._listening_since_s = math.inf
         self._unsettled: deque[_Unsettled] = deque()
@@ -95,6 +98,8 @@ class SensorDesk:
         now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
         drafts: list[Draft] = []
         waiting = _Unsettled(received, self._uplink.acknowledge)
+        for device in self._by_availability.get(received.topic, ()):
+            self._take_silence(device, device.hear_availability(received.payload, now_ms, now_s), now_ms)
         for device in self._by_topic.get(received.topic, ()):
             judged = device.hear(
                 received.topic,
@@ -122,10 +127,7 @@ class SensorDesk:
         refused, account = self._uplink.refused_topics, self._uplink.account
         listening_s = now_s - self._listening_since_s if self._uplink.is_connected else 0.0
         for device in self.devices:
-            snapshot = device.judge_silence(now_ms, now_s, refused, account, listening_s=listening_s)
-            if snapshot is not None:
-                self._uplink.append([self._telemetry(device, snapshot, now_ms, None, is_stamped_here=device.has_no_times)])
-            self._tell(device)
+            self._take_silence(device, device.judge_silence(now_ms, now_s, refused, account, listening_s=listening_s), now_ms)
 
     def problems(self) -> list[str]:
         """Which of them sent what could not be read, and why the last could not."""
@@ -139,6 +141,11 @@ class SensorDesk:
     def report_everything(self) -> None:
         for device in self.devices:
             device.report_everything()
+
+    def _take_silence(self, device: SendingDevice, snapshot: Snapshot | None, now_ms: int) -> None:
+        if snapshot is not None:
+            self._uplink.append([self._telemetry(device, snapshot, now_ms, None, is_stamped_here=device.has_no_times)])
+        self._tell(device)
 
     def _draft(self, device: SendingDevice, judged: Taken | RefusedMessage, waiting: _Unsettled, now_ms: int) -> Draft:
         received = waiting.received

@@ -16,6 +16,7 @@ from ..comms import CommsTracker, DarkWatch
 from ..decoder import Snapshot
 from ..faults import ReadFault
 from ..on_change import ChangeFilter
+from .availability import says_offline
 from .payload import Unreadable
 from .reader import MessageReader, SensorMessage
 
@@ -69,6 +70,12 @@ class SendingDevice:
         self._refusals: list[float] = []
         self._has_brought_values = self._has_news = False
         self._dark = DarkWatch()
+        self._is_said_offline = False
+
+    @property
+    def availability(self) -> str | None:
+        """The topic on which it is said whether the device is there."""
+        return self.device.connection.availability
 
     @property
     def has_no_times(self) -> bool:
@@ -110,7 +117,9 @@ class SendingDevice:
             return None
         if not retained:
             self._heard_s = now_s
-            self._note(topic, heard, now_ms, may_have_waited=may_have_waited)
+            self._is_said_offline &= may_have_waited  # What it sent before it went says nothing of now.
+            if not self._is_said_offline:
+                self._note(topic, heard, now_ms, may_have_waited=may_have_waited)
         if heard.time_problem is not None:
             heard.snapshot.doubt(tuple(heard.snapshot.readings), heard.time_problem)
         elif heard.own_ms is None and may_have_waited:
@@ -121,16 +130,17 @@ class SendingDevice:
     def judge_silence(
         self, now_ms: int, now_s: float, refused_topics: frozenset[str], account: str, *, listening_s: float
     ) -> Snapshot | None:
-        """Whether it is still heard: every signal bad where it has just fallen silent, a word a minute that it still is; else None.
+        """Whether it is still heard, and not said to be offline: every signal bad where it has just fallen silent, a word a minute
+        that it still is; else None.
 
         listening_s: for how long we have been at the broker. What was silent before may have been ours.
         """
         silent_s = now_s - self._heard_s
-        is_watched = self._has_brought_values and listening_s >= self.silent_after_s
+        is_watched = self._has_brought_values and (self._is_said_offline or listening_s >= self.silent_after_s)
         if refused := [topic for topic in self.topics if topic in refused_topics]:
             reason = f"the broker does not let account {account} read {', '.join(refused)}"
             return self._fall_silent(ReadFault("refused_topic", reason), now_ms, now_s, is_watched=False)
-        if silent_s < self.silent_after_s:
+        if silent_s < self.silent_after_s and not self._is_said_offline:
             return None
         if self.comms.state is CommsState.OFFLINE:
             return Snapshot(is_unreachable=True) if is_watched and self._dark.is_due(now_s) else None
@@ -140,6 +150,23 @@ class SendingDevice:
         else:
             reason = f"nothing has come on {where}: does it send there, and may account {account} read it?"
         return self._fall_silent(ReadFault("silent", reason), now_ms, now_s, is_watched=is_watched)
+
+    def hear_availability(self, payload: bytes, now_ms: int, now_s: float) -> Snapshot | None:
+        """What is said of the device on its availability topic, mostly by its last will: every signal bad where it is said offline.
+
+        Said online it is back with its next message: that brings a value.
+        """
+        is_offline = says_offline(payload)
+        if is_offline is None or is_offline == self._is_said_offline:
+            return None
+        self._is_said_offline = is_offline
+        if is_offline:
+            reason = f"{self.availability} says that it is offline"
+            return self._fall_silent(ReadFault("said_offline", reason), now_ms, now_s, is_watched=self._has_brought_values)
+        if self.comms.state is CommsState.OFFLINE:
+            reason = f"{self.availability} says that it is back; nothing has come from it since"
+            self._has_news |= self.comms.observe(CommsState.OFFLINE, ReadFault("silent", reason), now_ms)
+        return None
 
     def _fall_silent(self, fault: ReadFault, now_ms: int, now_s: float, *, is_watched: bool) -> Snapshot | None:
         was_heard = self.comms.state in (CommsState.ONLINE, CommsState.DEGRADED)
@@ -170,6 +197,7 @@ class SendingDevice:
 
     def _refuse(self, topic: str, reason: str, now_ms: int, now_s: float) -> RefusedMessage:
         self._heard_s = now_s
+        self._is_said_offline = False
         self.comms.refused = (self.comms.refused or 0) + 1
         self._last_refusal = reason, now_s
         self._faults[topic] = ReadFault("unreadable", f"{topic}: {reason}")
