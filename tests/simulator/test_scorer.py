@@ -47,6 +47,20 @@ def test_a_value_read_after_a_late_answer_to_somebody_who_has_gone_is_right(plan
     assert good.wrong == 0
 
 
+@pytest.mark.parametrize(("is_stored", "wrong"), [(False, 0), (True, 1)])
+def test_a_value_read_after_the_repeat_of_an_answer_that_came_late_is_right(plant: PlantModel, is_stored: bool, wrong: int) -> None:
+    """The simulator stood still for longer than the time limit: the late answer is taken, and that to the repeat is not. What has a
+    point of its own was no repeat."""
+    reads = [
+        Read(9_349, DEVICE, 8, True, {READS_SERVED: 8}),
+        Read(10_508, DEVICE, 9, True, {READS_SERVED: 9}),
+        Read(10_542, DEVICE, 9, False, {"door_open": 1}),
+    ]
+    points = [ScoredPoint(10_550, DEVICE, "edge-1.a", 1, {READS_SERVED: 8.0, "door_open": 1.0})]
+    points += [ScoredPoint(10_560, DEVICE, "edge-1.a", 2, {READS_SERVED: 9.0, "door_open": 1.0})] if is_stored else []
+    assert judged(plant, reads, *points).wrong == wrong
+
+
 def test_a_value_of_the_poll_before_is_wrong(plant: PlantModel) -> None:
     reads = [
         Read(1_000, DEVICE, 6, False, {"door_open": 1}),

@@ -222,9 +222,11 @@ class Scorer:
 
     def _counters_of_poll(self, profile: Profile, read: Read) -> set[int]:
         """What the counter stood at during the poll. It is stepped more than once where a fault hit a read of it, which was then
-        asked for again, or where a device that hung answers what a gateway had asked on a connection that it has given up."""
+        asked for again; where a device that hung answers what a gateway had asked on a connection that it has given up; or where
+        its answer came after the time limit, and was taken for that of the repeat, which is served, too."""
         near_ms = 500 * min(group.interval_s for group in profile.groups.values())
-        poll = [read, *self._neighbours(read, -1, near_ms), *self._neighbours(read, 1, near_ms)]
+        repeated_ms = near_ms + 1_000 * self._plant.devices[read.device].connection.timeout_s
+        poll = [read, *self._neighbours(read, -1, near_ms), *self._neighbours(read, 1, repeated_ms)]
         return {counter % COUNTER_MODULUS for each in poll for counter in (each.counter - 1, each.counter)}
 
     def _neighbours(self, read: Read, step: int, near_ms: float) -> Iterator[Read]:
