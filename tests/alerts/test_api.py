@@ -513,8 +513,8 @@ class TestOther:
         shown = {name: about["enum"] for name, about in schemas.items() if "enum" in about}
         sets = [
             words.AlertClass, words.CommsState, words.ContextKind, words.Evaluation, words.EventCause, words.FigureFlag,
-            words.IsaState, words.Leaf, words.MachineState, words.NoFigure, words.OrderAction, words.Priority, words.Quality,
-            words.ReasonAction, words.RevisionCause, words.StepVerdict, words.WindowKind,
+            words.FigureMethod, words.IsaState, words.Leaf, words.MachineState, words.NoFigure, words.OrderAction, words.Priority,
+            words.Quality, words.ReasonAction, words.RevisionCause, words.StepVerdict, words.UnknownPolicy, words.WindowKind,
         ]  # fmt: skip
         assert shown == {each.__name__: list(each) for each in sets}
 

@@ -209,3 +209,11 @@ def _stop_piece(piece: ReasonPiece) -> StopPiece:
 def withdrawn(interval: OeeInterval) -> OeeInterval:
     """An interval that better knowledge did away with: it ends where it starts, so that it counts for nothing."""
     return msgspec.structs.replace(interval, end=interval.start, timestamp=interval.start, pending=False, planned_ms=None)
+
+
+def with_time_left(
+    document: OeeDocument, calendar: LineCalendar, window: TimeWindow, as_of_ms: int, machines: int = 1
+) -> OeeDocument:
+    """The document of a window in progress, and how much of it is left for production."""
+    left_ms = calendar.planned_ms(as_of_ms, window.end_ms) if as_of_ms < window.end_ms else 0
+    return msgspec.structs.replace(document, planned_left_ms=machines * left_ms)

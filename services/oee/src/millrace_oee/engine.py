@@ -19,7 +19,7 @@ from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import FigureFlag, RevisionCause, WindowKind
 
 from .calendar import TimeWindow
-from .documents import device_document, line_document
+from .documents import device_document, line_document, with_time_left
 from .entries import Entries, cause_of
 from .entry_store import EntryStore
 from .gaps import Gap, Link, cover, fill, follow, holds, uncounted, with_missing
@@ -250,23 +250,13 @@ class Engine:
         """(line, device or None, document) of every shift in progress that has been computed."""
         for device, live in self._live.items():
             machine = self.plan.machines[device]
-            yield (
-                machine.line,
-                device,
-                device_document(
-                    machine,
-                    live.sums,
-                    live.window,
-                    as_of_ms=live.as_of_ms,
-                    coverage_min=self.plan.coverage_min(machine, live.window),
-                    versions=self.plan.versions_of(machine, live.window),
-                    flags=self._live_flags(device, offline),
-                ),
-            )
+            document = self._document(machine, live.sums, live.window, live.as_of_ms, self._live_flags(device, offline))
+            calendar = self.plan.calendars[machine.line]
+            yield machine.line, device, with_time_left(document, calendar, live.window, live.as_of_ms)
         for line in self.plan.lines.values():
-            document = self._live_line(line, offline)
-            if document is not None:
-                yield line.name, None, document
+            live_line = self._live_line(line, offline)
+            if live_line is not None:
+                yield line.name, None, live_line
 
     def in_progress(self, as_of_ms: int) -> Iterator[OeeDocument]:
         """Documents of every shift and hour in progress at `as_of_ms`, for all devices and lines that were evaluated there."""
@@ -413,7 +403,10 @@ class Engine:
         silent = nothing_known(self.plan.calendars[line.name].slots(window.start_ms, max(as_of_ms, window.start_ms)))
         sums: LineSums = line_sums(line, {m.id: same[m.id].sums if m.id in same else silent for m in line.machines})
         flags = {flag for machine in line.machines for flag in self._live_flags(machine.id, offline)}
-        return line_document(line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line, window), flags=flags)
+        document = line_document(
+            line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line, window), flags=flags
+        )
+        return with_time_left(document, self.plan.calendars[line.name], window, as_of_ms, line.machines_in_time)
 
     def _live_flags(self, device: str, offline: set[str]) -> set[FigureFlag]:
         flags = {FigureFlag.GAP_OPEN} if self._gaps.get(device) or self._gaps.get(CHAIN) else set()

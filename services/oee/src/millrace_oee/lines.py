@@ -75,6 +75,11 @@ class LinePlan:
         return max(paces, key=lambda entry: (entry[0], -entry[1]))[1] if paces else len(self.stations) - 1
 
     @property
+    def machines_in_time(self) -> int:
+        """How many machines' time its figures are made of."""
+        return len(self.machines) if self.method == "sum" else len(self.stations[self.bottleneck])
+
+    @property
     def ideal_ns(self) -> int | None:
         """The ideal time of one part in the time of the bottleneck's machines; None where the line has no pace of its own."""
         if self.method == "sum" and len(self.machines) > 1:

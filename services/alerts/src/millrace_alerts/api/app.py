@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from . import actions, alerts, bulk, devices, docs_page, entries, events, health, oee, page, periods, problems, readings
+from . import actions, alerts, bulk, devices, docs_page, entries, events, health, losses, oee, page, periods, problems, readings
 from .bodies import Bodies
 from .context import Context
 from .counted_requests import CountedRequests
@@ -64,7 +64,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_middleware(CountedRequests)
     problems.install(app)
     # The stream comes first: its path would otherwise be an alert's id.
-    for part in (events, alerts, bulk, actions, devices, readings, oee, periods, entries, health, page, docs_page):
+    for part in (events, alerts, bulk, actions, devices, readings, oee, losses, periods, entries, health, page, docs_page):
         app.include_router(part.router, dependencies=[AllKnown])
     describe(app)
     return app

@@ -11,16 +11,20 @@ from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import (
     EVALUABLE,
     AlertClass,
+    BigLoss,
     CommsState,
     Evaluation,
     EventCause,
     FigureFlag,
+    FigureMethod,
     IsaState,
+    Leaf,
     MachineState,
     NoFigure,
     Priority,
     Quality,
     RevisionCause,
+    UnknownPolicy,
     WindowKind,
 )
 
@@ -255,6 +259,13 @@ class WindowResource(BaseModel):
     end: str
 
 
+class BasisResource(BaseModel):
+    """Whose sums the figures are, and which stops are left out of planned production time."""
+
+    method: FigureMethod = Field(examples=["constraint"])
+    outside: list[Leaf] = Field(examples=[["planned_stop"]])
+
+
 class OeeResource(BaseModel):
     """The figures of one window of a device, or of a line where `device_id` is null. Ratios are 0..1."""
 
@@ -282,6 +293,25 @@ class OeeResource(BaseModel):
     coverage: float | None = Field(examples=[0.97])
     wip_moved: int | None = Field(default=None, examples=[-12])
     oee_end: float | None = Field(default=None, examples=[0.741])
+    losses: dict[str, int] = Field(
+        description="planned production time lost, in milliseconds, by kind; what is not known is left out",
+        examples=[dict.fromkeys(BigLoss, 400_000)],
+    )
+    stops: dict[str, int] | None = Field(
+        description="stops that began in the window, failures among them, and times in milliseconds; null where nobody counted",
+        examples=[{"count": 4, "minor": 11, "failures": 1, "failure_ms": 840_000, "waiting_ms": 0}],
+    )
+    ideal_cycle_s: float | None = Field(examples=[6.0])
+    planned_left_ms: int = Field(description="of a window in progress: how much of it is left for production", examples=[0])
+    unknown_policy: UnknownPolicy | None = Field(
+        description="what counts where nobody knew; null: it differs", examples=["exclude"]
+    )
+    assumed_ms: int = Field(description="how much of the time rests on that policy", examples=[0])
+    basis: BasisResource = Field(examples=[{"method": "machine", "outside": []}])
+    versions: dict[str, str] = Field(
+        description="of configuration, calendar, model and time zones behind the figures",
+        examples=[{"calendar": "5e58a66fe868", "config": "f8821b34caed", "model": "3", "tzdata": "2026.6"}],
+    )
     flags: list[FigureFlag] = Field(examples=[[]])
 
 

@@ -57,13 +57,24 @@ def oee_windows(
     to: Annotated[str | None, Query(description="windows that begin before; default: now", json_schema_extra=TIME)] = None,
 ) -> OeeWindows:
     """Ended windows in order, each in its newest revision; at most 1000. A device's are those of every line where it stood."""
-    line = _line(context, line, device)
-    now_ms = context.clock.now_ms()
-    to_ms = now_ms if to is None else time_parameter("to", to)
+    documents, complete = ended_windows(context, line, device, kind, span(context, from_, to))
+    return OeeWindows(items=[oee_resource(document) for document in documents], complete=complete)
+
+
+def span(context: Context, from_: str | None, to: str | None) -> range:
+    """Milliseconds from `from_` up to `to`; by default the past week. Raises ApiProblem."""
+    to_ms = context.clock.now_ms() if to is None else time_parameter("to", to)
     from_ms = to_ms - DEFAULT_SPAN_MS if from_ is None else time_parameter("from", from_)
     if from_ms >= to_ms:
         raise invalid("from", "must lie before to")
-    starts_ms = range(from_ms, to_ms)
+    return range(from_ms, to_ms)
+
+
+def ended_windows(
+    context: Context, line: str | None, device: str | None, kind: WindowKind, starts_ms: range
+) -> tuple[list[OeeDocument], bool]:
+    """Windows that begin in `starts_ms`, in order, and whether the database answered. Raises ApiProblem."""
+    line = asked_line(context, line, device)
     kept = context.reader.oee_windows(line, device, kind, starts_ms, MAX_WINDOWS)
     newest = {(each.line, each.window.id): each for each in kept}
     complete = True
@@ -77,12 +88,11 @@ def oee_windows(
         if name not in newest or document.revision > newest[name].revision:
             newest[name] = document
     if not newest and complete:
-        _check_present(context, line, device)
-    ordered = sorted(newest.values(), key=lambda each: each.window.start)[:MAX_WINDOWS]
-    return OeeWindows(items=[oee_resource(document) for document in ordered], complete=complete)
+        check_present(context, line, device)
+    return sorted(newest.values(), key=lambda each: each.window.start)[:MAX_WINDOWS], complete
 
 
-def _line(context: Context, line: str | None, device: str | None) -> str | None:
+def asked_line(context: Context, line: str | None, device: str | None) -> str | None:
     """The line that is asked for; None for a device, wherever it stood."""
     if device is None and line is None:
         raise invalid("line", "give one of line and device")
@@ -94,7 +104,7 @@ def _line(context: Context, line: str | None, device: str | None) -> str | None:
     return None
 
 
-def _check_present(context: Context, line: str | None, device: str | None) -> None:
+def check_present(context: Context, line: str | None, device: str | None) -> None:
     """Of what is in the plant nothing may be known yet; of anything else there is nothing. Raises ApiProblem 404."""
     if device is not None:
         find_device(context, device)

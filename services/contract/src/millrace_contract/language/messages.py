@@ -228,6 +228,7 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     `ms` holds every leaf of the time model and `all`, their sum. Ratios are 0..1 (performance may exceed 1) or null with a reason.
     `losses`: time lost by kind, whose sum and good time are planned production time; what is not known is left out.
     `ideal_cycle_s`: the ideal time of one part, of a line by its bottleneck in machine time. `stops` is null where nobody counted.
+    `planned_left_ms`: of a window in progress, how much is left of it in shifts without breaks, in machine time.
 
     Of a line only: `wip_moved`, good parts that came off the end beyond those that the bottleneck made (below 0: that stayed in
     the line), and of its days `oee_end`, OEE by the good parts at the end. `unknown_policy` says what the figures rest on where
@@ -261,6 +262,7 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     losses: Annotated[dict[str, int], msgspec.Meta(extra_json_schema={"propertyNames": {"enum": list(BigLoss)}})] = {}
     stops: StopCounts | None = None
     ideal_cycle_s: float | None = None
+    planned_left_ms: int = 0
     flags: list[FigureFlag] = []
     basis: Basis = Basis()
     versions: dict[str, str] = {}

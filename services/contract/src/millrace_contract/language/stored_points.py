@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from ..errors import Malformed
 from .assets import LINE_ITSELF
 from .entries import PlacedEntry, decode_entry
@@ -26,11 +28,14 @@ from .field_names import (
     quality_field,
     text_field,
 )
+from .messages import OeeInterval, StopPiece
 from .points import MEASUREMENTS
 from .telemetry import Telemetry, Value
-from .words import Quality
+from .times import format_timestamp
+from .words import IntervalKind, Leaf, MachineState, Quality
 
 _SOURCE = re.compile(rb"(?P<measurement>(?:\\.|[^\\, ])+)(?:,(?:\\.|[^\\, ])+)*?,device=(?P<device>(?:\\.|[^\\, ])+)")
+_pieces = msgspec.json.Decoder(list[StopPiece])
 _QUALITIES = {str(word): word for word in Quality}
 
 
@@ -120,6 +125,39 @@ def stored_entries(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Ite
         with suppress(Malformed):
             entry = decode_entry(str(row[document_at]).encode())
             yield PlacedEntry(str(row[line_at]), None if device == LINE_ITSELF else device, entry)
+
+
+STOP_COLUMNS = (
+    "line", "device", "id_text", "state_text", "leaf_text", "reason_text", "pieces_text",
+    "end_ms", "planned_ms", "pending", "revision",
+)  # fmt: skip
+
+
+def stored_stops(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[OeeInterval]:
+    """The stops of an answer that has STOP_COLUMNS, in the order of its rows; what better knowledge did away with is left out."""
+    at = {name: list(columns).index(name) for name in STOP_COLUMNS}
+    for row in rows:
+        told = {name: row[place] for name, place in at.items()}
+        start, end_ms = format_timestamp(int(row[0])), told["end_ms"]
+        if end_ms is not None and int(end_ms) == int(row[0]):
+            continue
+        end = None if end_ms is None else format_timestamp(int(end_ms))
+        yield OeeInterval(
+            id=str(told["id_text"]),
+            device_id=str(told["device"]),
+            line=str(told["line"]),
+            kind=IntervalKind.STOP,
+            state=MachineState(told["state_text"]),
+            leaf=Leaf(told["leaf_text"]),
+            start=start,
+            timestamp=end or start,
+            end=end,
+            reason=told["reason_text"] or None,
+            pieces=_pieces.decode(told["pieces_text"]) if told["pieces_text"] else [],
+            pending=bool(told["pending"]),
+            planned_ms=None if told["planned_ms"] is None else int(told["planned_ms"]),
+            revision=int(told["revision"] or 1),
+        )
 
 
 def line_time_ms(line: bytes) -> int:

@@ -1,0 +1,91 @@
+"""What a shift should have made by the hour, and what it will have made at its end, with how far that may be wrong. Pure.
+
+The pace is that of hours that have ended, per hour of planned production time; the spread is twice the standard deviation of
+what the hours left would make if they scattered as those did. Nothing is foretold from fewer than three hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, sqrt
+from statistics import fmean, stdev
+
+from ..language.messages import OeeDocument
+from .losses import planned_ms
+
+HOUR_MS = 3_600_000
+FEWEST_HOURS = 3
+LEAST_PLANNED_MS = 20 * 60_000
+"""An hour with less planned production time says little of the pace."""
+SPREADS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class HourTarget:
+    """What the ideal cycle allows in an hour's planned production time, None without a cycle, and what was made."""
+
+    start: str
+    end: str
+    target: int | None
+    good: int
+    total: int
+    revision: int
+    coverage: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Good parts at the end of a shift: expected, and between which numbers in all likelihood. From `hours` hours."""
+
+    good: int
+    expected: int
+    low: int
+    high: int
+    planned_left_ms: int
+    hours: int
+
+
+def by_hour(hours: Iterable[OeeDocument]) -> list[HourTarget]:
+    """Target against actual of each hour."""
+    return [
+        HourTarget(
+            each.window.start, each.window.end, _target(each), each.parts.good, each.parts.total, each.revision, each.coverage
+        )
+        for each in hours
+    ]  # fmt: skip
+
+
+def forecast(live: OeeDocument, hours: Sequence[OeeDocument], planned_left_ms: int) -> Forecast | None:
+    """`live` is the shift so far, `hours` ended hours before it ends, `planned_left_ms` what is left of it for production.
+
+    None where too few hours are known, or parts are not judged.
+    """
+    paces = [pace for each in hours if (pace := _pace(each)) is not None]
+    if len(paces) < FEWEST_HOURS or live.reason is not None:
+        return None
+    left_h = planned_left_ms / HOUR_MS
+    more, spread = fmean(paces) * left_h, SPREADS * stdev(paces) * sqrt(left_h)
+    good = live.parts.good
+    return Forecast(
+        good=good,
+        expected=good + round(more),
+        low=good + max(0, floor(more - spread)),
+        high=good + ceil(more + spread),
+        planned_left_ms=planned_left_ms,
+        hours=len(paces),
+    )
+
+
+def _target(document: OeeDocument) -> int | None:
+    if not document.ideal_cycle_s:
+        return None
+    return floor(planned_ms(document.ms, document.basis.outside) / 1000 / document.ideal_cycle_s)
+
+
+def _pace(document: OeeDocument) -> float | None:
+    """Good parts an hour of planned production time, of a window whose figures are known."""
+    production_ms = planned_ms(document.ms, document.basis.outside)
+    if document.oee is None or production_ms < LEAST_PLANNED_MS:
+        return None
+    return document.parts.good * HOUR_MS / production_ms
