@@ -145,6 +145,8 @@ def _flags(sums: Sums, *, final: bool) -> set[FigureFlag]:
     flags = {FigureFlag(f"counter_{event}") for event in sums.events if event not in QUIET_EVENTS}
     if ideal_cycle_suspect(sums, ended=final):
         flags.add(FigureFlag.IDEAL_CYCLE_SUSPECT)
+    if sums.scrap < 0:
+        flags.add(FigureFlag.GOOD_AHEAD)
     if sums.codes:
         flags.add(FigureFlag.UNMAPPED_STATE)
     if sums.pending:

@@ -165,6 +165,7 @@ class FigureFlag(StrEnum):
     WIP_MOVED = "wip_moved"
     NEW_MACHINE = "new_machine"
     UNMAPPED_STATE = "unmapped_state"
+    GOOD_AHEAD = "good_ahead_of_total"
 
 
 class RevisionCause(StrEnum):
