@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
+
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
 from millrace_contract.language.messages import OeeDocument, encode
 from millrace_contract.language.times import format_timestamp, parse_timestamp
@@ -24,6 +26,7 @@ from millrace_contract.store_forward.store_file import open_store
 
 from .machine import LATENESS_MS
 from .master_data import FILE, dated_back, read_master_data, with_master_data, write_master_data
+from .period_figures import in_full, machine_period, period_document, read_period
 from .plan import load_plan
 from .recompute import oldest_ms, recompute
 from .replay import OeeReplay
@@ -31,12 +34,20 @@ from .service import serve
 from .settings import OeeSettings
 from .store import OEE_STORE, connect_in_memory
 from .stored_steps import read_steps
+from .waterfall_svg import waterfall_svg
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit status: 0 well, 1 the examined thing is not, 2 a mistake of the user."""
     options = _parser().parse_args(arguments)
-    commands = {"run": _run, "replay": _replay, "recompute": _recompute, "date-back": _date_back, "steps": _steps}
+    commands = {
+        "run": _run,
+        "replay": _replay,
+        "recompute": _recompute,
+        "date-back": _date_back,
+        "steps": _steps,
+        "period": _period,
+    }
     return answer_mistakes(lambda: commands[options.command](options), as_json=options.json)
 
 
@@ -65,7 +76,15 @@ def _parser() -> argparse.ArgumentParser:
     steps.add_argument("--device", help="of this device only")
     steps.add_argument("--from", dest="from_ms", type=_timestamp, metavar="TIME", help="since then (default: the past seven days)")
     steps.add_argument("--all", action="store_true", help="decided ones, too")
-    for command in (run, replay, again, back, steps):
+    period = commands.add_parser("period", help="the figures of any period, with losses, stops and key figures")
+    whose = period.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--device", help="device id")
+    whose.add_argument("--line", help="the figures of a line")
+    period.add_argument("--from", dest="from_ms", type=_timestamp, required=True, metavar="TIME", help="2025-10-15T06:00:00Z")
+    period.add_argument("--to", dest="to_ms", type=_timestamp, required=True, metavar="TIME", help="its end, exclusive")
+    period.add_argument("--file", type=Path, metavar="FILE", help="from an event file in place of the database")
+    period.add_argument("--svg", type=Path, metavar="FILE", help="draw the waterfall, too")
+    for command in (run, replay, again, back, steps, period):
         add_common_arguments(command)
     return parser
 
@@ -148,6 +167,28 @@ def _steps(options: argparse.Namespace) -> int:
         found = read_steps(influx, options.device, from_ms)
     for step in found if options.all else [each for each in found if not each.verdict]:
         sys.stdout.write((json.dumps(asdict(step)) if options.json else step.in_words) + "\n")
+    return EXIT_WELL
+
+
+def _period(options: argparse.Namespace) -> int:
+    settings = load_settings(OeeSettings, os.environ, config=options.config)
+    plan = load_plan(settings.config)
+    known, asked, key = (plan.lines, options.line, "--line") if options.line else (plan.machines, options.device, "--device")
+    if asked not in known:
+        return _mistake(key, f"no {key[2:]} {asked!r} with OEE in the plant model; there are: {', '.join(known) or 'none'}")
+    if options.from_ms >= options.to_ms:
+        return _mistake("--from", "is not before --to")
+    devices = [machine.id for machine in plan.lines[asked].until(options.to_ms).machines] if options.line else [asked]
+    if options.file is None:
+        told = read_period(plan, settings, devices, options.from_ms, options.to_ms)
+    else:
+        replay = OeeReplay(plan, connect_in_memory(), SystemClock().now_ms(), by_arrival=False)
+        replay.run(Recording(options.file))
+        told = {device: machine_period(replay.engine, device, options.from_ms, options.to_ms) for device in devices}
+    document = period_document(plan, told, options.from_ms, options.to_ms, line=options.line)
+    sys.stdout.write(msgspec.json.encode(in_full(document, told)).decode() + "\n")
+    if options.svg is not None:
+        options.svg.write_text(waterfall_svg(document), encoding="utf-8")
     return EXIT_WELL
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from millrace_contract.language.entries import PlacedEntry
 from millrace_contract.language.field_names import PREV_FIELD, SEQ_FIELD, STREAM_FIELD, quality_field
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.language.stored_points import ENTRY_COLUMNS, message_fields, stored_entries, stored_messages
 from millrace_contract.language.telemetry import Telemetry
+from millrace_contract.language.words import Leaf
 from millrace_contract.runtime.influx import Influx, literal, quoted
 
 from .gaps import BEFORE_ALL, Gap, Link
-from .machine import Machine
+from .machine import LATENESS_MS, Machine
 
 PAGE_MS = 6 * 3_600_000
 BASELINE_STEPS_MS = (3_600_000, 24 * 3_600_000, 30 * 24 * 3_600_000, 3650 * 24 * 3_600_000)
@@ -64,6 +67,50 @@ def read_baseline_messages(influx: Influx, machine: Machine, before_ms: int) -> 
                 return found[::-1]
             upper_ms = page[-1].timestamp_ms if len(page) == 1000 else lower_ms
     return found[::-1]
+
+
+def read_lasting_stop(influx: Influx, machine: Machine, before_ms: int) -> list[Telemetry]:
+    """Messages of the stop that lasted at an instant, from its beginning, with their states only; none where the machine ran.
+
+    A stop that is older than figures may be revised is one that began then. Of a machine whose state no reading alone tells (it
+    only counts, or runs above a limit of some quantity) nothing is read.
+    """
+    found: list[Telemetry] = []
+    known_from_ms, upper_ms, lower_ms = before_ms, before_ms, before_ms - LATENESS_MS
+    while upper_ms > lower_ms:
+        page = list(_messages(influx, machine, f"time >= {lower_ms}ms AND time < {upper_ms}ms", "DESC LIMIT 1000"))
+        for message in page:
+            at = machine.at(message.timestamp_ms)
+            if not at.state_signal or at.band is not None:
+                return found[::-1]
+            state = message.readings.get(at.state_signal)
+            if state is None:
+                continue
+            holds_ms = at.stale_ms if message.hold_ms is None else message.hold_ms
+            if at.leaves[at.state_name(state)] is not Leaf.UNPLANNED_STOP or message.timestamp_ms + holds_ms < known_from_ms:
+                return found[::-1]
+            known_from_ms = message.timestamp_ms
+            found.append(msgspec.structs.replace(message, readings={at.state_signal: state}, seq=None, prev=None))
+        if len(page) < 1000:
+            break
+        upper_ms = page[-1].timestamp_ms
+    return found[::-1]
+
+
+def read_until_counted(influx: Influx, machine: Machine, after_ms: int) -> Iterator[Telemetry]:
+    """Messages after an instant, in order, until every counter was read: its step says what was made before, too."""
+    missing = {counter.signal for counter in machine.at(after_ms).counters.values()}
+    from_ms, until_ms = after_ms + 1, after_ms + LATENESS_MS
+    while missing and from_ms < until_ms:
+        page = list(_messages(influx, machine, f"time >= {from_ms}ms AND time < {until_ms}ms", "ASC LIMIT 1000"))
+        for message in page:
+            yield message
+            missing -= {signal for signal in missing if signal in message.readings and signal not in message.quality}
+            if not missing:
+                return
+        if len(page) < 1000:
+            return
+        from_ms = page[-1].timestamp_ms + 1
 
 
 def read_entries(influx: Influx, from_ms: int = 0, to_ms: int | None = None) -> Iterator[PlacedEntry]:

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from functools import reduce
 
 from millrace_contract.language.entries import CHAIN, Entry, PlacedEntry, span_of
-from millrace_contract.language.messages import Ledger, OeeDocument
+from millrace_contract.language.messages import Ledger, OeeDocument, OeeInterval
 from millrace_contract.language.streams import sender_of
 from millrace_contract.language.telemetry import Telemetry, believed
 from millrace_contract.language.times import parse_timestamp
@@ -28,7 +28,7 @@ from .machine import LATENESS_MS, Machine, unmapped_in_words
 from .places import made_so_since_ms, past_below
 from .plan import Plan
 from .results import Place, Results
-from .samples import sample_of
+from .samples import Sample, sample_of
 from .spans import LONGEST_MS, DaySpan, day_window, silent_day, span_window, spans_of
 from .store import Store
 from .track import Track
@@ -273,6 +273,10 @@ class Engine:
                     silent = nothing_known(calendar.slots(window.start_ms, as_of_ms))
                     sums = line_sums(line, {m.id: by_machine.get(m.id, silent) for m in line.machines})
                     yield line_document(line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line, window))
+
+    def told_between(self, device: str, from_ms: int, to_ms: int) -> tuple[Sums, list[OeeInterval], Iterator[Sample]]:
+        """Of any period: the sums, the stops with time in it, and the samples of it (Track.told_between)."""
+        return self.tracks[device].told_between(from_ms, to_ms, self._results)
 
     def tidy(self, device: str, now_ms: int) -> None:
         """Pack what is old and forget what can change no more. Bounded work."""

@@ -11,22 +11,13 @@ from millrace_contract.language.words import NoReply, WindowKind
 from millrace_contract.runtime.answering import NotAnswered
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
-from millrace_contract.store_forward.sqlite import transaction
 
 from .calendar import TimeWindow
-from .database import read_baseline_messages, read_entries, read_messages
-from .documents import device_document, line_document
-from .engine import Engine
-from .lines import line_sums
-from .machine import Machine
+from .database import read_entries
+from .past import engine_of_past
+from .period_figures import MachinePeriod, machine_period, period_document
 from .plan import Plan
-from .results import Results
-from .samples import sample_of
-from .store import Store, connect_in_memory
-from .windows import Sums, nothing_known
 
-STEP = 5_000
-"""Messages between two looks whether anybody still waits."""
 LONGEST_MS = 48 * 3_600_000
 """A second-by-second day of a machine takes seconds to compute; longer times are sums of windows that were told."""
 
@@ -53,42 +44,17 @@ class Periods:
             machine = plan.machines.get(question.device)
             if machine is None or machine.line != question.line:
                 raise NotAnswered(NoReply.NOT_FOUND, f"no device {question.device} of line {question.line} has OEE")
-            return device_document(
-                machine,
-                self._sums(machine, window, go_on),
-                window,
-                as_of_ms=window.end_ms,
-                coverage_min=plan.coverage_min(machine, window),
-                versions=plan.versions_of(machine, window),
-            )
-        known = plan.lines.get(question.line)
-        if known is None:
+            devices, line = [machine.id], None
+        elif question.line in plan.lines:
+            devices, line = [each.id for each in plan.lines[question.line].until(window.end_ms).machines], question.line
+        else:
             raise NotAnswered(NoReply.NOT_FOUND, f"line {question.line} has no OEE")
-        line = known.until(window.end_ms)
-        sums = line_sums(line, {machine.id: self._sums(machine, window, go_on) for machine in line.machines})
-        return line_document(line, sums, window, as_of_ms=window.end_ms, versions=plan.versions_of_line(line, window))
-
-    def _sums(self, machine: Machine, window: TimeWindow, go_on: Callable[[], None]) -> Sums:
-        connection = connect_in_memory()
-        store, now_ms = Store(connection), self._clock.now_ms()
-        results = Results(connection, lambda _topic, _message: None)
-        engine = Engine(self._plan, store, results)
-        track = engine.tracks[machine.id]
-        with transaction(connection):
-            for placed in read_entries(self._influx):
-                engine.accept_entry(placed)
-            first_ms = track.needs_from_ms(window.start_ms, window.end_ms) - machine.lookback_ms
-            last_ms = max(window.end_ms, min(window.end_ms + machine.lookahead_ms, now_ms))
-            for message in read_baseline_messages(self._influx, machine, first_ms):
-                store.keep_baseline(machine.id, sample_of(machine, message))
-            for number, message in enumerate(read_messages(self._influx, machine, first_ms, last_ms)):
-                engine.accept(machine.id, message, 0)
-                if number % STEP == 0:
-                    go_on()
-            if track.known is None:
-                return nothing_known(self._plan.calendars[machine.line].slots(window.start_ms, window.end_ms))
-            track.history([window], last_ms, results)
-            return track.sums(window, last_ms)
+        entries, span_ms = list(read_entries(self._influx)), (window.start_ms, window.end_ms)
+        told: dict[str, MachinePeriod] = {}
+        for device in devices:
+            engine, _ = engine_of_past(plan, self._influx, entries, device, span_ms, go_on=go_on)
+            told[device] = machine_period(engine, device, *span_ms)
+        return period_document(plan, told, *span_ms, line=line)
 
     def _window(self, question: PeriodQuestion) -> TimeWindow:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import takewhile
 
 from millrace_contract.language.entries import Entry, EntryTime, OrderEntry, ReasonEntry, StepEntry
 from millrace_contract.language.messages import OeeInterval
@@ -22,7 +23,7 @@ from .stop_reasons import pieces_of, whole_runs
 from .stops import find_stops
 from .store import Known, Store
 from .timeline import Run
-from .windows import Sums, sums_of
+from .windows import Sums, nothing_known, sums_of
 
 OUT_OF_ORDER_MS = 5_000
 """How long an ended window waits for messages that overtook each other."""
@@ -160,6 +161,23 @@ class Track:
         if self._history is None:
             raise RuntimeError(f"{self.machine.id}: sums were asked for before a history")
         return sums_of(self._history, window.start_ms, min(window.end_ms, as_of_ms), as_of_ms)
+
+    def told_between(self, from_ms: int, to_ms: int, results: Results) -> tuple[Sums, list[OeeInterval], Iterator[Sample]]:
+        """Of any period, from what the store holds: the sums, the stops with time in it, as wholes, and the samples of it."""
+        machine, known = self.machine, self.known
+        if known is None:
+            return nothing_known(self.calendar.slots(from_ms, to_ms)), [], iter(())
+        as_of_ms = max(to_ms + machine.lookahead_ms, known.last_ms)
+        window = TimeWindow(from_ms, to_ms, WindowKind.PERIOD, "")
+        history = self.history([window], as_of_ms, results)
+        stops = []
+        for stop in find_stops(whole_runs(history.timeline, from_ms, to_ms, as_of_ms, machine.stop_leaves), machine):
+            end_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
+            if stop.start_ms < to_ms and end_ms > from_ms:
+                pieces = pieces_of(stop.start_ms, end_ms, self.entries.reasons)
+                stops.append(stop_interval(machine, stop, pieces, self.calendar))
+        samples = takewhile(lambda sample: sample.ts_ms <= to_ms, self._store.samples(machine.id, from_ms))
+        return self.sums(window, as_of_ms), stops, samples
 
     def live_sums(self, window: TimeWindow, as_of_ms: int) -> Sums:
         """The same of a window in progress, from the machine's first message on: of a new machine its first hours are told, too."""
