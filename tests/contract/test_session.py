@@ -236,6 +236,21 @@ def test_a_message_of_an_earlier_connection_is_not_acknowledged_on_the_next(conn
     assert connect("consumer", filters=["t/+"], persistent=True, manual_ack=True).payloads(1) == [b"1"]
 
 
+def test_a_broker_that_comes_and_goes_is_no_rival_and_is_looked_for_as_often_as_ever(
+    session_type: SessionType, mosquitto: Mosquitto
+) -> None:
+    client = Client(session_type, mosquitto.settings(), "faithful", filters=["s/+"])
+    for _ in range(3):
+        _up(client)
+        mosquitto.kill()
+        wait_until(lambda: "no answer from" in (client.session.problem or ""), "the session to look for the broker in vain")
+        mosquitto.start()
+    _up(client)
+    client.session.stop()
+    assert not client.session.has_rival
+    assert not [said for said in client.session.notices if "again and again" in said]
+
+
 def test_a_broker_that_hangs_is_noticed(connect: Connect, broker: Broker) -> None:
     client = _up(connect("patient", filters=["s/+"], keepalive_s=2))
     broker.pause()

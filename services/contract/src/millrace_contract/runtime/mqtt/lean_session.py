@@ -161,6 +161,8 @@ class LeanSession(Session):
         except ssl.SSLError as error:
             self._transition(f"{self._place()} and we do not agree on TLS: {error}")
         except OSError:
+            if link is None:
+                self._broker_is_away()
             self._transition(f"no answer from {self._place()}")
         else:
             self.generation = link.generation

@@ -131,6 +131,9 @@ class PahoSession(Session):
         self._callbacks.connected()
 
     def _on_connect_fail(self, _client: Client, _userdata: Any) -> None:
+        if self._pause_s > RECONNECT_S[0]:
+            self._broker_is_away()
+            self._client.reconnect_delay_set(*RECONNECT_S)
         self._transition(f"no answer from {self._place()}")
         # Its own setter takes a context once only; another authority may be trusted by now.
         self._client._ssl_context = self._trust.context_now()

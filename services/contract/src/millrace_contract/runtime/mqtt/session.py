@@ -195,6 +195,11 @@ class Session:
             _log.error("name_in_use", client_id=self._client_id, problem=self._rivals()[0])
         return self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, guards nothing
 
+    def _broker_is_away(self) -> None:
+        """Nobody answers: what ended connections was no rival but a broker that comes and goes; it is looked for as at first."""
+        self._short_lives = 0
+        self._pause_s = float(RECONNECT_S[0])
+
     def _place(self) -> str:
         return f"{self._settings.mqtt_host}:{self._settings.mqtt_port}"
 
