@@ -1,13 +1,8 @@
-"""The outbox: numbers without gaps, exact deletes, exact ledger, and files that cannot be used."""
+"""The outbox: numbers without gaps, exact deletes, timestamps."""
 
 import json
-import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,51 +11,22 @@ from hypothesis import strategies as st
 from millrace_contract.language.entries import WithdrawalEntry, decode_entry
 from millrace_contract.language.messages import Ledger, decode, numbered
 from millrace_contract.language.streams import Stamp, clock_steps
-from millrace_contract.store_forward.limits import Limits
-from millrace_contract.store_forward.losses import Loss, ledger_encoder
+from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.numbering import Chain, Draft, Row, SteppedBack, next_timestamp
-from millrace_contract.store_forward.outbox import EncodingFailed, Outbox, WrongSender
-from millrace_contract.store_forward.outbox_file import OUTBOX_STORE, OutboxFile
+from millrace_contract.store_forward.outbox import EncodingFailed, Outbox
+from millrace_contract.store_forward.outbox_file import OUTBOX_STORE
 from millrace_contract.store_forward.outbox_steps import OUTBOX_STEPS
-from millrace_contract.store_forward.sqlite import Damaged, DiskRefused, transaction
-from millrace_contract.store_forward.store_file import InUse, StoreKind, open_in_memory, open_store
-from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, long_after_start, lost_numbers, numbers, open_at, telemetry
+from millrace_contract.store_forward.sqlite import transaction
+from millrace_contract.store_forward.store_file import StoreKind, open_in_memory, open_store
+from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, open_at, telemetry
+
+from .outbox_helpers import append, prune, stamps
 
 DAY_MS = 86_400_000
 
 
 class _Undo(Exception):
     """Makes a transaction roll back."""
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[OutboxFile]:
-    opened = open_at(tmp_path / "outbox.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def outbox(file: OutboxFile) -> Outbox:
-    return file.outbox
-
-
-def append(outbox: Outbox, *drafts: Draft) -> list[Row]:
-    with transaction(outbox.connection):
-        return outbox.append(drafts)
-
-
-def stamps(rows: list[Row]) -> list[dict[str, Any]]:
-    return [json.loads(row.payload) for row in rows]
-
-
-def prune(outbox: Outbox, *, max_bytes: int = 10**9, max_age_ms: int = DAY_MS, now_ms: int = EPOCH_MS) -> list[Loss]:
-    with transaction(outbox.connection):
-        return outbox.prune(Limits(max_bytes, max_age_ms), long_after_start(outbox, now_ms))
-
-
-def ledger(outbox: Outbox) -> list[Ledger]:
-    return [decode(Ledger, row.payload) for row in outbox.peek(0, 100_000) if row.is_ledger]
 
 
 def test_sequence_has_no_gaps_and_prev_chains_each_device(outbox: Outbox) -> None:
@@ -285,286 +251,6 @@ def test_message_too_large_to_be_sent_goes_to_the_ledger(outbox: Outbox) -> None
 
 
 # Limits and ledger
-
-
-def test_nothing_is_dropped_within_the_limits(outbox: Outbox) -> None:
-    append(outbox, telemetry("A"))
-    assert prune(outbox) == []
-    assert ledger(outbox) == []
-
-
-def test_limit_in_bytes_drops_the_oldest_and_tells_each_device(outbox: Outbox) -> None:
-    drafts = [telemetry("AB"[n % 2], EPOCH_MS + n, "x" * 1000) for n in range(100)]
-    rows = append(outbox, *drafts)
-    losses = prune(outbox, max_bytes=outbox.bytes // 2, now_ms=EPOCH_MS + 5_000)
-    kept = [row.seq for row in outbox.peek(0, 1000) if not row.is_ledger]
-    assert kept == list(range(kept[0], 101))
-    assert outbox.bytes <= sum(len(row.payload) + 200 for row in rows) // 2
-    gone = kept[0] - 1
-    assert lost_numbers(losses) == {outbox.stream: set(range(1, gone + 1))}
-    told = {entry.device_id: entry for entry in ledger(outbox)}
-    assert {device: entry.count for device, entry in told.items()} == {"A": (gone + 1) // 2, "B": gone // 2}
-    assert {entry.cause for entry in told.values()} == {"limit_bytes"}
-    assert told["A"].lost_seqs == told["B"].lost_seqs == [(1, gone)]
-    assert told["A"].first == "2025-10-09T08:53:20.000Z"
-
-
-def test_limit_in_age_drops_what_is_older(outbox: Outbox) -> None:
-    append(outbox, *(telemetry("A", EPOCH_MS + n * 1000) for n in range(10)))
-    losses = prune(outbox, max_age_ms=5_000, now_ms=EPOCH_MS + 9_000)
-    assert [(loss.seqs, loss.count, loss.cause) for loss in losses] == [([(1, 4)], 4, "limit_age")]
-    assert [row.seq for row in outbox.peek(0, 100)] == [5, 6, 7, 8, 9, 10, 11]
-
-
-def test_ledger_tells_only_what_was_still_held(outbox: Outbox) -> None:
-    stream = append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(10)))[0].stream
-    with transaction(outbox.connection):
-        outbox.confirm(stream, [(3, 5)], EPOCH_MS)
-    losses = prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 8)
-    assert [(loss.seqs, loss.count) for loss in losses] == [([(1, 2), (6, 8)], 5)]
-
-
-def test_losses_of_two_streams_are_told_apart(outbox: Outbox) -> None:
-    one = append(outbox, telemetry("A"), telemetry("A", EPOCH_MS + 1))[0].stream
-    with transaction(outbox.connection):
-        outbox.new_stream()
-    two = append(outbox, telemetry("A", EPOCH_MS + 2))[0].stream
-    losses = prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 10)
-    assert [(loss.stream, loss.seqs) for loss in losses] == [(one, [(1, 2)]), (two, [(1, 1)])]
-
-
-@pytest.mark.long
-def test_long_outage_ends_with_one_entry_a_device(outbox: Outbox) -> None:
-    told: list[Loss] = []
-    for n in range(200):
-        append(outbox, telemetry("A", EPOCH_MS + 2 * n, "x" * 100), telemetry("B", EPOCH_MS + 2 * n, "x" * 100))
-        told += prune(outbox, max_bytes=4_000, now_ms=EPOCH_MS + 2 * n)
-    entries = ledger(outbox)
-    assert sorted(entry.device_id or "" for entry in entries) == ["A", "B"]
-    kept = {row.seq for row in outbox.peek(0, 1000)}
-    lost = set().union(*(numbers(entry.lost_seqs) for entry in entries))
-    assert len(kept) > 4
-    assert lost == lost_numbers(told)[outbox.stream]
-    assert lost | kept == set(range(1, max(kept) + 1))
-    assert not lost & kept
-    assert sum(entry.count for entry in entries) == len(lost)
-
-
-def test_entry_that_was_sent_is_not_changed_any_more(outbox: Outbox) -> None:
-    append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(4)))
-    prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 2)
-    outbox.seal(outbox.peek(0, 100)[-1].id)
-    prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 4)
-    assert [(entry.lost_seqs, entry.count) for entry in ledger(outbox)] == [([(1, 2)], 2), ([(3, 4)], 2)]
-
-
-def test_widened_entry_survives_a_rollback_unchanged(outbox: Outbox) -> None:
-    append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(4)))
-    prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 2)
-    with suppress(_Undo), transaction(outbox.connection):
-        outbox.prune(Limits(max_age_ms=0), long_after_start(outbox, EPOCH_MS + 4))
-        raise _Undo
-    assert [entry.lost_seqs for entry in ledger(outbox)] == [[(1, 2)]]
-    prune(outbox, max_age_ms=0, now_ms=EPOCH_MS + 4)
-    assert sorted(numbers(pair for entry in ledger(outbox) for pair in entry.lost_seqs)) == [1, 2, 3, 4]
-    assert sum(entry.count for entry in ledger(outbox)) == 4
-
-
-def test_ledger_entries_go_last_and_then_are_told_themselves(outbox: Outbox) -> None:
-    for n in range(50):
-        losses = [Loss("gone.1", f"D{n}", [(1, 5)], EPOCH_MS, EPOCH_MS, 5, "memory_full")]
-        with transaction(outbox.connection):
-            outbox.append_losses(losses, EPOCH_MS + n)
-    append(outbox, *(telemetry("A", EPOCH_MS + n) for n in range(50)))
-    first = prune(outbox, max_bytes=outbox.bytes - 1_000)
-    assert {loss.cause for loss in first} == {"limit_bytes"}
-    assert len(ledger(outbox)) == 51
-    causes: list[str] = []
-    while outbox.bytes > 3_000:
-        causes += [loss.cause for loss in prune(outbox, max_bytes=3_000)]
-    assert causes[-1] == "limit_bytes_ledger"
-    assert not [row for row in outbox.peek(0, 1000) if not row.is_ledger]
-
-
-# Files
-
-
-def test_second_process_is_kept_out(tmp_path: Path) -> None:
-    path = tmp_path / "outbox.db"
-    file = open_at(path)
-    with pytest.raises(InUse, match="in use by another process"):
-        open_at(path)
-    file.close()
-    open_at(path).close()
-
-
-def test_file_of_another_sender_is_refused(tmp_path: Path) -> None:
-    open_at(tmp_path / "outbox.db").close()
-    with pytest.raises(WrongSender, match=r"gateway-1.*gateway-2"):
-        open_at(tmp_path / "outbox.db", sender="gateway-2")
-    open_at(tmp_path / "outbox.db").close()
-
-
-def _garbage(path: Path) -> None:
-    path.write_bytes(b"not a database at all" * 1000)
-
-
-def _empty(path: Path) -> None:
-    path.touch()
-
-
-def _broken_page(path: Path) -> None:
-    file = open_at(path)
-    append(file.outbox, *(telemetry("A", EPOCH_MS + n, "x" * 3000) for n in range(200)))
-    file.close()
-    with path.open("r+b") as raw:
-        raw.seek(8192 * 10)
-        raw.write(b"\xff" * 8192 * 40)
-
-
-def _cut_short(path: Path) -> None:
-    _broken_page(path)
-    with path.open("r+b") as raw:
-        raw.truncate(8192 * 20)
-
-
-def test_rows_that_can_be_read_are_adopted_and_the_others_told(tmp_path: Path) -> None:
-    path = tmp_path / "outbox.db"
-    _broken_page(path)
-    file = open_at(path)
-    rows = [row for row in file.outbox.peek(0, 1000) if not row.is_ledger]
-    [entry] = ledger(file.outbox)
-    assert file.adopted == len(rows) > 10
-    assert {row.stream for row in rows} == {entry.lost_stream}
-    assert entry.lost_stream != file.outbox.stream
-    assert [json.loads(row.payload)["seq"] for row in rows] == [row.seq for row in rows]
-    lost = numbers(entry.lost_seqs)
-    assert {row.seq for row in rows} | lost == set(range(1, 201))
-    assert entry.count == len(lost) == 200 - len(rows)
-    assert file.outbox.depth == len(rows) + 1
-    with transaction(file.outbox.connection):
-        assert file.outbox.confirm(rows[0].stream, [(1, 200)], EPOCH_MS) == len(rows)
-    file.close()
-
-
-def test_adoption_that_the_disk_refuses_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "outbox.db"
-    _broken_page(path)
-    spoiled = path.read_bytes()
-
-    def full(*_arguments: object) -> None:
-        raise DiskRefused("database or disk is full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Outbox, "adopt", full)
-        with pytest.raises(DiskRefused):
-            open_at(path)
-    [aside] = tmp_path.glob("outbox.db.set-aside-*")
-    assert aside.read_bytes() == spoiled
-    file = open_at(path)
-    assert file.set_aside is not None
-    assert file.set_aside.path == aside
-    assert file.adopted > 10
-    file.close()
-    assert open_at(path).set_aside is None
-
-
-def test_removed_file_is_written_anew(tmp_path: Path) -> None:
-    path = tmp_path / "outbox.db"
-    file = open_at(path)
-    rows = append(file.outbox, *(telemetry("A", EPOCH_MS + n) for n in range(50)))
-    assert not file.put_back()
-    for part in list(tmp_path.glob("outbox.db*")):
-        part.unlink()
-    assert file.put_back()
-    file.close()
-    file = open_at(path)
-    assert file.outbox.peek(0, 100) == rows
-    assert append(file.outbox, telemetry("A", EPOCH_MS + 100))[0].seq == 51
-    file.close()
-
-
-@pytest.mark.parametrize("spoil", [_garbage, _empty, _broken_page, _cut_short])
-def test_unusable_file_is_set_aside_and_work_goes_on(tmp_path: Path, spoil: Any) -> None:
-    path = tmp_path / "outbox.db"
-    spoil(path)
-    spoiled = path.read_bytes()
-    file = open_at(path)
-    assert file.set_aside is not None
-    assert file.set_aside.path.name == "outbox.db.set-aside-20251009T085320Z"
-    assert file.set_aside.path.read_bytes() == spoiled
-    assert file.set_aside.reason
-    assert append(file.outbox, telemetry("A"))[0].seq == 2
-    assert [entry.cause for entry in ledger(file.outbox)] == ["outbox_set_aside"]
-    file.close()
-    again = open_at(path)
-    assert again.set_aside is None
-    again.close()
-
-
-def test_two_files_set_aside_in_one_second_are_both_kept(tmp_path: Path) -> None:
-    path = tmp_path / "outbox.db"
-    names = set()
-    for _ in range(3):
-        open_at(path).close()
-        file = open_at(path, distrust="a page failed")
-        assert file.set_aside is not None
-        names.add(file.set_aside.path.name)
-        file.close()
-    assert len(names) == 3
-    assert names <= {entry.name for entry in tmp_path.iterdir()}
-
-
-def test_damage_found_while_working_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "outbox.db"
-    file = open_at(path)
-    append(file.outbox, *(telemetry("A", EPOCH_MS + n, "x" * 3000) for n in range(200)))
-    file.outbox.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    with path.open("r+b") as raw:
-        raw.seek(8192 * 10)
-        raw.write(b"\xff" * 8192 * 40)
-    other = sqlite3.connect(path)
-    other.execute("PRAGMA user_version = 1")  # so that this connection forgets its pages
-    other.commit()
-    other.close()
-    with pytest.raises(Damaged), transaction(file.outbox.connection):
-        file.outbox.delete([(1, 200)])
-    file.close()
-
-
-def test_directory_that_is_missing_refuses(tmp_path: Path) -> None:
-    with pytest.raises(DiskRefused, match="No such file"):
-        open_at(tmp_path / "absent" / "outbox.db")
-
-
-def test_full_disk_writes_nothing_and_works_again_when_there_is_room(outbox: Outbox) -> None:
-    append(outbox, telemetry("A"))
-    pages = outbox.connection.execute("PRAGMA page_count").fetchone()[0]
-    outbox.connection.execute(f"PRAGMA max_page_count = {pages + 5}")
-    with pytest.raises(DiskRefused, match="full"):
-        append(outbox, *(telemetry("A", EPOCH_MS + n, "x" * 4000) for n in range(100)))
-    assert outbox.depth == 1
-    outbox.connection.execute("PRAGMA max_page_count = 1000000")
-    rows = append(outbox, *(telemetry("A", EPOCH_MS + n, "x" * 4000) for n in range(1, 101)))
-    assert [row.seq for row in rows] == list(range(2, 102))
-
-
-def test_every_commit_is_synced_and_logged_ahead(outbox: Outbox) -> None:
-    assert outbox.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert outbox.connection.execute("PRAGMA synchronous").fetchone() == (2,)
-
-
-@pytest.mark.process
-def test_outbox_of_a_killed_process_can_be_opened(tmp_path: Path) -> None:
-    path = tmp_path / "outbox.db"
-    program = (
-        "import os, signal, sys; from pathlib import Path; from millrace_contract.store_forward.outbox_file import open_outbox;"
-        "from millrace_contract.store_forward.losses import ledger_encoder;"
-        "file = open_outbox(Path(sys.argv[1]), 'gateway-1', ledger_topic='l', encode_loss=ledger_encoder('g', '1'), now_ms=0);"
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == -9
-    open_at(path).close()
 
 
 def measured(device: str, event_ms: int, *, is_copy: bool = False) -> Draft:
