@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable
@@ -117,10 +118,12 @@ def test_scan_asks_every_unit_id_and_stops_where_all_answer(device_server: Make,
     assert "Every unit id was answered: the device probably ignores it." in capsys.readouterr().out
 
 
-def test_scan_and_probe_ask_a_serial_port(capsys: pytest.CaptureFixture[str]) -> None:
+def test_scan_and_probe_ask_a_serial_port(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> None:
     # Not the lowest number: a gateway of another test may still try a port of that name, which it had before us.
     pairs = [os.openpty() for _ in range(8)]
     name = os.ttyname(pairs[-1][1])
+    gc.disable()  # A port that did not take its settings is let go at once, not when rubbish is next collected.
+    request.addfinalizer(gc.enable)
     for command in (["scan", name, "--units", "1"], ["probe", name, "--address", "10"]):
         assert main(command) == 1
         assert f"{name} does not take 19200 baud, 8E1; try parity N" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import traceback
 from typing import Final
 
 from .endpoint import Endpoint
@@ -28,7 +29,9 @@ _WORDS: Final = {
 
 
 def port_not_opened(endpoint: Endpoint, error: Exception, timeout_s: float) -> NotConnected:
-    """What a person can do about it."""
+    """What a person can do about it. Lets go of the port, which a failure halfway through its settings leaves open."""
+    # Nobody else has the half-made port: the frames that the error came through hold it, and would until they are collected.
+    traceback.clear_frames(error.__traceback__)
     number = error.errno if isinstance(error, OSError) else None
     if "exclusively lock" in str(error) or number in (errno.EBUSY, errno.EAGAIN):
         reason = f"{endpoint} is held by another program; a running gateway holds the ports of its devices"
