@@ -26,7 +26,13 @@ from .plantfiles import RULES, START_MS, telemetry, write_plant
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For a client without TLS: httpx reads all authorities of the system for each one that is not given any."""
 
-TOKENS = {"reader": ["read"], "mes": ["read", "ack"], "lead": ["read", "ack", "shelve"], "nobody": []}
+TOKENS = {
+    "reader": ["read"],
+    "mes": ["read", "ack"],
+    "lead": ["read", "ack", "shelve"],
+    "nobody": [],
+    "fuzzer": ["read", "ack", "shelve", "write"],
+}
 
 
 class Running:

@@ -17,11 +17,13 @@ from millrace_alerts.changes import Terms
 from millrace_alerts.conditions.drift import Leaving
 from millrace_alerts.evaluator import evaluate
 from millrace_alerts.gates import GateTest
+from millrace_alerts.lifecycle import NothingLearnt
 from millrace_alerts.memories import DriftMemory
 from millrace_alerts.observations import GateReading, Reading, Tick
+from millrace_alerts.relearning import learnt_anew
 from millrace_alerts.rules import Watched
 from millrace_contract.language.times import parse_timestamp
-from millrace_contract.language.words import Evaluation
+from millrace_contract.language.words import Evaluation, EventCause, IsaState
 from millrace_contract.plant import Drift, Gate
 from millrace_contract.plant.holds import FOREVER_MS
 
@@ -178,6 +180,24 @@ class TestHarmless:
     def test_a_register_that_never_moves_is_no_reason(self, level: float) -> None:
         constant = [(START_MS + number * SPAN_MS, level) for number in range(600)]
         assert not Rule(off_below=-100).tell(constant).activated_ms
+
+
+class TestLearningAnew:
+    def test_after_a_repair_the_new_normal_is_learnt_under_the_next_version_and_the_alert_ends(self) -> None:
+        rule = Rule().tell(sound(400, 1, step=0.6, at=300))
+        assert rule.alert.state is IsaState.UNACK
+        before = rule.alert
+        rule.alert, (made,) = learnt_anew(rule.alert, START_MS + WEEK_MS, actor="maria", comment="new bearing")
+        assert (made.cause, made.from_state, rule.alert.state) == (EventCause.LEARN, IsaState.UNACK, IsaState.RTNUN)
+        assert (rule.memory.version, rule.memory.baseline, rule.alert.version) == (2, None, before.version + 1)
+        rule.tell([(at_ms + WEEK_MS, value * 1.6) for at_ms, value in sound(400, 7)])
+        assert rule.memory.baseline is not None
+        assert rule.memory.baseline.mean == pytest.approx(0.07 * 1.6, rel=0.02)
+        assert not rule.alert.facts.in_alarm
+
+    def test_a_kind_that_learns_nothing_says_so(self) -> None:
+        with pytest.raises(NothingLearnt, match="learns nothing, or has not begun to"):
+            learnt_anew(Alert(id="hot.M", rule="hot", line="line1", device_id="M"), END_MS)
 
 
 class TestLearning:

@@ -157,7 +157,7 @@ def _wait_for(page: Chromium, device: str, wanted: list[str]) -> None:
 @pytest.mark.browser
 def test_each_machine_state_has_its_word_shape_and_colour_on_the_page(running: Running, page: Chromium) -> None:
     _shows(page, "CNC-01", looks.NEVER_READ)
-    for state in words.MachineState:
+    for state in [each for each in words.MachineState if each not in words.NOT_TOLD]:
         running.measure("CNC-01", run_status=state.value)
         _shows(page, "CNC-01", looks.MACHINE_LOOKS[state])
     running.measure("CNC-01", run_status=words.MachineState.HELD.value)

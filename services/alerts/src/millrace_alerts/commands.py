@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from millrace_contract.language.words import EventCause
 
 from .alert import Alert
-from .lifecycle import Action
+from .lifecycle import Action, LearnAnew
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Command:
     """
 
     alert_id: str
-    action: Action | Comment
+    action: Action | Comment | LearnAnew
     version: int
     actor: str
     comment: str | None

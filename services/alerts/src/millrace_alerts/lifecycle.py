@@ -158,6 +158,18 @@ class IllegalTransition(Exception):
         self.state = state
 
 
+@dataclass(frozen=True, slots=True)
+class LearnAnew:
+    """What is normal is learnt anew, after a repair: what was raised by the former normal ends with it."""
+
+    cause = EventCause.LEARN
+    verb = "learn anew"
+
+
+class NothingLearnt(Exception):
+    """The rule's kind of condition learns nothing."""
+
+
 def state_of(facts: Facts) -> IsaState:
     """The state to show; out of service hides more than a design rule, and that more than a shelf."""
     if facts.out_of_service is not None:

@@ -22,10 +22,11 @@ from .changes import act
 from .clocks import Order, begun_anew, counts_from_ms, follow, order_of, plausible_alert, plausible_record
 from .evaluator import evaluate
 from .first_out import FirstOut
-from .lifecycle import Action
+from .lifecycle import Action, LearnAnew
 from .observations import ClockStep, GateReading, Inhibit, Link, Observation, Reading, Resume, Seen, StatusTold, Tick
 from .reconcile import forget_old_names
 from .records import DeviceRecord, Gateway, Latest, Saved
+from .relearning import learnt_anew
 from .rules import Watched
 
 RETURN_GRACE_MS = 45_000
@@ -155,15 +156,19 @@ class Watch:
     def command(
         self,
         alert_id: str,
-        action: Action,
+        action: Action | LearnAnew,
         at_ms: int,
         *,
         actor: str | None = None,
         comment: str | None = None,
         via: str | None = None,
     ) -> list[Transition]:
-        """A person's action; raises IllegalTransition, and KeyError for an unknown alert."""
-        alert, made = act(self.alerts[alert_id], action, at_ms, actor=actor, comment=comment, via=via)
+        """A person's action; raises IllegalTransition, NothingLearnt, and KeyError for an unknown alert."""
+        before = self.alerts[alert_id]
+        if isinstance(action, LearnAnew):
+            alert, made = learnt_anew(before, at_ms, actor=actor, comment=comment, via=via)
+        else:
+            alert, made = act(before, action, at_ms, actor=actor, comment=comment, via=via)
         self.alerts[alert_id] = alert
         self.changed_alerts.add(alert_id)
         return list(made)

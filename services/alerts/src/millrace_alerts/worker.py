@@ -37,7 +37,7 @@ from .commands import Bulk, Command, Comment, StaleVersion, UnknownAlert
 from .entry_desk import Asset, EntryCommand, EntryDesk, Receipt
 from .entry_rules import EntryRefused
 from .flood import FLOOD_IN_WORDS, Flood
-from .lifecycle import Facts, IllegalTransition
+from .lifecycle import Facts, IllegalTransition, NothingLearnt
 from .receiver import AlertsReceiver, Running
 from .reconcile import begins_anew, forgetful, reconciled
 from .rules import Watched
@@ -333,7 +333,7 @@ class Worker:
         else:
             try:
                 transitions = self._watch.command(alert.id, command.action, now.epoch_ms, **who)
-            except IllegalTransition as error:
+            except (IllegalTransition, NothingLearnt) as error:
                 command.answer.set_exception(error)
                 return
         self._record(transitions, now, outcome)

@@ -14,6 +14,8 @@ from ..lifecycle import (
     Acknowledge,
     Action,
     IllegalTransition,
+    LearnAnew,
+    NothingLearnt,
     Reset,
     ReturnToService,
     Shelf,
@@ -74,7 +76,9 @@ class Incoming:
         self._if_match = if_match
         self._key = key
 
-    def perform(self, client: Client, action: Action | Comment, body: ActionBody, remark: str | None = None) -> Response:
+    def perform(
+        self, client: Client, action: Action | Comment | LearnAnew, body: ActionBody, remark: str | None = None
+    ) -> Response:
         """Carries out, once, and answers with the alert as it is afterwards; raises ApiProblem."""
         said = [text for text in (remark, body.comment) if text]
         command = Command(
@@ -106,6 +110,8 @@ class Incoming:
             raise ApiProblem("stale-version", str(error), version=error.present) from error
         except IllegalTransition as error:
             raise ApiProblem("illegal-transition", str(error), state=error.state) from error
+        except NothingLearnt as error:
+            raise ApiProblem("illegal-transition", str(error)) from error
         except concurrent.futures.TimeoutError as error:
             undone = command.answer.cancel()
             what = "nothing was done" if undone else "it may still be done, so read the alert before trying again"
@@ -141,6 +147,12 @@ def reset(client: Acknowledges, asked: Asked, body: ActionBody) -> Response:
 def comment(client: Acknowledges, asked: Asked, body: CommentBody) -> Response:
     """Add a remark to the alert's events."""
     return asked.perform(client, Comment(), body)
+
+
+@router.post("/learn", response_model=AlertResource)
+def learn_anew(client: Acknowledges, asked: Asked, body: CommentBody) -> Response:
+    """Learn anew what is normal of this machine, after a repair; the comment says which. What the former normal raised ends."""
+    return asked.perform(client, LearnAnew(), body)
 
 
 @router.post("/shelve", response_model=AlertResource)

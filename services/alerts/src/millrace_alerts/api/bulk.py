@@ -26,7 +26,7 @@ class SeenAlert(BaseModel):
     """An alert as it was seen."""
 
     id: str = Field(max_length=200, examples=["spindle-hot.CNC-01"])
-    version: int = Field(ge=0, lt=10**18, examples=[7])
+    version: int = Field(strict=True, ge=0, lt=10**18, examples=[7])
 
 
 class BulkAckBody(ActionBody):

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from .problems import MEDIA_TYPE, ProblemDocument
+from .problems import MEDIA_TYPE, ProblemDocument, answers
 
 CONDITIONAL = "If-Match"
 """A command without it is answered 428: needed, although the code asks for it in its own words."""
@@ -74,6 +74,9 @@ def _described(app: FastAPI) -> dict[str, Any]:
             parameter["required"] = parameter["required"] or parameter["name"] == CONDITIONAL
             if parameter["name"] in _EXAMPLES and not parameter["schema"].get("examples"):
                 parameter["example"] = _EXAMPLES[parameter["name"]]
+        if "requestBody" in operation:
+            operation["responses"] = {**answers("bad-request", "too-slow", "too-large"), **operation["responses"]}
+            operation["responses"] = {str(status): answer for status, answer in operation["responses"].items()}
         for status, answer in operation["responses"].items():
             if status == "422":
                 answer["content"] = _PROBLEM

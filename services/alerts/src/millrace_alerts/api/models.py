@@ -30,6 +30,7 @@ from millrace_contract.language.words import (
 
 from ..alert import Alert, alert_id, state_message
 from ..builtin import NOT_WATCHING, is_built_in
+from ..memories import DriftMemory
 from ..rules import Watched
 from ..store import StoredEvent
 from .paging import TIME
@@ -41,6 +42,17 @@ LONGEST_SHELF_S = 7 * 86_400
 """Whatever the setting says."""
 NOW = "2025-10-15T13:45:02.123Z"
 LATER = "2025-10-15T13:45:07.123Z"
+
+
+class BaselineResource(BaseModel):
+    """What is normal of this machine, as a `drift` rule has learnt it; it changes only when it is learnt anew."""
+
+    version: int = Field(description="grows by one each time it is learnt anew", examples=[1])
+    learnt: int = Field(description="means learnt so far; complete when the figures are there", examples=[200])
+    mean: float | None = Field(examples=[1.82])
+    deviation: float | None = Field(description="standard deviation", examples=[0.06])
+    since: str = Field(description="from when it was learnt", examples=[NOW])
+    until: str | None = Field(examples=[LATER])
 
 
 class AlertResource(BaseModel):
@@ -85,6 +97,7 @@ class AlertResource(BaseModel):
     cause: str | None = Field(examples=["Coolant lost, blunt tool, or a worn bearing."])
     action: str | None = Field(examples=["Hold the feed, check the coolant flow, then the tool."])
     response_s: float | None = Field(examples=[300])
+    baseline: BaselineResource | None = Field(description="what is normal, for rules that learn it", examples=[None])
     timestamp: str = Field(description="event time of the last change", examples=[NOW])
 
 
@@ -362,6 +375,19 @@ def alert_resource(alert: Alert, watched: Watched, blind_since_ms: int | None = 
         cause=about.cause or None,
         action=about.action or None,
         response_s=about.response_s,
+        baseline=_baseline(alert.memory) if isinstance(alert.memory, DriftMemory) else None,
+    )
+
+
+def _baseline(memory: DriftMemory) -> BaselineResource:
+    known = memory.baseline
+    return BaselineResource(
+        version=memory.version,
+        learnt=len(memory.learnt) if known is None else known.count,
+        mean=None if known is None else known.mean,
+        deviation=None if known is None else known.deviation,
+        since=format_timestamp(memory.first_ms if known is None else known.first_ms),
+        until=None if known is None else format_timestamp(known.last_ms),
     )
 
 

@@ -129,7 +129,17 @@ async def _on_http(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
         return await _on_problem(request, ApiProblem("not-found", f"there is nothing at {request.url.path}"))
     text = str(error.detail)
+    if error.status_code == 405 and (allowed := _allowed(request)):
+        return _answer(request, "about:blank", text, 405, detail=f"allowed here: {allowed}", headers={"Allow": allowed})
     return _answer(request, "about:blank", text, error.status_code, detail=text, headers=error.headers)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the path; the framework names those of one of its routes only."""
+    paths = request.app.openapi()["paths"]
+    path = paths.get(request.url.path) or paths.get(getattr(request.scope.get("route"), "path", ""), {})
+    methods = {method.upper() for method in path}
+    return ", ".join(sorted({*methods, "HEAD"} if "GET" in methods else methods))
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

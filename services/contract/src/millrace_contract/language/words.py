@@ -278,6 +278,7 @@ class EventCause(StrEnum):
     OUT_OF_SERVICE = "out_of_service"
     RETURN_TO_SERVICE = "return_to_service"
     COMMENT = "comment"
+    LEARN = "learn"  # what is normal is learnt anew, after a repair
     RULE_REMOVED = "rule_removed"
 
 
