@@ -93,6 +93,7 @@ class Description:
     action: str | None = None
     response_s: float | None = None
     group: str | None = None
+    revision: str = ""
 
 
 def alert_id(rule: str, device_id: str) -> str:
@@ -127,6 +128,7 @@ def state_message(alert: Alert, description: Description) -> AlertState:
         peak_at=_text(alert.peak_ms) if is_open else None,
         group=description.group,
         first_out=alert.first_out,
+        revision=description.revision,
         place=place_of(alert.state, description.priority, description.alert_class),
         limit=description.limit,
         unit=description.unit,
@@ -160,6 +162,7 @@ def event_message(transition: Transition, event_seq: int, recorded_ms: int, abou
         unit=None if about is None else about.unit,
         activation_value=alert.activation_value,
         peak=alert.peak,
+        revision="" if about is None else about.revision,
         source_timestamp=format_timestamp(transition.source_ms),
         timestamp=format_timestamp(recorded_ms),
     )

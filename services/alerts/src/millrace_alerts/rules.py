@@ -10,6 +10,7 @@ from .builtin import built_in_rules
 from .changes import Terms
 from .conditions import Approach, Condition, Limit, SelfReport, condition_of
 from .gates import GateTest
+from .rule_changes import revision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Watched:
 
 def watched_rules(plant: PlantModel, rules: dict[str, AlertRule]) -> dict[str, Watched]:
     """Every (rule, device) that is watched, by alert id."""
+    rules = {name: rule for name, rule in rules.items() if rule.enabled}
     of_devices = (_of_device(plant, rule, device) for rule in rules.values() for device in rule.devices(plant))
     of_platform = (
         _watched(rule, SelfReport.of(rule.condition), "", "") for rule in rules.values() if isinstance(rule.condition, OwnData)
@@ -81,6 +83,7 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str, gate
             action=rule.action,
             response_s=rule.response_s,
             group=rule.group or None,
+            revision=revision_of(rule),
         ),
         blind_after_ms=_ms(rule.blind_after_s),
         gate=gate,

@@ -44,6 +44,7 @@ from .store import Reader, Store
 from .worker import AnyCommand, Worker
 
 SERVICE = "alerts"
+NO_RULE = "alerts.yaml has no rule: nothing of the plant is watched"
 RECEIVE_MAXIMUM = 1000
 COMMAND_CAPACITY = 100
 """Commands of people that wait for the worker; beyond it the API answers 503."""
@@ -184,6 +185,7 @@ class AlertsService:
             clock=self._clock,
             heartbeats=self._heartbeats,
             changed=self._bell.ring,
+            rules=self._accepted.model.rules,
             to_tell=lambda: self._reporter.now(),  # noqa: PLW0108 - made after the worker
         )
 
@@ -238,7 +240,7 @@ class AlertsService:
             sent=outbox.sent,
             plant=self._plant_in_use(),
             problems=problems,
-            notes=[f"outbox: {outbox.in_words}"],
+            notes=[f"outbox: {outbox.in_words}", *([] if self._accepted.model.rules else [NO_RULE])],
             figures={
                 "alerts_open": figures.open_alerts,
                 "watching": float(figures.observing),

@@ -13,7 +13,7 @@ from millrace_contract.errors import Unavailable
 from millrace_contract.language.messages import encode, numbered
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import EVALUABLE, EventCause, IsaState
-from millrace_contract.plant import PlantModel, ReasonPath
+from millrace_contract.plant import AlertRule, PlantModel, ReasonPath
 from millrace_contract.runtime.clock import Clock, Now, moment
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.intake import Batch, Intake
@@ -30,6 +30,7 @@ from millrace_contract.store_forward.turns import TICK_S, Turns
 
 from . import metrics
 from .alert import Alert, Transition, event_message, state_message
+from .alert import alert_id as id_of
 from .blindness import blind_rules
 from .builtin import FLOOD, FUTURE, NOT_WATCHING, is_built_in
 from .clocks import plausible
@@ -40,6 +41,7 @@ from .flood import FLOOD_IN_WORDS, Flood
 from .lifecycle import Facts, IllegalTransition, NothingLearnt
 from .receiver import AlertsReceiver, Running
 from .reconcile import begins_anew, forgetful, reconciled
+from .rule_changes import difference, keep_rules, load_rules, said_by
 from .rules import Watched
 from .state_pace import StatePace
 from .store import Store, StoredAnswer
@@ -51,6 +53,8 @@ TICK_LAG_MS = 1_000
 OBSERVED_EVERY_S = 5.0
 BLIND_LOOK_S = 1.0
 HOUSEKEEPING_S = 60.0
+RULES_FILE = "alerts.yaml"
+"""Who changed a rule, as far as it is known: who wrote the file."""
 BACKLOG_WINDOW = 200
 LIVE_LIMIT = 1_000
 
@@ -88,7 +92,7 @@ class AlertFigures:
 
 class Worker:
     """Constructed and stopped by the main thread; everything else happens on its own. `changed` is called after a commit,
-    `to_tell` when what the status says has changed.
+    `to_tell` when what the status says has changed. `rules`: those of the file, whose changes are told.
 
     `outbox_figures`: how the outbox is, replaced as a whole once a second.
     """
@@ -110,6 +114,7 @@ class Worker:
         heartbeats: Heartbeats,
         changed: Callable[[], None],
         to_tell: Callable[[], None] = lambda: None,
+        rules: Mapping[str, AlertRule] | None = None,
     ) -> None:
         self.figures = AlertFigures()
         self.outbox_figures = OutboxFigures()
@@ -123,6 +128,7 @@ class Worker:
         self._clock = clock
         self._changed = changed
         self._to_tell = to_tell
+        self._rules = {name: said_by(rule) for name, rule in (rules or {}).items()}
         self._topics = Topics(plant.root)
         self._watch = Watch(plant, watched, plausible(store.load(), clock.now_ms()))
         self._remembered = remembered
@@ -385,12 +391,25 @@ class Worker:
                     )
                     self._record([Transition(ended, alert.state, EventCause.RULE_REMOVED, now.epoch_ms)], now, outcome)
                 self._store.delete_alert(alert.id)
+            self._record(self._rule_changes(now), now, outcome)
             for line, device in self._store.oee_assets():
                 if not self._plant.has_asset(line, device):
                     self._store.forget_oee(line, device)
             self._watch = Watch(self._plant, self._watched, plausible(self._store.load(), now.epoch_ms))
             self._watch.changed_alerts.update(self._watched)
             self._save()
+
+    def _rule_changes(self, now: Now) -> list[Transition]:
+        """One event for each rule that says something else than at the last start, with what was and what is."""
+        before, told = load_rules(self._store.connection), []
+        for name, said in self._rules.items():
+            if changes := difference(before.get(name, said), said):
+                named = id_of(name, "")
+                alert = self._watch.alerts.get(named) or Alert(id=named, rule=name, line="", device_id="")
+                cause = EventCause.RULE_CHANGED
+                told.append(Transition(alert, alert.state, cause, now.epoch_ms, actor=RULES_FILE, comment=changes))
+        keep_rules(self._store.connection, self._rules)
+        return told
 
     def _publish_state(self, alert_id: str) -> None:
         """The retained state; one that never happened needs none. While disconnected, the next connect publishes it."""

@@ -91,6 +91,7 @@ class AlertResource(BaseModel):
         description="the alert that says why the rule cannot be evaluated", examples=["millrace-gateway-edge-1._platform"]
     )
     group: str | None = Field(default=None, description="rules whose alerts belong together on a line", examples=["air"])
+    revision: str = Field(default="", description="of the rule; another whenever it says something else", examples=["5d1fa0c27e94"])
     first_out: bool = Field(default=False, description="the first of its group, until the group is clear", examples=[False])
     place: int = Field(description="the smaller, the further in front in every list", examples=[11])
     consequence: str | None = Field(examples=["The spindle bearing is damaged within minutes."])
@@ -139,6 +140,7 @@ class EventResource(BaseModel):
     alert_class: AlertClass | None = Field(default=None, examples=["alarm"])
     limit: float | None = Field(default=None, examples=[85.0])
     unit: str | None = Field(default=None, examples=["Cel"])
+    revision: str = Field(default="", description="of the rule", examples=["5d1fa0c27e94"])
     comment: str | None = Field(examples=["coolant pump restarted"])
     source_timestamp: str = Field(description="event time of the cause", examples=[NOW])
     timestamp: str = Field(description="when it was recorded", examples=[NOW])

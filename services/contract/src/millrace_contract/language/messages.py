@@ -348,6 +348,7 @@ class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
 
     Of an alert that is not NORM: `value` is the newest there is, at `value_at`; `activation_value` what stood when it was raised;
     `peak` the farthest beyond the limit since the condition began, at `peak_at`. `first_out`: it is the first of its `group`.
+    `revision`: of the rule, another one whenever it says something else.
     `place`: the smaller, the further in front it stands in a list (alert_order.py).
     """
 
@@ -379,6 +380,7 @@ class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
     place: int = 0
     group: str | None = None
     first_out: bool = False
+    revision: str = ""
 
 
 class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):
@@ -409,6 +411,7 @@ class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):
     unit: str | None = None
     activation_value: float | str | None = None
     peak: float | None = None
+    revision: str = ""
 
 
 class ContextState(Message, frozen=True, kw_only=True):

@@ -280,6 +280,7 @@ class EventCause(StrEnum):
     COMMENT = "comment"
     LEARN = "learn"  # what is normal is learnt anew, after a repair
     RULE_REMOVED = "rule_removed"
+    RULE_CHANGED = "rule_changed"
 
 
 class Evaluation(StrEnum):

@@ -38,7 +38,7 @@ class AlertRule(Strict):
     """
 
     id: str
-    title: str
+    title: str = Field(min_length=1, max_length=100)
     alert_class: AlertClass = Field(default=AlertClass.ALARM, alias="class")
     priority: Priority = Priority.MEDIUM
     where: Where = Where()
@@ -47,6 +47,7 @@ class AlertRule(Strict):
     on_delay_s: float = Field(default=0, ge=0, le=86_400)
     off_delay_s: float = Field(default=0, ge=0, le=86_400)
     latching: bool = False
+    enabled: bool = True
     group: str = Field(default="", max_length=63)
     blind_after_s: float = Field(default=60, gt=0, le=86_400)
     consequence: str = ""

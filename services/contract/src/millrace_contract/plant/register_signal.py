@@ -75,6 +75,11 @@ class RegisterSignal(Signal):
         return self.type in TEXTS
 
     @property
+    def span(self) -> tuple[float | None, float | None]:
+        is_bit = (self.bit is not None or self.table in ("coil", "discrete")) and not self.is_scaled
+        return (0.0, 1.0) if is_bit else super().span
+
+    @property
     def kind(self) -> SignalKind:
         """What its readings are, for who shows or judges them."""
         if self.type in CLOCKS:

@@ -82,6 +82,11 @@ class Signal(Strict):
         raise NotImplementedError
 
     @property
+    def span(self) -> tuple[float | None, float | None]:
+        """The lowest and the highest that a good reading of it can be, as far as the profile says."""
+        return self.minimum, self.maximum
+
+    @property
     def kind(self) -> SignalKind:
         """What its readings are, for who shows or judges them."""
         if self.is_text:

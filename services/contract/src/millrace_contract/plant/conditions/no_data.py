@@ -22,3 +22,9 @@ class NoData(Strict):
         """(key, what is wrong with it) for the devices of this profile."""
         if self.signal is not None and (missing := profile.missing_signal(self.signal)):
             yield "signal", missing
+            return
+        chosen = profile.signals.values() if self.signal is None else (profile.signals[self.signal],)
+        every_s = min((each for signal in chosen if (each := signal.reported_every_s(profile)) is not None), default=None)
+        if every_s is not None and self.after_s < every_s:
+            what = self.signal or "any signal"
+            yield "after_s", f"is shorter than the {every_s:g} s after which {what} of profile {profile.name} comes again"

@@ -40,3 +40,21 @@ class Threshold(Strict):
             yield "signal", missing
         elif profile.signals[self.signal].is_text:
             yield "signal", f"signal {self.signal} of profile {profile.name} is a text; a threshold needs a number"
+        else:
+            yield from self._never(profile)
+
+    def _never(self, profile: Profile) -> Iterator[tuple[str, str]]:
+        """What the range of the signal shows to be in vain."""
+        lowest, highest = profile.signals[self.signal].span
+        if self.above is not None:
+            if highest is not None and self.above > highest:
+                yield "above", f"is never reached: {self.signal} of profile {profile.name} is at most {highest:g}"
+            elif lowest is not None and self.above - self.deadband <= lowest:
+                ends = f"the alert would end below {self.above - self.deadband:g}"
+                yield "deadband", f"never ends: {ends}, and {self.signal} of profile {profile.name} is at least {lowest:g}"
+        elif self.below is not None:
+            if lowest is not None and self.below < lowest:
+                yield "below", f"is never reached: {self.signal} of profile {profile.name} is at least {lowest:g}"
+            elif highest is not None and self.below + self.deadband >= highest:
+                ends = f"the alert would end above {self.below + self.deadband:g}"
+                yield "deadband", f"never ends: {ends}, and {self.signal} of profile {profile.name} is at most {highest:g}"
