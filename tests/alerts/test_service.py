@@ -335,14 +335,29 @@ def test_damaged_store_is_set_aside_and_alarms_go_on(process: Process, peer: Pee
     wait_until(lambda: any("damaged" in text for text in (peer.last(told) or {}).get("problems", [])), "the status")
 
 
-def test_gateway_that_dies_takes_its_devices_offline_after_the_delay(mosquitto: Mosquitto, peer: Peer, tmp_path: Path) -> None:
-    service = Process(tmp_path, mosquitto, RULES.replace("on_delay_s: 10", "on_delay_s: 2")).start()
+def test_gateway_that_dies_is_one_alert_which_survives_kill_9_and_ends_by_itself(process: Process, peer: Peer) -> None:
+    gone = "millrace-gateway-edge-1._platform"
+    process.start()
     now_ms = time.time_ns() // 1_000_000
     peer.publish("factory/line1/CNC-01/comms", comms("online", now_ms), retain=True)
     peer.publish("factory/_platform/gateway/edge-1/status", status(True, now_ms), retain=True)
-    wait_until(lambda: service.get("/v1/devices/CNC-01").json()["comms"]["state"] == "online", "online")
+    peer.measure(temperature=90.0)
+    wait_until(lambda: process.state() == "UNACK", "the activation")
+    peer.measure(temperature=120.0)
+    wait_until(lambda: process.get("/v1/alerts/hot.CNC-01").json()["value"] == 120.0, "the peak")
+    wait_until(lambda: process.get("/v1/devices/CNC-01").json()["comms"]["state"] == "online", "online")
     peer.publish("factory/_platform/gateway/edge-1/status", status(False, now_ms), retain=True)
-    wait_until(lambda: service.state("offline.CNC-01") == "UNACK", "the alert")
+    wait_until(lambda: process.state(gone) == "UNACK", "the alert")
+    process.kill()
+    process.start()
+    wait_until(lambda: process.status_of("/health/ready") == 200, "the service to watch", 60)
+    assert process.state(gone) == "UNACK"
+    offline = process.get("/v1/alerts/offline.CNC-01").json()
+    assert (offline["state"], offline["evaluation"], offline["explained_by"]) == ("NORM", "inhibited", gone)
+    hot = process.get("/v1/alerts/hot.CNC-01").json()
+    assert (hot["value"], hot["peak"], hot["activation_value"], hot["explained_by"]) == (120.0, 120.0, 90.0, gone)
     peer.publish("factory/_platform/gateway/edge-1/status", status(True, now_ms), retain=True)
-    wait_until(lambda: service.state("offline.CNC-01") == "RTNUN", "its end")
-    service.terminate()
+    wait_until(lambda: process.state(gone) == "NORM", "its end, which nobody acknowledges")
+    told = [(e["alert_id"], e["cause"]) for e in process.get("/v1/alert-events").json()["items"]]
+    assert [cause for name, cause in told if name == gone] == ["condition", "clear"]
+    assert "offline.CNC-01" not in {name for name, _ in told}
