@@ -24,6 +24,7 @@ from millrace_contract.runtime.settings import load_settings
 from millrace_contract.store_forward.sqlite import Connection, Damaged
 from millrace_contract.store_forward.store_file import open_store
 
+from .explain_command import run_explain
 from .machine import LATENESS_MS
 from .master_data import FILE, dated_back, read_master_data, with_master_data, write_master_data
 from .period_figures import in_full, machine_period, period_document, read_period
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "date-back": _date_back,
         "steps": _steps,
         "period": _period,
+        "explain": _explain,
     }
     return answer_mistakes(lambda: commands[options.command](options), as_json=options.json)
 
@@ -84,7 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     period.add_argument("--to", dest="to_ms", type=_timestamp, required=True, metavar="TIME", help="its end, exclusive")
     period.add_argument("--file", type=Path, metavar="FILE", help="from an event file in place of the database")
     period.add_argument("--svg", type=Path, metavar="FILE", help="draw the waterfall, too")
-    for command in (run, replay, again, back, steps, period):
+    why = commands.add_parser("explain", help="where the figures of a window come from, in words, adding up to them")
+    why.add_argument("device", metavar="DEVICE")
+    why.add_argument("--window", metavar="ID", help="a shift, an hour or a day: 2025-10-15/early, 2025-10-15/early/01, 2025-10-15")
+    why.add_argument("--kind", choices=[*WindowKind], action="append", help="only windows of this kind; may be repeated")
+    why.add_argument("--from", dest="from_ms", type=_timestamp, metavar="TIME", help="in place of a window any time from here")
+    why.add_argument("--to", dest="to_ms", type=_timestamp, metavar="TIME", help="to here, two days later at most")
+    why.add_argument("--file", type=Path, metavar="FILE", help="of a recorded event file, in place of the database")
+    why.add_argument("--now", type=_timestamp, metavar="TIME", help="the present (default: now)")
+    for command in (run, replay, again, back, steps, period, why):
         add_common_arguments(command)
     return parser
 
@@ -190,6 +200,14 @@ def _period(options: argparse.Namespace) -> int:
     if options.svg is not None:
         options.svg.write_text(waterfall_svg(document), encoding="utf-8")
     return EXIT_WELL
+
+
+def _explain(options: argparse.Namespace) -> int:
+    settings = load_settings(OeeSettings, os.environ, config=options.config)
+    plan = load_plan(settings.config)
+    if options.file is None and (master := read_master_data(settings.data)) is not None:
+        plan = with_master_data(plan, master)
+    return run_explain(options, plan, settings, SystemClock().now_ms() if options.now is None else options.now)
 
 
 def _connection(path: Path | None, now_ms: int) -> Connection:

@@ -19,11 +19,13 @@ from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.recording import Recording, as_received
 from millrace_contract.store_forward.sqlite import Connection, transaction
 
+from .calendar import TimeWindow
 from .engine import Engine
 from .plan import Plan
 from .receiver import NoSurroundings, OeeReceiver
 from .results import Results
 from .store import Store
+from .track import Track
 
 EVALUATE_MS = 5_000
 BATCH = 2_000
@@ -78,6 +80,12 @@ class OeeReplay:
             for document in self.engine.in_progress(as_of_ms):
                 if document.window.end > format_timestamp(ended_ms):
                     yield document
+
+    def track_for(self, device: str, window: TimeWindow) -> tuple[Track, Results, int]:
+        """What the file says of a machine, to look into a window, and up to when it says something of it."""
+        told_ms = self._clock.told_ms
+        as_of_ms = max(told_ms, window.end_ms) if window.end_ms <= self._ended_ms() else told_ms
+        return self.engine.tracks[device], self._results, as_of_ms
 
     def accept(self, device: str, message: Telemetry, now_ms: int) -> None:
         """From the receiver to the engine. In a set of messages without times of arrival nothing is too late."""

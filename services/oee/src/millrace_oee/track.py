@@ -13,6 +13,7 @@ from millrace_contract.language.words import IntervalKind, Leaf, WindowKind
 
 from .calendar import LineCalendar, TimeWindow
 from .counter_steps import step_interval
+from .counts import Baseline
 from .documents import state_interval, stop_interval, withdrawn
 from .entries import NO_ENTRIES, MachineEntries, time_of
 from .history import History, Seed
@@ -178,6 +179,12 @@ class Track:
                 stops.append(stop_interval(machine, stop, pieces, self.calendar))
         samples = takewhile(lambda sample: sample.ts_ms <= to_ms, self._store.samples(machine.id, from_ms))
         return self.sums(window, as_of_ms), stops, samples
+
+    def look_into(self, window: TimeWindow, as_of_ms: int, results: Results) -> tuple[History, list[Sample], dict[str, Baseline]]:
+        """A history that is exact for a window, the samples that it is made of, and what each counter showed before them."""
+        history = self.history([window], as_of_ms, results)
+        before = self._store.baselines(self.machine.id, history.from_ms, tuple(self.machine.all_counters))
+        return history, list(self._store.samples(self.machine.id, history.from_ms)), before
 
     def live_sums(self, window: TimeWindow, as_of_ms: int) -> Sums:
         """The same of a window in progress, from the machine's first message on: of a new machine its first hours are told, too."""

@@ -180,6 +180,16 @@ class RevisionCause(StrEnum):
     CONFIG = "config"
 
 
+class WhyUnknown(StrEnum):
+    """Why nobody knows what a machine did."""
+
+    NOT_HEARD = "not_heard"  # no reading of its state came before
+    SILENCE = "silence"  # what was read last holds no longer
+    NOT_GOOD = "not_good"  # its state was read, and not well
+    UNREACHABLE = "unreachable"  # its gateway asked, and it did not answer
+    UNMAPPED = "unmapped"  # it said something that its profile does not name
+
+
 class CommsState(StrEnum):
     """Can a device be reached? Degraded: some of its poll groups fail."""
 

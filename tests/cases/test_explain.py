@@ -1,0 +1,54 @@
+"""`millrace-oee explain` of cases of oee/: explain.txt holds the explanation in words, `explain` the command line that asks for it.
+
+And what nobody wrote down: every window that a case tells is explained to the last millisecond and part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import millrace_oee.__main__ as oee
+from millrace_contract.language.times import parse_timestamp
+from millrace_contract.language.words import WindowKind
+from millrace_contract.runtime.recording import Recording
+from millrace_oee.calendar import TimeWindow
+from millrace_oee.explain_command import LONGEST_MS, against, explained_window
+from millrace_oee.plan import load_plan
+from millrace_oee.replay import OeeReplay
+from millrace_oee.store import connect_in_memory
+
+NOW = "2025-11-01T00:00:00Z"
+CASES = sorted(path for path in (Path(__file__).parent / "oee").iterdir() if path.is_dir())
+IN_WORDS = [path for path in CASES if (path / "explain").exists()]
+
+
+@pytest.mark.parametrize("told", IN_WORDS, ids=lambda path: path.name)
+def test_a_window_is_explained_in_words(
+    told: Path, expect: Callable[[Path, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = (told / "explain").read_text(encoding="utf-8").split()
+    assert oee.main(["explain", "--config", str(told), "--now", NOW, "--file", str(told / "events.jsonl"), *asked]) == 0
+    expect(told / "explain.txt", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("told", CASES, ids=lambda path: path.name)
+def test_every_window_is_explained_to_the_last_part(told: Path) -> None:
+    plan = load_plan(told)
+    replay = OeeReplay(plan, connect_in_memory(), parse_timestamp(NOW), by_arrival=False)
+    replay.run(Recording(told / "events.jsonl"))
+    explained = 0
+    for document in replay.documents():
+        machine = plan.machines.get(str(document.device_id))
+        window = TimeWindow(
+            parse_timestamp(document.window.start), parse_timestamp(document.window.end), document.window.kind, document.window.id
+        )
+        if machine is None or window.end_ms - window.start_ms > LONGEST_MS or window.kind is WindowKind.ORDER:
+            continue
+        track, results, as_of_ms = replay.track_for(machine.id, window)
+        found = against(explained_window(plan, track, results, window, as_of_ms), document)
+        assert [check for check in found.checks if not check.agrees] == [], document.window.id
+        explained += 1
+    assert explained or not list(replay.documents())
