@@ -102,6 +102,8 @@ def head(told: OeeDocument, zone: tzinfo) -> Iterator[str]:
         )
     if not told.final:
         yield f"in progress, as of {clock(parse_timestamp(told.timestamp), zone)}"
+    elif told.revision > 1:
+        yield f"revision {told.revision}" + (f", because of {told.cause.replace('_', ' ')}" if told.cause else "")
     for flag in told.flags:
         yield f"flag: {flag.replace('_', ' ')}"
 
