@@ -35,8 +35,14 @@ PROFILE = Variable(
 SIGNAL = Variable("signal", "Signal", Source.ROLLUP_1H, 'SHOW FIELD KEYS FROM "$profile"', regex="/^(.*)_mean$/")
 
 PRODUCTION_TIME = " + ".join(f'sum("ms_{leaf}")' for leaf in PRODUCTION_LEAVES)
-OEE = f'sum("good_ms") / ({PRODUCTION_TIME})'
-"""OEE of several windows is that of their sums, never the mean of their ratios."""
+
+
+def _oee(where: str, by: str) -> str:
+    """OEE of several windows: that of their sums, never the mean of their ratios. Older windows have no `outside_ms`: it was 0."""
+    sums = f'SELECT sum("good_ms") AS "good", {PRODUCTION_TIME} AS "planned", sum("outside_ms") AS "outside"'
+    return f'SELECT "good" / ("planned" - "outside") AS "oee" FROM ({sums} {where} GROUP BY {by} fill(0)) WHERE "planned" > 0'
+
+
 DAYS = 'FROM "oee_window" WHERE "kind" = \'day\' AND $timeFilter'
 WITH_OEE = f'{DAYS} AND "oee" >= 0'
 """Days whose OEE was withheld (too little is known of them) would count as nothing made."""
@@ -64,7 +70,7 @@ def _results() -> list[AnyPanel]:
             Place(0, 0, 12, 8),
             Query(
                 Source.PRODUCTION,
-                f'SELECT {OEE} {WITH_OEE} AND {THE_LINE} GROUP BY {A_WEEK}, "line" fill(none)',
+                _oee(f"{WITH_OEE} AND {THE_LINE}", f'{A_WEEK}, "line"') + ' GROUP BY "line"',
                 "$tag_line",
             ),
             about="Each line's OEE of a week, from the sums of its days. The first and the last week may be in part.",
@@ -107,7 +113,7 @@ def _line() -> list[AnyPanel]:
         bars(
             "OEE by machine",
             Place(12, 8, 12, 7),
-            Query(Source.PRODUCTION, f'SELECT {OEE} {WITH_OEE} AND {machines} GROUP BY "device"', "$tag_device"),
+            Query(Source.PRODUCTION, _oee(f"{WITH_OEE} AND {machines}", '"device"') + ' GROUP BY "device"', "$tag_device"),
             about="Of the whole time shown, for machines of the chosen line that have an ideal cycle time.",
             unit="percentunit",
             decimals=0,

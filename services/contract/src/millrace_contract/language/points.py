@@ -59,7 +59,7 @@ _encode = msgspec.json.Encoder().encode
 _OEE_FIELDS = (
     "availability", "performance", "quality", "oee", "teep", "coverage", "wip_moved", "oee_end",
     "unexplained_ms", "reason_missing",
-    "ideal_ms", "good_ms", "revision", "final",
+    "ideal_ms", "good_ms", "outside_ms", "revision", "final",
     "parts_total", "parts_good", "parts_scrap", "parts_rework", "parts_unknown", "parts_quarantined",
     "ms_all", *(f"ms_{leaf}" for leaf in Leaf),
     "assumed_ms", "unknown_policy_text",
@@ -362,6 +362,7 @@ def _oee_line(measurement: str, tags: tuple[tuple[str, str], ...], document: Oee
         "reason_missing": document.reason_missing,
         "ideal_ms": float(document.ideal_ms),
         "good_ms": float(document.good_ms),
+        "outside_ms": float(_outside_ms(document)),
         "revision": float(document.revision),
         "final": float(document.final),
         "parts_total": float(document.parts.total),
@@ -385,6 +386,11 @@ def _oee_line(measurement: str, tags: tuple[tuple[str, str], ...], document: Oee
         "document_text": msgspec.json.encode(document).decode() if measurement == "oee_window" else None,
     }
     return _line(measurement, (("line", document.line), ("device", device), *tags), values, time_ms, document)
+
+
+def _outside_ms(document: OeeDocument) -> int:
+    """Of the time that is planned by its leaves, what the line leaves outside: who adds windows up takes it off."""
+    return sum(document.ms[leaf] for leaf in document.basis.outside)
 
 
 def _stop_counts(document: OeeDocument) -> dict[str, Value | None]:
