@@ -199,6 +199,19 @@ def test_an_exception_speaks_of_its_own_date_and_of_a_shift_of_any_pattern(plant
     assert plan.calendars["line1"].planned_ms(start_ms, start_ms + 8 * HOUR_MS) == HOUR_MS
 
 
+def test_a_band_of_current_is_kept_like_every_other_value(plant: Plant) -> None:
+    def by_current(profile: dict[str, Any]) -> None:
+        profile["signals"]["amps"] = {"address": 20, "type": "uint16"}
+        profile["oee"] = {"state": "amps", "running": {"above": 5, "below": 4}, "total": "cycle_count"}
+
+    plant.edit("profiles/test-cnc.yaml", by_current)
+    plant.restart(1)
+    plant.edit("profiles/test-cnc.yaml", lambda profile: profile["oee"]["running"].update(above=6))
+    machine = plant.restart(2).machines["CNC-01"]
+    bands = [machine.at(START_MS + round(hours * HOUR_MS)).band for hours in (0, 1.5, 2.5)]
+    assert [band and (band.above, band.below) for band in bands] == [None, (5, 4), (6, 4)]
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b'{"machines": 3}', b'{"machines": {"CNC-01@line1/test-cnc": {"ideal_ns": [[null, "x"]]}}}']
 )

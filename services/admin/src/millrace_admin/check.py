@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant import load_alert_rules, load_calendar, load_plant, load_reasons
+from millrace_contract.plant.products import load_products
 
 Loaded = TypeVar("Loaded")
 
@@ -37,11 +38,14 @@ def examine(config: Path) -> Examined:
     calendar = _loaded(lambda: load_calendar(config, plant), problems)
     rules = _loaded(lambda: load_alert_rules(config, plant), problems) or {}
     _loaded(lambda: load_reasons(config), problems)
+    products = _loaded(lambda: load_products(config, plant), problems)
     waiting: tuple[str, ...] = ()
     if plant is not None:
         counts |= {"lines": len(plant.lines), "devices": len(plant.devices), "profiles": len(plant.profiles)}
         counts["shifts"] = len(calendar.shifts) if calendar else 0
         counts["alert rules"] = len(rules)
+        if products:
+            counts["products"] = len(products)
         waiting = tuple(rule.id for rule in rules.values() if not rule.is_of_platform and not rule.devices(plant))
     unchecked = () if plant is not None else ("calendar.yaml", "alerts.yaml")
     return Examined(tuple(sorted(problems)), unchecked, waiting, counts, None if plant is None else plant.version)

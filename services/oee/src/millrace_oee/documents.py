@@ -59,7 +59,7 @@ def device_document(
     basis = Basis(method=FigureMethod.MACHINE, outside=sorted(outside))
     document = _document(sums, figures, window, as_of_ms, line=machine.line, basis=basis, versions=versions, flags=flags)
     return msgspec.structs.replace(
-        document, device_id=machine.id, unknown_policy=held.unknown, ideal_cycle_s=_seconds(held.ideal_ns)
+        document, device_id=machine.id, unknown_policy=held.unknown, ideal_cycle_s=_seconds(_part_ns(sums, held.ideal_ns))
     )
 
 
@@ -86,7 +86,7 @@ def line_document(
         unknown_policy=plan.unknown,
         wip_moved=sums.wip_moved,
         oee_end=ratio(round_half_even(sums.end_ns or 0, NS_A_MS), planned_ms(sums.sums.ms, plan.outside)) if at_end else None,
-        ideal_cycle_s=_seconds(plan.ideal_ns),
+        ideal_cycle_s=_seconds(plan.ideal_ns if plan.method == "sum" else _part_ns(sums.sums, plan.ideal_ns)),
     )
 
 
@@ -135,6 +135,11 @@ def _document(
         basis=basis,
         versions=versions,
     )
+
+
+def _part_ns(sums: Sums, ideal_ns: int | None) -> int | None:
+    """The ideal time of a part of this window: the mean where products had one each, else what held at its end."""
+    return round_half_even(sums.ideal_ns, sums.matched) if sums.paced and sums.matched > 0 else ideal_ns
 
 
 def _seconds(ideal_ns: int | None) -> float | None:

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
+from fractions import Fraction
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -18,8 +19,10 @@ from millrace_contract.language.times import from_datetime
 from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineState, UnknownPolicy
 from millrace_contract.plant import Device, LineOee, PlantModel, Profile, Reasons, hold_ms
 from millrace_contract.plant.machine_states import Band, StateSource
+from millrace_contract.plant.products import Product
 from millrace_contract.plant.valid_from import DatedChange
 
+from .orders import RunningOrder
 from .states import leaves_of
 from .steps import ALWAYS, Steps, ValueStep, in_order, spans, together
 from .stops import Stop
@@ -92,7 +95,15 @@ class Machine:
     """Reasons that make a stop a failure."""
     outside: frozenset[Leaf] = frozenset()
     """Planned stops, setup or both, where the line leaves them out of planned production time."""
+    product_ns: Mapping[str, int] = field(default_factory=dict)
+    """The ideal time of a part by product, for those that have one of their own here."""
     versions: tuple[tuple[int, Machine], ...] = field(default=(), repr=False)
+
+    def part_ns(self, order: RunningOrder | None) -> int | None:
+        """The ideal time of a part: the order's own, or the product's, or else the machine's."""
+        if order is None:
+            return self.ideal_ns
+        return order.ideal_ns or self.product_ns.get(order.product or "", self.ideal_ns)
 
     def at(self, at_ms: int) -> Machine:
         """The machine as it was to be seen then."""
@@ -234,6 +245,8 @@ class Machine:
             parts["cycles"] = self.stop_after
         if per_count := {role: c.parts_per_count for role, c in self.counters.items() if c.parts_per_count != 1}:
             parts["parts_per_count"] = per_count
+        if self.product_ns:
+            parts["products"] = dict(self.product_ns)
         if self.reason_leaves:
             parts["reasons"] = dict(self.reason_leaves)
         if self.state_reasons:
@@ -266,14 +279,15 @@ def load_machines(
     zone: tzinfo,
     reasons: Reasons | None = None,
     known: Mapping[str, Mapping[str, Steps]] = MappingProxyType({}),
+    products: Mapping[str, Product] = MappingProxyType({}),
 ) -> dict[str, Machine]:
     """Every device whose profile says which signals tell its state and parts, as the files have it, and as is known otherwise."""
-    written = written_machines(plant, zone, reasons)
+    written = written_machines(plant, zone, reasons, products)
     return {name: with_steps(base, {**steps, **known.get(name, {})}) for name, (base, steps) in written.items()}
 
 
 def written_machines(
-    plant: PlantModel, zone: tzinfo, reasons: Reasons | None = None
+    plant: PlantModel, zone: tzinfo, reasons: Reasons | None = None, products: Mapping[str, Product] = MappingProxyType({})
 ) -> dict[str, tuple[Machine, dict[str, Steps]]]:
     """Each machine without its dates, and what changes from which date on."""
     found = {}
@@ -285,7 +299,8 @@ def written_machines(
         if (base := _machine(device, profile)) is not None:
             line = plant.lines[device.line].oee
             base = replace(base, reason_leaves=reason_leaves, failure_reasons=failures, outside=frozenset(line.outside))
-            found[device_id] = (base, _changes(base, device, profile, line, zone))
+            made = {"product_ns": _product_steps(device_id, products, zone)} if products else {}
+            found[device_id] = (base, {**_changes(base, device, profile, line, zone), **made})
     return found
 
 
@@ -328,6 +343,18 @@ def _counter_steps(base: Machine, profile: Profile, zone: tzinfo) -> Steps:
         merged = together({key: dated_steps(getattr(settings, key), changes, key, zone) for key in keys})
         by_role[role] = tuple(ValueStep(at_ms, replace(settings, **values)) for at_ms, values in merged)
     return in_order(ValueStep(at_ms, values) for at_ms, values in together(by_role))
+
+
+def _product_steps(device_id: str, products: Mapping[str, Product], zone: tzinfo) -> Steps:
+    by_product: dict[str, Steps] = {}
+    for name, product in products.items():
+        if (cycle := product.machines.get(device_id)) is not None:
+            keys = ("ideal_cycle_s", "parts")
+            merged = together({key: dated_steps(getattr(cycle, key), cycle.changes, key, zone) for key in keys})
+            by_product[name] = tuple(
+                ValueStep(at_ms, round(Fraction(said["ideal_cycle_s"]) * 1_000_000_000 / said["parts"])) for at_ms, said in merged
+            )
+    return in_order(ValueStep(at_ms, values) for at_ms, values in together(by_product))
 
 
 def _ideal_ns(seconds: float | None) -> int | None:

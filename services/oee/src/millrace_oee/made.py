@@ -1,4 +1,4 @@
-"""What was made in a stretch of time, by counters, people and MES, and the ideal time of it (oee.md A2, A7, A11)."""
+"""What was made in a stretch of time, by counters, people and MES, and the ideal time of it (oee.md A2, A7, A12)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .corrections import Corrections, corrections
 from .counts import Counted
 from .history import History
+from .orders import orders_over
 
 NOT_COUNTED = Counted(parts=0, ideal=0, unknown=0, run_ms=0, quarantined=0, read=False, events=frozenset())
 
@@ -76,17 +77,22 @@ def matched_in(history: History, start_ms: int, end_ms: int, made: PartsMade, ru
 
     `runs`: does the machine run in a stretch? Where it does, and there is no ideal time, performance is not known.
     """
-    spans = history.machine.spans(start_ms, end_ms)
-    if len(spans) == 1:
-        part_ns = spans[0][2].ideal_ns
+    stretches = [
+        (from_ms, to_ms, held.part_ns(order))
+        for begin_ms, until_ms, order in orders_over(history.entries.orders, start_ms, end_ms)
+        for from_ms, to_ms, held in history.machine.spans(begin_ms, until_ms)
+    ]
+    paces = {part_ns for *_, part_ns in stretches}
+    if len(paces) == 1:
+        (part_ns,) = paces
         return Matched(made.ideal * (part_ns or 0), made.ideal_good * (part_ns or 0), part_ns is not None and bool(history.counts))
     ideal_ns = good_ns = 0
     paced = bool(history.counts)
-    for from_ms, to_ms, held in spans:
+    for from_ms, to_ms, part_ns in stretches:
         here = made_in(history, from_ms, to_ms)
-        if held.ideal_ns is None:
+        if part_ns is None:
             paced = paced and not (here.ideal or runs(from_ms, to_ms))
         else:
-            ideal_ns += here.ideal * held.ideal_ns
-            good_ns += here.ideal_good * held.ideal_ns
+            ideal_ns += here.ideal * part_ns
+            good_ns += here.ideal_good * part_ns
     return Matched(ideal_ns, good_ns, paced)

@@ -79,14 +79,16 @@ def remembered(data: Path, plan: Plan, at_ms: int) -> Plan:
 def with_master_data(plan: Plan, known: MasterData) -> Plan:
     """The plan with what was in force before."""
     machines: dict[str, dict[str, Steps]] = {}
-    for machine_id, (base, written) in written_machines(plan.plant, plan.zone, plan.reasons).items():
+    for machine_id, (base, written) in written_machines(plan.plant, plan.zone, plan.reasons, plan.products).items():
         steps, before = _all_keys(base, written), known.machines.get(_place(base), {})
         machines[machine_id] = {key: _typed(_HINTS[key], before[key], steps[key]) for key in steps if key in before}
     lines: dict[str, dict[str, Steps]] = {}
     for name, written in written_lines(plan.plant, plan.zone).items():
         before = known.lines.get(name, {})
         lines[name] = {**written, **{key: _typed(_LINE_HINTS[key], before[key], written[key]) for key in KEYS if key in before}}
-    return build_plan(plan.plant, _calendar(plan.calendar, known), plan.reasons, machines, lines)
+    return build_plan(
+        plan.plant, _calendar(plan.calendar, known), plan.reasons, machine_steps=machines, line_steps=lines, products=plan.products
+    )
 
 
 def taken_over_at(known: MasterData | None, plan: Plan, at_ms: int) -> MasterData:
@@ -120,7 +122,7 @@ def dated_back(known: MasterData, from_ms: int, now_ms: int, plan: Plan, device:
 
 def as_written(plan: Plan) -> MasterData:
     """What the files alone say."""
-    machines = written_machines(plan.plant, plan.zone, plan.reasons).values()
+    machines = written_machines(plan.plant, plan.zone, plan.reasons, plan.products).values()
     calendar = plan.calendar.written if isinstance(plan.calendar, CalendarWithPast) else plan.calendar
     later = (ValueStep(each.valid_from.toordinal(), _dump(each)) for each in calendar.changes)
     return MasterData(

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.language.topics import Topic, Topics
 from millrace_contract.plant import Calendar, Pattern, PlantModel, Reasons, load_calendar, load_plant, load_reasons
+from millrace_contract.plant.products import Product, Products, load_products
 
 from .calendar import LineCalendar, TimeWindow, load_zone
 from .documents import MODEL_VERSION, calendar_version, versions
@@ -30,6 +31,7 @@ class Plan:
     plant: PlantModel
     calendar: Calendar
     reasons: Reasons | None
+    products: Mapping[str, Product]
     machines: Mapping[str, Machine]
     lines: Mapping[str, LinePlan]
     calendars: Mapping[str, LineCalendar]
@@ -79,15 +81,17 @@ def build_plan(
     plant: PlantModel,
     calendar: Calendar,
     reasons: Reasons | None = None,
+    *,
     machine_steps: Mapping[str, Mapping[str, Steps]] = MappingProxyType({}),
     line_steps: Mapping[str, Mapping[str, Steps]] = MappingProxyType({}),
+    products: Mapping[str, Product] = MappingProxyType({}),
 ) -> Plan:
     """The plan of a checked plant. Without reasons a stop is what the machine's states say.
 
     `machine_steps`, `line_steps`: values by name as they were in force, where that is not what the files say (master_data.py).
     """
     zone = load_zone(plant.time_zone)
-    machines = load_machines(plant, zone, reasons, machine_steps)
+    machines = load_machines(plant, zone, reasons, machine_steps, products)
     calendars = {line: LineCalendar(calendar, line, zone) for line in plant.lines}
 
     def version_of(pattern: Pattern) -> str:
@@ -98,6 +102,7 @@ def build_plan(
         plant=plant,
         calendar=calendar,
         reasons=reasons,
+        products=products,
         machines=machines,
         lines=load_lines(plant, machines, {**written_lines(plant, zone), **line_steps}),
         calendars=calendars,
@@ -114,7 +119,7 @@ def build_plan(
 
 
 def load_plan(folder: Path) -> Plan:
-    """Read plant.yaml, the profiles, calendar.yaml and, where there is one, reasons.yaml.
+    """Read plant.yaml, the profiles, calendar.yaml and, where there are such, reasons.yaml and products.yaml.
 
     Raises ConfigurationProblems with every problem of all of them.
     """
@@ -131,9 +136,14 @@ def load_plan(folder: Path) -> Plan:
         problems += error.problems
     if plant is not None and reasons is not None:
         problems += _unknown_reasons(plant, reasons)
+    products: Products = {}
+    try:
+        products = load_products(folder, plant)
+    except ConfigurationProblems as error:
+        problems += error.problems
     if plant is None or calendar is None or problems:
         raise ConfigurationProblems(problems)
-    return build_plan(plant, calendar, reasons)
+    return build_plan(plant, calendar, reasons, products=products)
 
 
 def _unknown_reasons(plant: PlantModel, reasons: Reasons) -> Iterator[Problem]:

@@ -26,7 +26,8 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     """Integer sums. `ideal_ns` and `good_ns` are the ideal times of all parts and of the good ones, in nanoseconds.
 
     `unexplained_ms`: how much of the unplanned stops has no reason.
-    `unseen`: how many of the parts were made in time of which nothing is known. `matched_good`: the good parts behind `good_ns`.
+    `unseen`: how many of the parts were made in time of which nothing is known. `matched`: the parts behind
+    `ideal_ns`, `matched_good` the good ones behind `good_ns`.
     `quarantined`: parts that wait for somebody to say whether they are real.
     `codes`: what the machine said of its state, and its profile does not name.
     `assumed_ms`: how much of the time in `ms` rests on the machine's policy for unknown time.
@@ -44,6 +45,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     assumed_ms: int = 0
     ideal_ns: int = 0
     good_ns: int = 0
+    matched: int = 0
     matched_good: int = 0
     counted: bool = False
     judged: bool = False
@@ -94,6 +96,7 @@ def add(left: Sums, right: Sums) -> Sums:
         assumed_ms=left.assumed_ms + right.assumed_ms,
         ideal_ns=left.ideal_ns + right.ideal_ns,
         good_ns=left.good_ns + right.good_ns,
+        matched=left.matched + right.matched,
         matched_good=left.matched_good + right.matched_good,
         counted=left.counted or right.counted,
         judged=left.judged or right.judged,
@@ -129,6 +132,7 @@ def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums
         assumed_ms=laid.assumed_ms + made.inferred_ms,
         ideal_ns=matched.ideal_ns,
         good_ns=matched.good_ns,
+        matched=made.ideal,
         matched_good=made.ideal_good,
         counted=made.counted,
         judged=made.judged,
