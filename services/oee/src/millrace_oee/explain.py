@@ -21,10 +21,11 @@ from millrace_contract.language.words import Leaf, MachineState, WhyUnknown
 from .calendar import TimeWindow
 from .counter_steps import step_id
 from .counts import Baseline
-from .entries import MachineEntries, time_of
+from .entries import MachineEntries
 from .explained import CounterStep, CounterSteps, Effect, ExplainedTime, Explanation, checks
 from .history import History
 from .machine import BAD_STATE, Machine
+from .orders import RunningOrder, orders_over
 from .samples import Sample
 from .stop_reasons import FOREVER_MS, ReasonPiece, pieces_of, whole_runs
 from .stops import Stop, find_stops
@@ -73,6 +74,7 @@ def explain(history: History, read: SamplesRead, window: TimeWindow, as_of_ms: i
     return Explanation(
         window=window,
         document=told,
+        sums=sums_with(entries),
         rules=tuple(history.machine.spans(window.start_ms, end_ms)),
         stretches=stretches,
         reasons=tuple(effects[: len(reasons)]),
@@ -130,6 +132,7 @@ class _Kind:
     """Of the calendar."""
     reason: ReasonPiece | None
     stop: Stop | None
+    order: RunningOrder | None
     held: Machine
 
 
@@ -144,18 +147,23 @@ def _stretches(history: History, read: SamplesRead, start_ms: int, end_ms: int, 
     edges |= {at_ms for run in runs for at_ms in (run.start_ms, run.end_ms)} | {slot.start_ms for slot in slots}
     edges |= {at_ms for tiles in pieces.values() for each in tiles for at_ms in (each.start_ms, each.end_ms)}
     edges |= {at_ms for at_ms, *_ in machine.spans(start_ms, end_ms)}
-    edges |= {time_of(order).start_ms for order in history.entries.orders}
+    orders = orders_over(history.entries.orders, start_ms, end_ms)
+    edges |= {at_ms for at_ms, *_ in orders}
     found: list[tuple[int, int, _Kind, Sums]] = []
     for from_ms, to_ms in pairwise(sorted(edge for edge in edges if start_ms <= edge <= end_ms)):
         sums = sums_of(history, from_ms, to_ms, as_of_ms)
         leaves = [leaf for leaf in Leaf if sums.ms[leaf]]
         stop = next((each for each in stops if each.start_ms <= from_ms and to_ms <= (each.end_ms or FOREVER_MS)), None)
+        claim = next(slot.leaf for slot in slots if slot.start_ms <= from_ms < slot.end_ms)
+        if claim is not None:
+            stop = None
         kind = _Kind(
             leaf=Leaf.UNKNOWN if Leaf.UNKNOWN in leaves else leaves[0],
-            run=next((each for each in runs if each.start_ms <= from_ms and to_ms <= each.end_ms), None),
-            claim=next(slot.leaf for slot in slots if slot.start_ms <= from_ms < slot.end_ms),
+            run=None if claim else next((each for each in runs if each.start_ms <= from_ms and to_ms <= each.end_ms), None),
+            claim=claim,
             reason=next((each for each in pieces.get(stop, ()) if each.start_ms <= from_ms < each.end_ms), None) if stop else None,
             stop=stop,
+            order=next(order for at_ms, until_ms, order in orders if at_ms <= from_ms < until_ms),
             held=machine.at(from_ms),
         )
         if found and found[-1][2] == kind:
@@ -181,9 +189,10 @@ def _rounded(pieces: Sequence[tuple[int, int, _Kind, Sums]], not_good: Set[int])
         lost_ms = sums.production_ms - sum(sums.ms[leaf] for leaf in held.outside)
         lost_ns = lost_ms * NS_A_MS - sums.ideal_ns
         lost_parts = None
-        if held.ideal_ns and held.counters and lost_ms:
-            lost_parts = round(lost + Fraction(lost_ns, held.ideal_ns)) - round(lost)
-            lost += Fraction(lost_ns, held.ideal_ns)
+        part_ns = held.part_ns(kind.order)
+        if part_ns and held.counters and lost_ms:
+            lost_parts = round(lost + Fraction(lost_ns, part_ns)) - round(lost)
+            lost += Fraction(lost_ns, part_ns)
         yield ExplainedTime(
             start_ms=start_ms,
             end_ms=end_ms,
@@ -196,6 +205,8 @@ def _rounded(pieces: Sequence[tuple[int, int, _Kind, Sums]], not_good: Set[int])
             assumed_ms=sums.assumed_ms,
             unexplained_ms=sums.unexplained_ms,
             is_pending=sums.pending,
+            order=kind.order,
+            part_ns=part_ns,
             reason=kind.reason,
             is_stop=stop is not None,
             stop_ms=None if stop is None or stop.end_ms is None else stop.end_ms - stop.start_ms,

@@ -82,7 +82,7 @@ def in_words(explanation: Explanation, zone: tzinfo) -> Iterator[str]:
 
 def head(told: OeeDocument, zone: tzinfo) -> Iterator[str]:
     start, end = (_local(parse_timestamp(each), zone) for each in (told.window.start, told.window.end))
-    whose = told.device_id if isinstance(told.device_id, str) else "the line"
+    whose = f"{told.device_id} of {told.line}" if isinstance(told.device_id, str) else told.line
     same_day = start.date() == end.date()
     until = (
         clock(parse_timestamp(told.window.end), zone)
@@ -90,7 +90,7 @@ def head(told: OeeDocument, zone: tzinfo) -> Iterator[str]:
         else f"{end:%Y-%m-%d} {clock(parse_timestamp(told.window.end), zone)}"
     )
     yield (
-        f"{whose} of {told.line}, {told.window.kind.replace('_', ' ')} {told.window.id}: "
+        f"{whose}, {told.window.kind.replace('_', ' ')} {told.window.id}: "
         f"{start:%Y-%m-%d} {clock(parse_timestamp(told.window.start), zone)} to {until}, {zone}"
     )
     if told.oee is None:
@@ -122,13 +122,21 @@ def stretch_in_words(each: ExplainedTime, explanation: Explanation, zone: tzinfo
     else:
         said += MACHINE_LOOKS[each.state].word
         said += _reason(each, explanation, zone)
-        said += f", {length}" + ("" if each.leaf is Leaf.RUN else f" {_COUNTS_AS.get(each.leaf, LEAF_LOOKS[each.leaf].word)}")
+        said += f", {length}"
+        if MACHINE_LOOKS[each.state].word != LEAF_LOOKS[each.leaf].word:
+            said += f" {_COUNTS_AS.get(each.leaf, LEAF_LOOKS[each.leaf].word)}"
         if each.is_stop and each.stop_ms is not None and each.stop_ms != each.end_ms - each.start_ms:
             said += f" (of a stop of {duration(each.stop_ms)})"
         if each.is_pending:
             said += " (may still become a longer stop)"
     if each.assumed_ms and not (each.leaf is Leaf.UNKNOWN and each.ms.get(Leaf.RUN)):
         said += f"; {duration(each.assumed_ms)} of it nobody saw"
+    order = f"; order {each.order.order}" if each.order is not None else ""
+    return said + order + _parts_of(each, explanation)
+
+
+def _parts_of(each: ExplainedTime, explanation: Explanation) -> str:
+    said = ""
     if each.total or each.scrap:
         said += f"; {parts(each.total)}" + (f", {each.scrap} of them scrap" if each.scrap else "")
         if not each.ideal_ms and explanation.document.ideal_ms:
@@ -228,6 +236,11 @@ def rules(explanation: Explanation, zone: tzinfo) -> Iterator[str]:
     for start_ms, end_ms, machine in explanation.rules:
         whole = len(explanation.rules) == 1
         yield ("" if whole else f"{clock(start_ms, zone)}-{clock(end_ms, zone)}: ") + _settings(machine)
+    paces = dict.fromkeys((each.order, each.part_ns) for each in explanation.stretches if each.order is not None)
+    for order, part_ns in paces:
+        if order is not None and part_ns is not None:
+            product = f" of {order.product}" if order.product else ""
+            yield f"order {order.order}{product}: ideal cycle {part_ns / 1e9:g} s a part"
     outside = [LEAF_LOOKS[leaf].word for leaf in told.basis.outside]
     yield (
         f"left out of planned production time: {', '.join(outside)}"

@@ -12,7 +12,9 @@ from millrace_contract.language.words import ALL_TIME, Leaf, MachineState, WhyUn
 from .calendar import TimeWindow
 from .counter_steps import QuarantinedStep
 from .machine import Machine
+from .orders import RunningOrder
 from .stop_reasons import ReasonPiece
+from .windows import Sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class ExplainedTime:
     assumed_ms: int
     unexplained_ms: int
     is_pending: bool
+    order: RunningOrder | None
+    part_ns: int | None
     reason: ReasonPiece | None
     is_stop: bool
     stop_ms: int | None
@@ -118,6 +122,7 @@ class Explanation:
 
     window: TimeWindow
     document: OeeDocument
+    sums: Sums
     rules: tuple[tuple[int, int, Machine], ...]
     stretches: tuple[ExplainedTime, ...]
     reasons: tuple[Effect, ...]
