@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import millrace_oee.__main__ as oee
-from millrace_contract.language.entries import Entry, ReasonEntry, ReworkEntry, ScrapEntry, decode_entry
+from millrace_contract.language.entries import Entry, OrderEntry, ReasonEntry, ReworkEntry, ScrapEntry, decode_entry
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import Leaf, UnknownPolicy, WindowKind
@@ -55,7 +55,7 @@ def past_of(seed: int) -> tuple[list[Sample], list[Entry]]:
         start_ms = START_MS + 60_000 * rng.randint(-30, 70)
         start, end = format_timestamp(start_ms), format_timestamp(start_ms + 60_000 * rng.randint(0, 60))
         reason = rng.choice(["mechanical/jam", *LEAVES])
-        said = said_of(rng.choice(["scrap", "rework", "choose", "split"]), rng.randint(-9, 30), reason, start, end)
+        said = said_of(rng.choice(["scrap", "rework", "choose", "split", "order"]), rng.randint(-9, 30), reason, start, end)
         entered = format_timestamp(START_MS + 2 * HOUR_MS + number)
         entries.append(decode_entry(json.dumps({"id": f"e{number}", "timestamp": entered, "actor": "anna", **said}).encode()))
     return samples, entries
@@ -64,6 +64,9 @@ def past_of(seed: int) -> tuple[list[Sample], list[Entry]]:
 def said_of(kind: str, count: int, reason: str, start: str, end: str) -> dict[str, Any]:
     if kind in {"scrap", "rework"}:
         return {"kind": kind, "values": {"count": count, "start": start, "end": end}}
+    if kind == "order":
+        cycle = {"seconds": 1 + abs(count) / 10}
+        return {"kind": "order", "values": {"action": "start", "order": f"o{count}", "at": start, "ideal_cycle": cycle}}
     return {"kind": "reason", "values": {"action": kind, "reason": reason, "start": start, "end": end}}
 
 
@@ -71,7 +74,8 @@ def explained(machine: Machine, calendar: LineCalendar, samples: list[Sample], e
     reasons = tuple(each for each in entries if isinstance(each, ReasonEntry))
     quality = tuple(each for each in entries if isinstance(each, ScrapEntry | ReworkEntry))
     until_ms = max((time_of(each).end_ms for each in quality), default=-1)
-    said = MachineEntries(reasons=reasons, quality=quality, quality_until_ms=until_ms)
+    orders = tuple(sorted((each for each in entries if isinstance(each, OrderEntry)), key=lambda each: time_of(each).start_ms))
+    said = MachineEntries(orders=orders, reasons=reasons, quality=quality, quality_until_ms=until_ms)
     history = History(machine, calendar, START_MS - HOUR_MS, Seed(), said)
     for sample in samples:
         history.add(sample)
