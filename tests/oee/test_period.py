@@ -137,3 +137,15 @@ def test_the_best_cycle_is_one_that_is_kept_up(make_machine: Callable[..., Machi
     assert cycles_of(make_machine(), samples[:600]).best_s is None, "a dozen rows of parts tell too little"
     jumps = [Sample(n * 1000, 1.0, n * 60) for n in range(3600)]
     assert cycles_of(make_machine(), jumps).best_s is None, "no machine makes sixty parts a second"
+
+
+def test_a_stop_of_a_period_has_the_reason_that_its_state_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    case = Path(__file__).parents[1] / "cases" / "oee" / "a-state-tells-why-until-somebody-says-otherwise"
+    asked = ["--device", "CNC-01", "--from", "2025-10-15T06:00:00Z", "--to", "2025-10-15T08:00:00Z"]
+    assert main(["period", "--config", str(case), "--file", str(case / "events.jsonl"), *asked]) == 0
+    stops = json.loads(capsys.readouterr().out)["stops"]
+    assert {(each["leaf"], each["reason"]) for each in stops} == {
+        ("planned_stop", "cleaning"),
+        ("unplanned_stop", "jam"),
+        ("unscheduled", "power"),
+    }

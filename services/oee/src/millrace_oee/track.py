@@ -175,7 +175,7 @@ class Track:
         for stop in find_stops(whole_runs(history.timeline, from_ms, to_ms, as_of_ms, machine.stop_leaves), machine):
             end_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
             if stop.start_ms < to_ms and end_ms > from_ms:
-                pieces = pieces_of(stop.start_ms, end_ms, self.entries.reasons)
+                pieces = pieces_of(stop.start_ms, end_ms, self.entries.reasons, machine.reason_of(stop))
                 stops.append(stop_interval(machine, stop, pieces, self.calendar))
         samples = takewhile(lambda sample: sample.ts_ms <= to_ms, self._store.samples(machine.id, from_ms))
         return self.sums(window, as_of_ms), stops, samples
