@@ -95,7 +95,10 @@ def test_doctor_asks_each_part_where_it_answers() -> None:
     # `access` has no network, and the simulator is no part of a plant.
     assert parts.keys() == asked - {"access", "simulator"}
     for name, address in parts.items():
-        assert (address.host, str(address.port)) == (name, SERVICES[name]["environment"]["MILLRACE_HTTP_PORT"])
+        environment = SERVICES[name]["environment"]
+        # Where a service has a port on the inside for its health, that one.
+        port = environment.get("MILLRACE_HEALTH_PORT", environment["MILLRACE_HTTP_PORT"])
+        assert (address.host, str(address.port)) == (name, port)
         assert set(SERVICES[name]["networks"]) & set(admin["networks"]), f"admin does not reach {name}"
 
 
