@@ -22,6 +22,8 @@ from millrace_contract.testing.hivemq import HiveMq
 settings.register_profile("quick", max_examples=20)
 """For `make test-unit`; `make test` tries five times as many."""
 
+SLOW = ("process", "broker", "influx", "browser")
+
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 4_000_000_000
 
@@ -35,6 +37,12 @@ document.composed = functools.lru_cache(512)(document.composed)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-expected", action="store_true", help="golden cases: write what comes out now; then read the diff")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes begin first, and the many short ones fill the end: no worker is left with one of them alone."""
+    slow = {item.path for item in items if any(item.get_closest_marker(each) for each in SLOW)}
+    items.sort(key=lambda item: 0 if "system" in item.path.parts else 1 if item.path in slow else 2)
 
 
 def pytest_collection_finish() -> None:

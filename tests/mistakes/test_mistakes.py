@@ -65,6 +65,8 @@ ALONE = (
     ("millrace-ingest archive export out --from 1h", 1, "does not answer"),
     ("millrace-ingest status", 1, "no answer from 127.0.0.1"),
     ("millrace-oee steps", 1, "does not answer: connection refused"),
+    (f"millrace-oee period --device M-1 {SPAN}", 1, "does not answer: connection refused"),
+    (f"millrace-oee explain M-1 {SPAN}", 1, "does not answer: connection refused"),
     ("millrace-oee date-back --from 2025-10-15T06:00:00Z", 2, "holds no master-data.json: oee has not run here"),
     ("millrace-oee replay none", 2, "none: cannot be read: No such file or directory"),
     ("millrace-oee replay events.jsonl --store none/oee.db", 2, "No such file or directory: none/oee.db.lock"),

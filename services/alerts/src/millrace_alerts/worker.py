@@ -116,7 +116,6 @@ class Worker:
         to_tell: Callable[[], None] = lambda: None,
         rules: Mapping[str, AlertRule] | None = None,
     ) -> None:
-        self.figures = AlertFigures()
         self.outbox_figures = OutboxFigures()
         self._plant = plant
         self._watched = watched
@@ -137,6 +136,7 @@ class Worker:
         self._observed_ms = store.observed_ms()
         now_ms = clock.now_ms()
         self._vigil = Vigil(now_ms if self._observed_ms is None else min(self._observed_ms, now_ms))
+        self.figures = AlertFigures(blind_since_ms=self._vigil.blind_since_ms)  # Until the first turn nobody watches.
         self._ticked_s = 0.0
         self._looked_blind_s = 0.0
         self._saved_observed_s = 0.0

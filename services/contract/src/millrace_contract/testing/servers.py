@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -23,11 +25,23 @@ from ..runtime.settings import BrokerSettings, DatabaseSettings
 START_LIMIT_S = 60.0
 
 
+FIRST_PORT, PORTS = 12_000, 20_000
+"""Below those that systems give to connections: what is free now is not taken by somebody's connection a moment later."""
+PORTS_A_PROCESS = 2_000
+_numbers = itertools.cycle(range(PORTS_A_PROCESS))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody listens on. Workers of one run have each a range of their own, and none is given twice in a row."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    room = int(worker.removeprefix("gw")) if worker else os.getpid()
+    first = FIRST_PORT + room % (PORTS // PORTS_A_PROCESS) * PORTS_A_PROCESS
+    for number in itertools.islice(_numbers, PORTS_A_PROCESS):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", first + number))
+            return first + number
+    raise RuntimeError(f"every port from {first} on is taken")
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
