@@ -15,16 +15,10 @@ import msgspec
 from millrace_contract.plant import Drift, Profile, hold_ms
 from millrace_contract.plant.holds import FOREVER_MS
 
-from ..alert import Alert
-from ..changes import Outcome, Terms
 from ..memories import DriftMemory, Memory
-from ..observations import Observation
-from ..records import DeviceRecord
 from ..statistics import FittedLine, NormalLevel, learn
-from ..timer import Delays, Wish
-from . import of_number
-from .listening import Listening
-from .of_number import Judged
+from ..timer import Wish
+from .of_number import Judged, NumberKind
 
 LEAST_MEANS = 12
 """Fewer do not show a direction."""
@@ -39,7 +33,7 @@ NEAR = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class Leaving(NumberKind):
     """`sign`: 1 where growing is bad, -1 where falling is."""
 
     signal: str
@@ -59,21 +53,8 @@ class Leaving:
         return cls(model.signal, sign, every_ms, model.learn, model.weight, model.limit, model.severe, fresh_ms)
 
     @property
-    def listening(self) -> Listening:
-        return Listening(readings=(self.signal,))
-
-    @property
     def worse(self) -> bool | None:
         return self.sign > 0
-
-    def delays(self, on_ms: int, off_ms: int) -> Delays:
-        return Delays(on_ms, off_ms, self.fresh_ms)
-
-    def restored(self, alert: Alert, record: DeviceRecord) -> Alert:
-        return of_number.restored(alert, record)
-
-    def evaluate(self, alert: Alert, terms: Terms, observation: Observation) -> Outcome:
-        return of_number.evaluate(self, alert, terms, observation)
 
     def judge(self, memory: Memory | None, value: float, at_ms: int, *, active: bool) -> Judged:
         kept = memory if isinstance(memory, DriftMemory) else DriftMemory(first_ms=at_ms)

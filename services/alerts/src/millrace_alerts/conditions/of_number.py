@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,7 +17,8 @@ from ..changes import Outcome, Terms, changed
 from ..memories import Memory
 from ..observations import Observation, Pause, Reading, Tick
 from ..records import DeviceRecord
-from ..timer import Wish, advance_by
+from ..timer import Delays, Wish, advance_by
+from .listening import Listening
 
 
 class Judged(NamedTuple):
@@ -27,21 +29,35 @@ class Judged(NamedTuple):
     is_ready: bool = True
 
 
-class Judge(Protocol):
-    """A kind: what a good reading does to its memory, and what it asks for."""
+class NumberKind(ABC):
+    """Base of these kinds: each has the signal, how long a reading of it counts, and says what a good reading asks for."""
+
+    __slots__ = ()
+
+    signal: str
+    fresh_ms: int
 
     @property
-    def signal(self) -> str: ...
+    def listening(self) -> Listening:
+        return Listening(readings=(self.signal,))
 
-    def judge(self, memory: Memory | None, value: float, at_ms: int, *, active: bool) -> Judged: ...
+    def delays(self, on_ms: int, off_ms: int) -> Delays:
+        return Delays(on_ms, off_ms, self.fresh_ms)
+
+    def restored(self, alert: Alert, _record: DeviceRecord) -> Alert:
+        """As it was saved: a kind with a memory is saved with each reading."""
+        return alert
+
+    @abstractmethod
+    def judge(self, memory: Memory | None, value: float, at_ms: int, *, active: bool) -> Judged:
+        """What a good reading does to the memory, and what it asks for."""
+
+    def evaluate(self, alert: Alert, terms: Terms, observation: Observation) -> Outcome:
+        """The alert after the observation."""
+        return _evaluated(self, alert, terms, observation)
 
 
-def restored(alert: Alert, _record: DeviceRecord) -> Alert:
-    """As it was saved: a kind with a memory is saved with each reading."""
-    return alert
-
-
-def evaluate(judge: Judge, alert: Alert, terms: Terms, observation: Observation) -> Outcome:
+def _evaluated(judge: NumberKind, alert: Alert, terms: Terms, observation: Observation) -> Outcome:
     """The alert after the observation, for a kind that judges numbers."""
     delays = terms.delays if alert.seen_hold_ms is None else replace(terms.delays, fresh_ms=alert.seen_hold_ms)
     if isinstance(observation, Tick):

@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from millrace_contract.plant import Profile, RateOfChange, hold_ms
 from millrace_contract.plant.holds import FOREVER_MS
 
-from ..alert import Alert
-from ..changes import Outcome, Terms
 from ..memories import Memory
-from ..observations import Observation
-from ..records import DeviceRecord
-from ..timer import Delays, Wish
-from . import of_number
-from .listening import Listening
-from .of_number import Judged
+from ..timer import Wish
+from .of_number import Judged, NumberKind
 from .trends import followed, line_of
 
 MEANS = 16
@@ -25,7 +19,7 @@ BACK = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NumberKind):
     """`limit`: change in each `per_ms`, with its sign; over a window of MEANS means of `every_ms`."""
 
     signal: str
@@ -41,21 +35,8 @@ class Rate:
         return cls(model.signal, limit or 0.0, round(model.per_s * 1000), every_ms, hold_ms(profile, model.signal))
 
     @property
-    def listening(self) -> Listening:
-        return Listening(readings=(self.signal,))
-
-    @property
     def worse(self) -> bool | None:
         return self.limit > 0
-
-    def delays(self, on_ms: int, off_ms: int) -> Delays:
-        return Delays(on_ms, off_ms, self.fresh_ms)
-
-    def restored(self, alert: Alert, record: DeviceRecord) -> Alert:
-        return of_number.restored(alert, record)
-
-    def evaluate(self, alert: Alert, terms: Terms, observation: Observation) -> Outcome:
-        return of_number.evaluate(self, alert, terms, observation)
 
     def judge(self, memory: Memory | None, value: float, at_ms: int, *, active: bool) -> Judged:
         kept, is_news = followed(memory, value, at_ms, every_ms=self.every_ms, most=MEANS, running=False)

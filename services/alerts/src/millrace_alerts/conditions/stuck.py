@@ -7,19 +7,13 @@ from dataclasses import dataclass
 from millrace_contract.plant import Profile, Stuck, hold_ms
 from millrace_contract.plant.holds import FOREVER_MS
 
-from ..alert import Alert
-from ..changes import Outcome, Terms
 from ..memories import Memory, StuckMemory
-from ..observations import Observation
-from ..records import DeviceRecord
-from ..timer import Delays, Wish
-from . import of_number
-from .listening import Listening
-from .of_number import Judged
+from ..timer import Wish
+from .of_number import Judged, NumberKind
 
 
 @dataclass(frozen=True, slots=True)
-class Hanging:
+class Hanging(NumberKind):
     """Readings that stay within `within` of one value for `after_ms`, by their own times."""
 
     signal: str
@@ -32,21 +26,8 @@ class Hanging:
         return cls(model.signal, round(model.after_s * 1000), model.within, hold_ms(profile, model.signal))
 
     @property
-    def listening(self) -> Listening:
-        return Listening(readings=(self.signal,))
-
-    @property
     def worse(self) -> bool | None:
         return None
-
-    def delays(self, on_ms: int, off_ms: int) -> Delays:
-        return Delays(on_ms, off_ms, self.fresh_ms)
-
-    def restored(self, alert: Alert, record: DeviceRecord) -> Alert:
-        return of_number.restored(alert, record)
-
-    def evaluate(self, alert: Alert, terms: Terms, observation: Observation) -> Outcome:
-        return of_number.evaluate(self, alert, terms, observation)
 
     def judge(self, memory: Memory | None, value: float, at_ms: int, *, active: bool) -> Judged:
         if not isinstance(memory, StuckMemory) or abs(value - memory.value) > self.within:

@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from millrace_contract.plant import Profile, TimeToLimit, hold_ms
 from millrace_contract.plant.holds import FOREVER_MS
 
-from ..alert import Alert
-from ..changes import Outcome, Terms
 from ..memories import Memory, TrendMemory
-from ..observations import Observation
-from ..records import DeviceRecord
-from ..timer import Delays, Wish
-from . import of_number
-from .listening import Listening
-from .of_number import Judged
+from ..timer import Wish
+from .of_number import Judged, NumberKind
 from .trends import followed, line_of
 
 MEANS = 48
@@ -38,7 +32,7 @@ class TimeLeft:
 
 
 @dataclass(frozen=True, slots=True)
-class Approach:
+class Approach(NumberKind):
     """`sign`: 1 for an upper limit, -1 for a lower one."""
 
     signal: str
@@ -55,21 +49,8 @@ class Approach:
         return cls(model.signal, model.limit, -1 if model.above is None else 1, every_ms, model.within_h, fresh_ms)
 
     @property
-    def listening(self) -> Listening:
-        return Listening(readings=(self.signal,))
-
-    @property
     def worse(self) -> bool | None:
         return self.sign > 0
-
-    def delays(self, on_ms: int, off_ms: int) -> Delays:
-        return Delays(on_ms, off_ms, self.fresh_ms)
-
-    def restored(self, alert: Alert, record: DeviceRecord) -> Alert:
-        return of_number.restored(alert, record)
-
-    def evaluate(self, alert: Alert, terms: Terms, observation: Observation) -> Outcome:
-        return of_number.evaluate(self, alert, terms, observation)
 
     def judge(self, memory: Memory | None, value: float, at_ms: int, *, active: bool) -> Judged:  # noqa: ARG002 - of the protocol
         kept, is_news = followed(memory, value, at_ms, every_ms=self.every_ms, most=MEANS, running=True)
