@@ -1,11 +1,8 @@
 """What was confirmed is kept for a while: in place, bounded, and dropped before anything that waits."""
 
 import random
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-
-import pytest
 
 from millrace_contract.language.messages import Ledger, decode
 from millrace_contract.runtime.clock import Now
@@ -13,23 +10,11 @@ from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.numbering import Row
 from millrace_contract.store_forward.outbox import KEPT_MS, Outbox
-from millrace_contract.store_forward.outbox_file import OUTBOX_STORE, OutboxFile
+from millrace_contract.store_forward.outbox_file import OUTBOX_STORE
 from millrace_contract.store_forward.safe_rows import STEP_MS, SafeRows
 from millrace_contract.store_forward.sqlite import transaction
 from millrace_contract.store_forward.store_file import open_in_memory
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, long_after_start, numbers, open_at, telemetry
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[OutboxFile]:
-    opened = open_at(tmp_path / "outbox.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def outbox(file: OutboxFile) -> Outbox:
-    return file.outbox
 
 
 class _Undo(Exception):
