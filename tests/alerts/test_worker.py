@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from millrace_alerts.store import Reader, Store
-from millrace_contract.store_forward.store_file import StoreRefused
+from millrace_contract.store_forward.store_form import StoreRefused
 from millrace_contract.testing import wait_until
 
 from .chromium import Chromium

@@ -12,12 +12,13 @@ from millrace_contract.language.entries import WithdrawalEntry, decode_entry
 from millrace_contract.language.messages import Ledger, decode, numbered
 from millrace_contract.language.streams import Stamp, clock_steps
 from millrace_contract.store_forward.losses import ledger_encoder
-from millrace_contract.store_forward.numbering import Chain, Draft, Row, SteppedBack, next_timestamp
-from millrace_contract.store_forward.outbox import EncodingFailed, Outbox
+from millrace_contract.store_forward.numbering import Chain, Draft, EncodingFailed, Row, SteppedBack, next_timestamp
+from millrace_contract.store_forward.outbox import Outbox
 from millrace_contract.store_forward.outbox_file import OUTBOX_STORE
 from millrace_contract.store_forward.outbox_steps import OUTBOX_STEPS
 from millrace_contract.store_forward.sqlite import transaction
-from millrace_contract.store_forward.store_file import StoreKind, open_in_memory, open_store
+from millrace_contract.store_forward.store_file import open_in_memory, open_store
+from millrace_contract.store_forward.store_form import StoreKind
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, open_at, telemetry
 
 from .outbox_helpers import append, prune, stamps

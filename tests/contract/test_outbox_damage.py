@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from millrace_contract.store_forward.database_files import InUse
 from millrace_contract.store_forward.outbox import Outbox, WrongSender
 from millrace_contract.store_forward.sqlite import Damaged, DiskRefused, transaction
-from millrace_contract.store_forward.store_file import InUse
 from millrace_contract.testing.outboxes import EPOCH_MS, numbers, open_at, telemetry
 
 from .outbox_helpers import append, ledger

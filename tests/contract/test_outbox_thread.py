@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from millrace_contract.runtime.clock import SystemClock
+from millrace_contract.store_forward.database_files import InUse
 from millrace_contract.store_forward.limits import Limits
 from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.outbox import WrongSender
 from millrace_contract.store_forward.outbox_figures import OutboxFigures
 from millrace_contract.store_forward.outbox_thread import OutboxThread
 from millrace_contract.store_forward.ranges import merge_ranges
-from millrace_contract.store_forward.store_file import InUse
 from millrace_contract.testing import Broker, ManualClock, wait_until
 from millrace_contract.testing.outboxes import EPOCH_MS, LEDGER, SENDER, open_at, telemetry
 from millrace_contract.testing.uplinks import CountingIngest, SessionType, Uplink

@@ -12,16 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from millrace_contract.store_forward.database_files import InUse
 from millrace_contract.store_forward.sqlite import Damaged, DiskRefused, transaction
-from millrace_contract.store_forward.store_file import (
-    InUse,
-    StoreFile,
-    StoreKind,
-    StoreRefused,
-    open_beside_owner,
-    open_in_memory,
-    open_store,
-)
+from millrace_contract.store_forward.store_file import StoreFile, open_beside_owner, open_in_memory, open_store
+from millrace_contract.store_forward.store_form import StoreKind, StoreRefused
 from millrace_contract.testing.outboxes import EPOCH_MS
 
 STEPS = (
@@ -313,7 +307,8 @@ _MIGRATE = """
 import resource, sys
 from pathlib import Path
 from tests.contract.test_store_file import EPOCH_MS, STEPS
-from millrace_contract.store_forward.store_file import StoreKind, open_store
+from millrace_contract.store_forward.store_file import open_store
+from millrace_contract.store_forward.store_form import StoreKind
 
 class Slow(tuple):
     def __iter__(self):

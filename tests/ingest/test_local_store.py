@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from millrace_contract.store_forward.store_file import InUse, StoreRefused
+from millrace_contract.store_forward.database_files import InUse
+from millrace_contract.store_forward.store_form import StoreRefused
 from millrace_ingest.dead_letters import DeadLetter, Selection
 from millrace_ingest.disk import FILE_NAME, open_beside_service
 from millrace_ingest.local_store import Changes, DiskLimits, LocalStore, open_local_store

@@ -26,7 +26,8 @@ from millrace_contract.language.entries import (
 from millrace_contract.language.messages import Ledger
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import FigureFlag, RevisionCause, StepVerdict
-from millrace_contract.store_forward.store_file import StoreKind, open_store
+from millrace_contract.store_forward.store_file import open_store
+from millrace_contract.store_forward.store_form import StoreKind
 from millrace_oee.engine import Engine
 from millrace_oee.entries import Entries, MachineEntries
 from millrace_oee.entry_store import EntryStore

@@ -25,7 +25,8 @@ from millrace_contract.store_forward.outbox_figures import OutboxFigures
 from millrace_contract.store_forward.outbox_file import OUTBOX_STORE
 from millrace_contract.store_forward.ranges import merge_ranges
 from millrace_contract.store_forward.sqlite import transaction
-from millrace_contract.store_forward.store_file import StoreKind, open_store
+from millrace_contract.store_forward.store_file import open_store
+from millrace_contract.store_forward.store_form import StoreKind
 from millrace_contract.testing import ManualClock, free_port, wait_until
 from millrace_contract.testing.outboxes import telemetry
 from millrace_gateway.fleet import load_fleet

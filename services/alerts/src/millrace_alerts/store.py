@@ -19,7 +19,8 @@ from millrace_contract.language.words import ANNUNCIATED, EVALUABLE, SUPPRESSED,
 from millrace_contract.store_forward.outbox_steps import OUTBOX_STEPS
 from millrace_contract.store_forward.restored import read_restored
 from millrace_contract.store_forward.sqlite import Connection, connect_to_read, transaction
-from millrace_contract.store_forward.store_file import StoreKind, open_store
+from millrace_contract.store_forward.store_file import open_store
+from millrace_contract.store_forward.store_form import StoreKind
 
 from .alert import Alert, Description
 from .entry_tables import ENTRY_STEP, EnteredVersion, forget_stops, listed, save_stop, stop_of, stops_within, versions

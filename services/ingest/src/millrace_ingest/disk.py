@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from millrace_contract.store_forward.sqlite import Connection, transaction, translated
-from millrace_contract.store_forward.store_file import SetAside, StoreFile, StoreKind, open_beside_owner, open_store
+from millrace_contract.store_forward.store_file import SetAside, StoreFile, open_beside_owner, open_store
+from millrace_contract.store_forward.store_form import StoreKind
 
 FILE_NAME = "ingest.sqlite"
 # `size` is what a row costs on disk, roughly.

@@ -15,7 +15,8 @@ from itertools import groupby
 from millrace_contract.plant.machine_states import Band
 from millrace_contract.store_forward.outbox_steps import OUTBOX_STEPS
 from millrace_contract.store_forward.sqlite import Connection
-from millrace_contract.store_forward.store_file import StoreKind, open_in_memory
+from millrace_contract.store_forward.store_file import open_in_memory
+from millrace_contract.store_forward.store_form import StoreKind
 
 from .counts import Baseline
 from .entry_store import ENTRY_STEP

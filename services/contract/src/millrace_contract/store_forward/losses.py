@@ -7,6 +7,7 @@ import msgspec
 from ..language.messages import Ledger, encode
 from ..language.streams import Stamp
 from ..language.times import format_timestamp
+from .numbering import Draft
 from .ranges import Range, merge_ranges
 
 
@@ -45,6 +46,11 @@ class Loss(msgspec.Struct, frozen=True):
             self.cause,
             self.at_least or other.at_least,
         )
+
+
+def too_large(draft: Draft, stamp: Stamp) -> Loss:
+    """A message that got this number and can't be sent."""
+    return Loss(stamp.stream, draft.device, [(stamp.seq, stamp.seq)], stamp.timestamp_ms, stamp.timestamp_ms, 1, "too_large")
 
 
 EncodeLoss = Callable[[Loss, Stamp], bytes]

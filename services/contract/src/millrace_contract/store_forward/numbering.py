@@ -43,6 +43,14 @@ class Draft(NamedTuple):
         return max(self.event_ms, self.created_ms - OLDEST_COUNTED_MS)
 
 
+class EncodingFailed(Exception):
+    """A draft's own encoder raised; its cause says what."""
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__(f"cannot encode a message for {draft.topic}")
+        self.draft = draft
+
+
 class Row(NamedTuple):
     """A numbered message as the outbox holds it. `id` counts over all streams."""
 
@@ -75,3 +83,11 @@ def next_timestamp(chain: Chain | None, created_ms: int) -> tuple[int, bool]:
     if chain.peak_ms - created_ms > CLOCK_STEP_LIMIT_MS:
         raise SteppedBack
     return chain.last_ms + 1, created_ms < chain.peak_ms
+
+
+def encoded(draft: Draft, stamp: Stamp) -> bytes:
+    """The payload with its number. Raises EncodingFailed."""
+    try:
+        return draft.encode(stamp)
+    except Exception as error:
+        raise EncodingFailed(draft) from error

@@ -9,7 +9,6 @@ numbers have no gaps by construction and a confirmation deletes by primary key.
 
 import secrets
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from ..errors import CannotStart
 from ..language.messages import MAX_PAYLOAD_BYTES, Held, Ledger, Sent
@@ -18,9 +17,11 @@ from ..runtime.clock import Now
 from .age_guard import AgeGuard
 from .doomed import Doomed, losses_of
 from .limits import Limits
-from .losses import EncodeLoss, Loss
-from .numbering import Chain, Draft, Row, SteppedBack, next_timestamp
-from .outbox_rows import OutboxRows, RawRow
+from .losses import EncodeLoss, Loss, too_large
+from .numbering import Draft, Row, SteppedBack, encoded
+from .open_entries import MOST_RANGES, LossEntry, OpenEntries
+from .outbox_chains import OutboxChains
+from .outbox_rows import OutboxRows, RawRow, row_bytes
 from .outbox_streams import Began, OutboxStreams
 from .ranges import Range
 from .refill import Heard, Refill
@@ -28,10 +29,8 @@ from .restored import Restored
 from .safe_rows import STEP_MS
 from .sqlite import Connection
 
-ROW_OVERHEAD_BYTES = 64
 _PRUNE_TO = 0.95  # Dropping a little more than needed makes few, wide ledger entries instead of many narrow ones.
 _PRUNE_ROWS = 2_000  # At most this many in one call, so that one transaction stays small: on a full disk it must fit, too.
-_LOSS_RANGES = 1_000  # At most this many ranges in one ledger entry: it must fit into one field of the database.
 KEPT_MS = 2 * 86_400_000
 """How long what was confirmed is kept, if there is room."""
 _LEDGER_CHAIN = ""  # Ledger entries are chained like a device's messages; no device has an empty name.
@@ -39,14 +38,6 @@ _LEDGER_CHAIN = ""  # Ledger entries are chained like a device's messages; no de
 
 class WrongSender(CannotStart):
     """The outbox was filled under another sender's name; confirmations for its messages would never be asked for."""
-
-
-class EncodingFailed(Exception):
-    """A draft's own encoder raised; its cause says what."""
-
-    def __init__(self, draft: Draft) -> None:
-        super().__init__(f"cannot encode a message for {draft.topic}")
-        self.draft = draft
 
 
 class Outbox:
@@ -67,9 +58,8 @@ class Outbox:
         self._rows = OutboxRows(connection)
         self._streams = OutboxStreams(connection)
         self._refill = Refill(connection, self._rows, self._streams)
-        self._chains: dict[str, Chain] = {}
-        self._changed_chains: set[str] = set()
-        self._open_entries: dict[tuple[str, str | None, str], _Entry] = {}
+        self._chains = OutboxChains(connection)
+        self._open_entries = OpenEntries(self._rows, encode_loss)
         self._create()
 
     @property
@@ -123,7 +113,7 @@ class Outbox:
         done: list[Row] = []
         rows: list[Row] = []
         for draft in drafts:
-            if draft.is_copy and not self._is_newer(draft):
+            if draft.is_copy and not self._chains.is_newer(draft):
                 continue
             try:
                 stamp = self._stamp(draft.device, draft.created_ms, draft.event_ms)
@@ -131,9 +121,9 @@ class Outbox:
                 done += self._insert(rows)
                 rows = [self._step_back(draft)]
                 stamp = self._stamp(draft.device, draft.created_ms)
-            payload = _encoded(draft, stamp)
+            payload = encoded(draft, stamp)
             if len(payload) > MAX_PAYLOAD_BYTES:
-                rows.append(self._entry(_too_large(draft, stamp), draft.created_ms).row)
+                rows.append(self._entry(too_large(draft, stamp), draft.created_ms).row)
             else:
                 row_id = self._latest[0] + stamp.seq - 1
                 made_ms = stamp.timestamp_ms if draft.event_ms is None else draft.made_ms
@@ -143,15 +133,15 @@ class Outbox:
     def append_losses(self, losses: Sequence[Loss], now_ms: int) -> list[Row]:
         """Tell losses. An entry of the same kind that was never sent is widened instead of repeated; the others are returned."""
         self._load()
-        entries = [self._entry(loss, now_ms) for loss in losses if not self._widened(loss)]
+        entries = [self._entry(loss, now_ms) for loss in losses if not self._open_entries.widen(loss)]
         rows = self._insert([entry.row for entry in entries])
         for entry in entries:
-            self._open_entries[entry.loss.kind] = entry
+            self._open_entries.add(entry)
         return rows
 
     def seal(self, row_id: int) -> None:
         """A ledger entry is being sent, so it may not be widened any more."""
-        self._open_entries = {key: entry for key, entry in self._open_entries.items() if entry.row.id != row_id}
+        self._open_entries.seal(row_id)
 
     def new_stream(self) -> str:
         """Begin a new stream."""
@@ -334,11 +324,7 @@ class Outbox:
         self._rows.load(*figures)
         self._streams.load()
         self._refill.load()
-        self._chains = {
-            device: Chain(seq, last_ms, peak_ms)
-            for device, seq, last_ms, peak_ms in self.connection.execute("SELECT device, seq, last_ms, peak_ms FROM outbox_device")
-        }
-        self._changed_chains.clear()
+        self._chains.load()
         self._open_entries.clear()
 
     def _save(self) -> None:
@@ -361,79 +347,47 @@ class Outbox:
         steps = clock_steps(latest[1]) if latest is not None else 0
         name = stream_name(self.sender, secrets.token_hex(4), steps + clock_stepped)
         self._streams.begin(self._next_id, name, self._rows.first_id() or self._next_id)
-        self._chains = {}
-        self._changed_chains.clear()
-        self.connection.execute("DELETE FROM outbox_device")
-
-    def _is_newer(self, draft: Draft) -> bool:
-        chain = self._chains.get(draft.device or "")
-        return chain is None or draft.event_ms is None or draft.event_ms > chain.last_ms
+        self._chains.clear()
 
     def _stamp(self, device: str | None, created_ms: int, event_ms: int | None = None) -> Stamp:
-        """Take the next number. An event time that is not the latest of its device stands outside the chain, whose timestamps
-        increase. Raises SteppedBack before anything is taken.
-        """
+        """Take the next number. Raises SteppedBack before anything is taken."""
         first_id, stream = self._latest
         seq = self._next_id - first_id + 1
-        chain = None if device is None else self._chains.get(device)
-        if device is None or (event_ms is not None and chain is not None and event_ms <= chain.last_ms):
-            self._next_id += 1
-            return Stamp(stream, seq, None, created_ms if event_ms is None else event_ms, is_uncertain=False)
-        timestamp_ms, is_uncertain = next_timestamp(chain, created_ms) if event_ms is None else (event_ms, False)
+        if device is None:
+            prev, timestamp_ms, is_uncertain = None, created_ms if event_ms is None else event_ms, False
+        else:
+            prev, timestamp_ms, is_uncertain = self._chains.link(device, seq, created_ms, event_ms)
         self._next_id += 1
-        peak_ms = created_ms if chain is None else max(chain.peak_ms, created_ms)
-        self._chains[device] = Chain(seq, timestamp_ms, peak_ms)
-        self._changed_chains.add(device)
-        return Stamp(stream, seq, None if chain is None else chain.seq, timestamp_ms, is_uncertain)
+        return Stamp(stream, seq, prev, timestamp_ms, is_uncertain)
 
     def _step_back(self, draft: Draft) -> Row:
         """Begin a new stream and tell from when to when the clock stepped."""
-        behind_ms = self._chains[draft.device or ""].last_ms
+        behind_ms = self._chains.last_ms(draft.device or "")
         loss = Loss(self._latest[1], draft.device, [], draft.created_ms, behind_ms, 0, "clock_step")
         self._begin_stream(clock_stepped=True)
         return self._entry(loss, draft.created_ms).row
 
-    def _entry(self, loss: Loss, now_ms: int) -> "_Entry":
+    def _entry(self, loss: Loss, now_ms: int) -> LossEntry:
         """Number a ledger entry; it is not inserted yet."""
         try:
             stamp = self._stamp(_LEDGER_CHAIN, now_ms)
         except SteppedBack:  # The devices decide about streams; an entry is only told at its time.
-            del self._chains[_LEDGER_CHAIN]
+            self._chains.forget(_LEDGER_CHAIN)
             stamp = self._stamp(_LEDGER_CHAIN, now_ms)
         row_id = self._latest[0] + stamp.seq - 1
         payload = self._encode_loss(loss, stamp)
         row = Row(row_id, stamp.stream, stamp.seq, self._ledger_topic, payload, stamp.timestamp_ms, None, is_ledger=True)
-        return _Entry(row, stamp, loss)
-
-    def _widened(self, loss: Loss) -> bool:
-        """Fold the loss into an entry that nobody has seen yet, so that a long outage ends with one entry a device."""
-        entry = self._open_entries.get(loss.kind)
-        if entry is None:
-            return False
-        wider = entry.loss.union(loss)
-        if len(wider.seqs) > _LOSS_RANGES:
-            return False
-        payload = self._encode_loss(wider, entry.stamp)
-        size = _size(self._ledger_topic, payload)
-        if not self._rows.rewrite(entry.row.id, payload, size, _size(self._ledger_topic, entry.row.payload)):
-            return False  # It went out and was confirmed.
-        self._open_entries[loss.kind] = _Entry(entry.row._replace(payload=payload), entry.stamp, wider)
-        self._save()
-        return True
+        return LossEntry(row, stamp, loss)
 
     def _insert(self, rows: list[Row]) -> list[Row]:
         """Write rows, the chains that they moved and the state, with one statement each."""
         self._rows.insert(
             [
-                (row.id, row.topic, row.device, row.created_ms, _size(row.topic, row.payload), row.is_ledger, row.payload)
+                (row.id, row.topic, row.device, row.created_ms, row_bytes(row.topic, row.payload), row.is_ledger, row.payload)
                 for row in rows
             ]
         )
-        self.connection.executemany(
-            "INSERT OR REPLACE INTO outbox_device VALUES (?, ?, ?, ?)",
-            ((device, *self._chains[device]) for device in self._changed_chains),
-        )
-        self._changed_chains.clear()
+        self._chains.save()
         self._save()
         return rows
 
@@ -447,34 +401,10 @@ class Outbox:
             excess -= message.bytes
             if runs and runs[-1][1] == message.id - 1:
                 runs[-1] = (runs[-1][0], message.id)
-            elif len(runs) == _LOSS_RANGES:
+            elif len(runs) == MOST_RANGES:
                 break
             else:
                 runs.append((message.id, message.id))
             doomed.append(message)
         self.delete(runs)
         return losses_of(doomed, runs, cause, self._streams.of)
-
-
-class _Entry(NamedTuple):
-    """A ledger entry that was never sent."""
-
-    row: Row
-    stamp: Stamp
-    loss: Loss
-
-
-def _size(topic: str, payload: bytes) -> int:
-    return len(payload) + len(topic) + ROW_OVERHEAD_BYTES
-
-
-def _encoded(draft: Draft, stamp: Stamp) -> bytes:
-    try:
-        return draft.encode(stamp)
-    except Exception as error:
-        raise EncodingFailed(draft) from error
-
-
-def _too_large(draft: Draft, stamp: Stamp) -> Loss:
-    number = (stamp.seq, stamp.seq)
-    return Loss(stamp.stream, draft.device, [number], stamp.timestamp_ms, stamp.timestamp_ms, 1, "too_large")

@@ -11,7 +11,8 @@ from .forwarder import Counts, Forwarder
 from .limits import Limits
 from .losses import Loss
 from .numbering import Row
-from .outbox import ROW_OVERHEAD_BYTES, Outbox
+from .outbox import Outbox
+from .outbox_rows import ROW_OVERHEAD_BYTES
 
 _TICK_S = 1.0
 _RATE_S = 60.0  # Rates are means that forget with this time constant.

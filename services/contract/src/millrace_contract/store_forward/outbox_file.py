@@ -15,7 +15,8 @@ from .outbox_steps import OUTBOX_STEPS
 from .ranges import Range, RangeSet
 from .restored import read_restored
 from .sqlite import Connection, Damaged, DiskRefused, connect, read_or_none, transaction
-from .store_file import SetAside, StoreFile, StoreKind, open_store
+from .store_file import SetAside, StoreFile, open_store
+from .store_form import StoreKind
 
 OUTBOX_STORE = StoreKind("the outbox of a gateway", OUTBOX_STEPS)
 

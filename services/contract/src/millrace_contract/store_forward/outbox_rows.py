@@ -8,10 +8,16 @@ from .ranges import Range, merge_ranges
 from .safe_rows import SafeRows
 from .sqlite import Connection
 
+ROW_OVERHEAD_BYTES = 64
 _LAST_ID = 2**62  # Beyond every row.
 
 RawRow = tuple[int, str, str | None, int, int, int, bytes]
 """A row of outbox_message as it stands in the table."""
+
+
+def row_bytes(topic: str, payload: bytes) -> int:
+    """What a row counts for: payload, topic and a little for itself."""
+    return len(payload) + len(topic) + ROW_OVERHEAD_BYTES
 
 
 class OutboxRows:

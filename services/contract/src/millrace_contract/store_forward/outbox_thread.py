@@ -15,19 +15,20 @@ from typing import Literal
 from ..language.messages import Held
 from ..runtime.clock import Clock, Now, moment
 from ..runtime.logs import get_logger
+from .database_files import InUse
 from .disk_trouble import DiskTrouble
 from .forwarder import Publish
 from .inbox import Dropped, DroppedKey, Inbox
 from .limits import Limits
 from .losses import EncodeLoss, Loss
-from .numbering import Draft, Row
-from .outbox import EncodingFailed, Outbox, WrongSender
+from .numbering import Draft, EncodingFailed, Row
+from .outbox import Outbox, WrongSender
 from .outbox_figures import OutboxFigures, Tally
 from .outbox_file import OutboxFile, open_outbox
 from .outbox_keeper import OutboxKeeper, free_bytes
 from .ranges import Range
 from .sqlite import Damaged, DiskRefused
-from .store_file import InUse, StoreRefused
+from .store_form import StoreRefused
 
 _ROUND_S = 0.1  # At most one commit in this time: what comes meanwhile shares it.
 _ROUND_ROWS = 50  # So many do not wait any longer: a larger group holds the interpreter so long that reads begin late.

@@ -6,17 +6,13 @@ under a new name, never deleted and never repaired, and work goes on in a new on
 an older version is copied, then migrated in one transaction. A file has its name only when it is whole.
 """
 
-import fcntl
 import os
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import CannotStart
-from ..language.times import format_timestamp
 from ..runtime.logs import get_logger
+from .database_files import InUse, beside, free_name, lock_of, remove, rename, sync
 from .sqlite import (
     DOUBT_SUFFIX,
     Connection,
@@ -30,42 +26,13 @@ from .sqlite import (
     transaction,
     translated,
 )
+from .store_form import PENDING, StoreKind, StoreRefused, check_form, described, take_steps
 
 APPLICATION_ID = 0x4D4C5243
 """In the header of each of our files ("MLRC"), whatever it holds, so that a foreign one is known as foreign."""
 
 _CHECKED_BYTES = 256 * 1024 * 1024  # A check reads the whole file; a larger one is trusted until a broken page is met in it.
-_SUFFIXES = ("-wal", "-shm", "")
-_PENDING = "store_set_aside"
-"""A table that a file has only until the ledger tells what became of its predecessor: a kill in between must not hide it."""
-
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class StoreKind:
-    """What a file of one kind holds. `name` is for a person: "the store of alerts".
-
-    steps: the statements that make each version out of the one before, the first out of nothing. Once released a step never
-    changes, for there are files that it made. The first says IF NOT EXISTS: its tables stand in files that carry no version,
-    from before versions were counted.
-    """
-
-    name: str
-    steps: Sequence[Sequence[str]]
-
-    @property
-    def version(self) -> int:
-        """The version that this program works with."""
-        return len(self.steps)
-
-
-class InUse(CannotStart):
-    """Another process works with the file."""
-
-
-class StoreRefused(CannotStart):
-    """The file is not one that this program can work with; it was left as it is."""
 
 
 class SetAside(NamedTuple):
@@ -89,7 +56,7 @@ class StoreFile:
     def __init__(self, kind: StoreKind, path: Path, connection: Connection, lock: int) -> None:
         self.kind = kind
         self.connection = connection
-        pending = read_or_none(connection, f"SELECT name, reason FROM {_PENDING}")  # noqa: S608 - our word
+        pending = read_or_none(connection, f"SELECT name, reason FROM {PENDING}")  # noqa: S608 - our word
         self.set_aside = SetAside(path.with_name(pending[0][0]), pending[0][1]) if pending else None
         self.untold = self.set_aside is not None
         self.path = path
@@ -98,7 +65,7 @@ class StoreFile:
 
     def told(self) -> None:
         """What was set aside is told by what the caller's transaction writes."""
-        self.connection.execute(f"DROP TABLE IF EXISTS {_PENDING}")
+        self.connection.execute(f"DROP TABLE IF EXISTS {PENDING}")
         self.untold = False
 
     def put_back(self) -> bool:
@@ -109,13 +76,13 @@ class StoreFile:
         """
         if self.path.exists() and self.path.stat().st_ino == self._inode:
             return False
-        new = _beside(self.path, ".new")
-        _remove(new)
+        new = beside(self.path, ".new")
+        remove(new)
         with translated(), closing(connect(new)) as copy:
             self.connection.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # So that the file is whole without a log beside it.
-        _remove(self.path)
-        _rename(new, self.path)
+        remove(self.path)
+        rename(new, self.path)
         return True
 
     def close(self) -> None:
@@ -132,7 +99,7 @@ def open_store(kind: StoreKind, path: Path, now_ms: int, *, distrust: str | None
     distrust: why the present file is set aside unread; None opens it.
     Raises StoreRefused, InUse, and DiskRefused where the file can be neither used nor set aside, or not be copied.
     """
-    lock = _lock(path)
+    lock = lock_of(path)
     try:
         if not path.exists():
             distrust = None
@@ -140,9 +107,9 @@ def open_store(kind: StoreKind, path: Path, now_ms: int, *, distrust: str | None
         try:
             connection = _open_present(kind, path, distrust)
         except Damaged as error:
-            _create(kind, path, SetAside(_free_name(path, now_ms), str(error)))
+            _create(kind, path, SetAside(free_name(path, now_ms), str(error)))
             connection = _open_present(kind, path)
-        _remove(_beside(path, DOUBT_SUFFIX))
+        remove(beside(path, DOUBT_SUFFIX))
         return StoreFile(kind, path, connection, lock)
     except BaseException:
         os.close(lock)
@@ -156,7 +123,7 @@ def open_beside_owner(kind: StoreKind, path: Path) -> Connection:
         try:
             version = _known_version(connection, kind, path)
             _refuse_older(kind, path, version)
-            _check_form(connection, kind, path, version)
+            check_form(connection, kind, path, version)
             connection.execute("PRAGMA synchronous = FULL")
         except BaseException:
             connection.close()
@@ -167,34 +134,20 @@ def open_beside_owner(kind: StoreKind, path: Path) -> Connection:
 def open_in_memory(kind: StoreKind) -> Connection:
     """A store of this kind that ends with the process."""
     connection = connect_in_memory()
-    _take_steps(connection, kind.steps)
+    take_steps(connection, kind.steps)
     return connection
 
 
 def is_in_use(path: Path) -> bool:
     """Whether another process has the store at `path` open now."""
     try:
-        lock = _lock(path)
+        lock = lock_of(path)
     except InUse:
         return True
     except DiskRefused:
         return False  # there is no such folder, or it is not ours
     os.close(lock)
     return False
-
-
-def _lock(path: Path) -> int:
-    try:
-        lock = os.open(_beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise DiskRefused(f"{error.strerror}: {error.filename}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        reason = "is in use by another process; one data folder serves one instance: give each its own MILLRACE_DATA"
-        raise InUse(str(path), reason) from error
-    return lock
 
 
 def _open_present(kind: StoreKind, path: Path, distrust: str | None = None) -> Connection:
@@ -207,7 +160,7 @@ def _open_present(kind: StoreKind, path: Path, distrust: str | None = None) -> C
         try:
             version = _known_version(connection, kind, path)
             prepare(connection)
-            if _beside(path, DOUBT_SUFFIX).exists():
+            if beside(path, DOUBT_SUFFIX).exists():
                 _check(connection, "integrity_check")
             elif path.stat().st_size <= _CHECKED_BYTES:
                 _check(connection, "quick_check")
@@ -226,7 +179,7 @@ def _check(connection: Connection, how: str) -> None:
 
 def _known_version(connection: Connection, kind: StoreKind, path: Path) -> int:
     """Raises Damaged for a file without content, StoreRefused for one that is not ours or too new."""
-    tables = _described(connection)
+    tables = described(connection)
     if not tables:
         raise Damaged("a database without a table")
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
@@ -249,98 +202,43 @@ def _refuse_older(kind: StoreKind, path: Path, version: int) -> None:
 
 def _bring_up(connection: Connection, kind: StoreKind, path: Path, version: int) -> None:
     """Make today's form of an older one, all or nothing. A file of before versions were counted is adopted as version 1."""
-    _check_form(connection, kind, path, max(version, 1), may_lack_tables=not version)
+    check_form(connection, kind, path, max(version, 1), may_lack_tables=not version)
     if version == kind.version:
         return
     if kind.version > 1:
         _keep_copy(connection, path, version)
     with transaction(connection):
-        _take_steps(connection, kind.steps[version:])
+        take_steps(connection, kind.steps[version:])
         connection.execute(f"PRAGMA user_version = {kind.version}")
-        _check_form(connection, kind, path, kind.version)
+        check_form(connection, kind, path, kind.version)
     _log.info("store_migrated", path=str(path), from_version=version, to_version=kind.version)
-
-
-def _check_form(connection: Connection, kind: StoreKind, path: Path, version: int, *, may_lack_tables: bool = False) -> None:
-    """Raises StoreRefused where the tables are not those that the steps up to this version make."""
-    found = _described(connection)
-    with closing(connect_in_memory()) as model:
-        _take_steps(model, kind.steps[:version])
-        wanted = _described(model)
-    if may_lack_tables:
-        wanted = {table: columns for table, columns in wanted.items() if table in found}
-    difference = _difference(wanted, found)
-    if difference is not None:
-        raise StoreRefused(
-            str(path),
-            f"this is not {kind.name} as version {version} of it is: {difference}; start the program that wrote it, or move the "
-            "file away to begin a new one",
-        )
-
-
-def _take_steps(connection: Connection, steps: Sequence[Sequence[str]]) -> None:
-    for statements in steps:
-        for statement in statements:
-            connection.execute(statement)
-
-
-_Columns = list[tuple[str, str, int, int, int]]
-"""Name, type, NOT NULL, place in the primary key, generated or not."""
-
-
-def _described(connection: Connection) -> dict[str, _Columns]:
-    """The tables as they are, without SQLite's own."""
-    names = connection.execute(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' AND name != ?", (_PENDING,)
-    ).fetchall()
-    columns = 'SELECT name, upper(type), "notnull", pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid'
-    return {name: connection.execute(columns, (name,)).fetchall() for (name,) in names}
-
-
-def _difference(wanted: dict[str, _Columns], found: dict[str, _Columns]) -> str | None:
-    """The first thing that is not as it should be, in words."""
-    for table in sorted(wanted.keys() | found.keys()):
-        if table not in found:
-            return f"it has no table {table}"
-        if table not in wanted:
-            return f"it has a table {table} that does not belong there"
-        names, found_names = ([column[0] for column in each[table]] for each in (wanted, found))
-        for name in names:
-            if name not in found_names:
-                return f"table {table} has no column {name}"
-        for name in found_names:
-            if name not in names:
-                return f"table {table} has a column {name} that does not belong there"
-        if wanted[table] != found[table]:
-            return f"the columns of table {table} are in another order or of other types"
-    return None
 
 
 def _begin(kind: StoreKind, path: Path) -> None:
     """A file that is not there: one that was made and has not got its name yet, because of a kill, or a new one."""
-    new = _beside(path, ".new")
+    new = beside(path, ".new")
     if new.exists() and _is_whole(new):
-        _rename(new, path)
+        rename(new, path)
     else:
         _create(kind, path, None)
 
 
 def _create(kind: StoreKind, path: Path, set_aside: SetAside | None) -> None:
     """Begin a store beside its place, move the present file away if there is one, then give the new one its name."""
-    new = _beside(path, ".new")
-    _remove(new)
+    new = beside(path, ".new")
+    remove(new)
     with translated(), closing(connect(new)) as connection:
         prepare_new(connection)
         with transaction(connection):
-            _take_steps(connection, kind.steps)
+            take_steps(connection, kind.steps)
             if set_aside is not None:
-                connection.execute(f"CREATE TABLE {_PENDING} (name TEXT NOT NULL, reason TEXT NOT NULL)")
-                connection.execute(f"INSERT INTO {_PENDING} VALUES (?, ?)", (set_aside.path.name, set_aside.reason))  # noqa: S608 - our word
+                connection.execute(f"CREATE TABLE {PENDING} (name TEXT NOT NULL, reason TEXT NOT NULL)")
+                connection.execute(f"INSERT INTO {PENDING} VALUES (?, ?)", (set_aside.path.name, set_aside.reason))  # noqa: S608 - our word
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {kind.version}")
     if set_aside is not None:
-        _rename(path, set_aside.path)
-    _rename(new, path)
+        rename(path, set_aside.path)
+    rename(new, path)
 
 
 def _is_whole(new: Path) -> bool:
@@ -354,19 +252,19 @@ def _is_whole(new: Path) -> bool:
 
 def _keep_copy(connection: Connection, path: Path, version: int) -> None:
     """The file as it is before a migration; only the newest such copy stays."""
-    copying, copy = _beside(path, ".copying"), _beside(path, f".copy-of-version-{version}")
-    _remove(copying)
+    copying, copy = beside(path, ".copying"), beside(path, f".copy-of-version-{version}")
+    remove(copying)
     try:
         with translated():
             connection.execute("VACUUM INTO ?", (str(copying),))
-        _sync(copying)
+        sync(copying)
     except DiskRefused as error:
-        _remove(copying)
+        remove(copying)
         raise DiskRefused(f"the store cannot be copied, which is done before it is migrated: {error}") from error
-    _rename(copying, copy)
+    rename(copying, copy)
     for other in _copies(path):
         if other != copy:
-            _remove(other)
+            remove(other)
     _log.info("store_copied", path=str(path), copy=str(copy))
 
 
@@ -381,49 +279,3 @@ def _way_back(path: Path, kind: StoreKind) -> str:
         if version.isdigit() and int(version) <= kind.version:
             return f", or put back {copy.name}, which is the file before it was migrated (what came since is then missing)"
     return ", or move it away to begin a new one"
-
-
-def _free_name(path: Path, now_ms: int) -> Path:
-    """The first name for a file that is set aside which is free."""
-    now_text = format_timestamp(now_ms)[:19].replace("-", "").replace(":", "") + "Z"
-    number = 0
-    target = _beside(path, f".set-aside-{now_text}")
-    while target.exists():
-        number += 1
-        target = _beside(path, f".set-aside-{now_text}-{number}")
-    return target
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
-def _remove(path: Path) -> None:
-    try:
-        for suffix in ("-journal", *_SUFFIXES):
-            _beside(path, suffix).unlink(missing_ok=True)
-    except OSError as error:
-        raise DiskRefused(f"{error.strerror}: {error.filename}") from error
-
-
-def _rename(path: Path, target: Path) -> None:
-    """Rename a database with its log, the file itself last: what is half done is met again."""
-    try:
-        for suffix in _SUFFIXES:
-            part = _beside(path, suffix)
-            if part.exists():
-                part.rename(_beside(target, suffix))
-    except OSError as error:
-        raise DiskRefused(f"{error.strerror}: {error.filename}") from error
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise DiskRefused(f"{error.strerror}: {path}") from error
