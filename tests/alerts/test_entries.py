@@ -217,12 +217,13 @@ def test_what_was_entered_is_never_changed_and_survives_a_restart(desk: Desk) ->
     assert len(desk.sent()) == 1
 
 
-def test_a_period_cannot_be_had_while_nobody_can_be_asked(desk: Desk) -> None:
+@pytest.mark.parametrize("path", ["/v1/oee/period", "/v1/oee/explain"])
+def test_a_period_cannot_be_had_while_nobody_can_be_asked(desk: Desk, path: str) -> None:
     period = {"device": "CNC-01", "from": at(-60), "to": at(0)}
-    answer = desk.running.get("/v1/oee/period", "writer", params=period)
+    answer = desk.running.get(path, "writer", params=period)
     refused(answer, 503, "unavailable", "the broker is not reached, so oee cannot be asked")
     assert int(answer.headers["Retry-After"]) >= 1
-    refused(desk.running.get("/v1/oee/period", "writer", params={**period, "device": "X"}), 404, "not-found", "X")
+    refused(desk.running.get(path, "writer", params={**period, "device": "X"}), 404, "not-found", "X")
 
 
 def orders(*said: tuple[type, str, float]) -> list[OrderEntry]:

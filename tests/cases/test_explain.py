@@ -17,8 +17,8 @@ from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.recording import Recording
 from millrace_oee.calendar import TimeWindow
-from millrace_oee.explain_command import against, explained_window
 from millrace_oee.explain_line import LineExplanation, explain_line
+from millrace_oee.explain_source import against, explained_window
 from millrace_oee.explained import Explanation
 from millrace_oee.plan import load_plan
 from millrace_oee.replay import OeeReplay

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from millrace_contract.errors import Unavailable
+from millrace_contract.language.explanations import Explained
 from millrace_contract.language.messages import OeeDocument, Parts, Window, encode
 from millrace_contract.language.requests import AnyQuestion, PeriodQuestion, ServiceQuestion, ServiceReply
 from millrace_contract.language.times import format_timestamp
@@ -48,6 +49,7 @@ class Ends:
     asked: list[AnyQuestion] = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
     problem: Exception | None = None
+    words: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         clock = SystemClock()
@@ -71,7 +73,8 @@ class Ends:
         go_on()
         if self.problem is not None:
             raise self.problem
-        return ServiceReply(id="", document=DOCUMENT)
+        explained = Explained(words=self.words, adds_up=True, figures=[]) if self.words else None
+        return ServiceReply(id="", document=DOCUMENT, explained=explained)
 
     def start(self, *, with_service: bool = True) -> Ends:
         for session in self.sessions[: 1 + with_service]:
@@ -112,6 +115,16 @@ def test_what_is_refused_is_refused_in_words(ends: Ends, problem: Exception, wor
     ends.problem = problem
     reply = ends.start().asker.ask("oee", QUESTION, 30)
     assert (reply.document, reply.problem, reply.detail) == (None, word, detail)
+
+
+def test_an_answer_that_no_broker_takes_is_refused_in_words(ends: Ends) -> None:
+    """A longer packet would end the connection."""
+    ends.words = ["x" * 1000] * 300
+    reply = ends.start().asker.ask("oee", QUESTION, 30)
+    assert (reply.explained, reply.problem) == (None, NoReply.REFUSED)
+    assert "ask for a shorter time" in reply.detail
+    ends.words = ["x"]
+    assert ends.asker.ask("oee", QUESTION, 30).explained == Explained(words=["x"], adds_up=True, figures=[])
 
 
 def test_who_is_away_is_said_in_time_and_asked_again_later(ends: Ends) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from millrace_contract.language.entries import QualityCount, ScrapEntry
 from millrace_contract.language.points import PRODUCTION_BUCKET, context_event_line
-from millrace_contract.language.requests import PeriodQuestion
+from millrace_contract.language.requests import ExplainQuestion, PeriodQuestion
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import NoReply
@@ -78,6 +78,9 @@ def test_an_entry_that_was_missed_is_read_back_and_a_period_that_is_asked_for_is
         told = json.loads(msgspec.json.encode(reply.document))
         assert {name: told[name] for name in SAID} == {name: revised[name] for name in SAID}
         assert told["window"]["kind"] == "period"
+        why = asker.ask("oee", ExplainQuestion(line="line1", device="CNC-01", window=revised["window"]["id"]), 60)
+        assert why.explained is not None, why.detail
+        assert (why.explained.adds_up, {each.id for each in why.explained.entries}) == (True, {"a", "b", "c"})
         of_nobody = asker.ask("oee", msgspec.structs.replace(question, device="X"), 60)
         assert (of_nobody.problem, of_nobody.detail) == (NoReply.NOT_FOUND, "no device X of line line1 has OEE")
         longer = msgspec.structs.replace(question, start=format_timestamp(parse_timestamp(question.end) - 49 * 3_600_000))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import millrace_oee.__main__ as oee
 from millrace_contract.language.entries import Entry, OrderEntry, ReasonEntry, ReworkEntry, ScrapEntry, decode_entry
+from millrace_contract.language.explanations import Explained
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import Leaf, UnknownPolicy, WindowKind
@@ -23,7 +24,8 @@ from millrace_oee.calendar import LineCalendar, TimeWindow
 from millrace_oee.documents import device_document
 from millrace_oee.entries import MachineEntries, time_of
 from millrace_oee.explain import SamplesRead, explain
-from millrace_oee.explain_command import against, as_plain
+from millrace_oee.explain_source import against
+from millrace_oee.explain_told import told_of_machine
 from millrace_oee.explain_words import duration, in_words
 from millrace_oee.explained import Explanation, checks
 from millrace_oee.history import History, Seed
@@ -113,7 +115,8 @@ def test_what_is_listed_adds_up_to_the_document(
     assert (edges[0], edges[-1]) == (WINDOW.start_ms, WINDOW.end_ms)
     assert len(found.reasons) + len(found.corrections) <= len(entries)
     assert list(in_words(found, UTC))[-1].startswith("It adds up: 3600000 ms")
-    assert msgspec.json.encode(as_plain(found))
+    told = told_of_machine(found, UTC)
+    assert msgspec.json.decode(msgspec.json.encode(told), type=Explained) == told
 
 
 def a_busy_hour(make_machine: Callable[..., Machine], make_calendar: Callable[..., LineCalendar]) -> Explanation:
@@ -159,8 +162,8 @@ def test_a_duration_is_exact(ms: int, words: str) -> None:
         (["--line", "line9", "--window", "2025-10-15/early"], "no line 'line9' with OEE in the plant model; there are: line1"),
         (["--window", "2025-10-15/early"], "say whose figures: a device, or --line LINE"),
         (["CNC-01", "--line", "line2", "--window", "2025-10-15/early"], "CNC-01 is in line1; leave --line out"),
-        (["CNC-01"], "say which window, as 2025-10-15/early, or --from and --to"),
-        (["CNC-01", "--from", "2025-10-15T06:00:00Z", "--to", "2025-10-15T06:00:00Z"], "is not before --to"),
+        (["CNC-01"], "say which window, as 2025-10-15/early, or from and to"),
+        (["CNC-01", "--from", "2025-10-15T06:00:00Z", "--to", "2025-10-15T06:00:00Z"], "is not after from"),
         (["CNC-01", "--from", "2025-10-01T06:00:00Z", "--to", "2025-10-15T06:00:00Z"], "longer than two days"),
         (["CNC-01", "--window", "2025-10-15/early"], "has no readings in 2025-10-15/early"),
     ],

@@ -143,7 +143,9 @@ def _recompute(options: argparse.Namespace) -> int:
         return _mistake("--device", f"no device {options.device!r} with OEE in the plant model; there are: {known}")
     if options.from_ms >= options.to_ms:
         return _mistake("--from", "is not before --to")
-    if options.from_ms < (first_ms := oldest_ms(plan.machines[options.device], settings, SystemClock().now_ms())):
+    with Influx(settings) as influx:
+        first_ms = oldest_ms(plan.machines[options.device], influx, SystemClock().now_ms())
+    if options.from_ms < first_ms:
         return _mistake(
             "--from",
             f"raw readings are kept since {format_timestamp(first_ms)}, counted with what a window needs before it; what was told "

@@ -54,6 +54,14 @@ def _checks(told: OeeDocument, published: OeeDocument) -> Iterator[Check]:
 
 def line_in_words(explanation: LineExplanation, zone: tzinfo) -> Iterator[str]:
     """The line first, then each machine."""
+    yield from line_only_in_words(explanation, zone)
+    for found in explanation.machines.values():
+        yield ""
+        yield from in_words(found, zone)
+
+
+def line_only_in_words(explanation: LineExplanation, zone: tzinfo) -> Iterator[str]:
+    """The line's figures, its rule, and what each machine brings to them."""
     told, line = explanation.document, explanation.line
     yield from head(told, zone)
     yield ""
@@ -63,12 +71,7 @@ def line_in_words(explanation: LineExplanation, zone: tzinfo) -> Iterator[str]:
         slow, end = (" and ".join(each.id for each in line.stations[place]) for place in (line.bottleneck, line.end))
         yield f"Time and pace are those of {slow}, the bottleneck; good parts come off {end}; each station's scrap lowers quality:"
     for machine in line.machines:
-        found = explanation.machines.get(machine.id)
-        if found is None:
-            yield f"  {machine.id}: nothing was heard of it; all of its time is unknown"
-        else:
-            made = found.document.parts
-            yield f"  {machine.id}: {found.document.ms[ALL_TIME]} ms, {parts(made.total)}, {made.good} good, {made.scrap} scrap"
+        yield f"  {machine_in_words(explanation, machine.id)}"
     if told.wip_moved:
         yield f"  {parts(abs(told.wip_moved))} {'came out of' if told.wip_moved > 0 else 'stayed in'} the line's buffers"
     for check in explanation.checks:
@@ -77,6 +80,12 @@ def line_in_words(explanation: LineExplanation, zone: tzinfo) -> Iterator[str]:
     if explanation.adds_up:
         counted = f"{parts(told.parts.total)} ({told.parts.good} good)"
         yield f"It adds up: {told.ms[ALL_TIME]} ms, {counted}, good time {told.good_ms} ms."
-    for found in explanation.machines.values():
-        yield ""
-        yield from in_words(found, zone)
+
+
+def machine_in_words(explanation: LineExplanation, device: str) -> str:
+    """What a machine of the line brings to its figures."""
+    found = explanation.machines.get(device)
+    if found is None:
+        return f"{device}: nothing was heard of it; all of its time is unknown"
+    made = found.document.parts
+    return f"{device}: {found.document.ms[ALL_TIME]} ms, {parts(made.total)}, {made.good} good, {made.scrap} scrap"

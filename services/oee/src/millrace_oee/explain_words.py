@@ -213,12 +213,13 @@ def _counter(counter: CounterSteps, zone: tzinfo) -> Iterator[str]:
     steps = "1 step" if counter.usual == 1 else f"{counter.usual} steps"
     yield f"{counter.role} ({counter.signal}): {steps} as usual, {parts(counter.usual_parts)}"
     for step in counter.steps:
-        yield f"  {_step(step, zone)}"
+        yield f"  {step_in_words(step, zone)}"
     if counter.steps:
         yield f"  = {parts(counter.parts)}"
 
 
-def _step(step: CounterStep, zone: tzinfo) -> str:
+def step_in_words(step: CounterStep, zone: tzinfo) -> str:
+    """From which reading to which, and what became of its parts."""
     said = f"{clock(step.from_ms, zone)}-{clock(step.to_ms, zone)} {step.from_value} to {step.to_value}"
     said += f" ({', '.join(step.events)})" if step.events else ""
     if step.decided is not None:
@@ -235,7 +236,7 @@ def rules(explanation: Explanation, zone: tzinfo) -> Iterator[str]:
     told = explanation.document
     for start_ms, end_ms, machine in explanation.rules:
         whole = len(explanation.rules) == 1
-        yield ("" if whole else f"{clock(start_ms, zone)}-{clock(end_ms, zone)}: ") + _settings(machine)
+        yield ("" if whole else f"{clock(start_ms, zone)}-{clock(end_ms, zone)}: ") + settings_in_words(machine)
     paces = dict.fromkeys((each.order, each.part_ns) for each in explanation.stretches if each.order is not None)
     for order, part_ns in paces:
         if order is not None and part_ns is not None:
@@ -250,7 +251,8 @@ def rules(explanation: Explanation, zone: tzinfo) -> Iterator[str]:
     yield "versions: " + ", ".join(f"{name} {version}" for name, version in told.versions.items())
 
 
-def _settings(machine: Machine) -> str:
+def settings_in_words(machine: Machine) -> str:
+    """What figures rest on, of one time."""
     pace = "no ideal cycle" if machine.ideal_ns is None else f"ideal cycle {machine.ideal_ns / 1e9:g} s a part"
     limit = f"stops up to {duration(machine.micro_ms)} are micro-stops" if machine.micro_ms else "no stop is a micro-stop"
     return f"{pace}; {limit}; a reading holds {duration(machine.stale_ms)}; {_POLICIES[machine.unknown]}"

@@ -17,10 +17,9 @@ from .past import engine_of_past
 from .plan import Plan
 
 
-def oldest_ms(machine: Machine, settings: DatabaseSettings, now_ms: int) -> int:
+def oldest_ms(machine: Machine, influx: Influx, now_ms: int) -> int:
     """Windows that start earlier rest on raw readings that the database does not keep any more. Raises as `recompute`."""
-    with Influx(settings) as influx:
-        kept_s = influx.retention(TELEMETRY_BUCKET).kept_s
+    kept_s = influx.retention(TELEMETRY_BUCKET).kept_s
     return now_ms - 1000 * kept_s + machine.lookback_ms if kept_s else 0
 
 

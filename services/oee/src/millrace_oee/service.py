@@ -31,9 +31,9 @@ from millrace_contract.store_forward.losses import ledger_encoder
 from millrace_contract.store_forward.outbox_file import outbox_in
 from millrace_contract.store_forward.store_file import open_store
 
+from .answers import Answers
 from .gap_reader import Answer
 from .master_data import read_master_data, remembered, with_master_data
-from .period import Periods
 from .plan import Plan, load_plan
 from .receiver import subscriptions
 from .settings import OeeSettings
@@ -72,7 +72,7 @@ class OeeService:
         self._watchdog = Watchdog(self._heartbeats)
         self._influx = Influx(settings)
         self._intake = intake = Intake[Answer](receive_maximum=RECEIVE_MAXIMUM, items_a_batch=1)
-        self._answering = Answering(plan.topics, SERVICE, Periods(plan, self._influx, clock).answer, clock, self._heartbeats)
+        self._answering = Answering(plan.topics, SERVICE, Answers(plan, self._influx, clock).answer, clock, self._heartbeats)
         self._session = LeanSession(
             settings,
             sender,

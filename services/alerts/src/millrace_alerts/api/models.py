@@ -316,6 +316,8 @@ class OeeResource(BaseModel):
         description="stops that began in the window, failures among them, and times in milliseconds; null where nobody counted",
         examples=[{"count": 4, "minor": 11, "failures": 1, "failure_ms": 840_000, "waiting_ms": 0}],
     )
+    unexplained_ms: int = Field(description="unplanned stops of which nobody said why", examples=[300_000])
+    reason_missing: float | None = Field(description="their share of all unplanned stops; null without one", examples=[0.25])
     ideal_cycle_s: float | None = Field(examples=[6.0])
     planned_left_ms: int = Field(description="of a window in progress: how much of it is left for production", examples=[0])
     unknown_policy: UnknownPolicy | None = Field(

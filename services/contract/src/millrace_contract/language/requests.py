@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from .explanations import Explained
 from .messages import Message, OeeDocument
 from .words import AskVerb, NoReply
 
@@ -25,7 +26,17 @@ class PeriodQuestion(Message, frozen=True, kw_only=True, tag_field="verb", tag=A
     device: str | None = None
 
 
-AnyQuestion = PeriodQuestion
+class ExplainQuestion(Message, frozen=True, kw_only=True, tag_field="verb", tag=AskVerb.EXPLAIN.value):
+    """Where the figures of a window of a device, or of a line, come from; or those from `start` to `end` in place of `window`."""
+
+    line: str
+    device: str | None = None
+    window: str | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+AnyQuestion = PeriodQuestion | ExplainQuestion
 
 
 class ServiceQuestion(Message, frozen=True, kw_only=True):
@@ -38,10 +49,11 @@ class ServiceQuestion(Message, frozen=True, kw_only=True):
 
 
 class ServiceReply(Message, frozen=True, kw_only=True):
-    """The document that was asked for, or `problem` and why in words."""
+    """The document that was asked for, and where it comes from if that was the question; or `problem` and why in words."""
 
     id: str
     document: OeeDocument | None = None
+    explained: Explained | None = None
     problem: NoReply | None = None
     detail: str = ""
 

@@ -119,6 +119,7 @@ class WindowKind(StrEnum):
     WEEK = "week"
     MONTH = "month"
     PERIOD = "period"
+    EXPLAIN = "explain"
     ORDER = "order"
 
 
@@ -360,6 +361,7 @@ class AskVerb(StrEnum):
     """What one service asks another on behalf of people and MES."""
 
     PERIOD = "period"
+    EXPLAIN = "explain"
 
 
 class NoReply(StrEnum):

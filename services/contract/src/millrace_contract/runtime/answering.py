@@ -6,9 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
+
 from ..errors import Malformed, Unavailable
 from ..language.assets import segment_problem
-from ..language.messages import decode, encode
+from ..language.messages import MAX_PAYLOAD_BYTES, decode, encode
 from ..language.requests import AnyQuestion, ServiceQuestion, ServiceReply, verb_of
 from ..language.times import parse_timestamp
 from ..language.topics import Topics
@@ -117,5 +119,8 @@ class Answering:
 
     def _reply(self, question: ServiceQuestion, reply: ServiceReply) -> None:
         if self._session is not None:
-            payload = encode(ServiceReply(id=question.id, document=reply.document, problem=reply.problem, detail=reply.detail))
+            payload = encode(msgspec.structs.replace(reply, id=question.id))
+            if len(payload) > MAX_PAYLOAD_BYTES:
+                detail = f"the answer has {len(payload)} bytes, more than the broker takes; ask for a shorter time"
+                payload = encode(ServiceReply(id=question.id, problem=NoReply.REFUSED, detail=detail))
             self._session.publish(self._topics.answer(self._service, question.sender), payload)

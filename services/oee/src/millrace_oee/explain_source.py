@@ -1,0 +1,195 @@
+"""Windows to explain, and where what is known of them comes from: the database, or a recorded event file (oee.md A21)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Protocol
+
+from millrace_contract.errors import Refusal
+from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import WindowKind
+from millrace_contract.runtime.influx import Influx
+from millrace_contract.runtime.recording import Recording
+
+from .calendar import LineCalendar, TimeWindow
+from .database import read_entries
+from .documents import device_document
+from .explain import SamplesRead, explain
+from .explain_line import LineExplanation, explain_line
+from .explained import Explanation, checks
+from .machine import Machine
+from .past import engine_of_past
+from .plan import Plan
+from .recompute import oldest_ms
+from .replay import OeeReplay
+from .results import Results
+from .spans import day_window
+from .store import connect_in_memory
+from .stored_windows import read_window
+from .track import Track
+from .windows import Sums
+
+LONGEST_MS = 50 * 3_600_000
+"""Two days, and the hours that clocks are put back; what is longer is the sum of its days."""
+
+
+class NotExplained(Refusal):
+    """What was asked for cannot be explained, in words for a person."""
+
+
+class NothingHeard(NotExplained):
+    """Nothing is known of the machine, in or before the window."""
+
+
+def chosen_window(calendar: LineCalendar, window_id: str, kinds: Sequence[WindowKind] | None) -> TimeWindow:
+    """The window of this id. Raises NotExplained, with those that there are."""
+    try:
+        day = date.fromisoformat(window_id[: len("2025-10-15")])
+    except ValueError:
+        example = "2025-10-15/early, 2025-10-15/early/01 or 2025-10-15"
+        raise NotExplained(f"window: {window_id!r} names no window; a shift, an hour or a day, as {example}") from None
+    whole = day_window(calendar, day)
+    around = calendar.windows(whole.start_ms, whole.end_ms + 1)
+    mine = [each for each in [*around, whole] if calendar.date_of(each) == day and (not kinds or each.kind in kinds)]
+    found = [each for each in mine if each.id == window_id]
+    if not found:
+        there = ", ".join(each.id for each in mine if each.kind is not WindowKind.HOUR) or "none"
+        raise NotExplained(f"window: the calendar has no window {window_id!r}; of {day} there are: {there}")
+    return found[0]
+
+
+def period(start_ms: int, end_ms: int) -> TimeWindow:
+    """Any time. Raises NotExplained."""
+    if start_ms >= end_ms:
+        raise NotExplained("to: is not after from")
+    return TimeWindow(start_ms, end_ms, WindowKind.PERIOD, f"{format_timestamp(start_ms)}/{format_timestamp(end_ms)}")
+
+
+def explained_window(plan: Plan, track: Track, results: Results, window: TimeWindow, as_of_ms: int) -> Explanation:
+    """The explanation of a window of a machine that was followed so far. Raises NotExplained."""
+    machine = track.machine
+    if track.known is None:
+        raise NothingHeard(f"{machine.id} has no readings in {window.id}, nor shortly before: all of its time is unknown")
+    history, samples, before = track.look_into(window, as_of_ms, results)
+
+    def tell(sums: Sums) -> OeeDocument:
+        return device_document(
+            machine,
+            sums,
+            window,
+            as_of_ms=min(window.end_ms, as_of_ms),
+            coverage_min=plan.coverage_min(machine, window),
+            versions=plan.versions_of(machine, window),
+        )
+
+    return explain(history, SamplesRead(samples, before), window, as_of_ms, tell)
+
+
+def against(explanation: Explanation, published: OeeDocument | None) -> Explanation:
+    """The same, held against the document that was published of the window: its revision, and figures that must agree."""
+    if published is None:
+        return explanation
+    compared = checks(explanation.stretches, explanation.corrections, (), published)
+    return replace(explanation, checks=(*explanation.checks, *compared), document=published)
+
+
+def window_of(
+    calendar: LineCalendar, named: str | None, start_ms: int | None, end_ms: int | None, kinds: Sequence[WindowKind] | None = None
+) -> TimeWindow:
+    """The window of a name, or any time in its place. Raises NotExplained."""
+    if named is not None:
+        window = chosen_window(calendar, named, kinds)
+    elif start_ms is not None and end_ms is not None:
+        window = period(start_ms, end_ms)
+    else:
+        raise NotExplained("window: say which window, as 2025-10-15/early, or from and to")
+    if window.end_ms - window.start_ms > LONGEST_MS:
+        raise NotExplained(f"{window.id} is longer than two days; its figures are the sums of its days, explain one of them")
+    return window
+
+
+class Source(Protocol):
+    """Where readings, entries and documents are had from."""
+
+    def published(self, line: str, device: str | None, window: TimeWindow) -> OeeDocument | None:
+        """What was told of the window; None where nothing was."""
+
+    def explained(self, machine: Machine, window: TimeWindow) -> Explanation:
+        """Raises NotExplained, and what reading raises."""
+
+
+def explained_device(plan: Plan, source: Source, device: str, window: TimeWindow) -> Explanation:
+    """Raises NotExplained, and what the source raises."""
+    return source.explained(plan.machines[device], window)
+
+
+def explained_line(plan: Plan, source: Source, line: str, window: TimeWindow, now_ms: int) -> LineExplanation:
+    """Of all its machines that were heard; raises as `explained_device`."""
+    found: dict[str, Explanation] = {}
+    for machine in plan.lines[line].until(window.end_ms).machines:
+        try:
+            found[machine.id] = source.explained(machine, window)
+        except NothingHeard:
+            continue
+    as_of_ms, published = min(window.end_ms, now_ms), source.published(line, None, window)
+    return explain_line(plan, line, window, as_of_ms, machines=found, published=published)
+
+
+class FromDatabase:
+    """What is stored: readings, entries, and the documents that were published."""
+
+    def __init__(self, plan: Plan, influx: Influx, now_ms: int, go_on: Callable[[], None] = lambda: None) -> None:
+        """`go_on` is called again and again, and may raise where nobody waits for the answer any more."""
+        self._plan = plan
+        self._influx = influx
+        self._now_ms = now_ms
+        self._go_on = go_on
+
+    def published(self, line: str, device: str | None, window: TimeWindow) -> OeeDocument | None:
+        return read_window(self._influx, line, device, window)
+
+    def explained(self, machine: Machine, window: TimeWindow) -> Explanation:
+        now_ms = self._now_ms
+        if window.start_ms >= now_ms:
+            raise NotExplained(f"{window.id} has not begun")
+        if window.start_ms < (first_ms := oldest_ms(machine, self._influx, now_ms)):
+            raise NotExplained(
+                f"raw readings are kept since {format_timestamp(first_ms)}, counted with what a window needs before it; "
+                f"what was told of {window.id} stands, and cannot be explained any more"
+            )
+        span_ms, entries = (window.start_ms, window.end_ms), read_entries(self._influx)
+        engine, results = engine_of_past(self._plan, self._influx, entries, machine.id, span_ms, go_on=self._go_on)
+        track = engine.tracks[machine.id]
+        if track.known is None or window.end_ms > now_ms:
+            as_of_ms = now_ms if track.known is None else track.as_of_ms(now_ms)
+        else:
+            as_of_ms = max(window.end_ms, track.known.last_ms, min(window.end_ms + machine.lookahead_ms, now_ms))
+        found = explained_window(self._plan, track, results, window, as_of_ms)
+        return against(found, self.published(machine.line, machine.id, window))
+
+
+class FromFile:
+    """A recorded event file, whose documents are those of its replay."""
+
+    def __init__(self, plan: Plan, path: Path, now_ms: int) -> None:
+        self._plan = plan
+        self._replay = OeeReplay(plan, connect_in_memory(), now_ms, by_arrival=False)
+        recording = Recording(path)
+        self._replay.run(recording)
+        recording.report(self._replay.ignored)
+
+    def published(self, line: str, device: str | None, window: TimeWindow) -> OeeDocument | None:
+        for each in self._replay.documents():
+            whose = each.device_id if isinstance(each.device_id, str) else None
+            if (each.line, whose, each.window.kind, each.window.id) == (line, device, window.kind, window.id) and each.final:
+                return each
+        return None
+
+    def explained(self, machine: Machine, window: TimeWindow) -> Explanation:
+        track, results, as_of_ms = self._replay.track_for(machine.id, window)
+        found = explained_window(self._plan, track, results, window, as_of_ms)
+        return against(found, self.published(machine.line, machine.id, window))
