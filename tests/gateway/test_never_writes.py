@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import millrace_gateway
-from millrace_gateway import blocks, modbus
+from millrace_gateway import blocks, frames
 
 PACKAGE = Path(millrace_gateway.__file__).parent
 WRITING_CODES = {5, 6, 15, 16, 21, 22, 23}
@@ -48,9 +48,9 @@ def test_the_search_finds_a_write() -> None:
 
 
 def test_every_function_that_is_sent_is_a_read() -> None:
-    assert set(blocks.FUNCTION_CODES.values()) == set(modbus._REQUESTS) == {1, 2, 3, 4}
-    assert not set(modbus._REQUESTS) & WRITING_CODES
-    assert all(cls.__name__.startswith("Read") and cls.function_code == code for code, cls in modbus._REQUESTS.items())
+    assert set(blocks.FUNCTION_CODES.values()) == set(frames._REQUESTS) == {1, 2, 3, 4}
+    assert not set(frames._REQUESTS) & WRITING_CODES
+    assert all(cls.__name__.startswith("Read") and cls.function_code == code for code, cls in frames._REQUESTS.items())
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
@@ -62,4 +62,4 @@ def test_only_one_module_knows_pymodbus(path: Path) -> None:
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
     uses_it = any(name.split(".")[0] == "pymodbus" for name in imported)
-    assert uses_it is (path.name == "modbus.py")
+    assert uses_it is (path.name == "frames.py")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from .blocks import FUNCTION_CODES, Place
@@ -37,13 +38,23 @@ class Answer(NamedTuple):
     is_certain: bool = True
 
 
-class Question(NamedTuple):
-    """A request as it is sent, and what its answer must hold."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request as it is sent, and what its answer must hold.
 
-    pdu: bytes
-    function_code: int
-    data_bytes: int
+    `tcp_frame`, `tcp_answer`: over Modbus/TCP, without the two bytes of their number, the request, and how its answer begins.
+    """
+
+    unit: int
     place: Place
+    pdu: bytes
+    data_bytes: int
+    tcp_frame: bytes
+    tcp_answer: bytes
+
+    @property
+    def function_code(self) -> int:
+        return self.pdu[0]
 
     def data_of(self, pdu: bytes) -> bytes | None:
         """The data of an answer of the right function and length, else None. Bits that fill whole registers are bits."""
