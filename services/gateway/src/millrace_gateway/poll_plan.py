@@ -9,7 +9,7 @@ from typing import Final
 
 from millrace_contract.plant import Profile, RegisterSignal
 
-from .blocks import NARROW, Block, ReadRules, RegisterGap, plan_blocks, split_block
+from .blocks import NARROW, Block, Place, ReadRules, RegisterGap, plan_blocks, split_block
 from .decoder import BlockDecoder
 from .faults import ReadFault
 from .request_cost import TCP_COST, RequestCost
@@ -101,6 +101,8 @@ class PollPlan:
         self._is_cut = False
         self._doubts: Counter[str] = Counter()
         self.requests = self._planned()
+        self.usual: tuple[Place, ...] | None = None
+        """What a read asks while nothing is out of the ordinary: every request was answered as it stands, and none rests."""
 
     def _planned(self) -> list[PlannedRequest]:
         rules = replace(self._rules, gaps=frozenset(self.gaps))
@@ -120,6 +122,7 @@ class PollPlan:
         smaller = [PlannedRequest(low), PlannedRequest(high)]
         at = self.requests.index(request)
         self.requests[at : at + 1] = smaller
+        self.usual = None
         self._cuts.append((smaller[0], smaller[1], gap))
         self._is_cut = True
         return smaller
@@ -136,6 +139,11 @@ class PollPlan:
             self.gaps.update(gap for low, high, gap in self._cuts if low in answered and high in answered)
             self._cuts.clear()
 
+    def settle(self) -> None:
+        """After a read: is there anything that the next one must look at?"""
+        is_usual = all(each.was_answered and each.refusal is None for each in self.requests)
+        self.usual = tuple(each.place for each in self.requests) if is_usual else None
+
     def for_probe(self) -> list[PlannedRequest]:
         """The requests in another order each time: a silent unit is asked one of them, and that one may be what it refuses."""
         at = self.probes % len(self.requests)
@@ -149,7 +157,9 @@ class PollPlan:
         if self._is_cut:
             self.requests = self._planned()
             self._is_cut = False
+        self.usual = None
         for request in self.requests:
+            request.refusal = None
             request.rests_until_s = 0.0
             request.was_answered = False
 

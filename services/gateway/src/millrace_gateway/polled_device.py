@@ -39,6 +39,7 @@ class PolledDevice:
             name: OnceSlot(start_s, fraction) if group.once else PollSlot(start_s, group.interval_s, fraction)
             for name, group in profile.groups.items()
         }
+        self._once = frozenset(name for name, group in profile.groups.items() if group.once)
         self._known = known or LearnedDevice(place_of(device))
         self._assumed = assumed_cost(Endpoint.of(device.connection))
         self._meter = CostMeter()
@@ -121,7 +122,8 @@ class PolledDevice:
             for slot in self.slots.values():
                 slot.advance(now_s)
         for each in groups:
-            self._settle_once(each, result)
+            if each in self._once:
+                self._settle_once(each, result)
             if result.fault is not None:
                 self._faults[each] = result.fault
             else:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from .answers import Answer
 from .decoder import Snapshot
 from .faults import NotConnected, ReadFault, RequestRefused
 from .poll_plan import PlannedRequest
+
+_ANOTHER_MASTER: Final = "another master reads on this line; the answer may be its own"
 
 
 @dataclass(slots=True)
@@ -28,6 +33,17 @@ class ReadResult:
 
     repeats: int = 0
     """Requests that were asked again in this turn"""
+
+    def keep(self, requests: Sequence[PlannedRequest], answers: Sequence[Answer], arrived_ms: int) -> None:
+        """The readings of these requests, of which so many as there are answers brought their data."""
+        snapshot = self.snapshot
+        for request, answer in zip(requests, answers, strict=False):
+            self.timings.append((request.cost_registers, answer.took_ms))
+            request.decoder.decode(answer.data, snapshot)
+            if not answer.is_certain:
+                snapshot.doubt(request.names, f"{request.block}: {_ANOTHER_MASTER}")
+        self.arrived_ms = arrived_ms
+        self.round_trip_ms = answers[-1].took_ms
 
     def spoil(self, request: PlannedRequest, fault: ReadFault) -> None:
         """The request brought no data: its signals are bad for this reason."""

@@ -20,7 +20,6 @@ from .wire import Wire
 
 _BUSY_PAUSE_S: Final = 0.1
 """What a device that says it is busy gets before it is asked again."""
-_ANOTHER_MASTER: Final = "another master reads on this line; the answer may be its own"
 
 
 async def read_plan(
@@ -34,6 +33,8 @@ async def read_plan(
     it answers on another is left out for a while, and what it was to bring is asked again on the other. Every answer counts as a
     sign of life, a Modbus exception too.
     """
+    if plan.usual is not None and len(wires) == 1 and not (is_probe or plan.pause_s or wires[0].silence_s):
+        return await _read_usual(wires[0], unit, timeout_s, plan, clock)
     read = _Read(unit, timeout_s, plan, clock, is_probe=is_probe, is_alone=len(wires) == 1)
     if len(wires) == 1:
         await read.work(wires[0], is_alone=True)
@@ -46,6 +47,21 @@ async def read_plan(
                     group.create_task(read.work(wire, is_alone=False))
             working = [wire for wire in working if wire not in read.failed]
         read.judge(wires)
+    return read.finish()
+
+
+async def _read_usual(wire: Wire, unit: int, timeout_s: float, plan: PollPlan, clock: Clock) -> ReadResult:
+    """What nearly every read is: one connection, every request answered before, none resting. It goes on with care at a fault."""
+    places = plan.usual or ()
+    answers, fault = await wire.ask(unit, places, timeout_s)
+    if fault is None:
+        result = ReadResult(Snapshot())
+        result.keep(plan.requests, answers, clock.now_ms())
+        COUNTS.requests += len(answers)
+        return result
+    read = _Read(unit, timeout_s, plan, clock, is_probe=False, is_alone=True)
+    if await read.take(wire, read.next_requests(len(places)), answers, fault, is_alone=True):
+        await read.work(wire, is_alone=True)
     return read.finish()
 
 
@@ -70,27 +86,42 @@ class _Read:
         """Send what waits on this connection until nothing does, or the connection fails; what it failed at waits again."""
         pause_s = max(self._plan.pause_s, wire.silence_s)
         at_once = len(self.waiting) if is_alone and not pause_s else 1
-        while requests := self._next_requests(at_once):
+        while requests := self.next_requests(at_once):
             if pause_s:
                 await wire.leave_alone(pause_s)
             answers, fault = await wire.ask(self._unit, [request.place for request in requests], self._timeout_s)
-            self._result.was_asked |= bool(answers) or not isinstance(fault, AnswerOwed)
-            if answers:
-                self.answered.add(wire)
-                self._keep(requests, answers)
-            if fault is not None:
-                self.waiting.extendleft(reversed(requests[len(answers) + 1 :]))
-                failed = requests[len(answers)]
-                if self._repeats(wire, failed, fault):
-                    self.waiting.appendleft(failed)
-                    await asyncio.sleep(_BUSY_PAUSE_S if isinstance(fault, RequestRefused) else 0)
-                elif is_alone and self._refusals.may_be(failed, fault):
-                    FAULTS.labels(fault.kind).inc()
-                    self._refusals.explore(failed, fault)
-                elif not self._survives(wire, failed, fault):
-                    return
+            if not await self.take(wire, requests, answers, fault, is_alone=is_alone):
+                return
 
-    def _next_requests(self, limit: int) -> list[PlannedRequest]:
+    async def take(
+        self,
+        wire: Wire,
+        requests: Sequence[PlannedRequest],
+        answers: Sequence[Answer],
+        fault: ReadFault | None,
+        *,
+        is_alone: bool,
+    ) -> bool:
+        """What these requests brought; return whether the connection may be asked more."""
+        self._result.was_asked |= bool(answers) or not isinstance(fault, AnswerOwed)
+        if answers:
+            self.answered.add(wire)
+            self._keep(requests, answers)
+        if fault is None:
+            return True
+        self.waiting.extendleft(reversed(requests[len(answers) + 1 :]))
+        failed = requests[len(answers)]
+        if self._repeats(wire, failed, fault):
+            self.waiting.appendleft(failed)
+            await asyncio.sleep(_BUSY_PAUSE_S if isinstance(fault, RequestRefused) else 0)
+            return True
+        if is_alone and self._refusals.may_be(failed, fault):
+            FAULTS.labels(fault.kind).inc()
+            self._refusals.explore(failed, fault)
+            return True
+        return self._survives(wire, failed, fault)
+
+    def next_requests(self, limit: int) -> list[PlannedRequest]:
         """At most so many of those that wait; those that rest are bad at once."""
         now_s = self._clock.monotonic_s()
         requests: list[PlannedRequest] = []
@@ -103,17 +134,12 @@ class _Read:
         return requests
 
     def _keep(self, requests: Sequence[PlannedRequest], answers: Sequence[Answer]) -> None:
-        result = self._result
-        for request, answer in zip(requests, answers, strict=False):
-            result.timings.append((request.cost_registers, answer.took_ms))
+        for request, _ in zip(requests, answers, strict=False):
+            request.refusal = None
             if not request.was_answered:
                 request.was_answered = True
                 self._plan.passed.note(request.block)
-            request.decoder.decode(answer.data, result.snapshot)
-            if not answer.is_certain:
-                result.snapshot.doubt(request.names, f"{request.block}: {_ANOTHER_MASTER}")
-        result.arrived_ms = self._clock.now_ms()
-        result.round_trip_ms = answers[-1].took_ms
+        self._result.keep(requests, answers, self._clock.now_ms())
         COUNTS.requests += len(answers)
         self._refusals.answered()
 
@@ -179,4 +205,5 @@ class _Read:
         for request in self.waiting:
             if request not in asked and result.fault is not None:
                 result.leave(request, result.fault)
+        self._plan.settle()
         return result

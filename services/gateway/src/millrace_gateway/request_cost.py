@@ -68,8 +68,10 @@ class CostMeter:
         self._timings: dict[int, list[float]] = {}
 
     def observe(self, registers: int, took_ms: float) -> None:
-        timings = self._timings.setdefault(registers, [])
-        if len(timings) < SAMPLES:
+        timings = self._timings.get(registers)
+        if timings is None:
+            self._timings[registers] = [took_ms]
+        elif len(timings) < SAMPLES:
             timings.append(took_ms)
 
     def cost(self, assumed: RequestCost) -> RequestCost | None:
