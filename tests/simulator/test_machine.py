@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from millrace_contract.language.words import AssetClass, MachineState
 from millrace_contract.plant import Calendar, PlantModel
+from millrace_simulator import meters
+from millrace_simulator.bearing import REPAIR, TRIP, Bearing
 from millrace_simulator.devices import build_machine
 from millrace_simulator.faults import Fault, FaultKind
 from millrace_simulator.kinds import KINDS
 from millrace_simulator.machine import SimulatedMachine
 from millrace_simulator.memory import SavedLives, load_lives, save_lives
+from millrace_simulator.quantities import SOURCES
 
 MONDAY_MS = 1_760_313_600_000  # 2025-10-13T00:00:00Z
 HOUR_MS = 3_600_000
@@ -30,7 +33,7 @@ def machine(plant: PlantModel, calendar: Calendar) -> SimulatedMachine:
 
 def looked_at(machine: SimulatedMachine) -> tuple[object, ...]:
     levels = [round(machine.level(name), 6) for name in machine.kind.lags]
-    return machine.state, machine.total, machine.rejects, round(machine.energy_kwh, 6), round(machine.run_hours, 6), levels
+    return machine.state, machine.total, machine.rejects, machine.life.tool, machine.life.cleaned_ms, levels
 
 
 @pytest.mark.long
@@ -110,13 +113,72 @@ def test_nothing_is_made_on_a_holiday(plant: PlantModel, calendar: Calendar) -> 
     assert machine.total == made
 
 
-def test_a_bearing_wears_out_and_is_replaced(plant: PlantModel, calendar: Calendar) -> None:
-    machine = build_machine(plant, calendar, plant.devices["CNC-02"], seed=1)
-    wear = [machine.wear(MONDAY_MS + hour * HOUR_MS) for hour in range(16 * 24)]
-    falls = [later for earlier, later in itertools.pairwise(wear) if later < earlier]
-    assert max(wear) > 0.99
-    assert len(falls) == 2
-    assert all(fall < 0.01 for fall in falls)
+def test_a_bearing_is_sound_for_weeks_wears_out_trips_its_machine_and_is_replaced(plant: PlantModel, calendar: Calendar) -> None:
+    for name in ("CNC-01", "CNC-02", "LATHE-01"):
+        machine = build_machine(plant, calendar, plant.devices[name], seed=1)
+        assert machine.kind.bearing is not None
+        trip_ms = Bearing(machine.kind.bearing, machine.seed).next_trip_ms(MONDAY_MS)
+        wear = [machine.wear(trip_ms - days * DAY_MS) for days in range(55, -1, -1)]
+        assert wear == sorted(wear)
+        assert wear[30] == 0.0
+        assert 0.2 < wear[-8] < 0.4
+        assert wear[-1] == 1.0
+        machine.begin(trip_ms - 1)
+        assert machine.state not in (MachineState.ABORTED, MachineState.STOPPED)
+        machine.advance(trip_ms)
+        assert (machine.state, machine.life.stretch.reason) == (MachineState.ABORTED, TRIP)
+        machine.advance(trip_ms + 8 * HOUR_MS)
+        assert machine.wear(trip_ms + 8 * HOUR_MS) == 0.0
+        assert machine.life.stretch.reason not in (TRIP, REPAIR)
+
+
+def test_meters_and_hour_counters_go_on_over_the_controllers_restart_each_monday(plant: PlantModel, calendar: Calendar) -> None:
+    for name, most_kwh in (("METER-01", 96 / 60), ("COMP-01", 45 / 60)):
+        machine = build_machine(plant, calendar, plant.devices[name], seed=1)
+        before = None
+        for minute in range(-60, 60):
+            at_ms = MONDAY_MS + 7 * DAY_MS + minute * 60_000
+            energy_kwh, hours = (float(SOURCES[signal](machine, at_ms)) for signal in ("energy", "running_hours"))
+            if before is not None:
+                assert 0 < energy_kwh - before[0] < most_kwh
+                assert hours - before[1] == pytest.approx(1 / 60)
+            before = (energy_kwh, hours)
+
+
+def test_a_meters_counter_is_the_integral_of_its_power() -> None:
+    for speed in (1.0, 10.0):
+        power = [meters.power_kw(70, 12345, MONDAY_MS + second * 1000, speed) for second in range(7200)]
+        energy = meters.energy_kwh(70, 12345, MONDAY_MS + 7_200_000, speed) - meters.energy_kwh(70, 12345, MONDAY_MS, speed)
+        assert min(power) > 0
+        assert energy == pytest.approx(sum(power) / 3600 * speed, rel=1e-3)
+
+
+def test_one_crew_cleans_in_production_and_the_other_in_its_breaks(plant: PlantModel, calendar: Calendar) -> None:
+    """The pattern that is to be found: planned stops of one packer at fixed times of the shift, and none of its sister."""
+    found = {}
+    for name in ("PACK-01", "PACK-02"):
+        machine = build_machine(plant, calendar, plant.devices[name], seed=1)
+        machine.begin(MONDAY_MS + DAY_MS)
+        found[name] = [each for each in machine.advance(MONDAY_MS + 2 * DAY_MS) if each.reason == "cleaning"]
+    assert 5 <= len(found["PACK-01"]) <= 6
+    assert found["PACK-02"] == []
+
+
+def test_nearly_whenever_one_looks_packing_material_runs_low_within_half_an_hour(plant: PlantModel, calendar: Calendar) -> None:
+    """So that whoever tries the sample sees an alert begin; both packers may stand in a break, or be jammed."""
+    begins_s = []
+    for name in ("PACK-01", "PACK-02"):
+        machine = build_machine(plant, calendar, plant.devices[name], seed=1)
+        machine.begin(MONDAY_MS + DAY_MS)
+        was_low = 1.0
+        for second in range(0, 86_400, 20):
+            machine.advance(MONDAY_MS + DAY_MS + second * 1000)
+            is_low = float(SOURCES["magazine_low"](machine, MONDAY_MS + DAY_MS + second * 1000))
+            begins_s += [second] if is_low and not was_low else []
+            was_low = is_low
+    waits_s = [later - earlier for earlier, later in itertools.pairwise(sorted(begins_s))]
+    assert len(begins_s) < 6 * 24
+    assert sum(max(0, wait_s - 1800) for wait_s in waits_s) < 0.07 * 86_400
 
 
 def test_overheating_passes_the_alarm_limit_and_ends(plant: PlantModel, calendar: Calendar) -> None:
@@ -137,9 +199,9 @@ def test_a_faster_plant_makes_its_parts_sooner(plant: PlantModel, calendar: Cale
     for speed in (1.0, 10.0):
         machine = build_machine(plant, calendar, plant.devices["IMM-01"], seed=1, speed=speed)
         machine.begin(MONDAY_MS + 6 * HOUR_MS)
-        before = machine.life.run_ms, machine.total
+        before = machine.total
         machine.advance(MONDAY_MS + 12 * HOUR_MS)
-        made.append(machine.total - before[1])
+        made.append(machine.total - before)
     assert 6 < made[1] / made[0] < 14
 
 

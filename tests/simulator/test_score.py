@@ -93,7 +93,7 @@ def test_a_faithful_record_is_clean(shared_influxd: Influxd, recorder: Recorder)
     assert found.examples == []
     assert found.is_clean
     assert [(found.devices[name].served, found.devices[name].stored) for name in ("CNC-01", "PRESS-01")] == [(5, 5)] * 2
-    assert found.devices["CNC-01"].values == 5 * 12
+    assert found.devices["CNC-01"].values == 5 * 13
     assert found.streams[recorder.stream].stored == 15
 
 

@@ -66,10 +66,14 @@ def test_signals_in_one_request_agree_with_the_whole_map(shared_simulator: Runni
     assert record.counted
     assert set(record.raw) == {
         "reads_served", "run_status", "cycle_count", "defect_count", "spindle_speed", "spindle_load", "overload", "coolant_low",
+        "vibration_trip",
     }  # fmt: skip
     assert answer.registers[2:10] == [0] * 8
     assert answer.registers[12] == record.raw["cycle_count"]
-    assert answer.registers[20] == int(record.raw["overload"]) * 8 + int(record.raw["coolant_low"]) * 32
+    assert (
+        answer.registers[20]
+        == int(record.raw["overload"]) * 8 + int(record.raw["coolant_low"]) * 32 + int(record.raw["vibration_trip"]) * 128
+    )
 
 
 def test_addresses_outside_the_map_are_refused(shared_simulator: RunningSimulator) -> None:

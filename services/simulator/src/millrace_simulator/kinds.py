@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from millrace_contract.language.words import AssetClass, MachineState
 
+from .bearing import BearingHabits
+
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
@@ -48,7 +50,9 @@ class Habits:
     """Runs outside of shifts too: what feeds the hall rather than makes parts."""
     power_kw: dict[MachineState, float] = field(default_factory=dict)
     lags: dict[str, SlowQuantity] = field(default_factory=dict)
-    bearing_life_s: float | None = None
+    bearing: BearingHabits | None = None
+    cleaning_s: float = 0.0
+    """How long it takes to clean, where it gets dirty. Every second crew does so in its breaks, the others in production."""
 
 
 _HOUR = 3600.0
@@ -61,7 +65,7 @@ CNC = Habits(
         Interruption("jam", MachineState.HELD, 5400, 150, 900),
         Interruption("starved", MachineState.SUSPENDED, 3000, 15, 240),
         Interruption("tool change", MachineState.SETUP, 2700, 60, 180),
-        Interruption("drive fault", MachineState.ABORTED, 30 * _HOUR, 600, 2400),
+        Interruption("spindle fault", MachineState.ABORTED, 30 * _HOUR, 600, 2400),
     ),
     power_kw={
         MachineState.EXECUTE: 14.0,
@@ -76,7 +80,7 @@ CNC = Habits(
         ),
         "coolant_temperature": SlowQuantity(1500, 20, {MachineState.EXECUTE: 29, MachineState.SETUP: 24}),
     },
-    bearing_life_s=8 * 24 * _HOUR,
+    bearing=BearingHabits(every_s=8 * 7 * 24 * _HOUR),
 )
 
 PRESS = Habits(
@@ -176,11 +180,12 @@ PACKER = Habits(
         Interruption("film crooked", MachineState.HELD, 360, 5, 50),
         Interruption("jam", MachineState.HELD, 3600, 130, 700),
         Interruption("starved", MachineState.SUSPENDED, 1200, 8, 150),
-        Interruption("magazine empty", MachineState.STOPPED, 5400, 40, 120),
+        Interruption("magazine empty", MachineState.SUSPENDED, 5400, 40, 120),
         Interruption("light curtain", MachineState.ABORTED, 10 * _HOUR, 60, 300),
     ),
     scrap=0.008,
     warm_up_s=240.0,
+    cleaning_s=780.0,
     power_kw={
         MachineState.EXECUTE: 6.0,
         MachineState.HELD: 2.2,

@@ -2,7 +2,8 @@
 
 A machine's life is a function of (seed, device, plant model, instant) and of the faults it was told to have: it does not
 depend on how often or when anybody looks. Every life lasts one week, from Monday 00:00 UTC; at its end the maintenance team
-restarts the controller and the part counters begin at 0. So any instant of the past can be told without a record of it.
+restarts the controller and the part counters begin at 0. So any instant of the past can be told without a record of it. What
+outlives that (`bearing`, `meters`) is a function of the instant.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import msgspec
 
 from millrace_contract.language.words import MachineState
 
+from . import meters
+from .bearing import REPAIR, Bearing
 from .dice import Dice, seed_of
 from .kinds import Habits, Interruption
 from .schedule import Phase, Schedule
@@ -22,6 +25,8 @@ _MONDAY_MS = 345_600_000  # 1970-01-05T00:00:00Z
 _WEEK_MS = 7 * 24 * 3_600_000
 _HEAT_K = 60.0
 """What a lost coolant adds to the spindle, as far as its time constant lets it."""
+CLEAN_EVERY_S = 4 * 3600.0
+"""A machine that gets dirty is cleaned again so long after, unless its crew does it in the breaks."""
 _HEAT_HASTE = 6.0
 """How much sooner a spindle without coolant warms up."""
 
@@ -56,11 +61,10 @@ class Life(msgspec.Struct):
     counted: int = 0
     credit: float = 0.0
     levels: dict[str, float] = {}
-    run_ms: int = 0
-    energy_kwh: float = 0.0
     product: int = 1
     tool: int = 1
     tool_since_ms: int = 0
+    cleaned_ms: int = 0
     total_offset: int = 0
     reject_offset: int = 0
     clock_offset_ms: int = 0
@@ -90,7 +94,9 @@ class SimulatedMachine:
         self._cycle_s = cycle_s or kind.cycle_s
         self._speed = speed
         self._week_ms = max(1000, round(_WEEK_MS / speed))
-        self._hour_ms = 3_600_000 / speed
+        self._cleans_in_breaks = seed_of(self.seed, "crew") % 2 == 0
+        self._mean_kw = 0.75 * max(kind.power_kw.values(), default=0.0)
+        self._bearing = None if kind.bearing is None else Bearing(kind.bearing, self.seed, speed)
         self.life: Life
 
     def begin(self, time_ms: int) -> None:
@@ -190,31 +196,30 @@ class SimulatedMachine:
         target = lag.targets.get(life.stretch.state, lag.rest)
         tau_ms = lag.tau_s * 1000 / self._speed
         if life.stretch.state is MachineState.EXECUTE:
-            target += lag.wear * self.wear(life.stretch.start_ms) ** 3
+            target += lag.wear * self.wear(life.stretch.start_ms)
         if life.hot_until_ms and name.endswith("temperature"):
             target, tau_ms = target + _HEAT_K, tau_ms / _HEAT_HASTE
         elapsed_ms = life.reached_ms - life.stretch.start_ms
         return target + (life.levels.get(name, lag.rest) - target) * math.exp(-elapsed_ms / tau_ms)
 
     def wear(self, time_ms: int) -> float:
-        """How far the bearing is worn, 0 new to 1 due; then it is replaced. Bearings of different machines are of different age."""
-        if self.kind.bearing_life_s is None:
-            return 0.0
-        life_ms = self.kind.bearing_life_s * 1000 / self._speed
-        return ((time_ms + self.seed % 997 / 997 * life_ms) % life_ms) / life_ms
+        """How far the bearing is damaged, 0 sound to 1 when it trips the machine."""
+        return 0.0 if self._bearing is None else self._bearing.damage(time_ms)
 
     @property
     def power_kw(self) -> float:
         return self.kind.power_kw.get(self.state, 0.3)
 
-    @property
-    def energy_kwh(self) -> float:
-        return self.life.energy_kwh + self.power_kw * (self.life.reached_ms - self.life.stretch.start_ms) / self._hour_ms
+    def metered_kw(self, time_ms: int) -> float:
+        """What a meter shows at this instant."""
+        return meters.power_kw(self._mean_kw, self.seed, time_ms, self._speed)
 
-    @property
-    def run_hours(self) -> float:
-        running = self.life.reached_ms - self.life.stretch.start_ms if self.state is MachineState.EXECUTE else 0
-        return (self.life.run_ms + running) / self._hour_ms
+    def energy_kwh(self, time_ms: int) -> float:
+        """What its counter shows."""
+        return meters.energy_kwh(self._mean_kw, self.seed, time_ms, self._speed)
+
+    def power_on_h(self, time_ms: int) -> float:
+        return meters.hours(time_ms, self._speed)
 
     @property
     def cycle_s(self) -> float:
@@ -229,18 +234,14 @@ class SimulatedMachine:
         return min(boundary, life.hot_until_ms) if life.hot_until_ms else boundary
 
     def _be_born(self, time_ms: int) -> None:
-        # Meters and hour counters outlive the week: they begin where no earlier life can have come.
-        age_hours = time_ms / self._hour_ms % 100_000
         dice = Dice(seed_of(self.seed, time_ms))
-        most_kw = max(self.kind.power_kw.values(), default=0.0)
         self.life = Life(
             dice=dice.state,
             ends_ms=time_ms + self._week_ms,
             stretch=Spell(MachineState.STOPPED, "maintenance", time_ms, time_ms),
             levels={name: lag.rest for name, lag in self.kind.lags.items()},
-            run_ms=int(age_hours * self._hour_ms),
-            energy_kwh=age_hours * most_kw,
             tool_since_ms=time_ms,
+            cleaned_ms=time_ms,
             reached_ms=time_ms,
         )
         self.life.until_reject = self._draw_reject(dice)
@@ -277,7 +278,6 @@ class SimulatedMachine:
         self._count(time_ms)
         life.reached_ms = time_ms
         levels = {name: self.level(name) for name in self.kind.lags}
-        life.energy_kwh, life.run_ms = self.energy_kwh, round(self.run_hours * self._hour_ms)
         if life.stretch.cycle_ms:
             life.credit = (life.credit + (time_ms - life.stretch.start_ms) / life.stretch.cycle_ms) % 1.0
             life.counted = 0
@@ -288,23 +288,37 @@ class SimulatedMachine:
         life = self.life
         dice = Dice(life.dice)
         try:
-            return self._choose(time_ms, life.stretch, dice)
+            chosen = self._choose(time_ms, life.stretch, dice)
         finally:
             life.dice = dice.state
+        if self._bearing is not None:
+            chosen.end_ms = min(chosen.end_ms, self._bearing.next_trip_ms(time_ms))
+        return chosen
 
     def _choose(self, time_ms: int, before: Spell, dice: Dice) -> Spell:
         phase, phase_end_ms = (Phase.WORK, self.life.ends_ms) if self.kind.never_stops else self._schedule.at(time_ms)
         if phase is Phase.CLOSED:
             return Spell(MachineState.STOPPED, "closed", time_ms, phase_end_ms)
+        if self._bearing is not None and (stop := self._bearing.stop_at(time_ms)) is not None:
+            state, reason, end_ms = stop
+            return Spell(state, reason, time_ms, end_ms)
         if phase is Phase.BREAK and not self.kind.works_through_breaks:
             return Spell(MachineState.IDLE, "break", time_ms, phase_end_ms)
-        if before.reason in ("closed", "maintenance") and self.kind.warm_up_s:
+        if before.reason in ("closed", "maintenance", REPAIR) and self.kind.warm_up_s:
             return self._pause(time_ms, MachineState.SETUP, "warm-up", self.kind.warm_up_s * dice.between(0.9, 1.2))
         if before.reason == "break":
             return self._pause(time_ms, MachineState.STOPPED, "handover", dice.between(*self.kind.handover_s))
         if before.then is not None and before.end_ms == time_ms:
             return self._interruption(time_ms, self.kind.interruptions[before.then], dice)
-        return self._work(time_ms, self.life.ends_ms if self.kind.works_through_breaks else phase_end_ms, dice)
+        latest_ms = self.life.ends_ms if self.kind.works_through_breaks else phase_end_ms
+        if self.kind.cleaning_s and not self._cleans_in_breaks:
+            due_ms = self.life.cleaned_ms + round(CLEAN_EVERY_S * 1000 / self._speed)
+            if time_ms >= due_ms:
+                cleaning = self._pause(time_ms, MachineState.STOPPED, "cleaning", self.kind.cleaning_s * dice.between(0.9, 1.2))
+                self.life.cleaned_ms = cleaning.end_ms
+                return cleaning
+            latest_ms = min(latest_ms, due_ms)
+        return self._work(time_ms, latest_ms, dice)
 
     def _work(self, time_ms: int, latest_ms: int, dice: Dice) -> Spell:
         waits = [dice.exponential(interruption.every_s) for interruption in self.kind.interruptions]

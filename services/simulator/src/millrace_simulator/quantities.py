@@ -9,8 +9,13 @@ from collections.abc import Callable
 
 from millrace_contract.language.words import MachineState
 
+from .bearing import TRIP
 from .dice import seed_of, wave
+from .kinds import ENERGY_METER
 from .machine import SimulatedMachine
+
+_MAGAZINE = 600
+"""Parts for which the packing material in a magazine is enough."""
 
 Quantity = float | str
 Source = Callable[[SimulatedMachine, int], Quantity]
@@ -39,8 +44,8 @@ def _lagging(name: str) -> Source:
 def _vibration(machine: SimulatedMachine, time_ms: int) -> float:
     if not _works(machine):
         return 0.15 + 0.05 * _noise(machine, time_ms, "vibration")
-    worn = machine.wear(time_ms)
-    return max(0.1, 1.3 + 4.4 * worn**4 + (0.25 + 0.5 * worn) * _noise(machine, time_ms, "vibration", 3.0))
+    worn, what_is_made = machine.wear(time_ms), 0.04 * (machine.life.product % 5 - 2)
+    return max(0.1, 1.3 + what_is_made + 5.8 * worn + (0.25 + 0.5 * worn) * _noise(machine, time_ms, "vibration", 3.0))
 
 
 def _spindle_speed(machine: SimulatedMachine, time_ms: int) -> float:
@@ -52,7 +57,7 @@ def _spindle_speed(machine: SimulatedMachine, time_ms: int) -> float:
 def _spindle_load(machine: SimulatedMachine, time_ms: int) -> float:
     if not _works(machine):
         return 2.0
-    load = 55.0 + 18.0 * _noise(machine, time_ms, "load", 7.0) + 10.0 * machine.wear(time_ms) ** 2
+    load = 55.0 + 18.0 * _noise(machine, time_ms, "load", 7.0) + 10.0 * machine.wear(time_ms)
     return load + 45.0 if machine.is_hot else load
 
 
@@ -76,6 +81,8 @@ def _phase_current(phase: int) -> Source:
 
 
 def _active_power(machine: SimulatedMachine, time_ms: int) -> float:
+    if machine.kind is ENERGY_METER:
+        return machine.metered_kw(time_ms)
     return machine.power_kw * (1.0 + 0.06 * _noise(machine, time_ms, "power", 6.0))
 
 
@@ -102,9 +109,9 @@ def _bit(condition: Callable[[SimulatedMachine, int], bool]) -> Source:
 _HANDS_IN = frozenset({MachineState.HELD, MachineState.SETUP, MachineState.ABORTED})
 
 SOURCES: dict[str, Source] = {
-    "energy": lambda machine, _: machine.energy_kwh,
-    "running_hours": lambda machine, _: machine.run_hours,
-    "power_on_time": lambda machine, _: machine.run_hours,
+    "energy": lambda machine, time_ms: machine.energy_kwh(time_ms),
+    "running_hours": lambda machine, time_ms: machine.power_on_h(time_ms),
+    "power_on_time": lambda machine, time_ms: machine.power_on_h(time_ms),
     "items_carried": lambda machine, _: machine.total,
     "vibration": _vibration,
     "spindle_temperature": _lagging("spindle_temperature"),
@@ -123,6 +130,7 @@ SOURCES: dict[str, Source] = {
     "coolant_low": _bit(lambda machine, time_ms: machine.is_hot or _noise(machine, time_ms, "coolant", 1200) > 0.93),
     "door_open": _bit(lambda machine, _: machine.state in _HANDS_IN),
     "guard_open": _bit(lambda machine, _: machine.state in _HANDS_IN),
+    "vibration_trip": _bit(lambda machine, _: machine.life.stretch.reason == TRIP),
     "chuck_clamped": _bit(lambda machine, _: _works(machine)),
     "tool_number": lambda machine, _: machine.life.tool,
     "tool_life": lambda machine, time_ms: max(0.0, 100.0 - (time_ms - machine.life.tool_since_ms) / 60_000),
@@ -149,7 +157,7 @@ SOURCES: dict[str, Source] = {
     "outfeed_full": _bit(lambda machine, _: machine.state is MachineState.SUSPENDED),
     "machine_speed": lambda machine, _: 60.0 / machine.cycle_s if machine.cycle_s else 0.0,
     "air_consumption": _while_working(14.0, 1.5, 0.8),
-    "magazine_low": _bit(lambda machine, time_ms: _noise(machine, time_ms, "magazine", 900) > 0.8),
+    "magazine_low": _bit(lambda machine, _: machine.life.parts % _MAGAZINE >= 0.88 * _MAGAZINE),
     "motor_power": _active_power,
     "status_word": lambda machine, _: 1.0 if _works(machine) else 128.0 if machine.state is MachineState.ABORTED else 2.0,
     "loaded": _bit(lambda machine, _: _works(machine)),
