@@ -31,7 +31,8 @@ TOKENS = {
     "mes": ["read", "ack"],
     "lead": ["read", "ack", "shelve"],
     "nobody": [],
-    "fuzzer": ["read", "ack", "shelve", "write"],
+    "engineer": ["read", "configure"],
+    "fuzzer": ["read", "ack", "shelve", "write", "configure"],
 }
 
 

@@ -54,7 +54,7 @@ def test_a_new_limit_is_another_etag_another_revision_and_one_event(running: Run
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("version", [3, 5])
+@pytest.mark.parametrize("version", [3, 5, 6])
 def test_store_from_before_rules_were_kept_tells_of_no_change(tmp_path: Path, version: int) -> None:
     running = Running(tmp_path)
     running.settings.data.mkdir(parents=True)

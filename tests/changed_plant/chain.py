@@ -17,7 +17,6 @@ from millrace_alerts.api.bell import Bell
 from millrace_alerts.api.context import Context
 from millrace_alerts.api.tokens import ApiTokens
 from millrace_alerts.receiver import subscriptions as alerts_subscriptions
-from millrace_alerts.rules import watched_rules
 from millrace_alerts.service import load_configuration
 from millrace_alerts.settings import AlertsSettings
 from millrace_alerts.store import Reader
@@ -322,11 +321,9 @@ class Alerts:
             encode_loss=ledger_encoder("alerts", "1"),
             now_ms=chain.clock.now_ms(),
         )
-        watched = watched_rules(self.plant, accepted.model.rules)
-        self.watched = watched
         self.worker = AlertsWorker(
             plant=self.plant,
-            watched=watched,
+            rules=accepted.model.rules,
             reasons={},
             store=self._store,
             outbox=outbox,
@@ -339,12 +336,13 @@ class Alerts:
             changed=lambda: None,
             remembered=RememberedDevices(chain.config, data, self.plant, chain.clock),
         )
+        self.watched = self.worker.rules.now.watched
         self.worker._adopt_rules()
         self.session.start()
         self.context = Context(
             settings=AlertsSettings(config=chain.config, data=data),
             plant=self.plant,
-            watched=watched,
+            rules=self.worker.rules,
             reasons={},
             asker=Inquiries(topics, "alerts-1", chain.clock),
             reader=Reader(self._store.path),

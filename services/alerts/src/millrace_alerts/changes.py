@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from millrace_contract.language.words import Evaluation, IsaState
+from millrace_contract.language.words import Evaluation, EventCause, IsaState
 
 from .alert import Alert, Transition
-from .lifecycle import Acknowledge, Action, Activate, Clear, apply
+from .lifecycle import Acknowledge, Action, Activate, Clear, Facts, apply
 from .timer import Delays, Flip, Timer
 
 Outcome = tuple[Alert, tuple[Transition, ...]]
@@ -44,6 +44,15 @@ def act(
         alert, facts=facts, version=alert.version + 1, changed_ms=at_ms, acked_by=acked_by, acked_ms=acked_ms
     )
     return after, (Transition(after, alert.state, action.cause, at_ms, actor=actor, comment=comment, via=via),)
+
+
+def ended(alert: Alert, at_ms: int) -> tuple[Transition, ...]:
+    """No rule knows it any more; an alert that is NORM ends in silence."""
+    if alert.state is IsaState.NORM:
+        return ()
+    facts = Facts(occurrence=alert.facts.occurrence)
+    after = msgspec.structs.replace(alert, facts=facts, version=alert.version + 1, changed_ms=at_ms, cleared_ms=at_ms)
+    return (Transition(after, alert.state, EventCause.RULE_REMOVED, at_ms),)
 
 
 def changed(

@@ -38,7 +38,6 @@ from .api.context import Context
 from .api.server import HttpServer
 from .api.tokens import ApiTokens
 from .receiver import subscriptions
-from .rules import watched_rules
 from .settings import AlertsSettings
 from .store import Reader, Store
 from .worker import AnyCommand, Worker
@@ -163,7 +162,6 @@ class AlertsService:
         )
         self._intake = intake
         self._asker.attach(self._session)
-        self._watched = watched_rules(self._plant, self._accepted.model.rules)
         outbox, _ = outbox_in(
             self._store.database,
             sender,
@@ -174,7 +172,7 @@ class AlertsService:
         return Worker(
             plant=self._plant,
             remembered=RememberedDevices(self._settings.config, self._settings.data, self._plant, self._clock),
-            watched=self._watched,
+            rules=self._accepted.model.rules,
             reasons=self._accepted.model.reasons,
             store=self._store,
             outbox=outbox,
@@ -185,7 +183,6 @@ class AlertsService:
             clock=self._clock,
             heartbeats=self._heartbeats,
             changed=self._bell.ring,
-            rules=self._accepted.model.rules,
             to_tell=lambda: self._reporter.now(),  # noqa: PLW0108 - made after the worker
         )
 
@@ -200,7 +197,7 @@ class AlertsService:
         return Context(
             settings=self._settings,
             plant=self._plant,
-            watched=self._watched,
+            rules=self._worker.rules,
             reasons=self._accepted.model.reasons,
             reader=Reader(self._store.path),
             submit=self._intake.hand_over,
@@ -229,7 +226,8 @@ class AlertsService:
     def _collect(self, base: Status) -> Status:
         figures, outbox = self._worker.figures, self._worker.outbox_figures
         problems = [str(problem) for problem in self._accepted.problems]
-        problems += [*outbox.problems, *figures.problems]
+        rules = self._worker.rules.now
+        problems += [*outbox.problems, *figures.problems, *rules.problems]
         others = (self._session.problem, self._tokens.problem)
         problems += [problem for problem in others if problem is not None]
         if self._store.set_aside is not None:
@@ -240,7 +238,11 @@ class AlertsService:
             sent=outbox.sent,
             plant=self._plant_in_use(),
             problems=problems,
-            notes=[f"outbox: {outbox.in_words}", *([] if self._accepted.model.rules else [NO_RULE])],
+            notes=[
+                f"outbox: {outbox.in_words}",
+                *([] if rules.rules else [NO_RULE]),
+                *rules.notes,
+            ],
             figures={
                 "alerts_open": figures.open_alerts,
                 "watching": float(figures.observing),

@@ -27,6 +27,7 @@ from .entry_tables import ENTRY_STEP, EnteredVersion, forget_stops, listed, save
 from .feed import FEED_STEP, Cursor, Feed, keep_feed, read_feed, where_to_go_on
 from .records import DeviceRecord, Gateway, Saved
 from .rule_changes import RULE_STEP
+from .rule_desk import RULE_EDIT_STEP
 
 WINDOWS_KEPT_MS = 40 * 86_400_000
 """Windows of OEE stay this long, for when the database is away; the database has them for good."""
@@ -68,7 +69,9 @@ _ORDER_STEP = (
     "CREATE INDEX alert_place ON alert (place, activated_ms DESC, id)",
 )
 """Every row is written anew at the start that follows, with its place and its evaluation."""
-ALERTS_STORE = StoreKind("the store of alerts", (_VERSION_1, FEED_STEP, _VERSION_3, _ORDER_STEP, ENTRY_STEP, RULE_STEP))
+ALERTS_STORE = StoreKind(
+    "the store of alerts", (_VERSION_1, FEED_STEP, _VERSION_3, _ORDER_STEP, ENTRY_STEP, RULE_STEP, RULE_EDIT_STEP)
+)
 
 _alert = msgspec.json.Decoder(Alert)
 _device = msgspec.json.Decoder(DeviceRecord)

@@ -53,8 +53,6 @@ class Watch:
 
     def __init__(self, plant: PlantModel, watched: dict[str, Watched], saved: Saved) -> None:
         self._plant = plant
-        self.watched = watched
-        self.alerts = {each.alert_id: _restored(each, saved) for each in watched.values()}
         self.devices = {name: saved.devices.get(name, DeviceRecord()) for name in plant.devices}
         self.gateways = dict(saved.gateways)
         self.changed_alerts: set[str] = set()
@@ -63,10 +61,31 @@ class Watch:
         self.heard: set[str] = set()
         """Devices and gateways of whose link something was said on this connection; the rest is what is remembered."""
         self.late_readings = 0
-        self._concerned = _by_device(watched, plant.devices)
+        self._reported: dict[str, str | None] = {}
+        self._take_over(watched, saved)
+
+    def adopt(self, watched: dict[str, Watched], now_ms: int) -> tuple[list[Alert], list[Transition]]:
+        """From now on other rules hold: the alerts that none of them knows, and what becomes of the rest.
+
+        An alert that a rule still knows goes on as over a restart.
+        """
+        before, gone = self.watched, [alert for name, alert in self.alerts.items() if name not in watched]
+        self._take_over(watched, Saved(self.alerts, self.devices, self.gateways))
+        for alert in gone:
+            self._reported.pop(alert.rule, None)
+        self.changed_alerts -= {alert.id for alert in gone}
+        self.changed_alerts |= {name for name, each in watched.items() if before.get(name) != each}
+        transitions = self._tell([name for name in watched if name not in before], Resume(0, now_ms + RETURN_GRACE_MS))
+        for device in self._plant.devices:
+            transitions += self._link(device, now_ms)
+        return gone, transitions
+
+    def _take_over(self, watched: dict[str, Watched], saved: Saved) -> None:
+        self.watched = watched
+        self.alerts = {each.alert_id: _restored(each, saved) for each in watched.values()}
+        self._concerned = _by_device(watched, self._plant.devices)
         self._of_platform = [each.alert_id for each in watched.values() if not each.device_id and not is_built_in(each.rule)]
         self._first_out = FirstOut(watched.values())
-        self._reported: dict[str, str | None] = {}
 
     def telemetry(self, device_id: str, message: Telemetry, now_ms: int | None = None) -> list[Transition]:
         """A message of a device of the plant, heard at `now_ms`. Backfill is shown where it is the newest, and never evaluated."""

@@ -7,13 +7,12 @@ acknowledged to the broker, the commands answered, and the changes published: a 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-import msgspec
-
 from millrace_contract.errors import Unavailable
 from millrace_contract.language.messages import encode, numbered
 from millrace_contract.language.topics import Topics
-from millrace_contract.language.words import EVALUABLE, EventCause, IsaState
+from millrace_contract.language.words import EVALUABLE, EventCause
 from millrace_contract.plant import AlertRule, PlantModel, ReasonPath
+from millrace_contract.plant.alert_rules import RULES_FILE
 from millrace_contract.runtime.clock import Clock, Now, moment
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.intake import Batch, Intake
@@ -33,15 +32,18 @@ from .alert import Alert, Transition, event_message, state_message
 from .alert import alert_id as id_of
 from .blindness import blind_rules
 from .builtin import FLOOD, FUTURE, NOT_WATCHING, is_built_in
+from .changes import ended
 from .clocks import plausible
 from .commands import Bulk, Command, Comment, StaleVersion, UnknownAlert
 from .entry_desk import Asset, EntryCommand, EntryDesk, Receipt
 from .entry_rules import EntryRefused
 from .flood import FLOOD_IN_WORDS, Flood
-from .lifecycle import Facts, IllegalTransition, NothingLearnt
+from .lifecycle import IllegalTransition, NothingLearnt
 from .receiver import AlertsReceiver, Running
 from .reconcile import begins_anew, forgetful, reconciled
 from .rule_changes import difference, keep_rules, load_rules, said_by
+from .rule_desk import RuleCommand, RuleDesk, RuleRefused, RulesInForce
+from .rule_set import RuleSet
 from .rules import Watched
 from .state_pace import StatePace
 from .store import Store, StoredAnswer
@@ -53,14 +55,12 @@ TICK_LAG_MS = 1_000
 OBSERVED_EVERY_S = 5.0
 BLIND_LOOK_S = 1.0
 HOUSEKEEPING_S = 60.0
-RULES_FILE = "alerts.yaml"
-"""Who changed a rule, as far as it is known: who wrote the file."""
 BACKLOG_WINDOW = 200
 LIVE_LIMIT = 1_000
 
 _log = get_logger(__name__)
 
-AnyCommand = Command | Bulk | EntryCommand
+AnyCommand = Command | Bulk | EntryCommand | RuleCommand
 
 
 @dataclass
@@ -74,6 +74,9 @@ class _Outcome:
     ordered: set[Asset] = field(default_factory=set)
     """Whose order in force is to be published."""
     bulks: list[Bulk] = field(default_factory=list)
+    ruled: list[tuple[RuleCommand, RuleSet]] = field(default_factory=list)
+    gone: list[Alert] = field(default_factory=list)
+    """That no rule knows any more."""
     has_messages: bool = False
 
 
@@ -92,7 +95,7 @@ class AlertFigures:
 
 class Worker:
     """Constructed and stopped by the main thread; everything else happens on its own. `changed` is called after a commit,
-    `to_tell` when what the status says has changed. `rules`: those of the file, whose changes are told.
+    `to_tell` when what the status says has changed. `rules`: those of the file.
 
     `outbox_figures`: how the outbox is, replaced as a whole once a second.
     """
@@ -102,7 +105,7 @@ class Worker:
         *,
         plant: PlantModel,
         remembered: RememberedDevices,
-        watched: dict[str, Watched],
+        rules: Mapping[str, AlertRule],
         reasons: Mapping[str, ReasonPath],
         store: Store,
         outbox: Outbox,
@@ -114,11 +117,10 @@ class Worker:
         heartbeats: Heartbeats,
         changed: Callable[[], None],
         to_tell: Callable[[], None] = lambda: None,
-        rules: Mapping[str, AlertRule] | None = None,
     ) -> None:
         self.outbox_figures = OutboxFigures()
         self._plant = plant
-        self._watched = watched
+        self._rule_desk = RuleDesk(plant, rules, store.connection)
         self._store = store
         self._outbox = outbox
         self._desk = EntryDesk(plant, reasons, store.connection, outbox)
@@ -127,9 +129,8 @@ class Worker:
         self._clock = clock
         self._changed = changed
         self._to_tell = to_tell
-        self._rules = {name: said_by(rule) for name, rule in (rules or {}).items()}
         self._topics = Topics(plant.root)
-        self._watch = Watch(plant, watched, plausible(store.load(), clock.now_ms()))
+        self._watch = Watch(plant, self._watched, plausible(store.load(), clock.now_ms()))
         self._remembered = remembered
         self._receiver = AlertsReceiver(plant, self._topics, Running(store, session.publish), remembered.look())
         self._event_seq = store.last_event_seq()
@@ -163,6 +164,15 @@ class Worker:
     def disk_problem(self) -> str | None:
         """Why the disk takes nothing at present."""
         return self._turns.disk_problem
+
+    @property
+    def rules(self) -> RulesInForce:
+        """Any thread."""
+        return self._rule_desk.shown
+
+    @property
+    def _watched(self) -> dict[str, Watched]:
+        return self._rule_desk.rules.watched
 
     def start(self) -> None:
         """Brings the store in line with the plant and its rules, then runs. Raises DiskRefused."""
@@ -201,6 +211,8 @@ class Worker:
                 for each in command.commands:
                     self._carry_out(each, now, outcome)
                 outcome.bulks.append(command)
+            elif isinstance(command, RuleCommand):
+                self._change_rule(command, now, outcome)
             else:
                 self._carry_out(command, now, outcome)
         self._save()
@@ -215,6 +227,11 @@ class Worker:
             entry.answer.set_result(taken)
         for bulk in outcome.bulks:
             bulk.answer.set_result(None)
+        self._rule_desk.committed()
+        for ruling, rules in outcome.ruled:
+            ruling.answer.set_result(rules)
+        for alert in outcome.gone:
+            self._session.publish(self._topics.alert(alert.line, alert.device_id, alert.rule), b"", retain=True)
         for alert_id in outcome.changed:
             self._publish_state(alert_id)
             self._pace.published(alert_id, now.monotonic_s)
@@ -233,6 +250,7 @@ class Worker:
                 command.answer.set_exception(Unavailable(f"the store cannot be written: {problem}", 5.0))
         batch.items.clear()
         self._outcome = _Outcome()
+        self._rule_desk.start_over()
         heard = self._watch.heard
         now = moment(self._clock)
         self._watch = Watch(self._plant, self._watched, plausible(self._store.load(), now.epoch_ms))
@@ -351,6 +369,33 @@ class Worker:
             self._store.save_answer(remember.client, remember.key, answer, now.epoch_ms)
         outcome.done.append((command, alert))
 
+    def _change_rule(self, command: RuleCommand, now: Now, outcome: _Outcome) -> None:
+        self._save()  # What is to be written of the alerts is about the rules of before.
+        try:
+            change = self._rule_desk.take(command, now.epoch_ms)
+        except RuleRefused as error:
+            command.answer.set_exception(error)
+            return
+        outcome.ruled.append((command, change.rules))
+        if not change.difference:
+            return
+        gone, transitions = self._watch.adopt(self._watched, now.epoch_ms)
+        cause = EventCause.RULE_REMOVED if change.is_gone else EventCause.RULE_CHANGED
+        said = " - ".join(text for text in (change.difference, command.comment) if text)
+        who = {"actor": command.actor, "comment": said, "via": command.via}
+        self._record([self._about_rule(command.rule, cause, now, **who)], now, outcome)
+        for alert in gone:
+            self._store.delete_alert(alert.id)
+            self._record(list(ended(alert, now.epoch_ms)), now, outcome)
+            outcome.gone.append(alert)
+        self._record(transitions, now, outcome)
+
+    def _about_rule(self, rule: str, cause: EventCause, now: Now, **who: str | None) -> Transition:
+        """An event that is of no alert: its id is that of a rule about the platform."""
+        named = id_of(rule, "")
+        alert = self._watch.alerts.get(named) or Alert(id=named, rule=rule, line="", device_id="")
+        return Transition(alert, alert.state, cause, now.epoch_ms, **who)
+
     def _save(self) -> None:
         watch = self._watch
         for alert_id in watch.changed_alerts:
@@ -372,6 +417,7 @@ class Worker:
         now = moment(self._clock)
         outcome = _Outcome()
         with self._store.transaction():
+            self._rule_desk.drop_what_the_file_says()
             stored = self._store.load()
             saved = plausible(stored, now.epoch_ms)
             for device_id, record in saved.devices.items():
@@ -384,12 +430,7 @@ class Worker:
                     if begins_anew(self._plant, alert.device_id, saved.devices.get(alert.device_id)):
                         self._store.save_alert(forgetful(alert), watched.description)
                     continue
-                if alert.state is not IsaState.NORM:
-                    facts = Facts(occurrence=alert.facts.occurrence)
-                    ended = msgspec.structs.replace(
-                        alert, facts=facts, version=alert.version + 1, changed_ms=now.epoch_ms, cleared_ms=now.epoch_ms
-                    )
-                    self._record([Transition(ended, alert.state, EventCause.RULE_REMOVED, now.epoch_ms)], now, outcome)
+                self._record(list(ended(alert, now.epoch_ms)), now, outcome)
                 self._store.delete_alert(alert.id)
             self._record(self._rule_changes(now), now, outcome)
             for line, device in self._store.oee_assets():
@@ -402,13 +443,11 @@ class Worker:
     def _rule_changes(self, now: Now) -> list[Transition]:
         """One event for each rule that says something else than at the last start, with what was and what is."""
         before, told = load_rules(self._store.connection), []
-        for name, said in self._rules.items():
+        present = {name: said_by(rule) for name, rule in self._rule_desk.rules.rules.items()}
+        for name, said in present.items():
             if changes := difference(before.get(name, said), said):
-                named = id_of(name, "")
-                alert = self._watch.alerts.get(named) or Alert(id=named, rule=name, line="", device_id="")
-                cause = EventCause.RULE_CHANGED
-                told.append(Transition(alert, alert.state, cause, now.epoch_ms, actor=RULES_FILE, comment=changes))
-        keep_rules(self._store.connection, self._rules)
+                told.append(self._about_rule(name, EventCause.RULE_CHANGED, now, actor=RULES_FILE, comment=changes))
+        keep_rules(self._store.connection, present)
         return told
 
     def _publish_state(self, alert_id: str) -> None:

@@ -15,7 +15,7 @@ from .tokens import Client
 
 _bearer = HTTPBearer(auto_error=False, description="A token made with `millrace access`", scheme_name="token")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
-Scope = Literal["read", "ack", "shelve", "write"]
+Scope = Literal["read", "ack", "shelve", "write", "configure"]
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="millrace"'}
 
 
@@ -52,3 +52,4 @@ Reads = Annotated[Client, Depends(allowed("read"))]
 Acknowledges = Annotated[Client, Depends(allowed("ack"))]
 Writes = Annotated[Client, Depends(allowed("write"))]
 Shelves = Annotated[Client, Depends(allowed("shelve"))]
+Configures = Annotated[Client, Depends(allowed("configure"))]

@@ -25,10 +25,11 @@ from ..lifecycle import (
     Unshelve,
 )
 from .access import Acknowledges, Shelves
+from .action_models import ActionBody, CommentBody, OutOfServiceBody, ShelveBody
+from .alert_models import AlertResource, alert_resource, etag_of
 from .alerts import no_such_alert
 from .context import Ctx
 from .idempotency import MAX_KEY_CHARACTERS, fingerprint_of, stored_answer
-from .models import ActionBody, AlertResource, CommentBody, OutOfServiceBody, ShelveBody, alert_resource, etag_of
 from .paging import time_parameter
 from .problems import ApiProblem, answers, invalid, unavailable
 from .tokens import Client
@@ -118,7 +119,10 @@ class Incoming:
             raise unavailable(Unavailable(f"the engine did not answer in time; {what}")) from error
 
     def _render(self, alert: Alert) -> tuple[str, bytes]:
-        resource = alert_resource(alert, self._context.watched[alert.id], self._context.blind_since_ms())
+        watched = self._context.watched.get(alert.id)
+        if watched is None:  # Its rule was taken away in this very moment.
+            raise no_such_alert(self._context, alert.id)
+        resource = alert_resource(alert, watched, self._context.blind_since_ms())
         return etag_of(resource), resource.model_dump_json().encode()
 
 

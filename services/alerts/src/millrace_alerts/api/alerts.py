@@ -10,9 +10,10 @@ from millrace_contract.language.words import ANNUNCIATED, EVALUABLE, AlertClass,
 from millrace_contract.plant.alert_rules import BUILT_IN
 
 from .access import Reads
+from .alert_models import AlertList, AlertResource, alert_resource, etag_of
 from .context import Context, Ctx
 from .devices import check_line, find_device
-from .models import LATER, NOW, AlertList, AlertResource, alert_resource, etag_of
+from .examples import LATER, NOW
 from .paging import TIME, CursorMs, decode_cursor, encode_cursor, next_link, time_parameter
 from .problems import ApiProblem, answers
 

@@ -7,7 +7,23 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from . import actions, alerts, bulk, devices, docs_page, entries, events, health, losses, oee, page, periods, problems, readings
+from . import (
+    actions,
+    alerts,
+    bulk,
+    devices,
+    docs_page,
+    entries,
+    events,
+    health,
+    losses,
+    oee,
+    page,
+    periods,
+    problems,
+    readings,
+    rules,
+)
 from .bodies import Bodies
 from .context import Context
 from .counted_requests import CountedRequests
@@ -25,7 +41,7 @@ DESCRIPTION = """
 Alerts with the life cycle of ISA-18.2, devices, readings and OEE, for an MES and for people.
 
 * Times are RFC 3339 in UTC with milliseconds. Requests may use any offset, but must have one.
-* Every `/v1` request needs a token: `Authorization: Bearer <token>`, with the scope `read`, `ack`, `shelve` or `write`.
+* Every `/v1` request needs a token: `Authorization: Bearer <token>`, with a scope: `read`, `ack`, `shelve`, `write`, `configure`.
 * A command names the version that was seen (`If-Match`), may carry an `Idempotency-Key`, and becomes an event.
 * To follow what happens, poll `/v1/alert-events?after=<cursor>` or listen to `/v1/alerts/stream`: no gaps, no repeats. After
   the store was restored or lost, older cursors are answered 410 with the place to go on from.
@@ -64,7 +80,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_middleware(CountedRequests)
     problems.install(app)
     # The stream comes first: its path would otherwise be an alert's id.
-    for part in (events, alerts, bulk, actions, devices, readings, oee, losses, periods, entries, health, page, docs_page):
+    for part in (events, alerts, bulk, actions, devices, readings, oee, losses, periods, entries, rules, health, page, docs_page):
         app.include_router(part.router, dependencies=[AllKnown])
     describe(app)
     return app

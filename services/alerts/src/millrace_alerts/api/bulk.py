@@ -12,9 +12,9 @@ from millrace_contract.language.words import IsaState
 from ..commands import Bulk, Command, StaleVersion, UnknownAlert
 from ..lifecycle import Acknowledge, IllegalTransition
 from .access import Acknowledges
+from .action_models import ActionBody
 from .actions import COMMAND_LIMIT_S
 from .context import Ctx
-from .models import ActionBody
 from .problems import answers, unavailable
 
 MAX_ITEMS = 300

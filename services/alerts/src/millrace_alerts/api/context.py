@@ -14,6 +14,7 @@ from millrace_contract.runtime.influx import Influx
 
 from ..commands import Bulk, Command
 from ..entry_desk import EntryCommand
+from ..rule_desk import RuleCommand, RulesInForce
 from ..rules import Watched
 from ..settings import AlertsSettings
 from ..store import Reader
@@ -25,14 +26,14 @@ from .tokens import ApiTokens
 
 @dataclass(frozen=True)
 class Context:
-    """Fixed for the life of the process; everything in it may be used from any thread."""
+    """For the life of the process; everything in it may be used from any thread."""
 
     settings: AlertsSettings
     plant: PlantModel
-    watched: dict[str, Watched]
+    rules: RulesInForce
     reasons: Mapping[str, ReasonPath]
     reader: Reader
-    submit: Callable[[Command | Bulk | EntryCommand], bool]
+    submit: Callable[[Command | Bulk | EntryCommand | RuleCommand], bool]
     asker: Inquiries
     bell: Bell
     tokens: ApiTokens
@@ -44,6 +45,11 @@ class Context:
     """Since when we are cut off from the broker; None while the plant is watched."""
     idempotency: Idempotency = field(default_factory=Idempotency)
     places: StreamPlaces = field(default_factory=StreamPlaces)
+
+    @property
+    def watched(self) -> dict[str, Watched]:
+        """By alert id, under the rules that are in force now."""
+        return self.rules.now.watched
 
 
 def get_context(request: Request) -> Context:

@@ -13,6 +13,7 @@ from .problems import MEDIA_TYPE, ProblemDocument, answers
 
 CONDITIONAL = "If-Match"
 """A command without it is answered 428: needed, although the code asks for it in its own words."""
+_MAY_BE_NEW = {"/v1/rules/{rule_id}"}
 STREAM = "text/event-stream"
 
 _HEADERS: dict[str, dict[str, Any]] = {
@@ -44,6 +45,7 @@ _EXAMPLES = {
     "line": "line1",
     "q": "spindle",
     "rule": "spindle-hot",
+    "rule_id": "oil-hot",
     "signal": "spindle_temperature",
     "to": "2025-10-15T14:00:00Z",
 }
@@ -71,7 +73,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     for path, operation in _operations(schema):
         operation["operationId"] = operation["operationId"].partition("_v1_")[0].partition("_health_")[0]
         for parameter in operation.get("parameters", []):
-            parameter["required"] = parameter["required"] or parameter["name"] == CONDITIONAL
+            parameter["required"] = parameter["required"] or (parameter["name"] == CONDITIONAL and path not in _MAY_BE_NEW)
             if parameter["name"] in _EXAMPLES and not parameter["schema"].get("examples"):
                 parameter["example"] = _EXAMPLES[parameter["name"]]
         if "requestBody" in operation:
@@ -95,9 +97,9 @@ def _operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _name_headers(path: str, status: str, answer: dict[str, Any]) -> None:
     names = _OF_STATUS.get(status, ()) if path.startswith("/v1/") else ()
-    if status in {"200", "304"} and path.startswith("/v1/alerts/{"):
+    if status in {"200", "201", "304"} and path.startswith(("/v1/alerts/{", "/v1/rules/{")):
         names = ("ETag",)
-    if status == "200" and path in {"/v1/alerts", "/v1/alert-events", "/v1/devices", "/v1/readings"}:
+    if status == "200" and path in {"/v1/alerts", "/v1/alert-events", "/v1/devices", "/v1/readings", "/v1/rules"}:
         names = ("Link",)
     if names:
         answer["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}

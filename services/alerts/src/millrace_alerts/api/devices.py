@@ -11,7 +11,7 @@ from millrace_contract.plant import Device
 from ..records import DeviceRecord
 from .access import Reads
 from .context import Context, Ctx
-from .models import DeviceList, DeviceResource, GoneDevice
+from .device_models import DeviceList, DeviceResource, GoneDevice
 from .paging import decode_cursor, encode_cursor, next_link
 from .plant_view import device_resource
 from .problems import ApiProblem, answers

@@ -14,6 +14,7 @@ from millrace_contract.language.words import ContextKind
 from ..entry_desk import EntryCommand
 from ..entry_rules import EntryRefused
 from .access import Reads, Writes
+from .action_models import Name
 from .actions import COMMAND_LIMIT_S
 from .context import Context, Ctx
 from .devices import check_line, find_device
@@ -31,7 +32,6 @@ from .entry_models import (
     entry_resource,
     stop_resource,
 )
-from .models import Name
 from .paging import TIME, time_parameter
 from .problems import ApiProblem, answers, invalid, unavailable
 from .tokens import Client

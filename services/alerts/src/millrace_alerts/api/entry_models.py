@@ -10,7 +10,8 @@ from millrace_contract.language.messages import OeeInterval
 from millrace_contract.language.words import ContextKind, Leaf, MachineState, OrderAction, ReasonAction, StepVerdict
 
 from ..entry_tables import EnteredVersion
-from .models import NOW, Name, Text
+from .action_models import Name, Text
+from .examples import NOW
 from .paging import TIME
 
 START = "2025-10-15T13:20:00.000Z"

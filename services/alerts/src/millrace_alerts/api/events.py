@@ -9,8 +9,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from ..feed import CURSOR_PATTERN, Cursor, parse_cursor
 from .access import Reads
+from .alert_models import EventList, event_resource
 from .context import Context, Ctx
-from .models import CURSOR, EventList, event_resource
+from .examples import CURSOR
 from .paging import next_link
 from .problems import ApiProblem, answers
 from .streams import Turn

@@ -20,8 +20,9 @@ from millrace_contract.runtime.influx import QueryFailed, Refused, literal, quot
 
 from .access import Reads
 from .context import Context, Ctx
-from .models import NOW, OeeResource, oee_resource
+from .examples import NOW
 from .oee import asked_line, check_present, ended_windows, span
+from .oee_models import OeeResource, oee_resource
 from .paging import TIME
 from .problems import ApiProblem, answers
 

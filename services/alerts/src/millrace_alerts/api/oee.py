@@ -16,7 +16,7 @@ from millrace_contract.runtime.logs import get_logger
 from .access import Reads
 from .context import Context, Ctx
 from .devices import check_line, find_device
-from .models import OeeList, OeeWindows, oee_resource
+from .oee_models import OeeList, OeeWindows, oee_resource
 from .paging import TIME, time_parameter
 from .problems import answers, invalid
 

@@ -10,8 +10,8 @@ from millrace_contract.plant import Line
 
 from ..records import DeviceRecord, Gateway
 from ..store import IS_BLIND, IS_HIDDEN, IS_SHOWN
+from .alert_models import alert_resource
 from .context import Context
-from .models import alert_resource
 from .plant_view import comms_of, is_stale, machine_state_of
 
 MAX_ALERTS = 300

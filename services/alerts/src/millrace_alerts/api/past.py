@@ -11,7 +11,7 @@ from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import Quality
 from millrace_contract.runtime.influx import Series, literal, quoted
 
-from .models import Point
+from .device_models import Point
 
 Ask = Callable[[str], list[Series]]
 """A query of the bucket of readings."""

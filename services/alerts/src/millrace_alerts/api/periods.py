@@ -14,7 +14,7 @@ from millrace_contract.language.words import NoReply
 from .access import Reads
 from .context import Context, Ctx
 from .devices import check_line, find_device
-from .models import OeeResource, oee_resource
+from .oee_models import OeeResource, oee_resource
 from .paging import TIME, time_parameter
 from .problems import ApiProblem, answers, invalid, unavailable
 

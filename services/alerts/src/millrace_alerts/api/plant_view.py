@@ -9,7 +9,7 @@ from millrace_contract.plant.holds import FOREVER_MS, is_fresh
 from millrace_contract.plant.reach import reach_of
 
 from ..records import DeviceRecord, Gateway, Latest
-from .models import CommsResource, DeviceResource, LatestReading
+from .device_models import CommsResource, DeviceResource, LatestReading
 
 
 def comms_of(device: Device, record: DeviceRecord, gateways: Mapping[str, Gateway]) -> CommsResource:

@@ -20,7 +20,7 @@ from millrace_contract.runtime.logs import get_logger
 from . import past
 from .access import Reads
 from .context import Context, Ctx
-from .models import Point, Readings
+from .device_models import Point, Readings
 from .paging import TIME, next_link, time_parameter
 from .problems import ApiProblem, answers, invalid
 

@@ -12,11 +12,12 @@ from ..errors import ConfigurationProblems
 from ..language.assets import segment_problem
 from ..language.words import AlertClass, Priority
 from .conditions import Condition, OwnData
-from .document import Document, Strict, nearest, read_document
+from .document import Document, Strict, document_of, nearest, read_document
 from .gate import Gate
 from .model import Device, PlantModel
 from .versions import version_of
 
+RULES_FILE = "alerts.yaml"
 BUILT_IN = "millrace-"
 """How the names of the rules begin that every plant has: no rule of a file may."""
 
@@ -102,7 +103,15 @@ def rules_version(rules: Mapping[str, AlertRule]) -> str:
 
 def load_alert_rules(folder: Path, plant: PlantModel | None) -> dict[str, AlertRule]:
     """Rules by id. Raises ConfigurationProblems with every problem of alerts.yaml; without a plant, of what it says by itself."""
-    document = read_document(folder / "alerts.yaml", "alerts.yaml")
+    return _checked(read_document(folder / RULES_FILE, RULES_FILE), plant)
+
+
+def rules_said(said: Mapping[str, Any], plant: PlantModel) -> dict[str, AlertRule]:
+    """As `load_alert_rules`, of rules that came otherwise (JSON, by id): refused in the same words."""
+    return _checked(document_of({"rules": dict(said)}, RULES_FILE), plant)
+
+
+def _checked(document: Document, plant: PlantModel | None) -> dict[str, AlertRule]:
     rules = document.validate(_RulesFile)
     for rule in rules.rules.values() if rules is not None else ():
         if problem := segment_problem(rule.id):

@@ -103,6 +103,23 @@ def read_document(path: Path, name: str) -> Document:
     return parse_document(text, name)
 
 
+def document_of(data: Mapping[str, Any], name: str) -> Document:
+    """What did not come from a file, with the problems that a file of the same content would have, but for their lines."""
+    document = Document(name, data=dict(data))
+    if not _note_paths(document.data, (), document):
+        document.problems.append(Problem(name, 0, "", "is not usable: its lists and mappings are nested too deeply"))
+    return document
+
+
+def _note_paths(value: Any, path: Path_, document: Document) -> bool:
+    """Whether it is no deeper than a file may be; each key is known then, of line 0."""
+    document._lines[path] = 0
+    if len(path) > MAX_DEPTH:
+        return False
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return all(_note_paths(child, (*path, key), document) for key, child in children)
+
+
 class _TooDeep(Exception):
     """More lists and mappings within each other than MAX_DEPTH."""
 
