@@ -74,6 +74,8 @@ def test_what_helps_is_in_it(ready_files: SecretFiles) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "the broker refuses hunter22" + "XoJTXBjakCuQksVJ",
+        "the broker refuses hunter22".replace("2", "z") + "XoJTXBjakCuQksVJ",
         "Bearer abcdefgh12345678",
         "MILLRACE_MQTT_PASSWORD=hunter22",
         'password: "hunter22"',
@@ -85,7 +87,7 @@ def test_what_helps_is_in_it(ready_files: SecretFiles) -> None:
 def test_what_looks_like_a_secret_goes_though_nobody_knows_it(text: str) -> None:
     left = Scrubber([], []).text(text)
     assert SECRET in left
-    assert "hunter22" not in left
+    assert "hunter" not in left
     assert "abcdefgh" not in left
 
 
