@@ -34,6 +34,7 @@ signals:
   temperature: {address: 20, type: float32, unit: Cel}
   pressure: {address: 22, type: float32, unit: bar}
   level: {address: 24, type: float32, unit: mm}
+  target: {address: 26, type: float32, unit: Cel}
   program: {address: 40, type: string, registers: 8}
 oee: {state: run_status}
 """

@@ -3,6 +3,7 @@
 An observation older than the newest one of its alert is ignored: late data never raise an alarm of the past as a present one.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -15,7 +16,7 @@ from .conditions import Condition
 from .gates import GateTest
 from .lifecycle import ExpireShelf
 from .memories import GateMemory
-from .observations import ClockStep, GateReading, Observation, Pause, Reading, StatusTold, Tick
+from .observations import ClockStep, GateReading, Observation, PartReadings, Pause, Reading, StatusTold, Tick
 from .rules import Watched
 
 
@@ -43,6 +44,8 @@ def _gated(condition: Condition, gate: GateTest, alert: Alert, terms: Terms, obs
             if at_ms <= alert.seen_ms:
                 return alert, ()
             return msgspec.structs.replace(alert, seen_ms=at_ms, seen_value=value, seen_hold_ms=observation.hold_ms), ()
+        case PartReadings(_, at_ms) if not gate.is_open(alert.gate, at_ms):
+            return condition.evaluate(alert, terms, replace(observation, paused=True))
         case Tick(now_ms) if not gate.is_open(alert.gate, now_ms):
             alert, transitions = condition.evaluate(alert, terms, Tick(now_ms, blind=True))
             is_known = alert.gate is not None and gate.is_known(alert.gate, now_ms)
@@ -69,7 +72,7 @@ def _marked(alert: Alert, observation: Observation) -> Alert:
     match observation:
         case ClockStep(step_ms) if since_ms is not None:
             return msgspec.structs.replace(alert, blind_since_ms=since_ms + step_ms)
-        case Tick(now_ms) | Reading(now_ms) | StatusTold(now_ms) if since_ms is None:
+        case Tick(now_ms) | Reading(now_ms) | PartReadings(_, now_ms) | StatusTold(now_ms) if since_ms is None:
             return msgspec.structs.replace(alert, blind_since_ms=now_ms)
         case _:
             return alert

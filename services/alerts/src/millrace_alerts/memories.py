@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from millrace_contract.language.words import Evaluation
+
 from .statistics import FittedLine, Mean, NormalLevel
 
 
@@ -46,4 +48,64 @@ class TrendMemory(msgspec.Struct, frozen=True, tag="trend", omit_defaults=True):
     means: tuple[tuple[int, float], ...] = ()
 
 
-Memory = DriftMemory | StuckMemory | TrendMemory
+class ValueMemory(msgspec.Struct, frozen=True, tag="value", omit_defaults=True):
+    """value: what the signal was last. changed_ms: when it became so; None: it was so when it was first read."""
+
+    value: float | str
+    changed_ms: int | None = None
+
+
+class LeafMemory(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A single condition of a combination: whether it holds; None: nobody knows, and `why`. at_ms: of the reading that says so."""
+
+    holds: bool | None = None
+    why: Evaluation = Evaluation.NEVER_SEEN
+    at_ms: int = 0
+    memory: StuckMemory | TrendMemory | ValueMemory | None = None
+
+
+class LeavesMemory(msgspec.Struct, frozen=True, tag="leaves", omit_defaults=True):
+    """leaves: in the order of the rule."""
+
+    leaves: tuple[LeafMemory, ...] = ()
+
+
+class SettlingMemory(msgspec.Struct, frozen=True, tag="settling", omit_defaults=True):
+    """setpoint: what it was last. since_ms: when it was seen to change; None: it was so when it was first read."""
+
+    setpoint: float
+    since_ms: int | None = None
+
+
+class CountMemory(msgspec.Struct, frozen=True, tag="count", omit_defaults=True):
+    """count: where the counter stands, and has stood for `run_ms` of running time up to `at_ms`; from there on it runs, or not."""
+
+    count: float
+    run_ms: int = 0
+    at_ms: int = 0
+    runs: bool = False
+
+
+class PartReading(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """The newest reading of a signal; `value` None where it is bad. `hold_ms`: what its sender promised."""
+
+    at_ms: int
+    value: float | str | None
+    hold_ms: int | None = None
+    uncertain: bool = False
+
+
+class PartsMemory(msgspec.Struct, frozen=True, tag="parts", omit_defaults=True):
+    """newest: by `device/signal`. Up to `judged_ms` all is judged; at `next_ms` it is to be judged anew, whatever comes.
+
+    paused: it is not evaluated now. own: what the kind keeps besides.
+    """
+
+    newest: dict[str, PartReading] = {}
+    judged_ms: int = 0
+    next_ms: int | None = None
+    paused: bool = False
+    own: LeavesMemory | SettlingMemory | CountMemory | None = None
+
+
+Memory = DriftMemory | StuckMemory | TrendMemory | ValueMemory | PartsMemory

@@ -1,5 +1,6 @@
 """What can be observed of a device or a signal. Times are event times, except in Tick, whose `now_ms` is the evaluation's clock."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from millrace_contract.language.messages import Status
@@ -16,6 +17,18 @@ class Reading:
     value: float | str | None
     uncertain: bool = False
     hold_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartReadings:
+    """Of one message, what concerns a rule that watches several signals: (value, is it uncertain, how long it holds in ms), by
+    signal. `paused`: it is only to be remembered, for the rule is not evaluated now.
+    """
+
+    device_id: str
+    at_ms: int
+    readings: Mapping[str, tuple[float | str | None, bool, int | None]]
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,4 +103,4 @@ class ClockStep:
     step_ms: int
 
 
-Observation = Reading | GateReading | Pause | Seen | Link | StatusTold | Inhibit | Resume | ClockStep | Tick
+Observation = Reading | PartReadings | GateReading | Pause | Seen | Link | StatusTold | Inhibit | Resume | ClockStep | Tick

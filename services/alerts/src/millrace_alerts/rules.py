@@ -1,14 +1,15 @@
 """The rules of the plant, resolved: one watched condition for each (rule, device)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from millrace_contract.language.words import AlertClass, Priority
-from millrace_contract.plant import AlertRule, Device, OwnData, PlantModel
+from millrace_contract.plant import AlertRule, OwnData, PlantModel
 
 from .alert import Description, alert_id
 from .builtin import built_in_rules
 from .changes import Terms
-from .conditions import Approach, Condition, Limit, SelfReport, condition_of
+from .conditions import Approach, Away, Condition, Limit, OddOneOut, RuleSite, SelfReport, condition_of
 from .gates import GateTest
 from .rule_changes import revision_of
 
@@ -40,7 +41,7 @@ class Watched:
 def watched_rules(plant: PlantModel, rules: dict[str, AlertRule]) -> dict[str, Watched]:
     """Every (rule, device) that is watched, by alert id."""
     rules = {name: rule for name, rule in rules.items() if rule.enabled}
-    of_devices = (_of_device(plant, rule, device) for rule in rules.values() for device in rule.devices(plant))
+    of_devices = (each for rule in rules.values() for each in _of_devices(plant, rule))
     of_platform = (
         _watched(rule, SelfReport.of(rule.condition), "", "") for rule in rules.values() if isinstance(rule.condition, OwnData)
     )
@@ -53,10 +54,12 @@ def watched_rules(plant: PlantModel, rules: dict[str, AlertRule]) -> dict[str, W
     return {each.alert_id: each for each in (*of_devices, *of_platform, *built_in)}
 
 
-def _of_device(plant: PlantModel, rule: AlertRule, device: Device) -> Watched:
-    profile = plant.profile_of(device.id)
-    gate = None if rule.gate is None else GateTest.of(rule.gate, profile)
-    return _watched(rule, condition_of(rule.condition, profile), device.line, device.id, gate)
+def _of_devices(plant: PlantModel, rule: AlertRule) -> Iterator[Watched]:
+    devices = rule.devices(plant)
+    for device in devices:
+        site = RuleSite(plant, device, tuple(each for each in devices if each is not device))
+        gate = None if rule.gate is None else GateTest.of(rule.gate, site.profile)
+        yield _watched(rule, condition_of(rule.condition, site), device.line, device.id, gate)
 
 
 def _watched(rule: AlertRule, condition: Condition, line: str, device: str, gate: GateTest | None = None) -> Watched:
@@ -76,8 +79,8 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str, gate
             title=rule.title,
             alert_class=rule.alert_class,
             priority=rule.priority,
-            limit=condition.limit if isinstance(condition, Limit | Approach | SelfReport) else None,
-            unit=condition.unit if isinstance(condition, Limit) else None,
+            limit=condition.limit if isinstance(condition, Limit | Approach | Away | OddOneOut | SelfReport) else None,
+            unit=condition.unit if isinstance(condition, Limit | Away | OddOneOut) else None,
             consequence=rule.consequence,
             cause=rule.cause,
             action=rule.action,

@@ -23,7 +23,7 @@ from .clocks import Order, begun_anew, counts_from_ms, follow, order_of, plausib
 from .evaluator import evaluate
 from .first_out import FirstOut
 from .lifecycle import Action, LearnAnew
-from .observations import ClockStep, GateReading, Inhibit, Link, Observation, Reading, Resume, Seen, StatusTold, Tick
+from .observations import ClockStep, GateReading, Inhibit, Link, Observation, PartReadings, Reading, Resume, Seen, StatusTold, Tick
 from .reconcile import forget_old_names
 from .records import DeviceRecord, Gateway, Latest, Saved
 from .relearning import learnt_anew
@@ -42,6 +42,7 @@ class _Concerned:
 
     gates: dict[str, list[str]]
     readings: dict[str, list[str]]
+    parts: dict[str, list[str]]
     data: dict[str | None, list[str]]
     links: list[str]
     inhibited: list[str]
@@ -108,8 +109,23 @@ class Watch:
             transitions += self._tell(concerned.readings.get(signal, ()), reading)
             if latest.value is not None:
                 transitions += self._tell(concerned.data.get(signal, ()), Seen(latest.at_ms, heard_ms))
+        if concerned.parts:
+            transitions += self._tell_parts(device_id, concerned.parts, fresh, at_ms)
         if message.readings:
             transitions += self._tell(concerned.data.get(None, ()), Seen(at_ms, heard_ms))
+        return transitions
+
+    def _tell_parts(self, device_id: str, parts: dict[str, list[str]], fresh: Iterable[str], at_ms: int) -> list[Transition]:
+        """Rules that watch several signals hear what concerns them of a message at once: it is one instant."""
+        told: dict[str, dict[str, tuple[float | str | None, bool, int | None]]] = {}
+        for signal in fresh:
+            latest = self.devices[device_id].readings[signal]
+            for alert_id in parts.get(signal, ()):
+                read = (latest.value, latest.quality is Quality.UNCERTAIN, latest.hold_ms)
+                told.setdefault(alert_id, {})[signal] = read
+        transitions: list[Transition] = []
+        for alert_id, readings in told.items():
+            transitions += self._tell((alert_id,), PartReadings(device_id, at_ms, readings))
         return transitions
 
     def comms(self, device_id: str, comms: Comms | None, at_ms: int) -> list[Transition]:
@@ -241,7 +257,8 @@ class Watch:
 
     def _begin_anew(self, concerned: _Concerned, fresh: Iterable[str], at_ms: int) -> None:
         """What these alerts have seen has a later time than what counts now."""
-        ids = [each for signal in fresh for each in (*concerned.readings.get(signal, ()), *concerned.data.get(signal, ()))]
+        told = (concerned.readings, concerned.data, concerned.parts)
+        ids = [each for signal in fresh for those in told for each in those.get(signal, ())]
         for alert_id in (*ids, *concerned.data.get(None, ())):
             if self.alerts[alert_id].seen_ms >= at_ms:
                 self._replace(alert_id, begun_anew(self.alerts[alert_id]))
@@ -310,7 +327,7 @@ def _restored(watched: Watched, saved: Saved) -> Alert:
 
 
 def _by_device(watched: dict[str, Watched], devices: Iterable[str]) -> dict[str, _Concerned]:
-    concerned = {name: _Concerned({}, {}, {}, [], [], []) for name in devices}
+    concerned = {name: _Concerned({}, {}, {}, {}, [], [], []) for name in devices}
     for each in watched.values():
         if not each.device_id:
             continue
@@ -320,6 +337,8 @@ def _by_device(watched: dict[str, Watched], devices: Iterable[str]) -> dict[str,
             those.gates.setdefault(each.gate.signal, []).append(each.alert_id)
         for signal in listening.readings:
             those.readings.setdefault(signal, []).append(each.alert_id)
+        for part in listening.parts:
+            concerned[part.device_id].parts.setdefault(part.signal, []).append(each.alert_id)
         for wanted in listening.data:
             those.data.setdefault(wanted, []).append(each.alert_id)
         if listening.link:

@@ -1,10 +1,10 @@
-"""What the kinds that watch one number have in common: freshness, delays, bad readings; a kind says what a number asks for."""
+"""What the kinds that watch one signal have in common: freshness, delays, bad readings; a kind says what a reading asks for."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -22,18 +22,23 @@ from .listening import Listening
 
 
 class Judged(NamedTuple):
-    """What a number asks for; `is_ready` False while there is not enough yet to judge by."""
+    """What a reading asks for; `is_ready` False while there is not enough yet to judge by; `why` where it says nothing."""
 
     wish: Wish
     memory: Memory | None
     is_ready: bool = True
+    why: Evaluation | None = None
 
 
 class NumberKind(ABC):
-    """Base of these kinds: each has the signal, how long a reading of it counts, and says what a good reading asks for."""
+    """Base of these kinds: each has the signal, how long a reading of it counts, and says what a good reading asks for.
+
+    takes_text: a reading may be a text; else it must be a number.
+    """
 
     __slots__ = ()
 
+    takes_text: ClassVar[bool] = False
     signal: str
     fresh_ms: int
 
@@ -49,8 +54,8 @@ class NumberKind(ABC):
         return alert
 
     @abstractmethod
-    def judge(self, memory: Memory | None, value: float, at_ms: int, *, active: bool) -> Judged:
-        """What a good reading does to the memory, and what it asks for."""
+    def judge(self, memory: Memory | None, value: Any, at_ms: int, *, active: bool) -> Judged:
+        """What a good reading (a number, where the kind takes no text) does to the memory, and what it asks for."""
 
     def evaluate(self, alert: Alert, terms: Terms, observation: Observation) -> Outcome:
         """The alert after the observation."""
@@ -58,7 +63,7 @@ class NumberKind(ABC):
 
 
 def _evaluated(judge: NumberKind, alert: Alert, terms: Terms, observation: Observation) -> Outcome:
-    """The alert after the observation, for a kind that judges numbers."""
+    """The alert after the observation, for a kind that judges one signal."""
     delays = terms.delays if alert.seen_hold_ms is None else replace(terms.delays, fresh_ms=alert.seen_hold_ms)
     if isinstance(observation, Tick):
         timer, flips = advance_by(alert.timer, observation, delays)
@@ -72,12 +77,16 @@ def _evaluated(judge: NumberKind, alert: Alert, terms: Terms, observation: Obser
     if not isinstance(observation, Reading) or observation.at_ms <= alert.seen_ms:
         return alert, ()
     value, memory = observation.value, alert.memory
-    if isinstance(value, float | int):
-        judged = judge.judge(memory, float(value), observation.at_ms, active=alert.timer.active)
+    is_number = isinstance(value, float | int)
+    if value is not None and (is_number or judge.takes_text):
+        judged = judge.judge(memory, float(value) if is_number else value, observation.at_ms, active=alert.timer.active)
         memory = judged.memory
-        timer, flips = timers.observe(alert.timer, judged.wish, observation.at_ms, delays)
+        if judged.why is not None:
+            timer, flips = timers.interrupt(alert.timer, observation.at_ms, delays)
+        else:
+            timer, flips = timers.observe(alert.timer, judged.wish, observation.at_ms, delays)
         evaluation = Evaluation.UNCERTAIN if observation.uncertain else Evaluation.GOOD
-        evaluation = evaluation if judged.is_ready else Evaluation.LEARNING
+        evaluation = judged.why or (evaluation if judged.is_ready else Evaluation.LEARNING)
     else:
         timer, flips = timers.interrupt(alert.timer, observation.at_ms, delays)
         evaluation = Evaluation.BAD if value is None else Evaluation.NOT_A_NUMBER

@@ -2,7 +2,23 @@
 
 from .alert_rules import AlertRule, load_alert_rules
 from .calendar import Break, Calendar, CalendarException, Pattern, Shift, load_calendar
-from .conditions import Condition, DeviceOffline, Drift, NoData, OwnData, RateOfChange, Stuck, Threshold, TimeToLimit
+from .conditions import (
+    Combination,
+    Condition,
+    Deviation,
+    DeviceOffline,
+    Drift,
+    NoData,
+    NotCounting,
+    OwnData,
+    RateOfChange,
+    Siblings,
+    State,
+    Stuck,
+    Threshold,
+    TimeToLimit,
+    Value,
+)
 from .gate import Gate
 from .holds import hold_ms
 from .message_signal import MessageForm, MessageSignal
@@ -21,9 +37,11 @@ __all__ = [
     "Break",
     "Calendar",
     "CalendarException",
+    "Combination",
     "Condition",
     "Connection",
     "Counter",
+    "Deviation",
     "Device",
     "DeviceLimits",
     "DeviceOffline",
@@ -35,6 +53,7 @@ __all__ = [
     "MessageForm",
     "MessageSignal",
     "NoData",
+    "NotCounting",
     "OeeSignals",
     "OnChange",
     "OwnData",
@@ -47,12 +66,15 @@ __all__ = [
     "Reasons",
     "RegisterSignal",
     "Shift",
+    "Siblings",
     "SignRegister",
     "Signal",
+    "State",
     "Stuck",
     "Table",
     "Threshold",
     "TimeToLimit",
+    "Value",
     "ValueType",
     "WordOrder",
     "hold_ms",

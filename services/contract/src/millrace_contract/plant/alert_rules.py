@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from ..errors import ConfigurationProblems
 from ..language.assets import segment_problem
 from ..language.words import AlertClass, Priority
-from .conditions import Condition, OwnData
+from .conditions import Combination, Condition, OwnData, Siblings
+from .conditions.combination import Keys
 from .document import Document, Strict, document_of, nearest, read_document
 from .gate import Gate
 from .model import Device, PlantModel
@@ -152,7 +153,18 @@ def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
         document.problem((*path, "where"), "matches no device of the plant")
     watched = {device.profile for device in devices} or {name for name in where.profiles if name in plant.profiles}
     for name in sorted(watched):
-        for key, message in rule.condition.problems(plant.profiles[name]):
-            document.problem((*path, "condition", key), message)
+        for keys, message in rule.condition.problems(plant.profiles[name]):
+            document.problem((*path, "condition", *((keys,) if isinstance(keys, str) else keys)), message)
         for key, message in rule.gate.problems(plant.profiles[name]) if rule.gate is not None else ():
             document.problem((*path, "while", key), message)
+    for keys, message in dict.fromkeys(_problems_between(rule, devices, plant)):
+        document.problem((*path, "condition", *keys), message)
+
+
+def _problems_between(rule: AlertRule, devices: list[Device], plant: PlantModel) -> Iterator[tuple[Keys, str]]:
+    """What is wrong with a condition that looks at other devices than its own, as (keys, what it is)."""
+    if isinstance(rule.condition, Siblings):
+        yield from (((key,), message) for key, message in rule.condition.too_few(len(devices)))
+    if isinstance(rule.condition, Combination):
+        for line in {device.line: None for device in devices}:
+            yield from rule.condition.problems_of_others(plant, line)

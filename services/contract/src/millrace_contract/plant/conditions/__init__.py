@@ -9,17 +9,53 @@ from typing import Annotated
 
 from pydantic import Field
 
+from .combination import Combination
+from .deviation import Deviation
 from .device_offline import DeviceOffline
 from .drift import Drift
 from .no_data import NoData
+from .not_counting import NotCounting
 from .own_data import OwnData
 from .rate_of_change import RateOfChange
+from .siblings import Siblings
+from .state import State
 from .stuck import Stuck
 from .threshold import Threshold
 from .time_to_limit import TimeToLimit
+from .value import Value
 
 Condition = Annotated[
-    Threshold | RateOfChange | Stuck | Drift | TimeToLimit | NoData | DeviceOffline | OwnData, Field(discriminator="kind")
+    Threshold
+    | RateOfChange
+    | Stuck
+    | Drift
+    | TimeToLimit
+    | Value
+    | State
+    | NotCounting
+    | Deviation
+    | Siblings
+    | Combination
+    | NoData
+    | DeviceOffline
+    | OwnData,
+    Field(discriminator="kind"),
 ]
 
-__all__ = ["Condition", "DeviceOffline", "Drift", "NoData", "OwnData", "RateOfChange", "Stuck", "Threshold", "TimeToLimit"]
+__all__ = [
+    "Combination",
+    "Condition",
+    "Deviation",
+    "DeviceOffline",
+    "Drift",
+    "NoData",
+    "NotCounting",
+    "OwnData",
+    "RateOfChange",
+    "Siblings",
+    "State",
+    "Stuck",
+    "Threshold",
+    "TimeToLimit",
+    "Value",
+]

@@ -15,7 +15,14 @@ class OfNumber(Strict):
 
     def problems(self, profile: Profile) -> Iterator[tuple[str, str]]:
         """(key, what is wrong with it) for the devices of this profile."""
-        if missing := profile.missing_signal(self.signal):
-            yield "signal", missing
-        elif profile.signals[self.signal].is_text:
-            yield "signal", f"signal {self.signal} of profile {profile.name} is a text; this condition needs a number"
+        if problem := number_problem(profile, self.signal):
+            yield "signal", problem
+
+
+def number_problem(profile: Profile, signal: str) -> str | None:
+    """Why the signal gives no numbers; None where it does."""
+    if missing := profile.missing_signal(signal):
+        return missing
+    if profile.signals[signal].is_text:
+        return f"signal {signal} of profile {profile.name} is a text; this condition needs a number"
+    return None
