@@ -45,6 +45,9 @@ class ModbusConnection:
         self._has_listened = False
         self._converter = Converter()
         self._questions: dict[tuple[int, Place], Question] = {}
+        self._last_unit = 0
+        self._last_places: Sequence[Place] = ()
+        self._last_questions: list[Question] = []
         self._silences = 0
 
     @property
@@ -99,7 +102,10 @@ class ModbusConnection:
         if stream is None or not stream.is_open:
             self.close()
             return [], NotConnected("closed", f"no connection to {self.endpoint}")
-        questions = [self._questions.get((unit, place)) or self._question(unit, place) for place in places]
+        if unit != self._last_unit or places is not self._last_places:  # Else as the time before, which is nearly always so.
+            self._last_unit, self._last_places = unit, places
+            self._last_questions = [self._questions.get((unit, place)) or self._question(unit, place) for place in places]
+        questions = self._last_questions
         if isinstance(stream, RtuStream):
             assert self._line is not None  # noqa: S101 - the stream has it from here
             self._line.late_s = self.endpoint.late_s or max(self._line.late_s, LATE_LIMITS * timeout_s)

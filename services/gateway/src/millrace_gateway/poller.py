@@ -38,10 +38,11 @@ class Moments:
 
     def __init__(self) -> None:
         self._waiting: dict[float, list[asyncio.Future[None]]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def wait(self, moment_s: float, left_s: float) -> None:
-        """Until `moment_s`, which is so far away."""
-        loop = asyncio.get_running_loop()
+    def wait(self, moment_s: float, left_s: float) -> asyncio.Future[None]:
+        """What is done at `moment_s`, which is so far away. Call on the event loop."""
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         waiting = self._waiting.get(moment_s)
         if waiting is None:
@@ -49,7 +50,7 @@ class Moments:
             loop.call_later(left_s, self._wake, moment_s)
         else:
             waiting.append(future)
-        await future
+        return future
 
     def _wake(self, moment_s: float) -> None:
         for future in self._waiting.pop(moment_s):

@@ -36,14 +36,17 @@ class TcpStream(Stream):
         self._sent = b""
         self._awaited_head = b""
         self._awaited_bytes = 0
+        """Of the answer, while nothing but it can come: no frame is half there, and none before it is owed an answer."""
 
     def data_received(self, data: bytes) -> None:
-        if len(data) == self._awaited_bytes and data.startswith(self._awaited_head) and self._waits_for_nothing_else():
+        if len(data) == self._awaited_bytes and data.startswith(self._awaited_head):
             # Nearly always: number, length, unit, function and size are those of the one answer that there can be.
+            self._awaited_bytes = 0
             self.received = data
             self.is_fresh = False
             self._take(data[len(self._awaited_head) :])
             return
+        self._awaited_bytes = 0
         if self._held:
             data = self._held + data
         self.received = data
@@ -68,10 +71,6 @@ class TcpStream(Stream):
         needed_s = self._converter.needed_s(self._unit)
         return no_answer(timeout_s) if needed_s is None or needed_s <= timeout_s else impatient(timeout_s, needed_s)
 
-    def _waits_for_nothing_else(self) -> bool:
-        """The request under way is not answered yet, none before it is owed an answer, and no frame is half there."""
-        return self._done is not None and not self._done.done() and not self._held and not self._converter.is_owing
-
     def _send(self, question: Question) -> None:
         # Where the same request was given up just now, its late answer is right for this one, too.
         late, self._late = self._late, None
@@ -80,18 +79,21 @@ class TcpStream(Stream):
         self._unit = question.unit
         number = self._transaction.to_bytes(NUMBER_BYTES, "big")
         self._awaited_head = number + question.tcp_answer
-        self._awaited_bytes = len(self._awaited_head) + question.data_bytes
+        is_alone = not self._held and not self._converter.is_owing
+        self._awaited_bytes = len(self._awaited_head) + question.data_bytes if is_alone else 0
         self._sent = number + question.tcp_frame
         self._put(self._sent)
 
     def _give_up(self) -> None:
         question = self._questions[len(self._answers)]
+        self._awaited_bytes = 0
         self._gave_up = True
         self._converter.gave_up(self._transaction, question.unit, self._sent_s, LATE_LIMITS * self._timeout_s)
         self._late = question, self._transaction
 
     def _abandon(self) -> None:
         """Its number tells its answer from others."""
+        self._awaited_bytes = 0
 
     def _patience_s(self, now_s: float) -> float:
         return self._converter.busy_until(self._unit, now_s)
