@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -150,14 +151,14 @@ def test_a_converter_at_work_for_a_dead_unit_takes_no_healthy_one_down(
     server.faults[1] = "late_exception:0.4:11"
     profile = make_profile(SIGNALS, groups={"fast": 0.1})
     devices = [(make_device(server.port, f"M-{unit}", unit=unit, timeout_s=0.15), profile) for unit in (1, 2, 3)]
-    impatient = "the converter on the way needs 0.4 s to give up; set timeout_s above it"
+    impatient = re.compile(r"the converter on the way needs 0\.[4-9] s to give up; set timeout_s above it")
     watch.run(devices, lambda: len(watch.of("M-2")) >= 15 and len(watch.of("M-3")) >= 15 and len(server.of_unit(1)) >= 5)
     for healthy in ("M-2", "M-3"):
         assert watch.states_of(healthy) == [CommsState.ONLINE]
         assert all(set(snapshot.readings) == set(SIGNALS) for snapshot in watch.of(healthy))
     assert CommsState.ONLINE not in watch.states_of("M-1")
     reasons = [str(reason) for device, _, reason in watch.states if device == "M-1"]
-    assert any(impatient in reason for reason in reasons), reasons
+    assert any(impatient.search(reason) for reason in reasons), reasons
 
 
 @pytest.mark.parametrize(("framing", "transport"), [("mbap", "tcp"), ("rtu", "rtu_over_tcp")])
