@@ -75,7 +75,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory, shared_influxd: Influxd) -> 
         influx.write(TELEMETRY_BUCKET, b"\n".join(lines))
         entry = context_event_line("line1", "CNC-01", decode_entry(json.dumps(SCRAP).encode()))
         influx.write(PRODUCTION_BUCKET, b"\n".join([entry, *map(oee_window_line, made.windows)]))
-        answering = Answering(topics, "oee", Answers(load_plan(config), influx, clock).answer, clock, Heartbeats(clock))
+        answering = Answering(
+            topics, "oee", Answers(load_plan(config), influx, clock, folder / "oee.db").answer, clock, Heartbeats(clock)
+        )
         callbacks = Callbacks(message=answering.heard)
         session = LeanSession(broker.settings(), "oee-1", callbacks, fleeting=answering.filters, persistent=True)
         answering.attach(session)
@@ -138,6 +140,8 @@ def test_a_line_is_explained_by_its_machines_and_any_time_as_well(asked: Asked) 
         ("device=CNC-01&window=early", 422, "names no window; a shift, an hour or a day"),
         (f"device=CNC-01&window={SHIFT}&from=2025-06-06T07:30:00Z", 422, "give either a window, or from and to"),
         ("device=CNC-01&from=2025-06-01T00:00:00Z&to=2025-06-06T00:00:00Z", 422, "longer than two days"),
+        (f"device=CNC-01&window={SHIFT}&since_revision=1", 422, "is kept where oee runs"),
+        ("device=CNC-01&from=2025-06-06T07:30:00Z&to=2025-06-06T08:00:00Z&since_revision=1", 422, "only of a window that was told"),
         ("device=CNC-01&window=2025-09-01/early", 404, "has no readings in 2025-09-01/early"),
     ],
 )

@@ -1,5 +1,7 @@
 """`millrace-oee explain` of cases of oee/: explain.txt holds the explanation in words, `explain` the command line that asks for it.
 
+explain-since: what changed since a revision.
+
 And what nobody wrote down: every window that a case tells is explained to the last millisecond and part.
 """
 
@@ -29,6 +31,7 @@ SHORT = {WindowKind.SHIFT, WindowKind.HOUR, WindowKind.OFF_SHIFT, WindowKind.DAY
 NOW = "2025-11-01T00:00:00Z"
 CASES = sorted(path for path in (Path(__file__).parent / "oee").iterdir() if path.is_dir())
 IN_WORDS = [path for path in CASES if (path / "explain").exists()]
+REVISED = [path for path in CASES if (path / "explain-since").exists()]
 
 
 @pytest.mark.parametrize("told", IN_WORDS, ids=lambda path: path.name)
@@ -38,6 +41,16 @@ def test_a_window_is_explained_in_words(
     asked = (told / "explain").read_text(encoding="utf-8").split()
     assert oee.main(["explain", "--config", str(told), "--now", NOW, "--file", str(told / "events.jsonl"), *asked]) == 0
     expect(told / "explain.txt", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("told", REVISED, ids=lambda path: path.name)
+def test_what_changed_since_a_revision_is_said(
+    told: Path, expect: Callable[[Path, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """explain-since holds the end of the command line, explain-since.txt what is said of the change."""
+    asked = (told / "explain-since").read_text(encoding="utf-8").split()
+    assert oee.main(["explain", "--config", str(told), "--now", NOW, "--file", str(told / "events.jsonl"), *asked]) == 0
+    expect(told / "explain-since.txt", capsys.readouterr().out.partition("\n\nWhat changed")[2])
 
 
 @pytest.mark.parametrize("told", CASES, ids=lambda path: path.name)

@@ -81,6 +81,13 @@ def test_an_entry_that_was_missed_is_read_back_and_a_period_that_is_asked_for_is
         why = asker.ask("oee", ExplainQuestion(line="line1", device="CNC-01", window=revised["window"]["id"]), 60)
         assert why.explained is not None, why.detail
         assert (why.explained.adds_up, {each.id for each in why.explained.entries}) == (True, {"a", "b", "c"})
+        since = ExplainQuestion(line="line1", device="CNC-01", window=revised["window"]["id"], since_revision=1)
+        changed = asker.ask("oee", since, 60)
+        assert changed.explained is not None, changed.detail
+        assert changed.explained.revised is not None
+        assert {each.entry for each in changed.explained.revised.changes if each.entry} == {"a", "b", "c"}
+        scrap_figure = next(each for each in changed.explained.revised.figures if each.name == "parts.scrap")
+        assert (scrap_figure.before, scrap_figure.after) == (was, was + 15)
         of_nobody = asker.ask("oee", msgspec.structs.replace(question, device="X"), 60)
         assert (of_nobody.problem, of_nobody.detail) == (NoReply.NOT_FOUND, "no device X of line line1 has OEE")
         longer = msgspec.structs.replace(question, start=format_timestamp(parse_timestamp(question.end) - 49 * 3_600_000))

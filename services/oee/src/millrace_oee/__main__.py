@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("--kind", choices=[*WindowKind], action="append", help="only windows of this kind; may be repeated")
     why.add_argument("--from", dest="from_ms", type=_timestamp, metavar="TIME", help="in place of a window any time from here")
     why.add_argument("--to", dest="to_ms", type=_timestamp, metavar="TIME", help="to here, two days later at most")
+    why.add_argument("--since-revision", type=int, metavar="N", help="what changed since that revision, too")
     why.add_argument("--file", type=Path, metavar="FILE", help="of a recorded event file, in place of the database")
     why.add_argument("--now", type=_timestamp, metavar="TIME", help="the present (default: now)")
     for command in (run, replay, again, back, steps, period, why):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from millrace_contract.language.requests import AnyQuestion, PeriodQuestion, ServiceReply
 from millrace_contract.runtime.clock import Clock
@@ -16,9 +17,9 @@ from .plan import Plan
 class Answers:
     """All that others may ask of oee; called on the thread of the answers."""
 
-    def __init__(self, plan: Plan, influx: Influx, clock: Clock) -> None:
+    def __init__(self, plan: Plan, influx: Influx, clock: Clock, store: Path) -> None:
         self._periods = Periods(plan, influx, clock)
-        self._explaining = Explaining(plan, influx, clock)
+        self._explaining = Explaining(plan, influx, clock, store)
 
     def answer(self, question: AnyQuestion, go_on: Callable[[], None]) -> ServiceReply:
         """Raises NotAnswered and Unavailable."""

@@ -6,10 +6,10 @@ result = f(set of accepted messages, configuration): the order of arrival and re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import reduce
+from functools import partial, reduce
 
 from millrace_contract.language.entries import CHAIN, Entry, PlacedEntry, span_of
 from millrace_contract.language.messages import Ledger, OeeDocument, OeeInterval
@@ -18,16 +18,18 @@ from millrace_contract.language.telemetry import Telemetry, believed
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import FigureFlag, RevisionCause, WindowKind
 
+from .basis import RestsOn, basis_of, member_name
 from .calendar import TimeWindow
 from .documents import device_document, line_document, with_time_left
 from .entries import Entries, cause_of
 from .entry_store import EntryStore
 from .gaps import Gap, Link, cover, fill, follow, holds, uncounted, with_missing
+from .history import History
 from .lines import LinePlan, LineSums, line_sums
 from .machine import LATENESS_MS, Machine, unmapped_in_words
 from .places import made_so_since_ms, past_below
 from .plan import Plan
-from .results import Place, Results
+from .results import Place, Results, line_scope
 from .samples import Sample, sample_of
 from .spans import LONGEST_MS, DaySpan, day_window, silent_day, span_window, spans_of
 from .store import Store
@@ -218,7 +220,8 @@ class Engine:
             sums = track.sums(window, max(as_of_ms, window.end_ms))
             if sums.pending and not is_last and not self._results.holds(device, window.kind, window.id):
                 continue
-            self._offer_window(machine, window, sums, causes.of(window))
+            basis = partial(self._basis, history, window, as_of_ms)
+            self._offer_window(machine, window, sums, causes.of(window), basis)
             told.append(window)
         for interval, start_ms, end_ms in track.changed_intervals(history, as_of_ms, self._results):
             topic = self.plan.topics.oee_interval(machine.line, device)
@@ -327,9 +330,20 @@ class Engine:
             flags=flags,
         )
 
-    def _offer_window(self, machine: Machine, window: TimeWindow, sums: Sums, cause: RevisionCause) -> None:
+    def _offer_window(
+        self, machine: Machine, window: TimeWindow, sums: Sums, cause: RevisionCause, basis: Callable[[], RestsOn]
+    ) -> None:
         document = self._document(machine, sums, window, window.end_ms)
-        self._results.offer(self._place(machine, window), document, sums=sums, cause=cause)
+        self._results.offer(self._place(machine, window), document, sums=sums, cause=cause, basis=basis)
+
+    def _basis(self, history: History, window: TimeWindow, as_of_ms: int) -> RestsOn:
+        """What a window of a machine rests on, to be kept with its revision."""
+        versions = self.plan.versions_of(history.machine, window)
+        return basis_of(history, window, max(as_of_ms, window.end_ms), versions)
+
+    def _basis_of_sums(self, members: Iterable[tuple[str, str, str]]) -> RestsOn:
+        """The same of what is a sum of other windows (scope, kind, id)."""
+        return RestsOn(members={member_name(*each): self._results.number(*each) for each in members})
 
     def _place(self, machine: Machine, window: TimeWindow) -> Place:
         topic = self.plan.topics.oee_window(machine.line, machine.id)
@@ -348,7 +362,8 @@ class Engine:
                 told = nothing_known(calendar.slots(member.start_ms, member.end_ms))
             sums.append(told)
         window = day_window(calendar, day)
-        self._offer_window(machine, window, reduce(add, sums), causes.of(window))
+        basis = partial(self._basis_of_sums, [(machine.id, member.kind, member.id) for member in members])
+        self._offer_window(machine, window, reduce(add, sums), causes.of(window), basis)
         return window
 
     def _offer_span(self, machine: Machine, span: DaySpan, ended_ms: int, causes: Causes) -> TimeWindow | None:
@@ -368,7 +383,8 @@ class Engine:
                     return None  # a stop at its end has not been judged yet
                 told = silent_day(calendar, day)
             sums.append(told)
-        self._offer_window(machine, window, reduce(add, sums), causes.of(window))
+        basis = partial(self._basis_of_sums, [(machine.id, WindowKind.DAY, day.isoformat()) for day in span.days])
+        self._offer_window(machine, window, reduce(add, sums), causes.of(window), basis)
         return window
 
     def _evaluate_line(self, name: str, window: TimeWindow, cause: RevisionCause) -> None:
@@ -378,7 +394,7 @@ class Engine:
             return
         line = latest.until(window.end_ms)
         place = Place(
-            _line_scope(name), window.kind, window.id, window.start_ms, window.end_ms, self.plan.topics.oee_window(name, None)
+            line_scope(name), window.kind, window.id, window.start_ms, window.end_ms, self.plan.topics.oee_window(name, None)
         )
         if self._results.is_taken(place):
             return
@@ -394,7 +410,8 @@ class Engine:
         document = line_document(
             line, line_sums(line, by_machine), window, as_of_ms=window.end_ms, versions=self.plan.versions_of_line(line, window)
         )
-        self._results.offer(place, document, cause=cause)
+        basis = partial(self._basis_of_sums, [(machine.id, window.kind, window.id) for machine in line.machines])
+        self._results.offer(place, document, cause=cause, basis=basis)
 
     def _live_line(self, latest: LinePlan, offline: set[str]) -> OeeDocument | None:
         line = latest.until(max((live.as_of_ms for live in self._live.values()), default=0) + 1)
@@ -464,8 +481,3 @@ def _link(machine: Machine, message: Telemetry) -> Link | None:
         return None
     prev = message.prev if message.prev is not None and 0 <= message.prev < message.seq else None
     return Link(machine.id, message.stream, message.seq, prev, message.timestamp_ms)
-
-
-def _line_scope(name: str) -> str:
-    """A scope that no device can have."""
-    return f"line:{name}"

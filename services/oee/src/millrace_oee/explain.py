@@ -81,6 +81,7 @@ def explain(history: History, read: SamplesRead, window: TimeWindow, as_of_ms: i
         corrections=corrections,
         counters=counters,
         checks=tuple(checks(stretches, corrections, counters, told)),
+        orders=entries.concerning(window.start_ms, end_ms).orders,
     )
 
 

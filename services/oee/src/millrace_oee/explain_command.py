@@ -8,16 +8,16 @@ from contextlib import ExitStack
 
 import msgspec
 
+from millrace_contract.language.explanations import Explained
+from millrace_contract.language.messages import OeeDocument
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
 
-from .explain_line import LineExplanation, line_in_words
-from .explain_source import FromDatabase, FromFile, NotExplained, Source, explained_device, explained_line, window_of
+from .explain_source import FromDatabase, FromFile, NotExplained, Source, explained_device, explained_line, what_changed, window_of
 from .explain_told import told_of_line, told_of_machine
-from .explain_words import in_words
-from .explained import Explanation
 from .plan import Plan
 from .settings import OeeSettings
+from .store import STORE
 
 
 def run_explain(options: argparse.Namespace, plan: Plan, settings: OeeSettings, now_ms: int) -> int:
@@ -27,35 +27,30 @@ def run_explain(options: argparse.Namespace, plan: Plan, settings: OeeSettings, 
     with ExitStack() as at_end:
         source: Source
         if options.file is None:
-            source = FromDatabase(plan, at_end.enter_context(Influx(settings)), now_ms)
+            source = FromDatabase(plan, at_end.enter_context(Influx(settings)), now_ms, settings.data / STORE)
         else:
-            source = FromFile(plan, options.file, now_ms)
+            source = FromFile(plan, options.file, now_ms, by_arrival=options.since_revision is not None)
+        since = options.since_revision
         if options.device:
+            changed = None if since is None else what_changed(source, line, options.device, window, since)
             machine = explained_device(plan, source, options.device, window)
-            return _say_machine(machine, plan, as_json=options.json)
-        return _say_line(explained_line(plan, source, line, window, now_ms), plan, as_json=options.json)
+            _say(machine.document, told_of_machine(machine, plan.zone, changed), as_json=options.json)
+            return EXIT_WELL if machine.adds_up else EXIT_NOT_WELL
+        changed = None if since is None else what_changed(source, line, None, window, since)
+        whole = explained_line(plan, source, line, window, now_ms)
+        _say(whole.document, told_of_line(whole, plan.zone, changed), as_json=options.json)
+        for each in whole.machines.values():
+            if not options.json:
+                sys.stdout.write("\n")
+            _say(each.document, told_of_machine(each, plan.zone), as_json=options.json)
+        return EXIT_WELL if whole.adds_up else EXIT_NOT_WELL
 
 
-def _say_machine(explanation: Explanation, plan: Plan, *, as_json: bool) -> int:
+def _say(document: OeeDocument, explained: Explained, *, as_json: bool) -> None:
     if as_json:
-        _print({"figures": explanation.document, "explained": told_of_machine(explanation, plan.zone)})
+        sys.stdout.write(msgspec.json.encode({"figures": document, "explained": explained}).decode() + "\n")
     else:
-        sys.stdout.write("".join(f"{text}\n" for text in in_words(explanation, plan.zone)))
-    return EXIT_WELL if explanation.adds_up else EXIT_NOT_WELL
-
-
-def _say_line(explanation: LineExplanation, plan: Plan, *, as_json: bool) -> int:
-    if as_json:
-        for machine in explanation.machines.values():
-            _say_machine(machine, plan, as_json=True)
-        _print({"figures": explanation.document, "explained": told_of_line(explanation, plan.zone)})
-    else:
-        sys.stdout.write("".join(f"{text}\n" for text in line_in_words(explanation, plan.zone)))
-    return EXIT_WELL if explanation.adds_up else EXIT_NOT_WELL
-
-
-def _print(said: object) -> None:
-    sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
+        sys.stdout.write("".join(f"{text}\n" for text in explained.words))
 
 
 def _line_of(options: argparse.Namespace, plan: Plan) -> str:

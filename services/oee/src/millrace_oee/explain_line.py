@@ -11,7 +11,7 @@ from millrace_contract.language.words import ALL_TIME
 
 from .calendar import TimeWindow
 from .documents import line_document
-from .explain_words import head, in_words, parts
+from .explain_words import head, parts
 from .explained import Check, Explanation
 from .lines import LinePlan, line_sums
 from .plan import Plan
@@ -53,14 +53,6 @@ def _checks(told: OeeDocument, published: OeeDocument) -> Iterator[Check]:
 
 
 def line_in_words(explanation: LineExplanation, zone: tzinfo) -> Iterator[str]:
-    """The line first, then each machine."""
-    yield from line_only_in_words(explanation, zone)
-    for found in explanation.machines.values():
-        yield ""
-        yield from in_words(found, zone)
-
-
-def line_only_in_words(explanation: LineExplanation, zone: tzinfo) -> Iterator[str]:
     """The line's figures, its rule, and what each machine brings to them."""
     told, line = explanation.document, explanation.line
     yield from head(told, zone)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Protocol
 
-from millrace_contract.errors import Refusal
+from millrace_contract.errors import CannotStart, Refusal
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.recording import Recording
+from millrace_contract.store_forward.sqlite import Damaged, DiskRefused
+from millrace_contract.store_forward.store_file import open_beside_owner
 
+from .basis import member_key
 from .calendar import LineCalendar, TimeWindow
 from .database import read_entries
 from .documents import device_document
@@ -26,9 +30,11 @@ from .past import engine_of_past
 from .plan import Plan
 from .recompute import oldest_ms
 from .replay import OeeReplay
-from .results import Results
+from .results import Results, line_scope
+from .revised import MemberChange, Revised, revised
+from .revisions import Revisions
 from .spans import day_window
-from .store import connect_in_memory
+from .store import OEE_STORE, connect_in_memory
 from .stored_windows import read_window
 from .track import Track
 from .windows import Sums
@@ -121,6 +127,9 @@ class Source(Protocol):
     def explained(self, machine: Machine, window: TimeWindow) -> Explanation:
         """Raises NotExplained, and what reading raises."""
 
+    def revisions(self) -> AbstractContextManager[Revisions]:
+        """What was told before. Raises NotExplained where nothing is kept."""
+
 
 def explained_device(plan: Plan, source: Source, device: str, window: TimeWindow) -> Explanation:
     """Raises NotExplained, and what the source raises."""
@@ -139,15 +148,57 @@ def explained_line(plan: Plan, source: Source, line: str, window: TimeWindow, no
     return explain_line(plan, line, window, as_of_ms, machines=found, published=published)
 
 
-class FromDatabase:
-    """What is stored: readings, entries, and the documents that were published."""
+def what_changed(source: Source, line: str, device: str | None, window: TimeWindow, since: int) -> Revised:
+    """From an earlier revision of a window to the last one. Raises NotExplained."""
+    key = (line_scope(line) if device is None else device, window.kind, window.id)
+    with source.revisions() as kept:
+        last, then = kept.last(key), kept.earlier(key, since)
+        if last is None:
+            raise NotExplained(f"since_revision: nothing is kept of what was told of {window.id}")
+        if since == last.document.revision:
+            raise NotExplained(f"since_revision: {since} is the last revision of {window.id}; nothing changed since")
+        if then is None:
+            numbers = ", ".join(str(number) for number in kept.kept(key)) or "none"
+            raise NotExplained(
+                f"since_revision: the last revision of {window.id} is {last.document.revision}; what revision {since} said is not "
+                f"kept. Kept of earlier ones: {numbers}"
+            )
+        return _with_members(kept, revised(then, last))
 
-    def __init__(self, plan: Plan, influx: Influx, now_ms: int, go_on: Callable[[], None] = lambda: None) -> None:
+
+def _with_members(kept: Revisions, whole: Revised) -> Revised:
+    """With what changed of the windows whose sums it adds."""
+    within = []
+    for change in whole.changes:
+        if isinstance(change, MemberChange):
+            key = member_key(change.member)
+            last, then = kept.last(key), kept.earlier(key, change.before)
+            if last is not None and then is not None:
+                within.append((change, _with_members(kept, revised(then, last))))
+    return replace(whole, within=tuple(within))
+
+
+class FromDatabase:
+    """What is stored: readings, entries, and the documents that were published; in the service's store what was told before."""
+
+    def __init__(self, plan: Plan, influx: Influx, now_ms: int, store: Path, go_on: Callable[[], None] = lambda: None) -> None:
         """`go_on` is called again and again, and may raise where nobody waits for the answer any more."""
         self._plan = plan
         self._influx = influx
         self._now_ms = now_ms
+        self._store = store
         self._go_on = go_on
+
+    @contextmanager
+    def revisions(self) -> Iterator[Revisions]:
+        if not self._store.exists():
+            raise NotExplained(f"since_revision: {self._store} is not there; what was told before is kept where oee runs")
+        try:
+            connection = open_beside_owner(OEE_STORE, self._store)
+        except (CannotStart, DiskRefused, Damaged) as error:
+            raise NotExplained(f"since_revision: {error}") from error
+        with closing(connection):
+            yield Revisions(connection)
 
     def published(self, line: str, device: str | None, window: TimeWindow) -> OeeDocument | None:
         return read_window(self._influx, line, device, window)
@@ -173,11 +224,11 @@ class FromDatabase:
 
 
 class FromFile:
-    """A recorded event file, whose documents are those of its replay."""
+    """A recorded event file, whose documents are those of its replay; `by_arrival`: with all their revisions."""
 
-    def __init__(self, plan: Plan, path: Path, now_ms: int) -> None:
+    def __init__(self, plan: Plan, path: Path, now_ms: int, *, by_arrival: bool = False) -> None:
         self._plan = plan
-        self._replay = OeeReplay(plan, connect_in_memory(), now_ms, by_arrival=False)
+        self._replay = OeeReplay(plan, connect_in_memory(), now_ms, by_arrival=by_arrival)
         recording = Recording(path)
         self._replay.run(recording)
         recording.report(self._replay.ignored)
@@ -193,3 +244,7 @@ class FromFile:
         track, results, as_of_ms = self._replay.track_for(machine.id, window)
         found = explained_window(self._plan, track, results, window, as_of_ms)
         return against(found, self.published(machine.line, machine.id, window))
+
+    @contextmanager
+    def revisions(self) -> Iterator[Revisions]:
+        yield self._replay.revisions

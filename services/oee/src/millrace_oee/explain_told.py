@@ -12,21 +12,27 @@ from millrace_contract.language.explanations import (
     ExplainedFigure,
     ExplainedMachine,
     ExplainedPiece,
+    ExplainedRevision,
     ExplainedSettings,
     ExplainedStep,
 )
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import ALL_TIME
 
-from .explain_line import LineExplanation, line_only_in_words, machine_in_words
+from .explain_line import LineExplanation, line_in_words, machine_in_words
 from .explain_words import effect_in_words, in_words, settings_in_words, step_in_words, stretch_in_words
 from .explained import Check, CounterStep, CounterSteps, Effect, ExplainedTime, Explanation
 from .machine import Machine
+from .revised import Revised
+from .revised_words import entries_in_words, told_of_revision
 
 
-def told_of_machine(explanation: Explanation, zone: tzinfo) -> Explained:
+def told_of_machine(explanation: Explanation, zone: tzinfo, revised: Revised | None = None) -> Explained:
+    """`revised`: what changed since some revision, if that was asked for."""
+    told = None if revised is None else told_of_revision(revised, entries_in_words(explanation, zone), zone)
     return Explained(
-        words=list(in_words(explanation, zone)),
+        words=[*in_words(explanation, zone), *_said(told)],
+        revised=told,
         adds_up=explanation.adds_up,
         figures=_figures(explanation.checks),
         pieces=[_piece(each, explanation, zone) for each in explanation.stretches],
@@ -36,14 +42,21 @@ def told_of_machine(explanation: Explanation, zone: tzinfo) -> Explained:
     )
 
 
-def told_of_line(explanation: LineExplanation, zone: tzinfo) -> Explained:
+def told_of_line(explanation: LineExplanation, zone: tzinfo, revised: Revised | None = None) -> Explained:
     """Its rule and its machines; what each of these consists of is asked for by its own name."""
+    entries = {entry: words for each in explanation.machines.values() for entry, words in entries_in_words(each, zone).items()}
+    told = None if revised is None else told_of_revision(revised, entries, zone)
     return Explained(
-        words=list(line_only_in_words(explanation, zone)),
+        words=[*line_in_words(explanation, zone), *_said(told)],
+        revised=told,
         adds_up=explanation.adds_up,
         figures=_figures(explanation.checks),
         machines=list(_machines(explanation)),
     )
+
+
+def _said(told: ExplainedRevision | None) -> list[str]:
+    return [] if told is None else ["", *told.words]
 
 
 def _figures(checks: Iterable[Check]) -> list[ExplainedFigure]:

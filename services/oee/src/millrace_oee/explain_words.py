@@ -7,6 +7,7 @@ from datetime import datetime, tzinfo
 
 from millrace_contract.language.entries import (
     Entry,
+    OrderEntry,
     ReasonChoice,
     ReasonComment,
     ReasonEntry,
@@ -207,6 +208,14 @@ def _entry(entry: Entry, zone: tzinfo) -> str:
             return f"reason {said.reason}{when}"
         case _:
             return f"entry {entry.id}{when}"
+
+
+def order_in_words(entry: OrderEntry, zone: tzinfo) -> str:
+    """What was said of an order, and who said it."""
+    said, span = entry.values, span_of(entry)
+    at = "" if span is None else f" at {clock(span.start_ms, zone)}"
+    action = str(said.__struct_config__.tag)
+    return f"order {said.order}: {action}{at} ({entry.actor or 'nobody named'}, entered {_moment(entry, zone)})"
 
 
 def _counter(counter: CounterSteps, zone: tzinfo) -> Iterator[str]:

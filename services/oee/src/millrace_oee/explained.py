@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from millrace_contract.language.entries import Entry, StepEntry
+from millrace_contract.language.entries import Entry, OrderEntry, StepEntry
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.language.words import ALL_TIME, Leaf, MachineState, WhyUnknown
 
@@ -129,6 +129,8 @@ class Explanation:
     corrections: tuple[Effect, ...]
     counters: tuple[CounterSteps, ...]
     checks: tuple[Check, ...]
+    orders: tuple[OrderEntry, ...] = ()
+    """What was said of orders, from the last start before the window on."""
 
     @property
     def adds_up(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from millrace_contract.errors import Malformed
 from millrace_contract.language.requests import ExplainQuestion, ServiceReply
@@ -12,7 +13,7 @@ from millrace_contract.runtime.answering import NotAnswered
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 
-from .explain_source import FromDatabase, NotExplained, NothingHeard, explained_device, explained_line, window_of
+from .explain_source import FromDatabase, NotExplained, NothingHeard, explained_device, explained_line, what_changed, window_of
 from .explain_told import told_of_line, told_of_machine
 from .plan import Plan
 
@@ -20,10 +21,12 @@ from .plan import Plan
 class Explaining:
     """Answers on the thread of the answers: it touches nothing that the worker owns."""
 
-    def __init__(self, plan: Plan, influx: Influx, clock: Clock) -> None:
+    def __init__(self, plan: Plan, influx: Influx, clock: Clock, store: Path) -> None:
+        """`store`: the service's file, of which this thread only reads."""
         self._plan = plan
         self._influx = influx
         self._clock = clock
+        self._store = store
 
     def answer(self, question: ExplainQuestion, go_on: Callable[[], None]) -> ServiceReply:
         """Raises NotAnswered and Unavailable."""
@@ -41,12 +44,14 @@ class Explaining:
         plan, now_ms = self._plan, self._clock.now_ms()
         start_ms, end_ms = (None if at is None else parse_timestamp(at) for at in (question.start, question.end))
         window = window_of(plan.calendars[question.line], question.window, start_ms, end_ms)
-        source = FromDatabase(plan, self._influx, now_ms, go_on)
+        since = question.since_revision
+        source = FromDatabase(plan, self._influx, now_ms, self._store, go_on)
+        changed = None if since is None else what_changed(source, question.line, question.device, window, since)
         if question.device is None:
             line = explained_line(plan, source, question.line, window, now_ms)
-            return ServiceReply(id="", document=line.document, explained=told_of_line(line, plan.zone))
+            return ServiceReply(id="", document=line.document, explained=told_of_line(line, plan.zone, changed))
         machine = explained_device(plan, source, question.device, window)
-        return ServiceReply(id="", document=machine.document, explained=told_of_machine(machine, plan.zone))
+        return ServiceReply(id="", document=machine.document, explained=told_of_machine(machine, plan.zone, changed))
 
     def _check_present(self, question: ExplainQuestion) -> None:
         if question.device is not None:

@@ -40,7 +40,7 @@ def engine_of_past(
     machine = plan.machines[device]
     connection = connect_in_memory()
     store = Store(connection)
-    results = Results(connection, lambda _topic, _message: None)
+    results = Results(connection, lambda _topic, _message: None, keeps_revisions=False)
     engine = Engine(plan, store, results)
     with transaction(connection):
         for placed in entries:

@@ -24,6 +24,7 @@ from .engine import Engine
 from .plan import Plan
 from .receiver import NoSurroundings, OeeReceiver
 from .results import Results
+from .revisions import Revisions
 from .store import Store
 from .track import Track
 
@@ -59,6 +60,11 @@ class OeeReplay:
     def ignored(self) -> Counter[str]:
         """How many messages changed nothing, by reason."""
         return self._receiver.ignored
+
+    @property
+    def revisions(self) -> Revisions:
+        """What earlier revisions said."""
+        return self._results.revisions
 
     def run(self, recording: Recording) -> None:
         """Read the file to its end. Raises CannotStart when it cannot be read."""

@@ -16,7 +16,9 @@ from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import IntervalKind, RevisionCause, WindowKind
 from millrace_contract.store_forward.sqlite import Connection
 
+from .basis import RestsOn
 from .documents import withdrawn
+from .revisions import Revisions
 from .windows import Sums
 
 _IS_INTERVAL = f"(kind IN ({', '.join(repr(kind.value) for kind in IntervalKind)}))"
@@ -40,6 +42,15 @@ class Place:
     end_ms: int
     topic: str
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.scope, self.kind, self.id
+
+
+def line_scope(name: str) -> str:
+    """A scope that no device can have."""
+    return f"line:{name}"
+
 
 _sums_encoder = msgspec.msgpack.Encoder()
 _sums_decoder = msgspec.msgpack.Decoder(Sums)
@@ -48,12 +59,28 @@ _sums_decoder = msgspec.msgpack.Decoder(Sums)
 class Results:
     """One thread's view of the results; writes inside the caller's transaction."""
 
-    def __init__(self, connection: Connection, publish: Publish) -> None:
+    def __init__(self, connection: Connection, publish: Publish, *, keeps_revisions: bool = True) -> None:
+        """`keeps_revisions`: what each rests on, and what the earlier ones said, for who asks what changed."""
         self.connection = connection
         self._publish = publish
+        self._keeps_revisions = keeps_revisions
+        self.revisions = Revisions(connection)
 
-    def offer(self, place: Place, message: Result, *, sums: Sums | None = None, cause: RevisionCause | None = None) -> bool:
-        """The present state of a result. Published if it says something new; returns whether it did."""
+    def offer(
+        self,
+        place: Place,
+        message: Result,
+        *,
+        sums: Sums | None = None,
+        cause: RevisionCause | None = None,
+        basis: Callable[[], RestsOn] | None = None,
+    ) -> bool:
+        """The present state of a result. Published if it says something new; returns whether it did.
+
+        `basis`: what a window rests on; asked for only if it is published.
+        """
+        if not self._keeps_revisions:
+            basis = None
         digest = _digest(message)
         row = self.connection.execute(
             "SELECT revision, digest, outstanding, waiting IS NOT NULL FROM result WHERE scope = ? AND kind = ? AND id = ?",
@@ -62,6 +89,8 @@ class Results:
         packed = None if sums is None else _sums_encoder.encode(sums)
         if row is None:
             self._insert(place, _numbered(message, 1, None), digest, packed)
+            if basis is not None:
+                self.revisions.told(place.key, 1, place.end_ms, basis())
             return True
         revision, old_digest, outstanding, is_waiting = row
         if packed is not None:
@@ -69,7 +98,10 @@ class Results:
         if digest == old_digest:
             if is_waiting:  # It changed and changed back before anybody saw it.
                 self._update(place, "waiting = NULL, waiting_cause = NULL")
+                self.revisions.not_told(place.key, revision + 1)
             return False
+        if basis is not None:
+            self.revisions.told(place.key, revision + 1, place.end_ms, basis())
         if outstanding is not None:
             self._update(place, "waiting = ?, waiting_cause = ?, end_ms = ?", encode(message), cause, place.end_ms)
         else:
@@ -101,6 +133,13 @@ class Results:
             "SELECT sums FROM result WHERE scope = ? AND kind = ? AND id = ?", (scope, kind, window_id)
         ).fetchone()
         return None if row is None or row[0] is None else _sums_decoder.decode(row[0])
+
+    def number(self, scope: str, kind: str, window_id: str) -> int:
+        """The revision of a window that is told, or will be as soon as the one before is safe; 0 where none was."""
+        row = self.connection.execute(
+            "SELECT revision + (waiting IS NOT NULL) FROM result WHERE scope = ? AND kind = ? AND id = ?", (scope, kind, window_id)
+        ).fetchone()
+        return 0 if row is None else int(row[0])
 
     def confirmed(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Messages named by these inclusive ranges are safe, or given up: what waited for them goes out."""
@@ -165,6 +204,7 @@ class Results:
     def rename(self, scope: str, to: str) -> None:
         """Keep all results of a scope under another name, which nobody has. What waits to be sent goes out as it would have."""
         self.connection.execute("UPDATE result SET scope = ? WHERE scope = ?", (to, scope))
+        self.revisions.rename(scope, to)
 
     def end_what_lasts(self, scope: str, end_ms: int) -> None:
         """Nothing more will be heard of this scope: its open intervals end then, and those that began later are withdrawn."""
@@ -187,6 +227,7 @@ class Results:
             "DELETE FROM result WHERE outstanding IS NULL AND end_ms < CASE kind WHEN ? THEN ? ELSE ? END",
             (WindowKind.DAY, days_before_ms, before_ms),
         )
+        self.revisions.prune(before_ms)
 
     def _insert(self, place: Place, message: Result, digest: bytes, sums: bytes | None) -> None:
         outstanding = self._publish(place.topic, message)
@@ -199,6 +240,11 @@ class Results:
         )  # fmt: skip
 
     def _next_revision(self, place: Place, message: Result, digest: bytes) -> None:
+        if self._keeps_revisions and isinstance(message, OeeDocument):
+            (said,) = self.connection.execute(
+                "SELECT message FROM result WHERE scope = ? AND kind = ? AND id = ?", place.key
+            ).fetchone()
+            self.revisions.superseded(place.key, message.revision - 1, place.end_ms, said)
         outstanding = self._publish(place.topic, message)
         self._update(
             place,

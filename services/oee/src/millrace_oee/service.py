@@ -37,11 +37,10 @@ from .master_data import read_master_data, remembered, with_master_data
 from .plan import Plan, load_plan
 from .receiver import subscriptions
 from .settings import OeeSettings
-from .store import OEE_STORE
+from .store import OEE_STORE, STORE
 from .worker import Worker
 
 SERVICE = "oee"
-STORE = "oee.db"
 RECEIVE_MAXIMUM = 2_000
 
 _log = get_logger(__name__)
@@ -72,7 +71,9 @@ class OeeService:
         self._watchdog = Watchdog(self._heartbeats)
         self._influx = Influx(settings)
         self._intake = intake = Intake[Answer](receive_maximum=RECEIVE_MAXIMUM, items_a_batch=1)
-        self._answering = Answering(plan.topics, SERVICE, Answers(plan, self._influx, clock).answer, clock, self._heartbeats)
+        self._answering = Answering(
+            plan.topics, SERVICE, Answers(plan, self._influx, clock, settings.data / STORE).answer, clock, self._heartbeats
+        )
         self._session = LeanSession(
             settings,
             sender,

@@ -22,6 +22,7 @@ from .counts import Baseline
 from .entry_store import ENTRY_STEP
 from .gaps import ChainEnd, Gap
 from .machine import ROLES
+from .revisions import REVISION_STEP
 from .samples import Sample, merged, pack, unpack
 
 HOUR_MS = 3_600_000
@@ -58,7 +59,10 @@ _VERSION_1 = (
 )
 _VERSION_2 = OUTBOX_STEPS[1]
 _VERSION_3 = ENTRY_STEP
-OEE_STORE = StoreKind("the store of oee", (_VERSION_1, _VERSION_2, _VERSION_3))
+_VERSION_4 = REVISION_STEP
+STORE = "oee.db"
+"""Its name in the folder of what the service must remember."""
+OEE_STORE = StoreKind("the store of oee", (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4))
 _SAMPLES = "SELECT ts_ms, state, total, good, reject, hold_ms FROM sample WHERE device = ? "
 _LAST_GOOD = {
     "total": "SELECT total, ts_ms FROM sample WHERE device = ? AND ts_ms < ? AND total >= 0 ORDER BY ts_ms DESC LIMIT 1",

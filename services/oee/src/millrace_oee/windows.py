@@ -112,7 +112,7 @@ def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums
     """The sums over [start, end), from what is known at `as_of_ms` (which is `end_ms` or later)."""
     machine = history.machine
     slots = history.calendar.slots(start_ms, end_ms)
-    stretches, stops = _stretches(history, start_ms, end_ms, as_of_ms)
+    stretches, stops = stretches_of(history, start_ms, end_ms, as_of_ms)
     laid = _lay(slots, stretches)
     made = made_in(history, start_ms, end_ms)
 
@@ -144,7 +144,7 @@ def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums
     )
 
 
-def _stretches(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> tuple[list[Stretch], list[Stop]]:
+def stretches_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> tuple[list[Stretch], list[Stop]]:
     """The machine's time by leaf, each stop judged as a whole, and by the reasons that were given; and the stops."""
     machine, reasons = history.machine, history.entries.reasons
     from_ms, to_ms = start_ms - machine.lookback_ms, end_ms + machine.lookahead_ms

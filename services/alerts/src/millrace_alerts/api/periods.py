@@ -80,6 +80,9 @@ def oee_explain(
         str | None, Query(alias="from", description="any time in place of a window, from here", json_schema_extra=TIME)
     ] = None,
     to: Annotated[str | None, Query(description="at most two days later", json_schema_extra=TIME)] = None,
+    since_revision: Annotated[
+        int | None, Query(ge=1, le=1_000_000, description="and what changed since that revision of the window", examples=[1])
+    ] = None,
     format: Annotated[Literal["json", "text"] | None, Query()] = None,  # noqa: A002 - the name of the parameter
     accept: Annotated[str, Header()] = "",
 ) -> Any:
@@ -89,10 +92,12 @@ def oee_explain(
         raise invalid("window", "give the id of a window, or from and to")
     if window is not None and (from_ is not None or to is not None):
         raise invalid("window", "give either a window, or from and to")
+    if window is None and since_revision is not None:
+        raise invalid("since_revision", "only of a window that was told: give its id")
     start, end = (
         None if text is None else format_timestamp(time_parameter(name, text)) for name, text in (("from", from_), ("to", to))
     )
-    question = ExplainQuestion(line=line, device=device, window=window, start=start, end=end)
+    question = ExplainQuestion(line=line, device=device, window=window, start=start, end=end, since_revision=since_revision)
     reply = _ask(context, question, refused="window" if window is not None else "to")
     if reply.document is None or reply.explained is None:
         raise unavailable(Unavailable("oee answered without an explanation; is it older than this service?"))
@@ -121,7 +126,8 @@ def _ask(context: Context, question: AnyQuestion, *, refused: str) -> ServiceRep
         case None:
             return reply
         case NoReply.REFUSED:
-            raise invalid(refused, reply.detail.removeprefix(f"{refused}: "))
+            place, _, said = reply.detail.partition(": ")
+            raise invalid(place, said) if place in {refused, "since_revision"} else invalid(refused, reply.detail)
         case NoReply.NOT_FOUND:
             raise ApiProblem("not-found", reply.detail)
         case _:

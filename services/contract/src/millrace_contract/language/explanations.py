@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .words import Leaf, MachineState, UnknownPolicy, WhyUnknown
+from .words import Leaf, MachineState, RevisedBy, UnknownPolicy, WhyUnknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +125,38 @@ class ExplainedFigure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedChange:
+    """What of a window is another than in an earlier revision: `what` says which of the others are given."""
+
+    what: RevisedBy
+    words: str
+    start: str | None = None
+    end: str | None = None
+    entry: str | None = None
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureRevised:
+    """A figure then and now; null where it was, or is, not known."""
+
+    name: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedRevision:
+    """What made an earlier revision and the last one differ."""
+
+    since_revision: int
+    revision: int
+    words: list[str]
+    figures: list[FigureRevised]
+    changes: list[ExplainedChange]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
     """All that a document's figures consist of. Of a line: its `machines`, each of which is explained on its own."""
 
@@ -136,3 +168,4 @@ class Explained:
     entries: list[ExplainedEntry] = field(default_factory=list)
     settings: list[ExplainedSettings] = field(default_factory=list)
     machines: list[ExplainedMachine] = field(default_factory=list)
+    revised: ExplainedRevision | None = None

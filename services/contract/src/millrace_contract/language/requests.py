@@ -27,13 +27,15 @@ class PeriodQuestion(Message, frozen=True, kw_only=True, tag_field="verb", tag=A
 
 
 class ExplainQuestion(Message, frozen=True, kw_only=True, tag_field="verb", tag=AskVerb.EXPLAIN.value):
-    """Where the figures of a window of a device, or of a line, come from; or those from `start` to `end` in place of `window`."""
+    """Where the figures of a window of a device, or of a line, come from; or those from `start` to `end` in place of `window`.
+    `since_revision`: and what changed since that one."""
 
     line: str
     device: str | None = None
     window: str | None = None
     start: str | None = None
     end: str | None = None
+    since_revision: int | None = None
 
 
 AnyQuestion = PeriodQuestion | ExplainQuestion

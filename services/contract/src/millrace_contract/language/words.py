@@ -119,7 +119,6 @@ class WindowKind(StrEnum):
     WEEK = "week"
     MONTH = "month"
     PERIOD = "period"
-    EXPLAIN = "explain"
     ORDER = "order"
 
 
@@ -179,6 +178,17 @@ class RevisionCause(StrEnum):
     COUNTER_STEP = "counter_step"
     CALENDAR = "calendar"
     CONFIG = "config"
+
+
+class RevisedBy(StrEnum):
+    """What of a window is another than in an earlier revision: a piece of its time, parts of it, an entry of people or MES, a
+    setting, or a window whose sums it adds."""
+
+    PIECE = "piece"
+    PARTS = "parts"
+    ENTRY = "entry"
+    SETTING = "setting"
+    MEMBER = "member"
 
 
 class WhyUnknown(StrEnum):
