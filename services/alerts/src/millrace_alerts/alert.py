@@ -15,6 +15,16 @@ from .memories import GateMemory, Memory
 from .timer import Timer
 
 
+class Waiting(msgspec.Struct, frozen=True, array_like=True):
+    """A reading of the rule's signal, or of its gate's, that is not told yet (`in_order`)."""
+
+    at_ms: int
+    is_reading: bool
+    value: float | str | None
+    uncertain: bool = False
+    hold_ms: int | None = None
+
+
 class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     """The state of one (rule, device). Event times in ms; `version` grows by one with each change of state.
 
@@ -23,6 +33,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     blind_since_ms: since when its rule cannot be evaluated; explained_by: the alert that says why its device is not heard.
     line, device_id: empty where it is about the platform itself.
     `memory`: what the kind of condition remembers; `gate`: whether the rule is evaluated now.
+    `waiting`: readings that kinds which judge in order have not been told yet, by time; those up to `told_ms` have been.
     `quiet_from_ms` is for rules about missing data: the event time from which the silence counts.
     """
 
@@ -55,6 +66,8 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     first_out: bool = False
     memory: Memory | None = None
     gate: GateMemory | None = None
+    waiting: tuple[Waiting, ...] = ()
+    told_ms: int = 0
 
     @property
     def state(self) -> IsaState:

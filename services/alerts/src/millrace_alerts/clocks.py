@@ -19,6 +19,7 @@ from millrace_contract.plant.holds import CLOCKS_DIFFER_MS
 from millrace_contract.runtime.clock import Now
 
 from .alert import Alert
+from .in_order import newest_ms
 from .lifecycle import Shelf
 from .reconcile import forgetful
 from .records import DeviceRecord, Gateway, Saved
@@ -79,14 +80,14 @@ def plausible_alert(alert: Alert, now_ms: int) -> Alert:
     if is_void(alert.blind_since_ms, now_ms):
         alert = msgspec.structs.replace(alert, blind_since_ms=None)
     timer = alert.timer
-    if any(is_void(at_ms, now_ms) for at_ms in (alert.seen_ms, alert.quiet_from_ms, timer.since_ms, timer.counted_to_ms)):
+    if any(is_void(at_ms, now_ms) for at_ms in (newest_ms(alert), alert.quiet_from_ms, timer.since_ms, timer.counted_to_ms)):
         return begun_anew(alert)
     return alert
 
 
 def begun_anew(alert: Alert) -> Alert:
     """Without what was observed, so that the next observation counts whatever its time. An alert that is active stays so."""
-    return msgspec.structs.replace(forgetful(alert), seen_ms=0)
+    return msgspec.structs.replace(forgetful(alert), seen_ms=0, waiting=(), told_ms=0)
 
 
 def _moved(shelf: Shelf, by_ms: int) -> Shelf:

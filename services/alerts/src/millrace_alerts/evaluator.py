@@ -12,8 +12,9 @@ from millrace_contract.language.words import EVALUABLE, Evaluation
 
 from .alert import Alert, Transition
 from .changes import Outcome, Terms, act
-from .conditions import Condition
+from .conditions import Condition, judges_in_order
 from .gates import GateTest
+from .in_order import in_order
 from .lifecycle import ExpireShelf
 from .memories import GateMemory
 from .observations import ClockStep, GateReading, Observation, PartReadings, Pause, Reading, StatusTold, Tick
@@ -25,9 +26,17 @@ def evaluate(alert: Alert, watched: Watched, observation: Observation) -> Outcom
     expired: tuple[Transition, ...] = ()
     if isinstance(observation, Tick):
         alert, expired = _expire_shelf(alert, observation.now_ms)
-    evaluated = watched.condition.evaluate if watched.gate is None else partial(_gated, watched.condition, watched.gate)
-    alert, transitions = evaluated(alert, watched.terms, observation)
+    if judges_in_order(watched.condition):
+        alert, transitions = in_order(partial(_evaluated, watched), alert, observation)
+    else:
+        alert, transitions = _evaluated(watched, alert, observation)
     return _marked(alert, observation), expired + transitions
+
+
+def _evaluated(watched: Watched, alert: Alert, observation: Observation) -> Outcome:
+    if watched.gate is None:
+        return watched.condition.evaluate(alert, watched.terms, observation)
+    return _gated(watched.condition, watched.gate, alert, watched.terms, observation)
 
 
 def _gated(condition: Condition, gate: GateTest, alert: Alert, terms: Terms, observation: Observation) -> Outcome:

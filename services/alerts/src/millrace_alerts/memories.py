@@ -18,9 +18,10 @@ class GateMemory(msgspec.Struct, frozen=True, tag="gate", omit_defaults=True):
 
 
 class DriftMemory(msgspec.Struct, frozen=True, tag="drift", omit_defaults=True):
-    """learnt: the means so far, until `baseline` is made of them. number: of means at work since then.
+    """Of every kind that learns a baseline. learnt: the means so far, until `baseline` is made of them.
 
-    weighted: their weighted mean. line: those since it was last where it is normal, by number.
+    number: of means at work since then. weighted: their weighted mean. line: those since it was last where it is normal, by number.
+    excess: the sum of what they were beyond normal by. beyond: which of the newest were, as bits.
     """
 
     mean: Mean = Mean()
@@ -31,6 +32,8 @@ class DriftMemory(msgspec.Struct, frozen=True, tag="drift", omit_defaults=True):
     weighted: float = 0.0
     line: FittedLine = FittedLine()
     version: int = 1
+    excess: float = 0.0
+    beyond: int = 0
 
 
 class StuckMemory(msgspec.Struct, frozen=True, tag="stuck", omit_defaults=True):

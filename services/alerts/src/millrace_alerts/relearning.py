@@ -16,7 +16,7 @@ def learnt_anew(
 ) -> Outcome:
     """Without what was normal until now, under the next version; raises NothingLearnt."""
     if not isinstance(alert.memory, DriftMemory):
-        raise NothingLearnt(f"the rule {alert.rule} learns nothing, or has not begun to; only `drift` does")
+        raise NothingLearnt(f"the rule {alert.rule} learns nothing, or has not begun to; only kinds that learn what is normal do")
     facts = apply(alert.facts, Clear()) if alert.facts.in_alarm else alert.facts
     after = msgspec.structs.replace(
         alert,

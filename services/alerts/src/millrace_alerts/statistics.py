@@ -20,7 +20,10 @@ ROBUST = 1.4826
 
 
 class NormalLevel(msgspec.Struct, frozen=True):
-    """What is normal: of `count` means, first to last. `persistence`: correlation of one with the next, 0..1."""
+    """What is normal: of `count` means, first to last. `persistence`: correlation of one with the next, 0..1.
+
+    median, spread: the same robustly; None in what was learnt before they were kept.
+    """
 
     mean: float
     deviation: float
@@ -28,6 +31,20 @@ class NormalLevel(msgspec.Struct, frozen=True):
     count: int
     first_ms: int
     last_ms: int
+    median: float | None = None
+    spread: float | None = None
+
+    @property
+    def middle(self) -> float:
+        return self.mean if self.median is None else self.median
+
+    @property
+    def robust_deviation(self) -> float:
+        return self.deviation if self.spread is None else self.spread
+
+    def deviation_of_weighted(self, weight: float) -> float:
+        """Of an exponentially weighted mean, whose newest value counts `weight`."""
+        return self.deviation * math.sqrt(weight / (2 - weight))
 
 
 def learn(values: Sequence[float], first_ms: int, last_ms: int) -> NormalLevel:
@@ -41,7 +58,7 @@ def learn(values: Sequence[float], first_ms: int, last_ms: int) -> NormalLevel:
     least = max(abs(mean), 1e-9) * 1e-3
     products = math.fsum((one - mean) * (next_one - mean) for one, next_one in pairwise(kept))
     persistence = min(max(products / squares, 0.0), 0.9) if squares else 0.0
-    return NormalLevel(mean, max(deviation, least), persistence, len(values), first_ms, last_ms)
+    return NormalLevel(mean, max(deviation, least), persistence, len(values), first_ms, last_ms, middle, max(robust, least))
 
 
 class FittedLine(msgspec.Struct, frozen=True):

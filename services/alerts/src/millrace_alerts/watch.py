@@ -4,7 +4,7 @@ No clock, no I/O: the worker and a replay drive the same object, so that what a 
 would have stored. Owned by one thread.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -20,8 +20,10 @@ from .alert import alert_id as id_of
 from .builtin import gateway_rule, is_built_in
 from .changes import act
 from .clocks import Order, begun_anew, counts_from_ms, follow, order_of, plausible_alert, plausible_record
+from .conditions import judges_in_order
 from .evaluator import evaluate
 from .first_out import FirstOut
+from .in_order import newest_ms
 from .lifecycle import Action, LearnAnew
 from .observations import ClockStep, GateReading, Inhibit, Link, Observation, PartReadings, Reading, Resume, Seen, StatusTold, Tick
 from .reconcile import forget_old_names
@@ -47,6 +49,8 @@ class _Concerned:
     links: list[str]
     inhibited: list[str]
     every: list[str]
+    in_order: dict[str, tuple[list[str], list[str]]]
+    """Those who judge in order, by signal: whose gate it is, and who reads it."""
 
 
 class Watch:
@@ -94,9 +98,11 @@ class Watch:
         order, newest_ms = order_of(self.devices[device_id], message), self.devices[device_id].heard_ms
         at_ms = counts_from_ms(message.timestamp_ms, heard_ms)
         fresh = self._remember(device_id, message, order, at_ms)
-        if message.backfill or not fresh:
+        if message.backfill:
             return []
         concerned = self._concerned[device_id]
+        if not fresh:
+            return self._tell_late(concerned, message, fresh, at_ms)
         if order.is_anew and at_ms <= newest_ms:
             self._begin_anew(concerned, fresh, at_ms)
         transitions: list[Transition] = []
@@ -113,6 +119,17 @@ class Watch:
             transitions += self._tell_parts(device_id, concerned.parts, fresh, at_ms)
         if message.readings:
             transitions += self._tell(concerned.data.get(None, ()), Seen(at_ms, heard_ms))
+        return transitions + self._tell_late(concerned, message, fresh, at_ms)
+
+    def _tell_late(self, concerned: _Concerned, message: Telemetry, fresh: Collection[str], at_ms: int) -> list[Transition]:
+        """What was overtaken by a newer message is news only for those who judge in order."""
+        transitions: list[Transition] = []
+        for signal, (gates, readings) in concerned.in_order.items():
+            if signal in fresh or (signal not in message.readings and signal not in message.quality):
+                continue
+            value, is_uncertain = message.readings.get(signal), message.quality.get(signal) is Quality.UNCERTAIN
+            transitions += self._tell(gates, GateReading(at_ms, value, message.hold_ms))
+            transitions += self._tell(readings, Reading(at_ms, value, is_uncertain, message.hold_ms))
         return transitions
 
     def _tell_parts(self, device_id: str, parts: dict[str, list[str]], fresh: Iterable[str], at_ms: int) -> list[Transition]:
@@ -260,7 +277,7 @@ class Watch:
         told = (concerned.readings, concerned.data, concerned.parts)
         ids = [each for signal in fresh for those in told for each in those.get(signal, ())]
         for alert_id in (*ids, *concerned.data.get(None, ())):
-            if self.alerts[alert_id].seen_ms >= at_ms:
+            if newest_ms(self.alerts[alert_id]) >= at_ms:
                 self._replace(alert_id, begun_anew(self.alerts[alert_id]))
 
     def _replace(self, alert_id: str, alert: Alert) -> None:
@@ -327,7 +344,7 @@ def _restored(watched: Watched, saved: Saved) -> Alert:
 
 
 def _by_device(watched: dict[str, Watched], devices: Iterable[str]) -> dict[str, _Concerned]:
-    concerned = {name: _Concerned({}, {}, {}, {}, [], [], []) for name in devices}
+    concerned = {name: _Concerned({}, {}, {}, {}, [], [], [], {}) for name in devices}
     for each in watched.values():
         if not each.device_id:
             continue
@@ -339,6 +356,11 @@ def _by_device(watched: dict[str, Watched], devices: Iterable[str]) -> dict[str,
             those.readings.setdefault(signal, []).append(each.alert_id)
         for part in listening.parts:
             concerned[part.device_id].parts.setdefault(part.signal, []).append(each.alert_id)
+        if judges_in_order(each.condition):
+            for signal in listening.readings:
+                those.in_order.setdefault(signal, ([], []))[1].append(each.alert_id)
+            if each.gate is not None:
+                those.in_order.setdefault(each.gate.signal, ([], []))[0].append(each.alert_id)
         for wanted in listening.data:
             those.data.setdefault(wanted, []).append(each.alert_id)
         if listening.link:
@@ -357,6 +379,7 @@ def _worth_saving(before: Alert, after: Alert) -> bool:
         or before.facts != after.facts
         or before.memory is not after.memory
         or before.gate is not after.gate
+        or before.waiting is not after.waiting
         or before.blind_since_ms != after.blind_since_ms
         or (after.state is not IsaState.NORM and (before.seen_value, before.peak) != (after.seen_value, after.peak))
         or (before.quiet_from_ms is None) != (after.quiet_from_ms is None)

@@ -9,14 +9,18 @@ from typing import assert_never
 
 from millrace_contract.plant import (
     Combination,
+    Cusum,
     Deviation,
     DeviceOffline,
     Drift,
+    Ewma,
     NoData,
     NotCounting,
     OwnData,
     Profile,
     RateOfChange,
+    Ratio,
+    RobustZ,
     Siblings,
     State,
     Stuck,
@@ -27,13 +31,18 @@ from millrace_contract.plant import (
 from millrace_contract.plant import Condition as Model
 
 from .combination import Together
+from .cusum import Excess
 from .deviation import Away
 from .device_offline import Unreachable
 from .drift import Leaving
+from .ewma import WeightedMean
 from .no_data import Silence
 from .not_counting import CountStandsStill
+from .of_baseline import BaselineKind
 from .own_data import SelfReport
 from .rate_of_change import Rate
+from .ratio import Times
+from .robust_z import FarFromMedian
 from .siblings import OddOneOut
 from .site import RuleSite
 from .state import InState
@@ -42,11 +51,12 @@ from .threshold import Limit
 from .time_to_limit import Approach
 from .value import Named
 
+Learnt = Leaving | WeightedMean | Excess | FarFromMedian | Times
 Condition = (
     Limit
     | Rate
     | Hanging
-    | Leaving
+    | Learnt
     | Approach
     | Named
     | InState
@@ -60,7 +70,8 @@ Condition = (
 )
 
 
-OfOneSignal = Threshold | RateOfChange | Stuck | Drift | TimeToLimit | Value | State
+OfBaseline = Drift | Ewma | Cusum | RobustZ | Ratio
+OfOneSignal = Threshold | RateOfChange | Stuck | OfBaseline | TimeToLimit | Value | State
 
 
 def condition_of(model: Model, site: RuleSite) -> Condition:
@@ -80,10 +91,11 @@ def condition_of(model: Model, site: RuleSite) -> Condition:
             return Unreachable.of(model, site.profile)
         case OwnData():
             return SelfReport.of(model)
-    return _of_one_signal(model, site.profile)
+    return of_one_signal(model, site.profile)
 
 
-def _of_one_signal(model: OfOneSignal, profile: Profile) -> Condition:
+def of_one_signal(model: OfOneSignal, profile: Profile) -> Condition:
+    """The same for the kinds that judge each reading of one signal."""
     match model:
         case Threshold():
             return Limit.of(model, profile)
@@ -91,8 +103,8 @@ def _of_one_signal(model: OfOneSignal, profile: Profile) -> Condition:
             return Rate.of(model, profile)
         case Stuck():
             return Hanging.of(model, profile)
-        case Drift():
-            return Leaving.of(model, profile)
+        case Drift() | Ewma() | Cusum() | RobustZ() | Ratio():
+            return _learnt(model, profile)
         case TimeToLimit():
             return Approach.of(model, profile)
         case Value():
@@ -102,22 +114,49 @@ def _of_one_signal(model: OfOneSignal, profile: Profile) -> Condition:
     assert_never(model)
 
 
+def _learnt(model: OfBaseline, profile: Profile) -> Learnt:
+    match model:
+        case Drift():
+            return Leaving.of(model, profile)
+        case Ewma():
+            return WeightedMean.of(model, profile)
+        case Cusum():
+            return Excess.of(model, profile)
+        case RobustZ():
+            return FarFromMedian.of(model, profile)
+        case Ratio():
+            return Times.of(model, profile)
+    assert_never(model)
+
+
+def judges_in_order(condition: Condition) -> bool:
+    """Whether what it remembers must not depend on the order in which readings came; then it lags behind (`in_order`)."""
+    return isinstance(condition, BaselineKind | Approach)
+
+
 __all__ = [
     "Approach",
     "Away",
     "Condition",
     "CountStandsStill",
+    "Excess",
+    "FarFromMedian",
     "Hanging",
     "InState",
     "Leaving",
     "Limit",
     "Named",
     "OddOneOut",
+    "OfOneSignal",
     "Rate",
     "RuleSite",
     "SelfReport",
     "Silence",
+    "Times",
     "Together",
     "Unreachable",
+    "WeightedMean",
     "condition_of",
+    "judges_in_order",
+    "of_one_signal",
 ]

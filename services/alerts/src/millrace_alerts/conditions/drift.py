@@ -12,13 +12,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from millrace_contract.plant import Drift, Profile, hold_ms
-from millrace_contract.plant.holds import FOREVER_MS
+from millrace_contract.plant import Drift, Profile
 
-from ..memories import DriftMemory, Memory
-from ..statistics import FittedLine, NormalLevel, learn
+from ..memories import DriftMemory
+from ..statistics import FittedLine, NormalLevel
 from ..timer import Wish
-from .of_number import Judged, NumberKind
+from .of_baseline import BACK, BaselineKind, common
 
 LEAST_MEANS = 12
 """Fewer do not show a direction."""
@@ -26,66 +25,33 @@ SURE = 7.0
 """The line's slope in standard errors, corrected for means that follow each other."""
 GROWN = 4.0
 """How far the line has gone since it left, in standard deviations of the baseline."""
-BACK = 0.5
-"""An alert ends when the weighted mean is back within this share of its limit."""
 NEAR = 1.0
 """Within so many standard deviations of a weighted mean it has not left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leaving(NumberKind):
-    """`sign`: 1 where growing is bad, -1 where falling is."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving(BaselineKind):
+    """weight, limit, severe: as in the rule."""
 
-    signal: str
-    sign: int
-    every_ms: int
-    learn: int
     weight: float
     limit: float
     severe: float
-    fresh_ms: int = FOREVER_MS
 
     @classmethod
     def of(cls, model: Drift, profile: Profile) -> Leaving:
-        every_ms = round(model.every_s * 1000)
-        fresh_ms = max(hold_ms(profile, model.signal), every_ms)
-        sign = 1 if model.direction == "up" else -1
-        return cls(model.signal, sign, every_ms, model.learn, model.weight, model.limit, model.severe, fresh_ms)
+        return cls(**common(model, profile), weight=model.weight, limit=model.limit, severe=model.severe)
 
-    @property
-    def worse(self) -> bool | None:
-        return self.sign > 0
-
-    def judge(self, memory: Memory | None, value: float, at_ms: int, *, active: bool) -> Judged:
-        kept = memory if isinstance(memory, DriftMemory) else DriftMemory(first_ms=at_ms)
-        mean, finished = kept.mean.plus(value, at_ms // self.every_ms)
-        kept = msgspec.structs.replace(kept, mean=mean)
-        if finished is None:
-            return Judged(Wish.KEEP, kept, kept.baseline is not None)
-        if kept.baseline is None:
-            return Judged(Wish.KEEP, self._learning(kept, finished, at_ms), is_ready=False)
-        baseline = kept.baseline
-        kept = self._followed(kept, baseline, finished)
-        return Judged(self._wish(kept, baseline, active=active), kept)
-
-    def _learning(self, memory: DriftMemory, mean: float, at_ms: int) -> DriftMemory:
-        learnt = (*memory.learnt, mean)
-        if len(learnt) < self.learn:
-            return msgspec.structs.replace(memory, learnt=learnt)
-        baseline = learn(learnt, memory.first_ms, at_ms)
-        return msgspec.structs.replace(memory, learnt=(), baseline=baseline, weighted=baseline.mean, number=0, line=FittedLine())
-
-    def _followed(self, memory: DriftMemory, baseline: NormalLevel, mean: float) -> DriftMemory:
+    def follow(self, memory: DriftMemory, baseline: NormalLevel, mean: float, *, active: bool) -> tuple[DriftMemory, Wish]:
         weighted = self.weight * mean + (1 - self.weight) * memory.weighted
         number = memory.number + 1
         has_left = self._away(weighted, baseline) > NEAR
         line = memory.line.plus(number, mean) if has_left else FittedLine()
-        return msgspec.structs.replace(memory, weighted=weighted, number=number, line=line)
+        memory = msgspec.structs.replace(memory, weighted=weighted, number=number, line=line)
+        return memory, self._wish(memory, baseline, active=active)
 
     def _away(self, weighted: float, baseline: NormalLevel) -> float:
         """How far from normal, in standard deviations of a weighted mean; above 0 where it is bad."""
-        deviation = baseline.deviation * math.sqrt(self.weight / (2 - self.weight))
-        return self.sign * (weighted - baseline.mean) / deviation
+        return self.sign * (weighted - baseline.mean) / baseline.deviation_of_weighted(self.weight)
 
     def _wish(self, memory: DriftMemory, baseline: NormalLevel, *, active: bool) -> Wish:
         away = self._away(memory.weighted, baseline)

@@ -10,13 +10,17 @@ from typing import Annotated
 from pydantic import Field
 
 from .combination import Combination
+from .cusum import Cusum
 from .deviation import Deviation
 from .device_offline import DeviceOffline
 from .drift import Drift
+from .ewma import Ewma
 from .no_data import NoData
 from .not_counting import NotCounting
 from .own_data import OwnData
 from .rate_of_change import RateOfChange
+from .ratio import Ratio
+from .robust_z import RobustZ
 from .siblings import Siblings
 from .state import State
 from .stuck import Stuck
@@ -24,11 +28,13 @@ from .threshold import Threshold
 from .time_to_limit import TimeToLimit
 from .value import Value
 
+OfBaseline = Drift | Ewma | Cusum | RobustZ | Ratio
+"""The kinds that learn what is normal."""
 Condition = Annotated[
     Threshold
     | RateOfChange
     | Stuck
-    | Drift
+    | OfBaseline
     | TimeToLimit
     | Value
     | State
@@ -45,13 +51,17 @@ Condition = Annotated[
 __all__ = [
     "Combination",
     "Condition",
+    "Cusum",
     "Deviation",
     "DeviceOffline",
     "Drift",
+    "Ewma",
     "NoData",
     "NotCounting",
     "OwnData",
     "RateOfChange",
+    "Ratio",
+    "RobustZ",
     "Siblings",
     "State",
     "Stuck",
