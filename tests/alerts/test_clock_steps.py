@@ -202,7 +202,7 @@ FAULTS: Mapping[str, Fault] = {
     "rate_of_change": Fault("rises", _set(slope=1.0), _set(slope=0.0), 40, by_sender=True),
     "stuck": Fault("hangs", _set(moves=False), _set(moves=True), 20, by_sender=True),
     "drift": Fault("wears", _set(slope=0.05), _set(slope=0.0, level=10.0), 80, by_sender=True),
-    "time_to_limit": Fault("on-its-way", _set(slope=1.0), _set(slope=0.0), 60, by_sender=True),
+    "time_to_limit": Fault("on-its-way", _set(slope=1.0), _set(slope=0.0), 75, by_sender=True),
     "value": Fault("wrong-program", _set(program="P2"), _set(program="P1"), 10, by_sender=True),
     "state": Fault("held", _set(run_status=2), _set(run_status=1), 10, by_sender=True),
     "not_counting": Fault("counts-nothing", _set(moves=False), _set(moves=True), 20, by_sender=True),
@@ -280,7 +280,7 @@ def test_an_alert_that_is_active_stays_so_over_a_step_and_ends_in_time(
     fault, plant = FAULTS[kind], Plant(configuration, FAULTS[kind].rule)
     plant.run(30)
     fault.begin(plant)
-    plant.run(30)
+    plant.run(45)
     plant.step(step_s)
     plant.run(20)
     assert plant.raised(fault.rule), plant.story

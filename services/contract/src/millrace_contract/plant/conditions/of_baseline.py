@@ -14,6 +14,7 @@ class OfBaseline(OfNumber):
     (alerts.md B10). With `while` in the rule only what the machine does at work counts. `direction`: which way is bad.
     """
 
+    kind: str
     direction: Literal["up", "down"] = "up"
     every_s: float = Field(default=600, ge=1, le=86_400)
     learn: int = Field(default=200, ge=30, le=1000)
