@@ -65,6 +65,17 @@ def test_files_that_are_done_are_compressed_and_the_oldest_dropped(tmp_path: Pat
     assert totals == list(range(4, 12))
 
 
+def test_files_may_be_compressed_and_dropped_while_they_are_read(tmp_path: Path) -> None:
+    writer = TruthWriter(tmp_path, max_bytes=1_000_000, max_hours=1)
+    made = [Made(START_MS + segment * SEGMENT_MS, "CNC-01", segment, 0) for segment in range(12)]
+    for record in made:
+        writer.write(record)
+    reading = read_truth(tmp_path)
+    assert next(reading) == made[0]
+    writer.tidy(made[-1].time_ms)
+    assert list(reading) == made[4:], "those of an hour were compressed meanwhile, older ones went"
+
+
 def test_a_limit_of_bytes_never_takes_the_present_file(tmp_path: Path) -> None:
     writer = TruthWriter(tmp_path, max_bytes=1, max_hours=24)
     writer.begin(Boot(START_MS, 1, 1.0))

@@ -11,7 +11,9 @@ import gzip
 import os
 import shutil
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import IO, cast
 
 import msgspec
 
@@ -139,7 +141,7 @@ def read_truth(folder: Path, since_ms: int | None = None) -> Iterator[Record]:
     for path in paths:
         if since_ms is not None and (_segment_of(path) + 1) * SEGMENT_MS < since_ms:
             continue
-        with gzip.open(path) if path.name.endswith(_PACKED) else path.open("rb") as lines:
+        with _opened(path) as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
                     continue
@@ -152,6 +154,16 @@ def _segments(folder: Path) -> list[Path]:
     packed = list(folder.glob(f"*{_PACKED}"))
     done = {_segment_of(path) for path in packed}
     return packed + [path for path in folder.glob(f"*{_PLAIN}") if _segment_of(path) not in done]
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """One that was plain may have been compressed since the folder was listed; one that was dropped since holds nothing."""
+    for each in (path, path.with_suffix(_PACKED)):
+        try:
+            return cast("IO[bytes]", gzip.open(each)) if each.name.endswith(_PACKED) else each.open("rb")
+        except FileNotFoundError:
+            continue
+    return BytesIO()
 
 
 def _segment_of(path: Path) -> int:
