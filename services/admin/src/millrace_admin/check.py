@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from millrace_contract.errors import ConfigurationProblems, Problem
 from millrace_contract.plant import load_alert_rules, load_calendar, load_plant, load_reasons
+from millrace_contract.plant.maintenance import load_maintenance
 from millrace_contract.plant.products import load_products
 
 Loaded = TypeVar("Loaded")
@@ -38,12 +39,15 @@ def examine(config: Path) -> Examined:
     calendar = _loaded(lambda: load_calendar(config, plant), problems)
     rules = _loaded(lambda: load_alert_rules(config, plant), problems) or {}
     _loaded(lambda: load_reasons(config), problems)
+    windows = _loaded(lambda: load_maintenance(config, plant), problems)
     products = _loaded(lambda: load_products(config, plant), problems)
     waiting: tuple[str, ...] = ()
     if plant is not None:
         counts |= {"lines": len(plant.lines), "devices": len(plant.devices), "profiles": len(plant.profiles)}
         counts["shifts"] = len(calendar.shifts) if calendar else 0
         counts["alert rules"] = len(rules)
+        if windows:
+            counts["windows of maintenance"] = len(windows)
         if products:
             counts["products"] = len(products)
         waiting = tuple(rule.id for rule in rules.values() if not rule.is_of_platform and not rule.devices(plant))

@@ -72,8 +72,8 @@ def _run(given: argparse.Namespace) -> int:
 
 def _replay(given: argparse.Namespace) -> int:
     configuration = load_configuration(_settings(given).config)
-    watched = watched_rules(configuration.plant, configuration.rules)
-    replay = AlertsReplay(configuration.plant, watched, SystemClock().now_ms())
+    watched = watched_rules(configuration.plant, configuration.rules, configuration.windows)
+    replay = AlertsReplay(configuration.plant, watched, SystemClock().now_ms(), configuration.windows)
     recording = Recording(given.file)
     for event in replay.events(recording.events()):
         print(msgspec.json.encode(event).decode() if given.json else _line(event))

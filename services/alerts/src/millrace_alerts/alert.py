@@ -34,6 +34,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     line, device_id: empty where it is about the platform itself.
     `memory`: what the kind of condition remembers; `gate`: whether the rule is evaluated now.
     `waiting`: readings that kinds which judge in order have not been told yet, by time; those up to `told_ms` have been.
+    re_alarm_at_ms: when it is announced again, while it is acknowledged and still in alarm, by our own clock.
     `quiet_from_ms` is for rules about missing data: the event time from which the silence counts.
     """
 
@@ -68,6 +69,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     gate: GateMemory | None = None
     waiting: tuple[Waiting, ...] = ()
     told_ms: int = 0
+    re_alarm_at_ms: int | None = None
 
     @property
     def state(self) -> IsaState:

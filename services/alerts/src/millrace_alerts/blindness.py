@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from millrace_contract.language.looks import EVALUATION_LOOKS
 from millrace_contract.language.times import format_timestamp
@@ -16,10 +16,15 @@ NAMED = 5
 """So many devices an alert names; of the others it says how many there are."""
 
 
-def blind_rules(watched: Iterable[Watched], alerts: Mapping[str, Alert], now_ms: int) -> dict[str, str | None]:
+def blind_rules(
+    watched: Iterable[Watched],
+    alerts: Mapping[str, Alert],
+    now_ms: int,
+    is_in_maintenance: Callable[[str], bool] = lambda _alert_id: False,
+) -> dict[str, str | None]:
     """For each alarm rule the built-in rule that tells of it, and what it says: None where somebody watches.
 
-    What an alert already explains (an offline device, a gateway that is gone) is not told a second time.
+    What an alert already explains (an offline device, a gateway that is gone, maintenance) is not told a second time.
     """
     found: dict[str, list[Alert]] = {}
     for each in watched:
@@ -32,6 +37,7 @@ def blind_rules(watched: Iterable[Watched], alerts: Mapping[str, Alert], now_ms:
             or alert.evaluation is Evaluation.INHIBITED
             or alert.explained_by is not None
             or alert.blind_since_ms is None
+            or is_in_maintenance(alert.id)
         ):
             continue
         if now_ms - alert.blind_since_ms >= each.blind_after_ms:

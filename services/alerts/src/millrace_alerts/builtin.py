@@ -5,11 +5,12 @@ Each is about the platform; the engine says itself, beside the broker, what is w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from millrace_contract.language.words import AlertClass
 from millrace_contract.plant import AlertRule, PlantModel
 from millrace_contract.plant.alert_rules import BUILT_IN
+from millrace_contract.plant.maintenance import MaintenanceWindow
 
 CLOCK_SET = f"{BUILT_IN}clock-set"
 NOT_WATCHING = f"{BUILT_IN}not-watching"
@@ -27,7 +28,14 @@ def gateway_rule(gateway: str) -> str:
     return f"{BUILT_IN}gateway-{gateway}"
 
 
-def built_in_rules(plant: PlantModel, rules: Iterable[AlertRule]) -> Iterator[AlertRule]:
+def maintenance_rule(window: str) -> str:
+    """The built-in rule that tells that this window of maintenance is on."""
+    return f"{BUILT_IN}maintenance-{window}"
+
+
+def built_in_rules(
+    plant: PlantModel, rules: Iterable[AlertRule], windows: Mapping[str, MaintenanceWindow] | None = None
+) -> Iterator[AlertRule]:
     """In the order in which they are explained in docs/alerts.md."""
     yield _rule(
         NOT_WATCHING,
@@ -59,6 +67,13 @@ def built_in_rules(plant: PlantModel, rules: Iterable[AlertRule]) -> Iterator[Al
             "See whether its computer runs and has a network. What its devices say meanwhile waits in it, if it runs at all.",
             on_delay_s=10,
             off_delay_s=5,
+        )
+    for window in windows or {}:
+        yield _rule(
+            maintenance_rule(window),
+            "Maintenance",
+            "Alerts of the machines in work are hidden until it ends. What happens meanwhile is in their events.",
+            priority="low",
         )
     for rule in rules:
         if rule.alert_class is AlertClass.ALARM:

@@ -8,14 +8,14 @@ from functools import partial
 
 import msgspec
 
-from millrace_contract.language.words import EVALUABLE, Evaluation
+from millrace_contract.language.words import EVALUABLE, Evaluation, IsaState
 
 from .alert import Alert, Transition
 from .changes import Outcome, Terms, act
 from .conditions import Condition, judges_in_order
 from .gates import GateTest
 from .in_order import in_order
-from .lifecycle import ExpireShelf
+from .lifecycle import ExpireShelf, ReAlarm
 from .memories import GateMemory
 from .observations import ClockStep, GateReading, Observation, PartReadings, Pause, Reading, StatusTold, Tick
 from .rules import Watched
@@ -30,7 +30,8 @@ def evaluate(alert: Alert, watched: Watched, observation: Observation) -> Outcom
         alert, transitions = in_order(partial(_evaluated, watched), alert, observation)
     else:
         alert, transitions = _evaluated(watched, alert, observation)
-    return _marked(alert, observation), expired + transitions
+    alert, again = _re_alarmed(alert, watched.re_alarm_ms, observation)
+    return _marked(alert, observation), expired + transitions + again
 
 
 def _evaluated(watched: Watched, alert: Alert, observation: Observation) -> Outcome:
@@ -85,6 +86,22 @@ def _marked(alert: Alert, observation: Observation) -> Alert:
             return msgspec.structs.replace(alert, blind_since_ms=now_ms)
         case _:
             return alert
+
+
+def _re_alarmed(alert: Alert, after_ms: int | None, observation: Observation) -> Outcome:
+    """Acknowledged and in alarm for so long: it is announced again. Our own clock measures it, whether or not anything is heard."""
+    at_ms = alert.re_alarm_at_ms
+    if after_ms is None or alert.state is not IsaState.ACKED:
+        return (alert if at_ms is None else msgspec.structs.replace(alert, re_alarm_at_ms=None)), ()
+    match observation:
+        case Tick(now_ms) if at_ms is None:
+            return msgspec.structs.replace(alert, re_alarm_at_ms=max(now_ms, alert.acked_ms or 0) + after_ms), ()
+        case Tick(now_ms) if at_ms is not None and now_ms >= at_ms:
+            return act(msgspec.structs.replace(alert, re_alarm_at_ms=None), ReAlarm(), now_ms)
+        case ClockStep(step_ms) if at_ms is not None:
+            return msgspec.structs.replace(alert, re_alarm_at_ms=at_ms + step_ms), ()
+        case _:
+            return alert, ()
 
 
 def _expire_shelf(alert: Alert, now_ms: int) -> Outcome:

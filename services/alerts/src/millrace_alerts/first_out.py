@@ -33,6 +33,13 @@ class FirstOut:
                 self._group_of[each.alert_id] = group
                 self._members.setdefault(group, []).append(each.alert_id)
 
+    def would_be_first(self, alert_id: str, alerts: Mapping[str, Alert]) -> bool:
+        """Whether the alert is first of its group, or would be if it were raised now."""
+        group = self._group_of.get(alert_id)
+        if group is None:
+            return False
+        return alerts[alert_id].first_out or not any(alerts[name].first_out for name in self._members[group])
+
     def flagged(self, transition: Transition, alerts: Mapping[str, Alert]) -> list[Alert]:
         """The alerts whose flag changes by this transition, which `alerts` has already."""
         group = self._group_of.get(transition.alert.id)

@@ -26,7 +26,7 @@ class Facts(msgspec.Struct, frozen=True):
     """What is true of an alert. Suppressions hide the rest, they never overwrite it.
 
     `acked` is true in NORM. `occurrence` counts how often the alert left NORM, `realarms` how often the present
-    occurrence came back before somebody had dealt with it.
+    occurrence came back before somebody had dealt with it, or was announced again because nobody had done anything.
     """
 
     in_alarm: bool = False
@@ -240,7 +240,8 @@ def _respond(facts: Facts, action: Acknowledge | Unacknowledge | ReAlarm | Reset
             return msgspec.structs.replace(facts, acked=True)
         case Unacknowledge() | ReAlarm():
             _require(action, state, IsaState.ACKED)
-            return msgspec.structs.replace(facts, acked=False)
+            realarms = facts.realarms + isinstance(action, ReAlarm)
+            return msgspec.structs.replace(facts, acked=False, realarms=realarms)
         case Reset():
             _require(action, state, IsaState.LATCH_UNACK, IsaState.LATCH_ACK)
             return msgspec.structs.replace(facts, latched=False)

@@ -1,13 +1,14 @@
 """What the rules would have raised on a recorded event file: the live service's receiver and watch, by the file's own times."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from millrace_contract.language.event_file import ArrivalClock, Event
 from millrace_contract.language.messages import AlertEvent
 from millrace_contract.language.topics import Topics
 from millrace_contract.plant import PlantModel
+from millrace_contract.plant.maintenance import MaintenanceWindow
 from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.recording import as_received
 from millrace_contract.store_forward.turns import TICK_S
@@ -27,6 +28,7 @@ class AlertsReplay:
     plant: PlantModel
     watched: dict[str, Watched]
     today_ms: int
+    windows: Mapping[str, MaintenanceWindow] = field(default_factory=dict)
     _ticked_ms: int = 0
     _seq: int = 0
     _watch: Watch = field(init=False)
@@ -34,7 +36,7 @@ class AlertsReplay:
     _clock: ArrivalClock = field(init=False)
 
     def __post_init__(self) -> None:
-        self._watch = Watch(self.plant, self.watched, Saved())
+        self._watch = Watch(self.plant, self.watched, Saved(), self.windows)
         self._receiver = AlertsReceiver(self.plant, Topics(self.plant.root), NoSurroundings())
         self._clock = ArrivalClock(self.today_ms)
 

@@ -12,6 +12,7 @@ import msgspec
 from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.plant import AlertRule, PlantModel
 from millrace_contract.plant.alert_rules import RULES_FILE, rules_said
+from millrace_contract.plant.maintenance import MaintenanceWindow
 from millrace_contract.store_forward.sqlite import Connection
 
 from .rule_changes import Said, difference, keep_rules, revision_of, said_by
@@ -68,8 +69,15 @@ class RulesInForce:
 class RuleDesk:
     """For the worker's thread, inside its transaction. `rules`: with what was taken; `shown`: what is committed of it."""
 
-    def __init__(self, plant: PlantModel, file: Mapping[str, AlertRule], connection: Connection) -> None:
+    def __init__(
+        self,
+        plant: PlantModel,
+        file: Mapping[str, AlertRule],
+        connection: Connection,
+        windows: Mapping[str, MaintenanceWindow] | None = None,
+    ) -> None:
         self._plant = plant
+        self._windows = windows
         self._file = file
         self._connection = connection
         self.rules = self._stored()
@@ -106,7 +114,7 @@ class RuleDesk:
 
     def _stored(self) -> RuleSet:
         rows = self._connection.execute("SELECT body FROM rule_edit ORDER BY id").fetchall()
-        return rule_set(self._plant, self._file, (_edit.decode(body) for (body,) in rows))
+        return rule_set(self._plant, self._file, (_edit.decode(body) for (body,) in rows), self._windows)
 
     def _lay_over(self, command: RuleCommand, said: Mapping[str, Any], now_ms: int) -> None:
         before, name = self.rules, command.rule

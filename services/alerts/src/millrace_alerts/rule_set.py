@@ -17,6 +17,7 @@ from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant import AlertRule, PlantModel
 from millrace_contract.plant.alert_rules import RULES_FILE, rules_said
+from millrace_contract.plant.maintenance import MaintenanceWindow
 
 from .rule_changes import Said, revision_of, said_by
 from .rules import Watched, watched_rules
@@ -65,7 +66,12 @@ class RuleSet:
         return [f"rules changed over the API, beyond {RULES_FILE}: {said}"]
 
 
-def rule_set(plant: PlantModel, file: Mapping[str, AlertRule], edits: Iterable[RuleEdit] = ()) -> RuleSet:
+def rule_set(
+    plant: PlantModel,
+    file: Mapping[str, AlertRule],
+    edits: Iterable[RuleEdit] = (),
+    windows: Mapping[str, MaintenanceWindow] | None = None,
+) -> RuleSet:
     """An edit that this plant or the other rules refuse is not in force, and is a problem."""
     kept = {edit.rule: edit for edit in edits}
     problems: list[str] = []
@@ -78,7 +84,7 @@ def rule_set(plant: PlantModel, file: Mapping[str, AlertRule], edits: Iterable[R
             kept, problems = _those_that_fit(base, kept, plant)
             rules = rules_said({**base, **{name: edit.said for name, edit in kept.items()}}, plant) if kept else file
     problems += [problem for edit in kept.values() if (problem := contradiction(edit, file)) is not None]
-    return RuleSet(rules, watched_rules(plant, dict(rules)), file, kept, tuple(problems))
+    return RuleSet(rules, watched_rules(plant, dict(rules), windows), file, kept, tuple(problems))
 
 
 def contradiction(edit: RuleEdit, file: Mapping[str, AlertRule]) -> str | None:

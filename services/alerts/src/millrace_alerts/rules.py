@@ -1,10 +1,12 @@
 """The rules of the plant, resolved: one watched condition for each (rule, device)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from millrace_contract.language.words import AlertClass, Priority
 from millrace_contract.plant import AlertRule, OwnData, PlantModel
+from millrace_contract.plant.maintenance import MaintenanceWindow
+from millrace_contract.plant.suppression import SuppressedBy
 
 from .alert import Description, alert_id
 from .builtin import built_in_rules
@@ -27,6 +29,8 @@ class Watched:
     description: Description
     blind_after_ms: int = 60_000
     gate: GateTest | None = None
+    re_alarm_ms: int | None = None
+    suppressed_by: SuppressedBy | None = None
 
     @property
     def group(self) -> str:
@@ -38,8 +42,10 @@ class Watched:
         return self.description.priority, self.description.alert_class
 
 
-def watched_rules(plant: PlantModel, rules: dict[str, AlertRule]) -> dict[str, Watched]:
-    """Every (rule, device) that is watched, by alert id."""
+def watched_rules(
+    plant: PlantModel, rules: dict[str, AlertRule], windows: Mapping[str, MaintenanceWindow] | None = None
+) -> dict[str, Watched]:
+    """Every (rule, device) that is watched, by alert id. `windows` of maintenance have built-in rules of their own."""
     rules = {name: rule for name, rule in rules.items() if rule.enabled}
     of_devices = (each for rule in rules.values() for each in _of_devices(plant, rule))
     of_platform = (
@@ -48,7 +54,7 @@ def watched_rules(plant: PlantModel, rules: dict[str, AlertRule]) -> dict[str, W
     # What a built-in rule is told is about it, whatever the words are.
     built_in = (
         _watched(rule, replace(SelfReport.of(rule.condition), problem=""), "", "")
-        for rule in built_in_rules(plant, rules.values())
+        for rule in built_in_rules(plant, rules.values(), windows)
         if isinstance(rule.condition, OwnData)
     )
     return {each.alert_id: each for each in (*of_devices, *of_platform, *built_in)}
@@ -90,6 +96,8 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str, gate
         ),
         blind_after_ms=_ms(rule.blind_after_s),
         gate=gate,
+        re_alarm_ms=None if rule.re_alarm_s is None else _ms(rule.re_alarm_s),
+        suppressed_by=rule.suppressed_by,
     )
 
 

@@ -12,7 +12,8 @@ from millrace_contract.language.topics import Topics
 from millrace_contract.plant import AlertRule, PlantModel, ReasonPath, load_alert_rules, load_plant, load_reasons
 from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.alert_rules import rules_version
-from millrace_contract.plant.versions import ALERT_RULES, PLANT, plant_in_use
+from millrace_contract.plant.maintenance import MaintenanceWindow, load_maintenance, maintenance_version
+from millrace_contract.plant.versions import ALERT_RULES, MAINTENANCE, PLANT, plant_in_use
 from millrace_contract.runtime.asking import Inquiries
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.disk_space import Disks
@@ -59,13 +60,16 @@ class Configuration:
     rules: dict[str, AlertRule]
     reasons: dict[str, ReasonPath] = field(default_factory=dict)
     """By path; none where there is no reasons.yaml."""
+    windows: dict[str, MaintenanceWindow] = field(default_factory=dict)
+    """Of maintenance; none where there is no maintenance.yaml."""
 
 
 def load_configuration(folder: Path) -> Configuration:
     """Raises ConfigurationProblems."""
     plant = load_plant(folder)
     rules = load_alert_rules(folder, plant)
-    return Configuration(plant, rules, load_reasons(folder).paths() if (folder / "reasons.yaml").exists() else {})
+    reasons = load_reasons(folder).paths() if (folder / "reasons.yaml").exists() else {}
+    return Configuration(plant, rules, reasons, load_maintenance(folder, plant))
 
 
 class AlertsService:
@@ -183,6 +187,7 @@ class AlertsService:
             clock=self._clock,
             heartbeats=self._heartbeats,
             changed=self._bell.ring,
+            windows=self._accepted.model.windows,
             to_tell=lambda: self._reporter.now(),  # noqa: PLW0108 - made after the worker
         )
 
@@ -220,7 +225,8 @@ class AlertsService:
 
     def _plant_in_use(self) -> PlantInUse:
         plant, rules = self._plant, self._accepted.model.rules
-        reads = {PLANT: plant.version, ALERT_RULES: rules_version(rules)}
+        windows = maintenance_version(self._accepted.model.windows)
+        reads = {PLANT: plant.version, ALERT_RULES: rules_version(rules), MAINTENANCE: windows}
         return plant_in_use(plant.version, len(plant.devices), self._accepted.accepted_ms, reads)
 
     def _collect(self, base: Status) -> Status:

@@ -4,15 +4,16 @@ No clock, no I/O: the worker and a replay drive the same object, so that what a 
 would have stored. Owned by one thread.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from millrace_contract.language.messages import Comms, Status
 from millrace_contract.language.telemetry import Telemetry
-from millrace_contract.language.words import Evaluation, IsaState, Quality
+from millrace_contract.language.words import Evaluation, EventCause, IsaState, Quality
 from millrace_contract.plant import PlantModel
+from millrace_contract.plant.maintenance import MaintenanceWindow
 from millrace_contract.plant.reach import reach_of
 
 from .alert import Alert, Transition
@@ -30,6 +31,7 @@ from .reconcile import forget_old_names
 from .records import DeviceRecord, Gateway, Latest, Saved
 from .relearning import learnt_anew
 from .rules import Watched
+from .suppression import Suppression, covered, settled
 
 RETURN_GRACE_MS = 45_000
 """After a gap of our own a device gets this long to be heard: gateways take up to 30 s to reconnect."""
@@ -56,8 +58,15 @@ class _Concerned:
 class Watch:
     """The alerts of a plant. `changed_alerts`, `changed_devices` and `changed_gateways` name what is to be saved."""
 
-    def __init__(self, plant: PlantModel, watched: dict[str, Watched], saved: Saved) -> None:
+    def __init__(
+        self,
+        plant: PlantModel,
+        watched: dict[str, Watched],
+        saved: Saved,
+        windows: Mapping[str, MaintenanceWindow] | None = None,
+    ) -> None:
         self._plant = plant
+        self._windows = windows or {}
         self.devices = {name: saved.devices.get(name, DeviceRecord()) for name in plant.devices}
         self.gateways = dict(saved.gateways)
         self.changed_alerts: set[str] = set()
@@ -91,6 +100,8 @@ class Watch:
         self._concerned = _by_device(watched, self._plant.devices)
         self._of_platform = [each.alert_id for each in watched.values() if not each.device_id and not is_built_in(each.rule)]
         self._first_out = FirstOut(watched.values())
+        self._suppression = Suppression(self._plant, watched, self._windows)
+        self._to_settle = self._suppression.members
 
     def telemetry(self, device_id: str, message: Telemetry, now_ms: int | None = None) -> list[Transition]:
         """A message of a device of the plant, heard at `now_ms`. Backfill is shown where it is the newest, and never evaluated."""
@@ -184,7 +195,18 @@ class Watch:
 
     def tick(self, now_ms: int, *, blind: bool = False) -> list[Transition]:
         """Time passed: delays run out, data grow old, shelves expire. `blind`: silence says nothing just now."""
-        return self._tell(self.alerts, Tick(now_ms, blind))
+        transitions = self._tell(self.alerts, Tick(now_ms, blind))
+        concerned, said = self._suppression.look(now_ms)
+        for rule, words in said.items():
+            transitions += self.report(rule, words, now_ms)
+        concerned, self._to_settle = concerned | self._to_settle, set()
+        for alert_id in sorted(concerned):
+            transitions += self._settle(alert_id, now_ms)
+        return transitions
+
+    def is_in_maintenance(self, alert_id: str) -> bool:
+        """A window of maintenance is on that hides this alert."""
+        return self._suppression.is_in_maintenance(alert_id)
 
     def resume(self, gap_ms: int, now_ms: int) -> list[Transition]:
         """We heard nothing for `gap_ms` through no fault of the devices, and the plant model may be another one."""
@@ -223,7 +245,11 @@ class Watch:
             alert, made = act(before, action, at_ms, actor=actor, comment=comment, via=via)
         self.alerts[alert_id] = alert
         self.changed_alerts.add(alert_id)
-        return list(made)
+        transitions = list(made)
+        if alert.facts.in_alarm != before.facts.in_alarm:
+            for each in self._suppression.concerned_by(alert_id):
+                transitions += self._settle(each, at_ms)
+        return transitions
 
     def is_offline(self, device_id: str) -> bool:
         """True when the gateway says so, or is itself not alive."""
@@ -313,14 +339,50 @@ class Watch:
             after, made = evaluate(before, self.watched[alert_id], observation)
             if after is before:
                 continue
+            if made:
+                after, made = self._hidden_from_the_first(before, observation, after, made)
             self.alerts[alert_id] = after
             if made or _worth_saving(before, after):
                 self.changed_alerts.add(alert_id)
                 transitions += made
                 for transition in made:
-                    for flagged in self._first_out.flagged(transition, self.alerts):
-                        self._replace(flagged.id, flagged)
+                    transitions += self._follow(transition)
         return transitions
+
+    def _hidden_from_the_first(
+        self, before: Alert, observation: Observation, after: Alert, made: tuple[Transition, ...]
+    ) -> tuple[Alert, tuple[Transition, ...]]:
+        """What is raised while something hides it is never shown: hidden first, then raised."""
+        raised = next((each for each in made if each.cause is EventCause.CONDITION), None)
+        if raised is None:
+            return after, made
+        is_first = self._first_out.would_be_first(before.id, self.alerts)
+        sources = self._suppression.sources(before.id, self.alerts, is_first=is_first)
+        hidden, first = covered(before, sources, raised.source_ms)
+        if not first:
+            return after, made
+        after, made = evaluate(hidden, self.watched[before.id], observation)
+        return after, first + made
+
+    def _follow(self, transition: Transition) -> list[Transition]:
+        """What a transition, which `alerts` has, makes of the flags of its group and of what its alert hides."""
+        if transition.cause not in {EventCause.CONDITION, EventCause.CLEAR}:
+            return []
+        concerned = dict.fromkeys(self._suppression.concerned_by(transition.alert.id))
+        for flagged in self._first_out.flagged(transition, self.alerts):
+            self._replace(flagged.id, flagged)
+            concerned[flagged.id] = None
+        made: list[Transition] = []
+        for alert_id in concerned:
+            made += self._settle(alert_id, transition.source_ms)
+        return made
+
+    def _settle(self, alert_id: str, at_ms: int) -> list[Transition]:
+        alert = self.alerts[alert_id]
+        sources = self._suppression.sources(alert_id, self.alerts, is_first=alert.first_out)
+        after, made = settled(alert, sources, at_ms)
+        self._replace(alert_id, after)
+        return list(made)
 
 
 def _gateway(instance: str) -> str:
@@ -380,6 +442,7 @@ def _worth_saving(before: Alert, after: Alert) -> bool:
         or before.memory is not after.memory
         or before.gate is not after.gate
         or before.waiting is not after.waiting
+        or before.re_alarm_at_ms != after.re_alarm_at_ms
         or before.blind_since_ms != after.blind_since_ms
         or (after.state is not IsaState.NORM and (before.seen_value, before.peak) != (after.seen_value, after.peak))
         or (before.quiet_from_ms is None) != (after.quiet_from_ms is None)

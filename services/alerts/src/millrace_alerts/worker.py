@@ -13,6 +13,7 @@ from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import EVALUABLE, EventCause
 from millrace_contract.plant import AlertRule, PlantModel, ReasonPath
 from millrace_contract.plant.alert_rules import RULES_FILE
+from millrace_contract.plant.maintenance import MaintenanceWindow
 from millrace_contract.runtime.clock import Clock, Now, moment
 from millrace_contract.runtime.health import Heartbeats
 from millrace_contract.runtime.intake import Batch, Intake
@@ -117,10 +118,12 @@ class Worker:
         heartbeats: Heartbeats,
         changed: Callable[[], None],
         to_tell: Callable[[], None] = lambda: None,
+        windows: Mapping[str, MaintenanceWindow] | None = None,
     ) -> None:
         self.outbox_figures = OutboxFigures()
         self._plant = plant
-        self._rule_desk = RuleDesk(plant, rules, store.connection)
+        self._windows = windows
+        self._rule_desk = RuleDesk(plant, rules, store.connection, windows)
         self._store = store
         self._outbox = outbox
         self._desk = EntryDesk(plant, reasons, store.connection, outbox)
@@ -130,7 +133,7 @@ class Worker:
         self._changed = changed
         self._to_tell = to_tell
         self._topics = Topics(plant.root)
-        self._watch = Watch(plant, self._watched, plausible(store.load(), clock.now_ms()))
+        self._watch = Watch(plant, self._watched, plausible(store.load(), clock.now_ms()), self._windows)
         self._remembered = remembered
         self._receiver = AlertsReceiver(plant, self._topics, Running(store, session.publish), remembered.look())
         self._event_seq = store.last_event_seq()
@@ -253,7 +256,7 @@ class Worker:
         self._rule_desk.start_over()
         heard = self._watch.heard
         now = moment(self._clock)
-        self._watch = Watch(self._plant, self._watched, plausible(self._store.load(), now.epoch_ms))
+        self._watch = Watch(self._plant, self._watched, plausible(self._store.load(), now.epoch_ms), self._windows)
         self._watch.heard |= heard
         self._event_seq = self._store.last_event_seq()
         self._vigil.begin_again(now)
@@ -287,7 +290,8 @@ class Worker:
             transitions += self._watch.tick(now.epoch_ms - TICK_LAG_MS, blind=not self._vigil.is_watching)
             if self._vigil.is_watching and now.monotonic_s - self._looked_blind_s >= BLIND_LOOK_S:
                 self._looked_blind_s = now.monotonic_s
-                for rule, problem in blind_rules(self._watched.values(), self._watch.alerts, now.epoch_ms).items():
+                blind = blind_rules(self._watched.values(), self._watch.alerts, now.epoch_ms, self._watch.is_in_maintenance)
+                for rule, problem in blind.items():
                     transitions += self._watch.report(rule, problem, now.epoch_ms)
             is_flood = self._flood.look(now.monotonic_s)
             transitions += self._watch.report(FLOOD, FLOOD_IN_WORDS if is_flood else None, now.epoch_ms)
@@ -436,7 +440,7 @@ class Worker:
             for line, device in self._store.oee_assets():
                 if not self._plant.has_asset(line, device):
                     self._store.forget_oee(line, device)
-            self._watch = Watch(self._plant, self._watched, plausible(self._store.load(), now.epoch_ms))
+            self._watch = Watch(self._plant, self._watched, plausible(self._store.load(), now.epoch_ms), self._windows)
             self._watch.changed_alerts.update(self._watched)
             self._save()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,16 @@ from ..language.assets import segment_problem
 from ..language.words import AlertClass, Priority
 from .conditions import Combination, Condition, OwnData, Siblings
 from .conditions.combination import Keys
-from .document import Document, Strict, document_of, nearest, read_document
+from .document import Document, Strict, document_of, read_document
 from .gate import Gate
 from .model import Device, PlantModel
+from .suppression import SuppressedBy, suppression_problems
 from .versions import version_of
+from .where import Where
 
 RULES_FILE = "alerts.yaml"
 BUILT_IN = "millrace-"
 """How the names of the rules begin that every plant has: no rule of a file may."""
-
-
-class Where(Strict):
-    """Which devices a rule is for: all that are given must match, and what is absent matches every device."""
-
-    profiles: tuple[str, ...] = ()
-    asset_classes: tuple[str, ...] = ()
-    lines: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()
 
 
 class AlertRule(Strict):
@@ -37,6 +30,7 @@ class AlertRule(Strict):
 
     group: among the alerts of a line that have the same, the first is flagged.
     blind_after_s: a rule of class alarm that cannot be evaluated for so long is an alert itself.
+    re_alarm_s: so long after it was acknowledged an alert that is still in alarm is announced again.
     """
 
     id: str
@@ -52,6 +46,8 @@ class AlertRule(Strict):
     enabled: bool = True
     group: str = Field(default="", max_length=63)
     blind_after_s: float = Field(default=60, gt=0, le=86_400)
+    re_alarm_s: float | None = Field(default=None, ge=60, le=604_800)
+    suppressed_by: SuppressedBy | None = None
     consequence: str = ""
     cause: str = ""
     action: str = ""
@@ -75,15 +71,7 @@ class AlertRule(Strict):
         """The devices that the rule watches, in the order of the plant."""
         if self.is_of_platform:
             return []
-        where = self.where
-        return [
-            device
-            for device in plant.devices.values()
-            if (not where.profiles or device.profile in where.profiles)
-            and (not where.asset_classes or plant.profile_of(device.id).asset_class in where.asset_classes)
-            and (not where.lines or device.line in where.lines)
-            and (not where.devices or device.id in where.devices)
-        ]
+        return self.where.matches(plant)
 
 
 class _RulesFile(Strict):
@@ -121,6 +109,9 @@ def _checked(document: Document, plant: PlantModel | None) -> dict[str, AlertRul
             document.problem(("rules", rule.id), f"names that begin with {BUILT_IN} are those of built-in rules; choose another")
         if plant is not None:
             _check(rule, plant, document)
+    named = {} if rules is None else {name: rule.suppressed_by for name, rule in rules.rules.items()}
+    for name, message in suppression_problems(named):
+        document.problem(("rules", name, "suppressed_by"), message)
     if document.problems or rules is None:
         raise ConfigurationProblems(document.problems)
     return rules.rules
@@ -135,22 +126,9 @@ def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
         if rule.gate is not None:
             document.problem((*path, "while"), "is about a signal; a rule about the platform's own data has none: leave it out")
         return
-    classes = {profile.asset_class for profile in plant.profiles.values()}
-    known: dict[str, tuple[str, Collection[str]]] = {
-        "profiles": ("profile", plant.profiles),
-        "asset_classes": ("asset class", classes),
-        "lines": ("line", plant.lines),
-        "devices": ("device", plant.devices),
-    }
-    before = len(document.problems)
-    for key, (what, names) in known.items():
-        for name in getattr(where, key):
-            if name not in names:
-                document.problem((*path, "where", key), f"no {what} {name!r}{nearest(name, names)} in the plant model")
+    for below, message in where.problems(plant):
+        document.problem((*path, "where", *below), message)
     devices = rule.devices(plant)
-    is_for_a_kind = (where.profiles or where.asset_classes) and not (where.lines or where.devices)
-    if not devices and not is_for_a_kind and len(document.problems) == before:
-        document.problem((*path, "where"), "matches no device of the plant")
     watched = {device.profile for device in devices} or {name for name in where.profiles if name in plant.profiles}
     for name in sorted(watched):
         for keys, message in rule.condition.problems(plant.profiles[name]):

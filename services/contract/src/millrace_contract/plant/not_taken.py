@@ -11,8 +11,9 @@ from ..errors import ConfigurationProblems
 from ..language.messages import Status
 from .alert_rules import load_alert_rules, rules_version
 from .calendar import load_calendar
+from .maintenance import load_maintenance, maintenance_version
 from .model import load_plant
-from .versions import ALERT_RULES, CALENDAR, PLANT, SHARE
+from .versions import ALERT_RULES, CALENDAR, MAINTENANCE, PLANT, SHARE
 
 T = TypeVar("T")
 
@@ -21,6 +22,7 @@ _FILES = {
     SHARE: "plant.yaml or a profile",
     CALENDAR: "calendar.yaml",
     ALERT_RULES: "alerts.yaml",
+    MAINTENANCE: "maintenance.yaml",
 }
 _FOLLOWS_BY_ITSELF = frozenset({"ingest", "rollup"})
 _CHECK = "docker compose run --rm admin check"
@@ -38,12 +40,14 @@ class PlantFiles:
     shares: Mapping[str, str]
     calendar: str | None
     alert_rules: str | None
+    maintenance: str | None = None
 
     def version_for(self, status: Status, part: str) -> str | None:
         """What `part` of this service would be if it started now."""
         if part == SHARE:
             return None if self.plant is None else self.shares.get(status.instance, "")
-        return {CALENDAR: self.calendar, ALERT_RULES: self.alert_rules}.get(part, self.plant)
+        known = {CALENDAR: self.calendar, ALERT_RULES: self.alert_rules, MAINTENANCE: self.maintenance}
+        return known.get(part, self.plant)
 
 
 def read_plant_files(folder: Path) -> PlantFiles:
@@ -53,12 +57,14 @@ def read_plant_files(folder: Path) -> PlantFiles:
         return PlantFiles(None, 0, {}, None, None)
     calendar = _good(lambda: load_calendar(folder, plant))
     rules = _good(lambda: load_alert_rules(folder, plant))
+    windows = _good(lambda: load_maintenance(folder, plant))
     return PlantFiles(
         plant.version,
         len(plant.devices),
         plant.shares,
         None if calendar is None else calendar.version,
         None if rules is None else rules_version(rules),
+        None if windows is None else maintenance_version(windows),
     )
 
 

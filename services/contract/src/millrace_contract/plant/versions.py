@@ -13,8 +13,8 @@ from typing import Any
 from ..language.messages import PlantInUse
 from ..language.times import format_timestamp
 
-PLANT, SHARE, CALENDAR, ALERT_RULES = "plant", "share", "calendar", "alert_rules"
-"""What a service may read: plant.yaml with the profiles, of these what one gateway needs, calendar.yaml, alerts.yaml."""
+PLANT, SHARE, CALENDAR, ALERT_RULES, MAINTENANCE = "plant", "share", "calendar", "alert_rules", "maintenance"
+"""What a service may read: plant.yaml with the profiles, of these what one gateway needs, calendar, alerts, maintenance.yaml."""
 
 
 def version_of(content: Any) -> str:
