@@ -26,7 +26,7 @@ from millrace_oee.plan import load_plan
 from millrace_oee.replay import OeeReplay
 from millrace_oee.store import connect_in_memory
 
-SHORT = {WindowKind.SHIFT, WindowKind.HOUR, WindowKind.OFF_SHIFT, WindowKind.DAY}
+SHORT = {WindowKind.SHIFT, WindowKind.HOUR, WindowKind.OFF_SHIFT, WindowKind.DAY, WindowKind.ORDER}
 """What is longer is a sum of days."""
 NOW = "2025-11-01T00:00:00Z"
 CASES = sorted(path for path in (Path(__file__).parent / "oee").iterdir() if path.is_dir())

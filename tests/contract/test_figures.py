@@ -191,4 +191,4 @@ def test_what_is_withheld_or_was_not_counted_is_null_everywhere() -> None:
 def test_ratios_are_one_division_rounded_half_to_even() -> None:
     assert (ratio(1, 3), ratio(1, 2_000_000), ratio(3, 2_000_000), ratio(1, 0)) == (0.333333, 0.0, 2e-06, None)
     assert (mean(7, 2), mean(5, 2), mean(1, 0)) == (4, 2, None)
-    assert set(BigLoss) == {"planned_stops", "setup", "breakdowns", "minor_stops", "reduced_speed", "defects"}
+    assert set(BigLoss) == {"planned_stops", "setup", "breakdowns", "minor_stops", "reduced_speed", "startup", "defects"}

@@ -23,7 +23,7 @@ from millrace_contract.language.words import Leaf, UnknownPolicy, WindowKind
 from millrace_oee.calendar import LineCalendar, TimeWindow
 from millrace_oee.documents import device_document
 from millrace_oee.entries import MachineEntries, time_of
-from millrace_oee.explain import SamplesRead, explain
+from millrace_oee.explain import Asked, SamplesRead, explain
 from millrace_oee.explain_source import against
 from millrace_oee.explain_told import told_of_machine
 from millrace_oee.explain_words import duration, in_words
@@ -85,7 +85,8 @@ def explained(machine: Machine, calendar: LineCalendar, samples: list[Sample], e
     def tell(sums: Sums) -> OeeDocument:
         return device_document(machine, sums, WINDOW, as_of_ms=WINDOW.end_ms, coverage_min=0.0, versions={})
 
-    return explain(history, SamplesRead(samples, {}), WINDOW, START_MS + 2 * HOUR_MS, tell)
+    asked = Asked(WINDOW, [(WINDOW.start_ms, WINDOW.end_ms)])
+    return explain(history, SamplesRead(samples, {}), asked, START_MS + 2 * HOUR_MS, tell)
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def test_a_duration_is_exact(ms: int, words: str) -> None:
     [
         (["CNC-99", "--window", "2025-10-15/early"], "no device 'CNC-99' with OEE in the plant model; there are: CNC-01"),
         (["CNC-01", "--window", "2025-10-15/nigth"], "no window '2025-10-15/nigth'; of 2025-10-15 there are: 2025-10-15/early"),
-        (["CNC-01", "--window", "early"], "'early' names no window; a shift, an hour or a day"),
+        (["CNC-01", "--window", "early"], "'early' names no window; a shift, an hour, a day or an order"),
         (["CNC-01", "--window", "2025-10-15/early", "--kind", "day"], "there are: 2025-10-15"),
         (["--line", "line9", "--window", "2025-10-15/early"], "no line 'line9' with OEE in the plant model; there are: line1"),
         (["--window", "2025-10-15/early"], "say whose figures: a device, or --line LINE"),

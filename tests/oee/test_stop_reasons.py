@@ -113,7 +113,9 @@ def test_only_stops_are_cut() -> None:
     stop = Stop(NOON_MS + 600_000, NOON_MS + 1_200_000, MachineState.HELD, Leaf.UNPLANNED_STOP)
     found = [
         ((s.start_ms - NOON_MS) / 60_000, s.leaf, s.has_reason)
-        for s in explained(moved, [stop], [split("cleaning", 12, 16)], lambda _: LEAVES)
+        for s in explained(
+            moved, [stop], lambda _: LEAVES, lambda _: pieces_of(stop.start_ms, NOON_MS + 1_200_000, [split("cleaning", 12, 16)])
+        )
     ]
     assert found == [
         (0, Leaf.RUN, False),

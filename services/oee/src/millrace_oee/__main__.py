@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     why = commands.add_parser("explain", help="where the figures of a window come from, in words, adding up to them")
     why.add_argument("device", metavar="DEVICE", nargs="?")
     why.add_argument("--line", metavar="LINE", help="of a line in place of a device: its rule, and each machine it rests on")
-    why.add_argument("--window", metavar="ID", help="a shift, an hour or a day: 2025-10-15/early, 2025-10-15/early/01, 2025-10-15")
+    why.add_argument("--window", metavar="ID", help="2025-10-15/early, 2025-10-15/early/01, 2025-10-15, order/4711")
     why.add_argument("--kind", choices=[*WindowKind], action="append", help="only windows of this kind; may be repeated")
     why.add_argument("--from", dest="from_ms", type=_timestamp, metavar="TIME", help="in place of a window any time from here")
     why.add_argument("--to", dest="to_ms", type=_timestamp, metavar="TIME", help="to here, two days later at most")

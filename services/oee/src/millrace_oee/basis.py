@@ -15,7 +15,7 @@ from .calendar import TimeWindow
 from .history import History
 from .machine import Machine
 from .made import made_in
-from .stop_reasons import FOREVER_MS, ReasonPiece, pieces_of, whole_runs
+from .stop_reasons import FOREVER_MS, ReasonPiece, whole_runs
 from .stops import find_stops
 from .windows import stretches_of
 
@@ -103,14 +103,13 @@ def _widest(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> tupl
 
 def _pieces(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Iterator[TimePiece]:
     """The window cut where leaf, state or reason change; the pieces tile it."""
-    machine = history.machine
     stretches, stops = stretches_of(history, start_ms, end_ms, as_of_ms)
     runs = [run for run in history.timeline.runs(start_ms, end_ms, as_of_ms) if run.end_ms > start_ms]
     reasons: list[ReasonPiece] = []
     for stop in stops:
         until_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
         if stop.start_ms < end_ms and until_ms > start_ms:
-            reasons += pieces_of(stop.start_ms, until_ms, history.entries.reasons, machine.reason_of(stop))
+            reasons += history.why(stop)
     edges = {start_ms, end_ms}
     slots = history.calendar.slots(start_ms, end_ms)
     spans: list[_Span] = [*stretches, *runs, *reasons, *slots]

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from millrace_contract.language.counters import counter_delta
@@ -129,7 +130,7 @@ class CountTrack:
         self._settings, self._ideal_ns, self._is_inferred = settings, machine.ideal_ns, machine.is_inferred
         self._quiet_ms, self._reach_ms = machine.stale_ms, machine.reach_ms
         if self._judge is not None:
-            self._judge = replace(self._judge, modulus=settings.modulus)
+            self._judge = replace(self._judge, modulus=settings.modulus, parts_per_count=settings.parts_per_count)
 
     def begin_anew(self) -> None:
         """The next reading is the first of another counter."""
@@ -184,6 +185,16 @@ class CountTrack:
             read=(parts > 0 or self._read(start_ms, end_ms)) and not any(a < end_ms and start_ms < b for a, b in self._vague),
             events=frozenset(event for ts_ms, event in self._events if start_ms < ts_ms <= end_ms),
         )
+
+    @property
+    def parts(self) -> int:
+        """What was made up to the last reading, from some time on that stays the same."""
+        return self._sum.parts
+
+    def pieces(self, from_ms: int, to_ms: int) -> Sequence[MadeParts]:
+        """Those with time in (from, to), as wholes, in order."""
+        first = bisect_right(self._ends, from_ms)
+        return list(takewhile(lambda piece: piece.start_ms < to_ms, islice(self._pieces, first, None)))
 
     @property
     def steps(self) -> Sequence[QuarantinedStep]:

@@ -14,16 +14,18 @@ from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import ALL_TIME, FigureFlag, FigureMethod, IntervalKind, Leaf, WindowKind
 from millrace_contract.plant import Calendar, CalendarException, Pattern
 
-from .calendar import LineCalendar, TimeWindow
+from .calendar import TimeWindow
 from .lines import LinePlan, LineSums
 from .machine import Machine, fingerprint
 from .oee import Ratios, ideal_cycle_suspect, losses_of, ratios
+from .order_sums import product_figures
+from .scheduled import MachineCalendar
 from .stop_reasons import FOREVER_MS, ReasonPiece, leaf_of
 from .stops import Stop
 from .timeline import Run
 from .windows import Sums
 
-MODEL_VERSION = "3"
+MODEL_VERSION = "4"
 """Grows when the same samples and configuration give other figures than before."""
 
 WHOLE_DAYS = frozenset({WindowKind.DAY, WindowKind.WEEK, WindowKind.MONTH})
@@ -56,7 +58,7 @@ def device_document(
     held = machine.at(window.end_ms - 1)
     outside = held.outside
     figures = ratios(sums, coverage_min, is_calendar_time=window.kind in WHOLE_DAYS, outside=outside)
-    basis = Basis(method=FigureMethod.MACHINE, outside=sorted(outside))
+    basis = Basis(method=FigureMethod.MACHINE, outside=sorted(outside), no_order=held.no_order or msgspec.UNSET)
     document = _document(sums, figures, window, as_of_ms, line=machine.line, basis=basis, versions=versions, flags=flags)
     return msgspec.structs.replace(
         document, device_id=machine.id, unknown_policy=held.unknown, ideal_cycle_s=_seconds(_part_ns(sums, held.ideal_ns))
@@ -75,7 +77,7 @@ def line_document(
     """The document of a line."""
     is_day = window.kind in WHOLE_DAYS
     figures = ratios(sums.sums, plan.coverage_min, sums.witnesses, is_calendar_time=is_day, outside=plan.outside)
-    basis = Basis(method=FigureMethod(plan.method), outside=sorted(plan.outside))
+    basis = Basis(method=FigureMethod(plan.method), outside=sorted(plan.outside), no_order=plan.no_order or msgspec.UNSET)
     moved = {FigureFlag.WIP_MOVED} if sums.wip_moved and 20 * abs(sums.wip_moved) > sums.sums.total else set()
     document = _document(
         sums.sums, figures, window, as_of_ms, line=plan.name, basis=basis, versions=versions, flags={*flags, *moved}
@@ -114,6 +116,7 @@ def _document(
             rework=sums.rework,
             unknown=sums.unseen,
             quarantined=sums.quarantined,
+            startup=msgspec.UNSET if sums.startup is None else sums.startup,
         ),
         availability=figures.availability,
         performance=figures.performance,
@@ -134,6 +137,7 @@ def _document(
         flags=sorted({*flags, *_flags(sums, final=final)}),
         basis=basis,
         versions=versions,
+        products=product_figures(sums.orders) or msgspec.UNSET,
     )
 
 
@@ -177,7 +181,7 @@ def state_interval(machine: Machine, run: Run) -> OeeInterval:
     )
 
 
-def stop_interval(machine: Machine, stop: Stop, pieces: Sequence[ReasonPiece], calendar: LineCalendar) -> OeeInterval:
+def stop_interval(machine: Machine, stop: Stop, pieces: Sequence[ReasonPiece], calendar: MachineCalendar) -> OeeInterval:
     """A stop as a whole, why it was, and how much of it was planned for production. `pieces` tile it, at least one."""
     start = format_timestamp(stop.start_ms)
     end = None if stop.end_ms is None else format_timestamp(stop.end_ms)
@@ -219,7 +223,7 @@ def withdrawn(interval: OeeInterval) -> OeeInterval:
 
 
 def with_time_left(
-    document: OeeDocument, calendar: LineCalendar, window: TimeWindow, as_of_ms: int, machines: int = 1
+    document: OeeDocument, calendar: MachineCalendar, window: TimeWindow, as_of_ms: int, machines: int = 1
 ) -> OeeDocument:
     """The document of a window in progress, and how much of it is left for production."""
     left_ms = calendar.planned_ms(as_of_ms, window.end_ms) if as_of_ms < window.end_ms else 0

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial, reduce
+
+import msgspec
 
 from millrace_contract.language.entries import CHAIN, Entry, PlacedEntry, span_of
 from millrace_contract.language.messages import Ledger, OeeDocument, OeeInterval
@@ -20,13 +21,17 @@ from millrace_contract.language.words import FigureFlag, RevisionCause, WindowKi
 
 from .basis import RestsOn, basis_of, member_name
 from .calendar import TimeWindow
+from .causes import Causes
 from .documents import device_document, line_document, with_time_left
 from .entries import Entries, cause_of
 from .entry_store import EntryStore
 from .gaps import Gap, Link, cover, fill, follow, holds, uncounted, with_missing
 from .history import History
 from .lines import LinePlan, LineSums, line_sums
+from .live import Live, live_of
 from .machine import LATENESS_MS, Machine, unmapped_in_words
+from .order_documents import of_order
+from .order_windows import OrderTeller, OrderTold
 from .places import made_so_since_ms, past_below
 from .plan import Plan
 from .results import Place, Results, line_scope
@@ -40,29 +45,6 @@ KEEP_MS = LATENESS_MS + 2 * 86_400_000
 PACK_AFTER_MS = 2 * 3_600_000
 LOOKS_FOR_OTHERS = 5
 """How often the database is asked for what a gateway sent that does not read the machine any more: for some minutes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """The shift in progress of a machine, as last computed."""
-
-    window: TimeWindow
-    as_of_ms: int
-    sums: Sums
-
-
-@dataclass(frozen=True, slots=True)
-class Causes:
-    """Why windows that are told again changed. `news`: start, end and cause of what entries changed."""
-
-    usual: RevisionCause
-    news: tuple[tuple[int, int, RevisionCause], ...] = ()
-
-    def of(self, window: TimeWindow) -> RevisionCause:
-        if self.usual is not RevisionCause.LATE_DATA:
-            return self.usual
-        found = [cause for start_ms, end_ms, cause in self.news if start_ms < window.end_ms and end_ms >= window.start_ms]
-        return min(found, key=list(RevisionCause).index, default=self.usual)
 
 
 class Engine:
@@ -211,6 +193,7 @@ class Engine:
             return
         causes = Causes(self._cause(device, track), tuple(self._entry_store.news(device)))
         track.reach_back(self._results)
+        since_ms = track.known.settled_ms - machine.lookahead_ms
         windows = track.unsettled(ended_ms)
         history = track.history(windows, as_of_ms, self._results)
         told: list[TimeWindow] = []
@@ -226,8 +209,6 @@ class Engine:
         for interval, start_ms, end_ms in track.changed_intervals(history, as_of_ms, self._results):
             topic = self.plan.topics.oee_interval(machine.line, device)
             self._results.offer(Place(device, interval.kind, interval.id, start_ms, end_ms, topic), interval)
-        if current := track.current(as_of_ms):
-            self._live[device] = Live(current, as_of_ms, track.live_sums(current, max(as_of_ms, current.start_ms)))
         track.settle(ended_ms, self._versions[device])
         if causes.news:
             self._entry_store.drop_news(device)
@@ -238,8 +219,13 @@ class Engine:
         # With the day before: it may be the last of a span, and one that nobody will ever tell.
         spans = dict.fromkeys(span for day in told_days for last in (day - timedelta(days=1), day) for span in spans_of(last))
         longer = [each for span in spans if (each := self._offer_span(machine, span, ended_ms, causes))]
+        if current := track.current(as_of_ms):
+            self._live[device] = live_of(track, history, self._results, current, as_of_ms)
         for window in [*told, *told_days.values(), *longer]:
             self._evaluate_line(machine.line, window, causes.of(window))
+        if history.orders or causes.news:
+            for order in list(OrderTeller(track, history, self._results).ended(since_ms, ended_ms, is_last=is_last)):
+                self._offer_order(machine, order, history, causes)
 
     def unmapped_states(self) -> list[str]:
         """What machines said of their state in the shift in progress and their profiles do not name, each with the way out."""
@@ -254,8 +240,9 @@ class Engine:
         for device, live in self._live.items():
             machine = self.plan.machines[device]
             document = self._document(machine, live.sums, live.window, live.as_of_ms, self._live_flags(device, offline))
-            calendar = self.plan.calendars[machine.line]
-            yield machine.line, device, with_time_left(document, calendar, live.window, live.as_of_ms)
+            if live.running is not None:
+                document = msgspec.structs.replace(document, running=self._running_document(device, live))
+            yield machine.line, device, with_time_left(document, self.tracks[device].planned, live.window, live.as_of_ms)
         for line in self.plan.lines.values():
             live_line = self._live_line(line, offline)
             if live_line is not None:
@@ -276,6 +263,7 @@ class Engine:
                     silent = nothing_known(calendar.slots(window.start_ms, as_of_ms))
                     sums = line_sums(line, {m.id: by_machine.get(m.id, silent) for m in line.machines})
                     yield line_document(line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line, window))
+        yield from (self._running_document(device, live) for device, live in self._live.items() if live.running is not None)
 
     def told_between(self, device: str, from_ms: int, to_ms: int) -> tuple[Sums, list[OeeInterval], Iterator[Sample]]:
         """Of any period: the sums, the stops with time in it, and the samples of it (Track.told_between)."""
@@ -306,6 +294,23 @@ class Engine:
         start_ms, end_ms = track.reopen(placed.entry, time, self._results)
         self._entry_store.add_news(track.machine.id, start_ms, end_ms, cause_of(placed))
         self._changed.add(track.machine.id)
+
+    def _running_document(self, device: str, live: Live) -> OeeDocument:
+        """Of the order in force, which is known."""
+        told = live.running
+        if told is None:
+            raise RuntimeError(f"{device}: no order is in force")
+        machine = self.plan.machines[device]
+        return of_order(self._document(machine, told.sums, told.window, live.as_of_ms), told, live.forecast)
+
+    def _offer_order(self, machine: Machine, told: OrderTold, history: History, causes: Causes) -> None:
+        """The figures of an order, and of the line where all of its machines worked on it."""
+        window, cause = told.window, causes.of(told.window)
+        document = of_order(self._document(machine, told.sums, window, window.end_ms), told)
+        is_exact = history.from_ms + machine.lookback_ms <= window.start_ms
+        basis = partial(self._basis, history, window, window.end_ms) if is_exact else None
+        self._results.offer(self._place(machine, window), document, sums=told.sums, cause=cause, basis=basis)
+        self._evaluate_line(machine.line, window, cause, told)
 
     def _cause(self, device: str, track: Track) -> RevisionCause:
         """Why a published window would change now. A new configuration makes every window that can still change open again."""
@@ -387,8 +392,8 @@ class Engine:
         self._offer_window(machine, window, reduce(add, sums), causes.of(window), basis)
         return window
 
-    def _evaluate_line(self, name: str, window: TimeWindow, cause: RevisionCause) -> None:
-        """The line's figures of a window that one of its machines has told, once all of them have."""
+    def _evaluate_line(self, name: str, window: TimeWindow, cause: RevisionCause, told: OrderTold | None = None) -> None:
+        """The line's figures of a window that one of its machines has told, once all of them have. `told`: of an order."""
         latest = self.plan.lines.get(name)
         if latest is None or window.end_ms <= self._lines_since_ms.get(name, 0):
             return
@@ -396,7 +401,7 @@ class Engine:
         place = Place(
             line_scope(name), window.kind, window.id, window.start_ms, window.end_ms, self.plan.topics.oee_window(name, None)
         )
-        if self._results.is_taken(place):
+        if told is None and self._results.is_taken(place):
             return
         by_machine: dict[str, Sums] = {}
         for machine in line.machines:
@@ -411,7 +416,7 @@ class Engine:
             line, line_sums(line, by_machine), window, as_of_ms=window.end_ms, versions=self.plan.versions_of_line(line, window)
         )
         basis = partial(self._basis_of_sums, [(machine.id, window.kind, window.id) for machine in line.machines])
-        self._results.offer(place, document, cause=cause, basis=basis)
+        self._results.offer(place, document if told is None else of_order(document, told), cause=cause, basis=basis)
 
     def _live_line(self, latest: LinePlan, offline: set[str]) -> OeeDocument | None:
         line = latest.until(max((live.as_of_ms for live in self._live.values()), default=0) + 1)

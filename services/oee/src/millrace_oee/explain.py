@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from copy import copy
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import reduce
 from itertools import pairwise
 
 from millrace_contract.figures.losses import NS_A_MS
@@ -25,9 +26,9 @@ from .entries import MachineEntries
 from .explained import CounterStep, CounterSteps, Effect, ExplainedTime, Explanation, checks
 from .history import History
 from .machine import BAD_STATE, Machine
-from .orders import RunningOrder, orders_over
+from .orders import RunningOrder
 from .samples import Sample
-from .stop_reasons import FOREVER_MS, ReasonPiece, pieces_of, whole_runs
+from .stop_reasons import FOREVER_MS, ReasonPiece, whole_runs
 from .stops import Stop, find_stops
 from .timeline import Run
 from .windows import Sums, add, sums_of
@@ -44,20 +45,28 @@ class SamplesRead:
     before: Mapping[str, Baseline]
 
 
-def explain(history: History, read: SamplesRead, window: TimeWindow, as_of_ms: int, tell: Tell) -> Explanation:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A window, and the time of it that counts: all, or that in which its order was in force."""
+
+    window: TimeWindow
+    spans: Sequence[tuple[int, int]]
+
+
+def explain(history: History, read: SamplesRead, asked: Asked, as_of_ms: int, tell: Tell) -> Explanation:
     """The explanation of a window, up to `as_of_ms`; `history` must be exact for it."""
-    end_ms = min(window.end_ms, as_of_ms)
+    window, spans, end_ms = asked.window, asked.spans, min(asked.window.end_ms, as_of_ms)
     entries = history.entries
 
     def sums_with(said: MachineEntries) -> Sums:
-        return sums_of(_with(history, said), window.start_ms, end_ms, as_of_ms)
+        return reduce(add, (sums_of(_with(history, said), from_ms, to_ms, as_of_ms) for from_ms, to_ms in spans))
 
     stops = _stops(history, window.start_ms, end_ms, as_of_ms)
     from_ms = min([window.start_ms, *(stop.start_ms for stop in stops)])
     to_ms = max([end_ms, *(FOREVER_MS if stop.end_ms is None else stop.end_ms for stop in stops)])
     reasons, quality = entries.concerning(from_ms, to_ms).reasons, entries.concerning(window.start_ms, end_ms).quality
     told = tell(sums_with(entries))
-    stretches = _stretches(_with(history, replace(entries, quality=())), read, window.start_ms, end_ms, as_of_ms)
+    stretches = _stretches(_with(history, replace(entries, quality=())), read, spans, as_of_ms)
     effects = list(
         _effects(
             [
@@ -70,7 +79,8 @@ def explain(history: History, read: SamplesRead, window: TimeWindow, as_of_ms: i
         )
     )
     corrections = tuple(effects[len(reasons) :])
-    counters = tuple(_counters(history, read, [*(each.start_ms for each in stretches), end_ms]))
+    edges = [[*(each.start_ms for each in stretches if a <= each.start_ms < b), b] for a, b in spans]
+    counters = _together([list(_counters(history, read, each)) for each in edges])
     return Explanation(
         window=window,
         document=told,
@@ -137,18 +147,24 @@ class _Kind:
     held: Machine
 
 
-def _stretches(history: History, read: SamplesRead, start_ms: int, end_ms: int, as_of_ms: int) -> tuple[ExplainedTime, ...]:
-    """[start, end) cut wherever something changes, and each piece told by the sums of its own time."""
+def _stretches(history: History, read: SamplesRead, spans: Sequence[tuple[int, int]], as_of_ms: int) -> tuple[ExplainedTime, ...]:
+    """The spans cut wherever something changes, and each piece told by the sums of its own time."""
+    found = [piece for start_ms, end_ms in spans for piece in _pieces(history, start_ms, end_ms, as_of_ms)]
+    not_good = {sample.ts_ms for sample in read.samples if sample.state == BAD_STATE}
+    return tuple(_rounded(found, not_good))
+
+
+def _pieces(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> list[tuple[int, int, _Kind, Sums]]:
     machine = history.machine
     runs = [run for run in _runs(history, start_ms, end_ms, as_of_ms) if run.start_ms < end_ms and run.end_ms > start_ms]
     stops = _stops(history, start_ms, end_ms, as_of_ms)
-    pieces = {stop: _pieces(history, stop) for stop in stops}
+    pieces = {stop: history.why(stop) for stop in stops}
     slots = history.calendar.slots(start_ms, end_ms)
     edges = {start_ms, end_ms}
     edges |= {at_ms for run in runs for at_ms in (run.start_ms, run.end_ms)} | {slot.start_ms for slot in slots}
     edges |= {at_ms for tiles in pieces.values() for each in tiles for at_ms in (each.start_ms, each.end_ms)}
     edges |= {at_ms for at_ms, *_ in machine.spans(start_ms, end_ms)}
-    orders = orders_over(history.entries.orders, start_ms, end_ms)
+    orders = history.orders_over(start_ms, end_ms)
     edges |= {at_ms for at_ms, *_ in orders}
     found: list[tuple[int, int, _Kind, Sums]] = []
     for from_ms, to_ms in pairwise(sorted(edge for edge in edges if start_ms <= edge <= end_ms)):
@@ -172,13 +188,7 @@ def _stretches(history: History, read: SamplesRead, start_ms: int, end_ms: int, 
             found.append((first_ms, to_ms, kind, add(before, sums)))
         else:
             found.append((from_ms, to_ms, kind, sums))
-    not_good = {sample.ts_ms for sample in read.samples if sample.state == BAD_STATE}
-    return tuple(_rounded(found, not_good))
-
-
-def _pieces(history: History, stop: Stop) -> list[ReasonPiece]:
-    end_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
-    return pieces_of(stop.start_ms, end_ms, history.entries.reasons, history.machine.reason_of(stop))
+    return found
 
 
 def _rounded(pieces: Sequence[tuple[int, int, _Kind, Sums]], not_good: Set[int]) -> Iterator[ExplainedTime]:
@@ -237,6 +247,21 @@ def _why_unknown(kind: _Kind, not_good: Set[int]) -> WhyUnknown | None:
     if run.state is not MachineState.UNKNOWN:
         return None
     return WhyUnknown.NOT_GOOD if run.start_ms in not_good else WhyUnknown.SILENCE
+
+
+def _together(spans: Sequence[Sequence[CounterSteps]]) -> tuple[CounterSteps, ...]:
+    """What each counter showed in all of the spans."""
+    return tuple(
+        CounterSteps(
+            each[0].role,
+            each[0].signal,
+            sum(steps.usual for steps in each),
+            sum(steps.usual_parts for steps in each),
+            tuple(step for steps in each for step in steps.steps),
+            sum(steps.parts for steps in each),
+        )
+        for each in zip(*spans, strict=True)
+    )
 
 
 def _counters(history: History, read: SamplesRead, edges: Sequence[int]) -> Iterator[CounterSteps]:

@@ -13,6 +13,7 @@ from millrace_contract.language.messages import OeeDocument
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
 
+from .explain_order import is_order, order_window
 from .explain_source import FromDatabase, FromFile, NotExplained, Source, explained_device, explained_line, what_changed, window_of
 from .explain_told import told_of_line, told_of_machine
 from .plan import Plan
@@ -23,7 +24,6 @@ from .store import STORE
 def run_explain(options: argparse.Namespace, plan: Plan, settings: OeeSettings, now_ms: int) -> int:
     """Exit status: 0 it adds up, 1 it does not. Raises NotExplained, Unavailable, Refused or QueryFailed."""
     line = _line_of(options, plan)
-    window = window_of(plan.calendars[line], options.window, options.from_ms, options.to_ms, options.kind)
     with ExitStack() as at_end:
         source: Source
         if options.file is None:
@@ -31,6 +31,10 @@ def run_explain(options: argparse.Namespace, plan: Plan, settings: OeeSettings, 
         else:
             source = FromFile(plan, options.file, now_ms, by_arrival=options.since_revision is not None)
         since = options.since_revision
+        if is_order(options.window):
+            window = order_window(source.entries(line, options.device), options.window, now_ms)
+        else:
+            window = window_of(plan.calendars[line], options.window, options.from_ms, options.to_ms, options.kind)
         if options.device:
             changed = None if since is None else what_changed(source, line, options.device, window, since)
             machine = explained_device(plan, source, options.device, window)

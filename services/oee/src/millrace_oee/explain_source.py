@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from datetime import date
+from functools import reduce
 from pathlib import Path
 from typing import Protocol
 
@@ -22,10 +23,13 @@ from .basis import member_key
 from .calendar import LineCalendar, TimeWindow
 from .database import read_entries
 from .documents import device_document
-from .explain import SamplesRead, explain
+from .entries import Entries, MachineEntries
+from .explain import Asked, SamplesRead, explain
 from .explain_line import LineExplanation, explain_line
 from .explained import Explanation, checks
 from .machine import Machine
+from .order_sums import sums_by_order
+from .order_windows import order_spans
 from .past import engine_of_past
 from .plan import Plan
 from .recompute import oldest_ms
@@ -37,7 +41,7 @@ from .spans import day_window
 from .store import OEE_STORE, connect_in_memory
 from .stored_windows import read_window
 from .track import Track
-from .windows import Sums
+from .windows import Sums, add
 
 LONGEST_MS = 50 * 3_600_000
 """Two days, and the hours that clocks are put back; what is longer is the sum of its days."""
@@ -56,8 +60,8 @@ def chosen_window(calendar: LineCalendar, window_id: str, kinds: Sequence[Window
     try:
         day = date.fromisoformat(window_id[: len("2025-10-15")])
     except ValueError:
-        example = "2025-10-15/early, 2025-10-15/early/01 or 2025-10-15"
-        raise NotExplained(f"window: {window_id!r} names no window; a shift, an hour or a day, as {example}") from None
+        example = "2025-10-15/early, 2025-10-15/early/01, 2025-10-15 or order/4711"
+        raise NotExplained(f"window: {window_id!r} names no window; a shift, an hour, a day or an order, as {example}") from None
     whole = day_window(calendar, day)
     around = calendar.windows(whole.start_ms, whole.end_ms + 1)
     mine = [each for each in [*around, whole] if calendar.date_of(each) == day and (not kinds or each.kind in kinds)]
@@ -92,7 +96,13 @@ def explained_window(plan: Plan, track: Track, results: Results, window: TimeWin
             versions=plan.versions_of(machine, window),
         )
 
-    return explain(history, SamplesRead(samples, before), window, as_of_ms, tell)
+    end_ms = min(window.end_ms, as_of_ms)
+    spans = [(window.start_ms, end_ms)]
+    if window.kind is WindowKind.ORDER:
+        spans = order_spans(history.orders, window.id, end_ms)
+    found = explain(history, SamplesRead(samples, before), Asked(window, spans), as_of_ms, tell)
+    by_order = reduce(add, (sums_by_order(history, from_ms, to_ms, as_of_ms) for from_ms, to_ms in spans))
+    return replace(found, sums=by_order)
 
 
 def against(explanation: Explanation, published: OeeDocument | None) -> Explanation:
@@ -113,6 +123,11 @@ def window_of(
         window = period(start_ms, end_ms)
     else:
         raise NotExplained("window: say which window, as 2025-10-15/early, or from and to")
+    return short_enough(window)
+
+
+def short_enough(window: TimeWindow) -> TimeWindow:
+    """The window; raises NotExplained where it is a sum of days."""
     if window.end_ms - window.start_ms > LONGEST_MS:
         raise NotExplained(f"{window.id} is longer than two days; its figures are the sums of its days, explain one of them")
     return window
@@ -123,6 +138,9 @@ class Source(Protocol):
 
     def published(self, line: str, device: str | None, window: TimeWindow) -> OeeDocument | None:
         """What was told of the window; None where nothing was."""
+
+    def entries(self, line: str, device: str | None) -> MachineEntries:
+        """What people and MES said of a machine, or of the line itself."""
 
     def explained(self, machine: Machine, window: TimeWindow) -> Explanation:
         """Raises NotExplained, and what reading raises."""
@@ -203,6 +221,9 @@ class FromDatabase:
     def published(self, line: str, device: str | None, window: TimeWindow) -> OeeDocument | None:
         return read_window(self._influx, line, device, window)
 
+    def entries(self, line: str, device: str | None) -> MachineEntries:
+        return Entries(read_entries(self._influx)).of(line, device or "")
+
     def explained(self, machine: Machine, window: TimeWindow) -> Explanation:
         now_ms = self._now_ms
         if window.start_ms >= now_ms:
@@ -239,6 +260,10 @@ class FromFile:
             if (each.line, whose, each.window.kind, each.window.id) == (line, device, window.kind, window.id) and each.final:
                 return each
         return None
+
+    def entries(self, line: str, device: str | None) -> MachineEntries:
+        tracks = [each for each in self._replay.engine.tracks.values() if each.machine.line == line]
+        return next(each.entries for each in tracks if device in (None, each.machine.id))
 
     def explained(self, machine: Machine, window: TimeWindow) -> Explanation:
         track, results, as_of_ms = self._replay.track_for(machine.id, window)

@@ -155,6 +155,8 @@ def _reason(each: ExplainedTime, explanation: Explanation, zone: tzinfo) -> str:
     reason = each.reason
     if reason is None or not each.is_stop:
         return ""
+    if reason.change_to is not None:
+        return f", change-over to {reason.change_to}"
     if reason.reason is None:
         return ", no reason given" if each.unexplained_ms else ""
     said = f", reason {reason.reason}"

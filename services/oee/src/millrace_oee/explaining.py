@@ -13,6 +13,7 @@ from millrace_contract.runtime.answering import NotAnswered
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.influx import Influx, QueryFailed, Refused
 
+from .explain_order import is_order, order_window
 from .explain_source import FromDatabase, NotExplained, NothingHeard, explained_device, explained_line, what_changed, window_of
 from .explain_told import told_of_line, told_of_machine
 from .plan import Plan
@@ -43,9 +44,12 @@ class Explaining:
     def _explained(self, question: ExplainQuestion, go_on: Callable[[], None]) -> ServiceReply:
         plan, now_ms = self._plan, self._clock.now_ms()
         start_ms, end_ms = (None if at is None else parse_timestamp(at) for at in (question.start, question.end))
-        window = window_of(plan.calendars[question.line], question.window, start_ms, end_ms)
         since = question.since_revision
         source = FromDatabase(plan, self._influx, now_ms, self._store, go_on)
+        if is_order(question.window):
+            window = order_window(source.entries(question.line, question.device), question.window or "", now_ms)
+        else:
+            window = window_of(plan.calendars[question.line], question.window, start_ms, end_ms)
         changed = None if since is None else what_changed(source, question.line, question.device, window, since)
         if question.device is None:
             line = explained_line(plan, source, question.line, window, now_ms)

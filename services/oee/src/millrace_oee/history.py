@@ -10,13 +10,20 @@ from millrace_contract.language.words import Leaf, MachineState
 from millrace_contract.plant.holds import UNREACHABLE_HOLD_MS
 
 from .calendar import LineCalendar
+from .carried import CarriedScrap
+from .changeover import change_overs
 from .corrections import MadeUntil
 from .counter_steps import QuarantinedStep, StepJudge, decisions
 from .counts import Baseline, CountTrack, Segment, Share
 from .cycles import CycleTimeline
 from .entries import NO_ENTRIES, MachineEntries
 from .machine import LATENESS_MS, UNCERTAIN_STATE, UNREACHABLE_STATE, Machine
+from .orders import OrderChange, RunningOrder, order_changes, over
 from .samples import Sample
+from .scheduled import MachineCalendar, scheduled
+from .states import FAILURE_STATES
+from .stop_reasons import FOREVER_MS, ReasonPiece, pieces_of
+from .stops import Stop
 from .timeline import Run, Timeline
 
 
@@ -45,7 +52,9 @@ class History:
         """`entries`: what people and MES said of it."""
         self.machine = machine
         self.entries = entries
-        self.calendar = calendar
+        self.orders: list[OrderChange] = order_changes(entries.orders)
+        """What was in force when."""
+        self.calendar: MachineCalendar = scheduled(calendar, machine, self.orders)
         self.from_ms = from_ms
         self.first_ms: int | None = None
         self.last_ms: int | None = None
@@ -67,6 +76,11 @@ class History:
             )
             for role, settings in machine.all_counters.items()
         }
+        both = [seed.baselines.get(role) for role in ("total", "good")]
+        since_ms = None if None in both else max(each.ts_ms for each in both if each is not None)
+        self.carried = CarriedScrap(since_ms) if self.counts.keys() == {"total", "good"} else None
+        """Of a machine that tells its scrap by how far its good parts are behind the total."""
+        self._counts_by_order = any(each.product_counts for each in machine.all_versions)
 
     def add(self, sample: Sample) -> None:
         """The next sample. Its state ends the one before; its parts were made under the one before."""
@@ -89,9 +103,24 @@ class History:
         for role, track in self.counts.items():
             value = sample.count(role)
             if value is not None:
-                if self.machine.versions:
+                if self.machine.versions or self._counts_by_order:
                     self._count_by(track, role, sample.ts_ms)
                 track.add(sample.ts_ms, value, self._segments)
+        if self.carried is not None and (sample.count("total") is not None or sample.count("good") is not None):
+            total, good = self.counts["total"], self.counts["good"]
+            if total.last_ms is not None and good.last_ms is not None:
+                self.carried.add(sample.ts_ms, total.parts - good.parts, self._segments)
+
+    def orders_over(self, start_ms: int, end_ms: int) -> list[tuple[int, int, RunningOrder | None]]:
+        """[start, end) cut where another order comes into force."""
+        return over(self.orders, start_ms, end_ms)
+
+    def why(self, stop: Stop) -> list[ReasonPiece]:
+        """Why it stood: pieces that tile the stop. Unexplained, and no failure, it is setup where one order gave way to another."""
+        end_ms, changing = FOREVER_MS if stop.end_ms is None else stop.end_ms, []
+        if self.orders and stop.state not in FAILURE_STATES:
+            changing = change_overs(self.orders, self.counts, stop.start_ms, end_ms)
+        return pieces_of(stop.start_ms, end_ms, self.entries.reasons, self.machine.reason_of(stop), changing)
 
     def made_until(self, at_ms: int) -> MadeUntil:
         """What the counters say was made up to then; only differences mean something."""
@@ -122,6 +151,8 @@ class History:
             self.timeline.forget(before_ms, lambda state: any(each.leaves[state] is Leaf.UNPLANNED_STOP for each in versions))
             for track in self.counts.values():
                 track.forget(before_ms)
+            if self.carried is not None:
+                self.carried.forget(before_ms)
 
     def _count_by(self, track: CountTrack, role: str, ts_ms: int) -> None:
         """A step is judged by what held when it began. Another signal's reading is no baseline."""
@@ -129,10 +160,14 @@ class History:
         held = now if last_ms is None else self.machine.at(last_ms)
         settings = held.counters.get(role)
         if settings is not None and settings.signal == now.counters[role].signal:
-            track.count_by(settings, held)
+            order = self._order_at(ts_ms if last_ms is None else last_ms) if self._counts_by_order else None
+            track.count_by(held.counter_for(role, order), held)
         else:
             track.begin_anew()
             track.count_by(now.counters[role], now)
+
+    def _order_at(self, at_ms: int) -> RunningOrder | None:
+        return self.orders_over(at_ms, at_ms + 1)[0][2]
 
     def _segments(self, from_ms: int, to_ms: int) -> list[Segment]:
         """What is known of the time up to a reading of a counter. Of what is long ago nothing is, so that no figure rests on it.

@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
-from millrace_contract.language.words import Leaf, UnknownPolicy
+from millrace_contract.language.words import Leaf, NoOrder, UnknownPolicy
 from millrace_contract.plant import PlantModel
 from millrace_contract.plant.model import stations_of
 
 from .machine import Machine, dated_steps
 from .steps import ALWAYS, Steps, ValueStep, together
-from .windows import Sums, add
+from .windows import OrderSums, Sums, add, add_orders
 
 KEYS = ("method", "coverage_min", "outside", "machines")
 """What a plant says of a line's figures."""
@@ -56,6 +56,18 @@ class LinePlan:
     @property
     def machines(self) -> tuple[Machine, ...]:
         return tuple(machine for station in self.stations for machine in station)
+
+    @property
+    def no_order(self) -> NoOrder | None:
+        """What time without an order is for its machines."""
+        return self.machines[0].no_order
+
+    def paced(self, part_ns: Mapping[str, int | None]) -> LinePlan:
+        """The line at these ideal times of a part, by machine: those of the product that it makes."""
+        stations = tuple(
+            tuple(replace(each, ideal_ns=part_ns.get(each.id, each.ideal_ns)) for each in station) for station in self.stations
+        )
+        return replace(self, stations=stations)
 
     @property
     def unknown(self) -> UnknownPolicy | None:
@@ -159,7 +171,47 @@ def line_sums(plan: LinePlan, by_machine: Mapping[str, Sums]) -> LineSums:
     if plan.method == "sum":
         return LineSums(side_by_side([by_machine[machine.id] for machine in plan.machines]))
     stations = [side_by_side([by_machine[machine.id] for machine in station]) for station in plan.stations]
-    return LineSums(stations[0]) if len(stations) == 1 else _constraint(plan, stations)
+    if len(stations) == 1:
+        return LineSums(stations[0])
+    whole = _constraint(plan, stations)
+    orders = _common_orders(plan, by_machine)
+    return _by_order(plan, whole, orders) if orders else whole
+
+
+def _common_orders(plan: LinePlan, by_machine: Mapping[str, Sums]) -> list[dict[str, OrderSums]]:
+    """By order of the line, what each machine did for it; empty where they worked on different ones."""
+    of_each = [{each.key: each for each in by_machine[machine.id].orders or ()} for machine in plan.machines]
+    first = of_each[0]
+    if any(
+        [(key, each.start_ms, each.end_ms, each.sums.all_ms) for key, each in found.items()]
+        != [(key, each.start_ms, each.end_ms, each.sums.all_ms) for key, each in first.items()]
+        for found in of_each
+    ):
+        return []
+    ids = [machine.id for machine in plan.machines]
+    return [dict(zip(ids, (found[key] for found in of_each), strict=True)) for key in first]
+
+
+def _by_order(plan: LinePlan, whole: LineSums, orders: Sequence[dict[str, OrderSums]]) -> LineSums:
+    """Each product has a bottleneck of its own: the line's sums are those of its orders, one after the other."""
+    told: list[tuple[OrderSums, LineSums]] = []
+    for of_machine in orders:
+        paced = plan.paced({name: each.part_ns for name, each in of_machine.items()})
+        stations = [side_by_side([of_machine[machine.id].sums for machine in station]) for station in paced.stations]
+        line = _constraint(paced, stations)
+        slow = [of_machine[machine.id] for machine in paced.stations[paced.bottleneck]]
+        [one] = add_orders(slow)
+        told.append((msgspec.structs.replace(one, sums=line.sums, part_ns=paced.ideal_ns), line))
+    parts = [line for _, line in told]
+    sums = side_by_side([msgspec.structs.replace(each.sums, orders=()) for each in parts])
+    moved, ends = [each.wip_moved for each in parts], [each.end_ns for each in parts]
+    is_impossible = any(each.sums.good_ns < 0 for each in parts)
+    return LineSums(
+        msgspec.structs.replace(sums, orders=tuple(each for each, _ in told), good_ns=-1 if is_impossible else sums.good_ns),
+        whole.witnesses,
+        wip_moved=None if None in moved else sum(each for each in moved if each is not None),
+        end_ns=None if None in ends else sum(each for each in ends if each is not None),
+    )
 
 
 def side_by_side(parts: Sequence[Sums]) -> Sums:
@@ -197,6 +249,9 @@ def _constraint(plan: LinePlan, stations: Sequence[Sums]) -> LineSums:
         judged=bool(judging) and all(each.judged for each in judging),
         events=frozenset().union(*(each.events for each in (slow, end, *judging))),
         codes=frozenset().union(*(each.codes for each in stations)),
+        startup=None,
+        startup_ns=0,
+        orders=(),
     )
     return LineSums(
         sums,

@@ -16,7 +16,7 @@ import msgspec
 
 from millrace_contract.language.telemetry import MAX_HOLD_S
 from millrace_contract.language.times import from_datetime
-from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineState, UnknownPolicy
+from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf, MachineState, NoOrder, UnknownPolicy
 from millrace_contract.plant import Device, LineOee, PlantModel, Profile, Reasons, hold_ms
 from millrace_contract.plant.machine_states import Band, StateSource
 from millrace_contract.plant.products import Product
@@ -97,6 +97,14 @@ class Machine:
     """Planned stops, setup or both, where the line leaves them out of planned production time."""
     product_ns: Mapping[str, int] = field(default_factory=dict)
     """The ideal time of a part by product, for those that have one of their own here."""
+    product_targets: Mapping[str, int] = field(default_factory=dict)
+    """The target time of a part, in nanoseconds, for products that have one beside their ideal time."""
+    product_counts: Mapping[str, int] = field(default_factory=dict)
+    """The parts of a count, for products of which they are others than the counter's own."""
+    no_order: NoOrder | None = None
+    """What time without an order is; None where the plant makes no choice."""
+    startup_good_parts: int = 0
+    """So many good parts in a row end the start-up of an order; 0 where its rejects are not told apart."""
     versions: tuple[tuple[int, Machine], ...] = field(default=(), repr=False)
 
     def part_ns(self, order: RunningOrder | None) -> int | None:
@@ -104,6 +112,17 @@ class Machine:
         if order is None:
             return self.ideal_ns
         return order.ideal_ns or self.product_ns.get(order.product or "", self.ideal_ns)
+
+    def target_ns(self, order: RunningOrder | None) -> int | None:
+        """In how long a part is to be made: the product's target, or else its ideal time."""
+        own = None if order is None else self.product_targets.get(order.product or "")
+        return own or self.part_ns(order)
+
+    def counter_for(self, role: str, order: RunningOrder | None) -> CounterSettings:
+        """How a counter counts while this order is in force."""
+        settings = self.counters[role]
+        parts = None if order is None else self.product_counts.get(order.product or "")
+        return settings if parts is None else replace(settings, parts_per_count=parts)
 
     def at(self, at_ms: int) -> Machine:
         """The machine as it was to be seen then."""
@@ -237,27 +256,27 @@ class Machine:
             "micro_ms": self.micro_ms,
             "stale_ms": self.stale_ms,
         }
-        if self.texts:
-            parts["texts"] = dict(self.texts)
-        if self.band is not None:
-            parts["running"] = [self.band.above, self.band.below]
-        if self.counts_cycles:
-            parts["cycles"] = self.stop_after
-        if per_count := {role: c.parts_per_count for role, c in self.counters.items() if c.parts_per_count != 1}:
-            parts["parts_per_count"] = per_count
-        if self.product_ns:
-            parts["products"] = dict(self.product_ns)
-        if self.reason_leaves:
-            parts["reasons"] = dict(self.reason_leaves)
-        if self.state_reasons:
-            parts["state_reasons"] = dict(self.state_reasons)
-        if self.failure_reasons:
-            parts["failures"] = sorted(self.failure_reasons)
-        if self.unknown is not UnknownPolicy.EXCLUDE:
-            parts["unknown"] = self.unknown
-        if self.outside:
-            parts["outside"] = sorted(self.outside)
-        return fingerprint(parts)
+        return fingerprint({**parts, **{name: value for name, value in self._added.items() if value}})
+
+    @property
+    def _added(self) -> dict[str, Any]:
+        """What later versions of the program know of a machine, by name; empty where it is as it always was."""
+        return {
+            "texts": dict(self.texts),
+            "running": self.band and [self.band.above, self.band.below],
+            "cycles": self.stop_after,
+            "parts_per_count": {role: c.parts_per_count for role, c in self.counters.items() if c.parts_per_count != 1},
+            "products": dict(self.product_ns),
+            "targets": dict(self.product_targets),
+            "product_counts": dict(self.product_counts),
+            "startup": self.startup_good_parts,
+            "no_order": self.no_order,
+            "reasons": dict(self.reason_leaves),
+            "state_reasons": dict(self.state_reasons),
+            "failures": sorted(self.failure_reasons),
+            "unknown": None if self.unknown is UnknownPolicy.EXCLUDE else self.unknown,
+            "outside": sorted(self.outside),
+        }
 
 
 def unmapped_in_words(machine: Machine, codes: Iterable[str]) -> str:
@@ -298,8 +317,10 @@ def written_machines(
         profile = plant.profile_of(device_id)
         if (base := _machine(device, profile)) is not None:
             line = plant.lines[device.line].oee
-            base = replace(base, reason_leaves=reason_leaves, failure_reasons=failures, outside=frozenset(line.outside))
-            made = {"product_ns": _product_steps(device_id, products, zone)} if products else {}
+            base = replace(
+                base, reason_leaves=reason_leaves, failure_reasons=failures, outside=frozenset(line.outside), no_order=line.no_order
+            )
+            made = _product_steps(device_id, products, zone) if products else {}
             found[device_id] = (base, {**_changes(base, device, profile, line, zone), **made})
     return found
 
@@ -331,6 +352,7 @@ def _changes(base: Machine, device: Device, profile: Profile, line: LineOee, zon
         "leaves": dated_steps(base.leaves, leaf_changes, "leaves", zone, lambda each: leaves_of(each, device.oee.unknown)),
         "counters": _counter_steps(base, profile, zone),
         "outside": dated_steps(base.outside, line.changes, "outside", zone, frozenset),
+        "no_order": dated_steps(base.no_order, line.changes, "no_order", zone),
     }
 
 
@@ -345,16 +367,30 @@ def _counter_steps(base: Machine, profile: Profile, zone: tzinfo) -> Steps:
     return in_order(ValueStep(at_ms, values) for at_ms, values in together(by_role))
 
 
-def _product_steps(device_id: str, products: Mapping[str, Product], zone: tzinfo) -> Steps:
-    by_product: dict[str, Steps] = {}
+def _product_steps(device_id: str, products: Mapping[str, Product], zone: tzinfo) -> dict[str, Steps]:
+    """By product: the ideal time of a part, its target time, and the parts of a count."""
+    of: dict[str, dict[str, Steps]] = {"product_ns": {}, "product_targets": {}, "product_counts": {}}
     for name, product in products.items():
-        if (cycle := product.machines.get(device_id)) is not None:
-            keys = ("ideal_cycle_s", "parts")
-            merged = together({key: dated_steps(getattr(cycle, key), cycle.changes, key, zone) for key in keys})
-            by_product[name] = tuple(
-                ValueStep(at_ms, round(Fraction(said["ideal_cycle_s"]) * 1_000_000_000 / said["parts"])) for at_ms, said in merged
-            )
-    return in_order(ValueStep(at_ms, values) for at_ms, values in together(by_product))
+        if (cycle := product.machines.get(device_id)) is None:
+            continue
+        keys = ("ideal_cycle_s", "target_cycle_s", "parts", "parts_per_count")
+        merged = together({key: dated_steps(getattr(cycle, key), cycle.changes, key, zone) for key in keys})
+        of["product_ns"][name] = tuple(ValueStep(at_ms, _part_ns(said["ideal_cycle_s"], said["parts"])) for at_ms, said in merged)
+        of["product_targets"][name] = tuple(
+            ValueStep(at_ms, _part_ns(said["target_cycle_s"], said["parts"])) for at_ms, said in merged
+        )
+        of["product_counts"][name] = tuple(ValueStep(at_ms, said["parts_per_count"]) for at_ms, said in merged)
+    return {
+        key: in_order(
+            ValueStep(at_ms, {name: value for name, value in values.items() if value is not None})
+            for at_ms, values in together(by_product)
+        )
+        for key, by_product in of.items()
+    }
+
+
+def _part_ns(cycle_s: float | None, parts: int) -> int | None:
+    return None if cycle_s is None else round(Fraction(cycle_s) * 1_000_000_000 / parts)
 
 
 def _ideal_ns(seconds: float | None) -> int | None:
@@ -390,4 +426,5 @@ def _machine(device: Device, profile: Profile) -> Machine | None:
         micro_ms=round(device.micro_stop_s * 1000),
         stale_ms=hold_ms(profile, told_by),
         unknown=device.oee.unknown,
+        startup_good_parts=device.oee.startup_good_parts,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .corrections import Corrections, corrections
 from .counts import Counted
 from .history import History
-from .orders import orders_over
+from .startup import startups
 
 NOT_COUNTED = Counted(parts=0, ideal=0, unknown=0, run_ms=0, quarantined=0, read=False, events=frozenset())
 
@@ -53,8 +53,9 @@ def made_in(history: History, start_ms: int, end_ms: int) -> PartsMade:
         known = good.read
     if "reject" in counted and ("total" in counted or "good" in counted):
         scrap, ideal_scrap, judged = reject.parts, reject.ideal, known and reject.read
-    elif "total" in counted and "good" in counted:
-        scrap, ideal_scrap, judged = total.parts - good.parts, total.ideal - good.ideal, known and good.read
+    elif history.carried is not None:
+        carried = history.carried.scrap(start_ms, end_ms)
+        scrap, ideal_scrap, judged = carried.parts, carried.ideal, known and good.read
     else:
         scrap, ideal_scrap, judged = 0, 0, False
     return PartsMade(
@@ -79,7 +80,7 @@ def matched_in(history: History, start_ms: int, end_ms: int, made: PartsMade, ru
     """
     stretches = [
         (from_ms, to_ms, held.part_ns(order))
-        for begin_ms, until_ms, order in orders_over(history.entries.orders, start_ms, end_ms)
+        for begin_ms, until_ms, order in history.orders_over(start_ms, end_ms)
         for from_ms, to_ms, held in history.machine.spans(begin_ms, until_ms)
     ]
     paces = {part_ns for *_, part_ns in stretches}
@@ -96,3 +97,18 @@ def matched_in(history: History, start_ms: int, end_ms: int, made: PartsMade, ru
             ideal_ns += here.ideal * part_ns
             good_ns += here.ideal_good * part_ns
     return Matched(ideal_ns, good_ns, paced)
+
+
+def startup_in(history: History, start_ms: int, end_ms: int) -> tuple[int | None, int]:
+    """How much of what is not good start-ups of orders rejected in [start, end), and its ideal time in nanoseconds; None where the
+    plant does not tell it apart."""
+    good_parts = history.machine.startup_good_parts
+    if not good_parts:
+        return None, 0
+    scrap = ideal_ns = 0
+    for from_ms, to_ms in startups(history.orders, history.counts, good_parts, start_ms, end_ms):
+        made = made_in(history, from_ms, to_ms)
+        matched = matched_in(history, from_ms, to_ms, made, lambda _from_ms, _to_ms: False)
+        scrap += made.scrap
+        ideal_ns += matched.ideal_ns - matched.good_ns
+    return scrap, ideal_ns

@@ -109,5 +109,6 @@ def losses_of(sums: Sums, outside: Collection[Leaf]) -> dict[str, int]:
         sums.ms,
         ideal_ms=sums.ideal_ms if is_paced else None,
         good_ms=sums.good_ms if is_judged else None,
+        startup_ms=sums.startup_ms,
         outside=outside,
     )

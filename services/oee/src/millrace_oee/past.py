@@ -46,7 +46,7 @@ def engine_of_past(
         for placed in entries:
             engine.accept_entry(placed)
         first_ms = engine.tracks[device].needs_from_ms(from_ms, to_ms) - machine.lookback_ms
-        last_ms = to_ms + machine.lookahead_ms
+        last_ms = max(to_ms + machine.lookahead_ms, engine.tracks[device].needs_until_ms(from_ms, to_ms))
         for message in read_baseline_messages(influx, machine, first_ms):
             store.keep_baseline(device, sample_of(machine.at(message.timestamp_ms), message))
         if (was_running := read_was_running(influx, machine, first_ms)) is not None:

@@ -15,6 +15,7 @@ from millrace_contract.language.event_file import ArrivalClock, Event
 from millrace_contract.language.messages import Kept, Ledger, OeeDocument
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.clock import Now
 from millrace_contract.runtime.recording import Recording, as_received
 from millrace_contract.store_forward.sqlite import Connection, transaction
@@ -84,7 +85,7 @@ class OeeReplay:
         if as_of_ms := self._clock.told_ms:
             ended_ms = self._ended_ms()
             for document in self.engine.in_progress(as_of_ms):
-                if document.window.end > format_timestamp(ended_ms):
+                if document.window.end > format_timestamp(ended_ms) or document.window.kind is WindowKind.ORDER:
                     yield document
 
     def track_for(self, device: str, window: TimeWindow) -> tuple[Track, Results, int]:

@@ -103,7 +103,8 @@ class Results:
         if basis is not None:
             self.revisions.told(place.key, revision + 1, place.end_ms, basis())
         if outstanding is not None:
-            self._update(place, "waiting = ?, waiting_cause = ?, end_ms = ?", encode(message), cause, place.end_ms)
+            assignments = "waiting = ?, waiting_cause = ?, start_ms = ?, end_ms = ?"
+            self._update(place, assignments, encode(message), cause, place.start_ms, place.end_ms)
         else:
             self._next_revision(place, _numbered(message, revision + 1, cause), digest)
         return True
@@ -180,6 +181,14 @@ class Results:
         )
         return [decode(OeeInterval, row[0]) for row in rows.fetchall()]
 
+    def orders(self, scope: str, from_ms: int) -> list[OeeDocument]:
+        """Documents of orders that lasted at some time from then on and have any time, as last offered."""
+        rows = self.connection.execute(
+            """SELECT coalesce(waiting, message) FROM result WHERE scope = ? AND kind = ? AND end_ms >= ? AND end_ms > start_ms""",
+            (scope, WindowKind.ORDER, from_ms),
+        )
+        return [decode(OeeDocument, row[0]) for row in rows.fetchall()]
+
     def states_before(self, scope: str, before_ms: int) -> Iterator[OeeInterval]:
         """State intervals that began before then, the latest first; withdrawn ones left out."""
         rows = self.connection.execute(
@@ -246,12 +255,14 @@ class Results:
             ).fetchone()
             self.revisions.superseded(place.key, message.revision - 1, place.end_ms, said)
         outstanding = self._publish(place.topic, message)
+        assignments = "revision = ?, digest = ?, message = ?, start_ms = ?, end_ms = ?, outstanding = ?"
         self._update(
             place,
-            "revision = ?, digest = ?, message = ?, end_ms = ?, outstanding = ?, waiting = NULL, waiting_cause = NULL",
+            f"{assignments}, waiting = NULL, waiting_cause = NULL",
             message.revision,
             digest,
             encode(message),
+            place.start_ms,
             place.end_ms,
             outstanding,
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from millrace_contract.language.entries import ReasonChoice, ReasonComment, ReasonEntry, ReasonMerge, ReasonSplit
 from millrace_contract.language.words import Leaf, MachineState
 
+from .changeover import ChangeOver
 from .entries import time_of
 from .stops import Stop, Stretch
 from .timeline import Run, Timeline
@@ -31,11 +32,27 @@ class ReasonPiece:
     attributed_to: str | None = None
     comment: str | None = None
     incident: str | None = None
+    change_to: str | None = None
+    """Without a reason: the order for which the machine was set up then."""
 
 
-def pieces_of(start_ms: int, end_ms: int, entries: Sequence[ReasonEntry], told_by_machine: str | None = None) -> list[ReasonPiece]:
-    """The stop of [start, end) by its reasons; the pieces tile it. `entries` stand in the order in which they were entered."""
+def pieces_of(
+    start_ms: int,
+    end_ms: int,
+    entries: Sequence[ReasonEntry],
+    told_by_machine: str | None = None,
+    change_overs: Sequence[ChangeOver] = (),
+) -> list[ReasonPiece]:
+    """The stop of [start, end) by its reasons; the pieces tile it. `entries` stand in the order in which they were entered.
+
+    What is said of it comes before what follows from orders (`change_overs`).
+    """
     pieces = [ReasonPiece(start_ms, end_ms, told_by_machine)]
+    for each in change_overs if told_by_machine is None else ():
+        from_ms, to_ms = max(each.start_ms, start_ms), min(each.end_ms, end_ms)
+        if from_ms < to_ms:
+            pieces = [*_outside(pieces, from_ms, to_ms), ReasonPiece(from_ms, to_ms, change_to=each.order)]
+            pieces.sort(key=lambda piece: piece.start_ms)
     for entry in entries:
         time, said = time_of(entry), entry.values
         if time.start_ms >= end_ms or (time.end_ms <= start_ms and time.start_ms < start_ms):
@@ -49,7 +66,8 @@ def pieces_of(start_ms: int, end_ms: int, entries: Sequence[ReasonEntry], told_b
                     pieces = [*_outside(pieces, from_ms, to_ms), _said(entry, said, from_ms, to_ms, pieces[0].incident)]
                     pieces.sort(key=lambda piece: piece.start_ms)
             case ReasonMerge(reason=None):
-                pieces = [replace(pieces[0], end_ms=end_ms, incident=entry.id)]
+                whole = [replace(pieces[0], end_ms=end_ms)] if pieces[0].reason is not None else pieces
+                pieces = [replace(piece, incident=entry.id) for piece in whole]
             case ReasonMerge():
                 pieces = [_said(entry, said, start_ms, end_ms, entry.id)]
             case ReasonComment():
@@ -59,6 +77,8 @@ def pieces_of(start_ms: int, end_ms: int, entries: Sequence[ReasonEntry], told_b
 
 def leaf_of(piece: ReasonPiece, stop: Leaf, leaves: Mapping[str, Leaf]) -> Leaf:
     """Where the time of a piece counts. That a stop was unplanned does not make a micro-stop longer."""
+    if piece.change_to is not None:
+        return Leaf.SETUP
     leaf = leaves.get(piece.reason or "")
     return stop if leaf is None or leaf is Leaf.UNPLANNED_STOP else leaf
 
@@ -82,9 +102,8 @@ def whole_runs(timeline: Timeline, from_ms: int, to_ms: int, as_of_ms: int, leav
 def explained(
     stretches: Sequence[Stretch],
     stops: Sequence[Stop],
-    entries: Sequence[ReasonEntry],
     leaves_at: Callable[[int], Mapping[str, Leaf]],
-    said_by_machine: Callable[[Stop], str | None] = lambda _stop: None,
+    pieces_of_stop: Callable[[Stop], list[ReasonPiece]],
 ) -> Iterator[Stretch]:
     """The stretches, those of stops cut where their reasons change. What a reason means is what it meant when the stop began."""
     known = iter(stops)
@@ -98,8 +117,7 @@ def explained(
             yield stretch
             continue
         if laid_for is not stop:
-            end_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
-            pieces, laid_for = pieces_of(stop.start_ms, end_ms, entries, said_by_machine(stop)), stop
+            pieces, laid_for = pieces_of_stop(stop), stop
         for piece in pieces:
             from_ms, to_ms = max(piece.start_ms, stretch.start_ms), min(piece.end_ms, stretch.end_ms)
             if from_ms < to_ms:

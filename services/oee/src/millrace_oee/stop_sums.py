@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from millrace_contract.language.entries import ReasonEntry
 from millrace_contract.language.words import Leaf
 
-from .calendar import LineCalendar, Slot
+from .calendar import Slot
 from .machine import Machine
+from .scheduled import MachineCalendar
 from .states import FAILURE_STATES, WAITING_STATES
-from .stop_reasons import FOREVER_MS, ReasonPiece, leaf_of, pieces_of
+from .stop_reasons import ReasonPiece, leaf_of
 from .stops import Stop
 
 
@@ -40,7 +40,11 @@ def add_stops(left: StopSums | None, right: StopSums | None) -> StopSums | None:
 
 
 def count_stops(
-    stops: Iterable[Stop], slots: Sequence[Slot], machine: Machine, calendar: LineCalendar, reasons: Sequence[ReasonEntry] = ()
+    stops: Iterable[Stop],
+    slots: Sequence[Slot],
+    machine: Machine,
+    calendar: MachineCalendar,
+    why: Callable[[Stop], Sequence[ReasonPiece]],
 ) -> StopSums:
     """The stops of a window that `slots` tile, each by what it is where its first planned time is: after the night, the break.
 
@@ -53,8 +57,7 @@ def count_stops(
             continue
         is_new = stop.start_ms >= start_ms or not calendar.planned_ms(stop.start_ms, start_ms)
         held = machine.at(stop.start_ms)
-        end_of_stop_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
-        for piece in pieces_of(stop.start_ms, end_of_stop_ms, reasons, machine.reason_of(stop)):
+        for piece in why(stop):
             here_ms = sum(_shared_ms(slot, piece.start_ms, piece.end_ms) for slot in slots if slot.leaf is None)
             if not here_ms:
                 continue

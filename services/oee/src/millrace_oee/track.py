@@ -12,19 +12,24 @@ from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import IntervalKind, Leaf, WindowKind
 
 from .calendar import LineCalendar, TimeWindow
+from .changeover import LONGEST_MS as CHANGE_OVER_MS
+from .changeover import reach_of_starts, touched_from_ms
 from .counter_steps import step_interval
 from .counts import Baseline
 from .documents import state_interval, stop_interval, withdrawn
 from .entries import NO_ENTRIES, MachineEntries, time_of
 from .history import History, Seed
 from .machine import LATENESS_MS, Machine
+from .order_sums import sums_by_order
+from .orders import order_changes
 from .results import FOREVER_MS, Results
 from .samples import Sample
-from .stop_reasons import pieces_of, whole_runs
+from .scheduled import MachineCalendar, scheduled
+from .stop_reasons import whole_runs
 from .stops import find_stops
 from .store import Known, Store
 from .timeline import Run
-from .windows import Sums, nothing_known, sums_of
+from .windows import Sums, nothing_known
 
 OUT_OF_ORDER_MS = 5_000
 """How long an ended window waits for messages that overtook each other."""
@@ -68,6 +73,8 @@ class Track:
             from_ms = min(
                 self._store.read_before(self.machine.id, sample.ts_ms, self._counted(sample)).values(), default=sample.ts_ms
             )
+            if self.entries.orders:
+                from_ms = min(from_ms, touched_from_ms(order_changes(self.entries.orders), sample.ts_ms))
         if from_ms <= self.entries.quality_until_ms:
             from_ms = self.needs_from_ms(from_ms, FOREVER_MS)
         known.settled_ms = min(known.settled_ms, max(from_ms, sample.ts_ms - LATENESS_MS))
@@ -77,8 +84,8 @@ class Track:
         """What an entry says of that time is to be told anew; returns from when to when figures may change."""
         known, (start_ms, end_ms) = self._known, time
         match entry:
-            case OrderEntry():
-                end_ms = FOREVER_MS
+            case OrderEntry():  # of the stop before it, too, which may be a change-over
+                start_ms, end_ms = start_ms - CHANGE_OVER_MS, FOREVER_MS
             case StepEntry():
                 read = self._store.read_before(self.machine.id, start_ms, tuple(self.machine.all_counters))
                 start_ms = min(read.values(), default=start_ms)
@@ -151,17 +158,31 @@ class Track:
             history.forget(from_ms)
         return history
 
+    @property
+    def planned(self) -> MachineCalendar:
+        """The calendar, and what follows from orders."""
+        return scheduled(self.calendar, self.machine, order_changes(self.entries.orders))
+
     def needs_from_ms(self, from_ms: int, to_ms: int) -> int:
         """From when on samples are needed for figures of [from, to): what was scrapped of a stretch of production is split by the
-        parts of all of it."""
+        parts of all of it, and a change-over begins with the last part before."""
         quality = self.entries.concerning(from_ms, to_ms).quality
-        return min([from_ms, *(time_of(entry).start_ms for entry in quality)])
+        since_ms, _ = self._reach_of_orders(from_ms, to_ms)
+        return min([since_ms, *(time_of(entry).start_ms for entry in quality)])
+
+    def needs_until_ms(self, from_ms: int, to_ms: int) -> int:
+        """Until when samples are needed for figures of [from, to), what lies right behind it (`lookahead_ms`) aside."""
+        return self._reach_of_orders(from_ms, to_ms)[1]
+
+    def _reach_of_orders(self, from_ms: int, to_ms: int) -> tuple[int, int]:
+        orders = self.entries.orders
+        return reach_of_starts(order_changes(orders), from_ms, to_ms) if orders else (from_ms, to_ms)
 
     def sums(self, window: TimeWindow, as_of_ms: int) -> Sums:
         """The sums of a window that `history` was asked for, up to `as_of_ms`."""
         if self._history is None:
             raise RuntimeError(f"{self.machine.id}: sums were asked for before a history")
-        return sums_of(self._history, window.start_ms, min(window.end_ms, as_of_ms), as_of_ms)
+        return sums_by_order(self._history, window.start_ms, min(window.end_ms, as_of_ms), as_of_ms)
 
     def told_between(self, from_ms: int, to_ms: int, results: Results) -> tuple[Sums, list[OeeInterval], Iterator[Sample]]:
         """Of any period, from what the store holds: the sums, the stops with time in it, as wholes, and the samples of it."""
@@ -175,8 +196,7 @@ class Track:
         for stop in find_stops(whole_runs(history.timeline, from_ms, to_ms, as_of_ms, machine.stop_leaves), machine):
             end_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
             if stop.start_ms < to_ms and end_ms > from_ms:
-                pieces = pieces_of(stop.start_ms, end_ms, self.entries.reasons, machine.reason_of(stop))
-                stops.append(stop_interval(machine, stop, pieces, self.calendar))
+                stops.append(stop_interval(machine, stop, history.why(stop), history.calendar))
         samples = takewhile(lambda sample: sample.ts_ms <= to_ms, self._store.samples(machine.id, from_ms))
         return self.sums(window, as_of_ms), stops, samples
 
@@ -211,8 +231,7 @@ class Track:
         for stop in stops:
             end_ms = FOREVER_MS if stop.end_ms is None else stop.end_ms
             if end_ms >= from_ms:
-                pieces = pieces_of(stop.start_ms, end_ms, self.entries.reasons, machine.reason_of(stop))
-                interval = stop_interval(machine, stop, pieces, self.calendar)
+                interval = stop_interval(machine, stop, history.why(stop), history.calendar)
                 present.add(interval.id)
                 yield interval, stop.start_ms, end_ms
         for step in history.steps():

@@ -5,6 +5,7 @@ Everything is an integer and additive: the sums of two halves are the sums of th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -15,7 +16,7 @@ from millrace_contract.language.words import Leaf
 
 from .calendar import Slot
 from .history import History
-from .made import made_in, matched_in
+from .made import made_in, matched_in, startup_in
 from .states import RUN_LEAVES
 from .stop_reasons import explained, whole_runs
 from .stop_sums import StopSums, add_stops, count_stops
@@ -29,7 +30,9 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     `unseen`: how many of the parts were made in time of which nothing is known. `matched`: the parts behind
     `ideal_ns`, `matched_good` the good ones behind `good_ns`.
     `quarantined`: parts that wait for somebody to say whether they are real.
+    `startup`: how much of `scrap` start-ups of orders rejected, `startup_ns` its ideal time; None where nobody tells it apart.
     `codes`: what the machine said of its state, and its profile does not name.
+    `orders`: the same by order, empty where none was in force; None where nobody asked, or an earlier version told it.
     `assumed_ms`: how much of the time in `ms` rests on the machine's policy for unknown time.
     `counted`, `judged`: parts, and how many of them are good, are known. `paced`: ideal time is known. `pending`: a stop in it may
     still turn out to be longer than a micro-stop.
@@ -55,6 +58,9 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     codes: frozenset[str] = frozenset()
     stops: StopSums | None = None
     """None: told by a version that did not count them."""
+    startup: int | None = None
+    startup_ns: int = 0
+    orders: tuple[OrderSums, ...] | None = None
 
     @property
     def all_ms(self) -> int:
@@ -75,12 +81,59 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
         return self.total - self.scrap - self.rework
 
     @property
+    def startup_ms(self) -> int | None:
+        return None if self.startup is None else round_half_even(self.startup_ns, NS_A_MS)
+
+    @property
     def ideal_ms(self) -> int:
         return round_half_even(self.ideal_ns, NS_A_MS)
 
     @property
     def good_ms(self) -> int:
         return round_half_even(self.good_ns, NS_A_MS)
+
+
+class OrderSums(msgspec.Struct, frozen=True, kw_only=True):
+    """What a machine did for one order, or without any, in a window: in [start, end), without the time between.
+
+    `part_ns`: the ideal time of a part, at the end. `planned_ms`: planned production time by the time in which a part was to be
+    made, in nanoseconds; 0 where none is known.
+    """
+
+    order: str | None
+    product: str | None
+    start_ms: int
+    end_ms: int
+    part_ns: int | None
+    sums: Sums
+    planned_ms: dict[int, int] = {}
+
+    @property
+    def key(self) -> tuple[str | None, str | None]:
+        return self.order, self.product
+
+
+def add_orders(*parts: Iterable[OrderSums]) -> tuple[OrderSums, ...]:
+    """By order and product, in order of time."""
+    found: dict[tuple[str | None, str | None], OrderSums] = {}
+    for each in sorted((each for part in parts for each in part), key=lambda each: (each.start_ms, each.end_ms)):
+        known = found.get(each.key)
+        if known is None:
+            found[each.key] = each
+            continue
+        found[each.key] = OrderSums(
+            order=each.order,
+            product=each.product,
+            start_ms=known.start_ms,
+            end_ms=max(known.end_ms, each.end_ms),
+            part_ns=each.part_ns,
+            sums=add(known.sums, each.sums),
+            planned_ms={
+                part_ns: known.planned_ms.get(part_ns, 0) + each.planned_ms.get(part_ns, 0)
+                for part_ns in sorted({*known.planned_ms, *each.planned_ms})
+            },
+        )
+    return tuple(found.values())
 
 
 def add(left: Sums, right: Sums) -> Sums:
@@ -105,6 +158,9 @@ def add(left: Sums, right: Sums) -> Sums:
         events=left.events | right.events,
         codes=left.codes | right.codes,
         stops=add_stops(left.stops, right.stops),
+        startup=None if left.startup is None and right.startup is None else (left.startup or 0) + (right.startup or 0),
+        startup_ns=left.startup_ns + right.startup_ns,
+        orders=None if left.orders is None or right.orders is None else add_orders(left.orders, right.orders),
     )
 
 
@@ -121,6 +177,7 @@ def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums
         return any(there.ms[leaf] for leaf in RUN_LEAVES)
 
     matched = matched_in(history, start_ms, end_ms, made, runs)
+    startup, startup_ns = startup_in(history, start_ms, end_ms)
     return Sums(
         ms={**laid.ms, Leaf.UNKNOWN: laid.ms[Leaf.UNKNOWN] - made.inferred_ms, Leaf.RUN: laid.ms[Leaf.RUN] + made.inferred_ms},
         unexplained_ms=laid.unexplained_ms,
@@ -140,24 +197,26 @@ def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums
         pending=laid.pending,
         events=made.events,
         codes=laid.codes,
-        stops=count_stops(stops, slots, machine, history.calendar, history.entries.reasons),
+        stops=count_stops(stops, slots, machine, history.calendar, history.why),
+        startup=startup,
+        startup_ns=startup_ns,
     )
 
 
 def stretches_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> tuple[list[Stretch], list[Stop]]:
     """The machine's time by leaf, each stop judged as a whole, and by the reasons that were given; and the stops."""
-    machine, reasons = history.machine, history.entries.reasons
+    machine = history.machine
     from_ms, to_ms = start_ms - machine.lookback_ms, end_ms + machine.lookahead_ms
     runs = whole_runs(history.timeline, from_ms, to_ms, as_of_ms, machine.stop_leaves)
     stretches, stops = classify(runs, machine), find_stops(runs, machine)
-    if reasons or machine.state_reasons:
-        stretches = list(explained(stretches, stops, reasons, lambda at_ms: machine.at(at_ms).reason_leaves, machine.reason_of))
+    if history.entries.reasons or machine.state_reasons or history.orders:
+        stretches = list(explained(stretches, stops, lambda at_ms: machine.at(at_ms).reason_leaves, history.why))
     return stretches, stops
 
 
 def nothing_known(slots: list[Slot]) -> Sums:
     """The sums of a machine that was not heard of yet: all time that the calendar leaves to it is unknown."""
-    return Sums(ms=_lay(slots, []).ms, stops=StopSums())
+    return Sums(ms=_lay(slots, []).ms, stops=StopSums(), orders=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from millrace_contract.language.words import (
     FigureMethod,
     Leaf,
     NoFigure,
+    NoOrder,
+    OrderState,
     RevisionCause,
     UnknownPolicy,
     WindowKind,
@@ -32,6 +34,46 @@ class BasisResource(BaseModel):
 
     method: FigureMethod = Field(examples=["constraint"])
     outside: list[Leaf] = Field(examples=[["planned_stop"]])
+    no_order: NoOrder | None = Field(
+        default=None, description="what time without an order is; null: the plant makes no choice, it is scheduled", examples=[None]
+    )
+
+
+class ProductResource(BaseModel):
+    """What was made of one product; null is time without an order, and an order without a product."""
+
+    product: str | None = Field(examples=["bracket-7"])
+    total: int = Field(examples=[812])
+    good: int = Field(examples=[794])
+    scrap: int = Field(examples=[18])
+    rework: int = Field(examples=[0])
+    planned_ms: int = Field(description="planned production time in which it was to be made", examples=[7_200_000])
+    ideal_ms: int = Field(examples=[6_496_000])
+    good_ms: int = Field(examples=[6_352_000])
+    target: int | None = Field(description="parts that the target cycle allows in it", examples=[900])
+    behind: int | None = Field(description="good parts that are missing to the target; below 0: more", examples=[106])
+
+
+class OrderForecastResource(BaseModel):
+    """When the last part of an order is due, and between which times in all likelihood; null where it is over a month away."""
+
+    end: str | None = Field(examples=[NOW])
+    earliest: str | None = Field(examples=[NOW])
+    latest: str | None = Field(examples=[NOW])
+    hours: int = Field(description="from so many hours of the order, of the past day", examples=[5])
+
+
+class OrderResource(BaseModel):
+    """Whose own time a document of kind `order` tells."""
+
+    order: str = Field(examples=["4711"])
+    product: str | None = Field(examples=["bracket-7"])
+    state: OrderState = Field(examples=["running"])
+    target_parts: int | None = Field(examples=[5000])
+    left: int | None = Field(description="good parts that are missing to target_parts", examples=[1200])
+    first_time_through: float | None = Field(description="good parts of all: what was reworked is none", examples=[0.978])
+    rework_ratio: float | None = Field(examples=[0.004])
+    forecast: OrderForecastResource | None = Field(description="null without target_parts, and from fewer than three hours")
 
 
 class OeeResource(BaseModel):
@@ -80,9 +122,12 @@ class OeeResource(BaseModel):
     basis: BasisResource = Field(examples=[{"method": "machine", "outside": []}])
     versions: dict[str, str] = Field(
         description="of configuration, calendar, model and time zones behind the figures",
-        examples=[{"calendar": "5e58a66fe868", "config": "f8821b34caed", "model": "3", "tzdata": "2026.6"}],
+        examples=[{"calendar": "5e58a66fe868", "config": "f8821b34caed", "model": "4", "tzdata": "2026.6"}],
     )
     flags: list[FigureFlag] = Field(examples=[[]])
+    products: list[ProductResource] | None = Field(default=None, description="by product, where orders were in force")
+    order: OrderResource | None = Field(default=None, description="of a window of kind order")
+    running: "OeeResource | None" = Field(default=None, description="of a shift in progress: the order in force, all of it so far")
 
 
 class OeeList(BaseModel):

@@ -22,6 +22,7 @@ LOSS_OF_LEAF: Mapping[Leaf, BigLoss] = {
 OUTSIDE_PRODUCTION = tuple(leaf for leaf in Leaf if leaf not in PRODUCTION_LEAVES)
 AVAILABILITY_LOSSES = (BigLoss.PLANNED_STOPS, BigLoss.SETUP, BigLoss.BREAKDOWNS)
 SPEED_LOSSES = (BigLoss.MINOR_STOPS, BigLoss.REDUCED_SPEED)
+QUALITY_LOSSES = (BigLoss.STARTUP, BigLoss.DEFECTS)
 NS_A_MS = 1_000_000
 ByLeaf = Mapping[Leaf, int] | Mapping[str, int]
 
@@ -40,18 +41,23 @@ def planned_ms(ms: ByLeaf, outside: Collection[Leaf] = ()) -> int:
     return sum(ms[leaf] for leaf in PRODUCTION_LEAVES if leaf not in outside)
 
 
-def losses(ms: ByLeaf, *, ideal_ms: int | None, good_ms: int | None, outside: Collection[Leaf] = ()) -> dict[str, int]:
+def losses(
+    ms: ByLeaf, *, ideal_ms: int | None, good_ms: int | None, startup_ms: int | None = None, outside: Collection[Leaf] = ()
+) -> dict[str, int]:
     """Time lost by kind, in milliseconds, in the order in which time is taken away.
 
     `ideal_ms`, `good_ms`: None where pace or quality is not known; what would follow from them is then left out. Slowness is what
     remains of run time beside ideal time and micro-stops, below 0 where parts came faster than the ideal cycle allows.
+    `startup_ms`: the ideal time of what start-ups rejected, None where nobody tells it apart from other defects.
     """
     found: dict[str, int] = {loss: ms[leaf] for leaf, loss in LOSS_OF_LEAF.items() if leaf not in outside}
     if ideal_ms is None:
         return found
     found[BigLoss.REDUCED_SPEED] = ms[Leaf.RUN] - ideal_ms
     if good_ms is not None:
-        found[BigLoss.DEFECTS] = ideal_ms - good_ms
+        if startup_ms is not None:
+            found[BigLoss.STARTUP] = startup_ms
+        found[BigLoss.DEFECTS] = ideal_ms - good_ms - (startup_ms or 0)
     return found
 
 
@@ -65,7 +71,7 @@ def waterfall(document: OeeDocument) -> list[Step]:
         ("planned_production", ()),
         ("run_time", AVAILABILITY_LOSSES),
         ("ideal_time", SPEED_LOSSES),
-        ("good_time", (BigLoss.DEFECTS,)),
+        ("good_time", QUALITY_LOSSES),
     ):
         known = [loss for loss in taken if loss in document.losses]
         if taken and taken[-1] not in document.losses:

@@ -77,7 +77,41 @@ def forecast(live: OeeDocument, hours: Sequence[OeeDocument], planned_left_ms: i
     )
 
 
+@dataclass(frozen=True, slots=True)
+class TimeNeeded:
+    """Planned production time in which so many parts are made: expected, and between which in all likelihood."""
+
+    expected_ms: int
+    least_ms: int
+    most_ms: int
+    hours: int
+
+
+def time_for(parts: int, hours: Sequence[tuple[int, int]]) -> TimeNeeded | None:
+    """From ended hours, each good parts and planned production time in milliseconds; None where they are too few, or made nothing.
+
+    In t hours a machine makes mean x t parts, and SPREADS x deviation x sqrt(t) more or less: solved for t.
+    """
+    paces = [good * HOUR_MS / planned for good, planned in hours if planned >= LEAST_PLANNED_MS]
+    if len(paces) < FEWEST_HOURS or fmean(paces) <= 0:
+        return None
+    mean, spread = fmean(paces), SPREADS * stdev(paces)
+
+    def root(sign: int) -> float:
+        return (sign * spread + sqrt(spread**2 + 4 * mean * parts)) / (2 * mean)
+
+    return TimeNeeded(
+        expected_ms=ceil(parts / mean * HOUR_MS),
+        least_ms=ceil(root(-1) ** 2 * HOUR_MS),
+        most_ms=ceil(root(1) ** 2 * HOUR_MS),
+        hours=len(paces),
+    )
+
+
 def _target(document: OeeDocument) -> int | None:
+    if isinstance(document.products, list):
+        targets = [each.target for each in document.products if each.planned_ms]
+        return None if None in targets else sum(each for each in targets if each is not None)
     if not document.ideal_cycle_s:
         return None
     return floor(planned_ms(document.ms, document.basis.outside) / 1000 / document.ideal_cycle_s)

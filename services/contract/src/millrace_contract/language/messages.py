@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from ..errors import Malformed
+from .order_figures import OrderFigures, ProductFigures
 from .streams import Stamp
 from .words import (
     ALL_TIME,
@@ -26,6 +27,7 @@ from .words import (
     Leaf,
     MachineState,
     NoFigure,
+    NoOrder,
     OrderState,
     Priority,
     RevisionCause,
@@ -184,7 +186,8 @@ class Window(Message, frozen=True, kw_only=True):
 class Parts(Message, frozen=True, kw_only=True, omit_defaults=False):
     """`unknown`: how many of `total` were made in time of which nothing is known; they meet no ideal time (oee.md A9).
 
-    `quarantined`: parts of counter steps that wait for a decision (oee.md A7); they are in none of the others.
+    `quarantined`: parts of counter steps that wait for a decision (oee.md A7); they are in none of the others. `startup`: how many
+    of `scrap` an order's start-up rejected; only where the plant has them told apart.
     """
 
     total: int = 0
@@ -193,6 +196,7 @@ class Parts(Message, frozen=True, kw_only=True, omit_defaults=False):
     rework: int = 0
     unknown: int = 0
     quarantined: int = 0
+    startup: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class StopCounts(Message, frozen=True, kw_only=True, omit_defaults=False):
@@ -210,10 +214,14 @@ class StopCounts(Message, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Basis(Message, frozen=True, kw_only=True, omit_defaults=False):
-    """What a window's figures rest on beside `versions`: whose sums, and which stops are left out of planned production time."""
+    """What a window's figures rest on beside `versions`: whose sums, and which stops are left out of planned production time.
+
+    `no_order`: what time without an order is, where the plant says so; left out, it is scheduled as any other.
+    """
 
     method: FigureMethod = FigureMethod.MACHINE
     outside: list[Leaf] = []
+    no_order: NoOrder | msgspec.UnsetType = msgspec.UNSET
 
 
 _MS_KEYS = (ALL_TIME, *Leaf)
@@ -233,6 +241,10 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     Of a line only: `wip_moved`, good parts that came off the end beyond those that the bottleneck made (below 0: that stayed in
     the line), and of its days `oee_end`, OEE by the good parts at the end. `unknown_policy` says what the figures rest on where
     nobody knew what the machine did (null: the machines of a line differ), `assumed_ms` how much of the time in `ms` rests on it.
+
+    Where orders were in force: `products`, what was made by product; `order` of a window of that kind, whose time is the order's
+    own (`window` lasts from its first start to its last end, and may be longer); `running`, of a shift in progress, is the document
+    of the order in force so far.
     """
 
     line: str
@@ -266,6 +278,9 @@ class OeeDocument(Kept, frozen=True, kw_only=True, omit_defaults=False):
     flags: list[FigureFlag] = []
     basis: Basis = Basis()
     versions: dict[str, str] = {}
+    products: list[ProductFigures] | msgspec.UnsetType = msgspec.UNSET
+    order: OrderFigures | msgspec.UnsetType = msgspec.UNSET
+    running: OeeDocument | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """A decoder makes what this raises its own error."""

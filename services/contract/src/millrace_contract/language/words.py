@@ -86,14 +86,25 @@ class UnknownPolicy(StrEnum):
     INFER = "infer"
 
 
+class NoOrder(StrEnum):
+    """What time is in which no order is in force: part of planned production time like any other, or left out (oee.md A12)."""
+
+    SCHEDULED = "scheduled"
+    UNSCHEDULED = "unscheduled"
+
+
 class BigLoss(StrEnum):
-    """What planned production time is lost to: the six big losses, where the last two are one, and planned stops (oee.md A4)."""
+    """What planned production time is lost to: the six big losses, and planned stops (oee.md A4).
+
+    `startup`: rejects of an order's start-up, where the plant has them told apart; else they are defects.
+    """
 
     PLANNED_STOPS = "planned_stops"
     SETUP = "setup"
     BREAKDOWNS = "breakdowns"
     MINOR_STOPS = "minor_stops"
     REDUCED_SPEED = "reduced_speed"
+    STARTUP = "startup"
     DEFECTS = "defects"
 
 
@@ -361,10 +372,11 @@ class StepVerdict(StrEnum):
 
 
 class OrderState(StrEnum):
-    """How the order in force stands."""
+    """How an order stands; what is in force is running or paused."""
 
     RUNNING = "running"
     PAUSED = "paused"
+    ENDED = "ended"
 
 
 class AskVerb(StrEnum):

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ..errors import ConfigurationProblems, Problem
 from ..language.assets import SEGMENT_PATTERN, root_problem, segment_problem
-from ..language.words import Leaf, UnknownPolicy
+from ..language.words import Leaf, NoOrder, UnknownPolicy
 from .document import Document, Path_, Strict, nearest, read_document
 from .message_signal import TopicName, ZoneName
 from .profile import Profile
@@ -116,9 +116,11 @@ class Connection(Strict):
 
 
 class DeviceOee(Strict):
-    """How a machine's figures are made. `unknown`: what counts where nobody knows what it did (oee.md A9)."""
+    """How a machine's figures are made. `unknown`: what counts where nobody knows what it did (oee.md A9). `startup_good_parts`:
+    once so many good parts were made in a row an order has started up; 0 where start-up losses are not told apart (oee.md A4)."""
 
     unknown: UnknownPolicy = UnknownPolicy.EXCLUDE
+    startup_good_parts: int = Field(default=0, ge=0, le=100_000)
 
 
 class DeviceChange(DatedChange):
@@ -172,18 +174,21 @@ class LineOeeChange(DatedChange):
     coverage_min: float = Field(default=0.9, ge=0, le=1)
     outside: tuple[Literal[Leaf.PLANNED_STOP, Leaf.SETUP], ...] = ()
     machines: Flow = ()
+    no_order: NoOrder | None = None
 
 
 class LineOee(Strict):
     """How a line's OEE is made of its machines' (oee.md A15), and how much observed time a headline needs.
 
-    `outside`: planned stops, setup or both, where they are left out of planned production time.
+    `outside`: planned stops, setup or both, where they are left out of planned production time. `no_order`: what time is in which
+    no order is in force; None where the plant makes no choice, which is as `scheduled`.
     """
 
     method: Literal["constraint", "sum"] = "constraint"
     coverage_min: float = Field(default=0.9, ge=0, le=1)
     outside: tuple[Literal[Leaf.PLANNED_STOP, Leaf.SETUP], ...] = ()
     machines: Flow = ()
+    no_order: NoOrder | None = None
     changes: tuple[LineOeeChange, ...] = ()
 
     @property
@@ -424,6 +429,11 @@ def _check_unknown(device: Device, profile: Profile, path: tuple[str | int, ...]
         return
     if profile.oee is None:
         document.problem((*path, "oee"), f"profile {profile.name} has no oee: this device has no figures")
+    elif device.oee.startup_good_parts and not profile.oee.reject:
+        document.problem(
+            (*path, "oee", "startup_good_parts"),
+            f"profile {profile.name} counts no rejects (oee.reject), so that nobody can tell when it runs well",
+        )
     elif device.oee.unknown is UnknownPolicy.INFER and (
         device.ideal_cycle_s is None or not (profile.oee.total or profile.oee.good)
     ):
