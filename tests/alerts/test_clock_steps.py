@@ -54,6 +54,9 @@ rules:
   on-its-way:
     {title: On its way, class: maintenance, where: {devices: [CNC-01]},
      condition: {kind: time_to_limit, signal: level, above: 100, over_h: 0.01, within_h: 0.02}}
+  hotter:
+    {title: Hotter, class: maintenance, where: {devices: [CNC-01]}, on_delay_s: 5,
+     condition: {kind: levels, signal: temperature, h: {at: 80, deadband: 2}, hh: {at: 110, deadband: 2, on_delay_s: 8}}}
   wrong-program:
     {title: Wrong program, class: maintenance, where: {devices: [CNC-01]}, condition: {kind: value, signal: program, equals: P2}}
   held: {title: Held, class: maintenance, where: {devices: [CNC-01]}, on_delay_s: 5, condition: {kind: state, one_of: [held]}}
@@ -203,6 +206,7 @@ FAULTS: Mapping[str, Fault] = {
     "stuck": Fault("hangs", _set(moves=False), _set(moves=True), 20, by_sender=True),
     "drift": Fault("wears", _set(slope=0.05), _set(slope=0.0, level=10.0), 80, by_sender=True),
     "time_to_limit": Fault("on-its-way", _set(slope=1.0), _set(slope=0.0), 75, by_sender=True),
+    "levels": Fault("hotter", _set(temperature=120.0), _set(temperature=20.0), 12, by_sender=True),
     "value": Fault("wrong-program", _set(program="P2"), _set(program="P1"), 10, by_sender=True),
     "state": Fault("held", _set(run_status=2), _set(run_status=1), 10, by_sender=True),
     "not_counting": Fault("counts-nothing", _set(moves=False), _set(moves=True), 20, by_sender=True),

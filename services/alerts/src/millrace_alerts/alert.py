@@ -1,6 +1,9 @@
 """One alert: what a rule raises for one device, everything that must survive a restart, and what its changes say."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -8,7 +11,7 @@ from millrace_contract.language.alert_order import place_of
 from millrace_contract.language.messages import AlertEvent, AlertState
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import PLATFORM
-from millrace_contract.language.words import ANNUNCIATED, AlertClass, Evaluation, EventCause, IsaState, Priority
+from millrace_contract.language.words import ANNUNCIATED, AlertClass, AlertLevel, Evaluation, EventCause, IsaState, Priority
 
 from .lifecycle import Facts, state_of
 from .memories import GateMemory, Memory
@@ -31,6 +34,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     `seen_ms` and `seen_value` are the newest observation, `seen_hold_ms` how long its sender promised it to hold; `value` is what
     stood at the last change of the condition, `activation_value` at the last activation, `peak` the farthest since it began.
     blind_since_ms: since when its rule cannot be evaluated; explained_by: the alert that says why its device is not heard.
+    level: which of the rule's limits is reached, or was at last, where it has several.
     line, device_id: empty where it is about the platform itself.
     `memory`: what the kind of condition remembers; `gate`: whether the rule is evaluated now.
     `waiting`: readings that kinds which judge in order have not been told yet, by time; those up to `told_ms` have been.
@@ -65,6 +69,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     blind_since_ms: int | None = None
     explained_by: str | None = None
     first_out: bool = False
+    level: AlertLevel | None = None
     memory: Memory | None = None
     gate: GateMemory | None = None
     waiting: tuple[Waiting, ...] = ()
@@ -109,6 +114,14 @@ class Description:
     response_s: float | None = None
     group: str | None = None
     revision: str = ""
+    levels: Mapping[AlertLevel, tuple[float, Priority]] = field(default_factory=dict)
+
+    def at(self, level: AlertLevel | None) -> Description:
+        """With the limit and the priority of a level, where the rule has several (limit, priority)."""
+        if level is None or level not in self.levels:
+            return self
+        limit, priority = self.levels[level]
+        return replace(self, limit=limit, priority=priority)
 
 
 def alert_id(rule: str, device_id: str) -> str:
@@ -118,7 +131,7 @@ def alert_id(rule: str, device_id: str) -> str:
 
 def state_message(alert: Alert, description: Description) -> AlertState:
     """The retained message, and what the API shows of the state."""
-    shelf = alert.facts.shelf
+    shelf, description = alert.facts.shelf, description.at(alert.level)
     is_open = alert.state is not IsaState.NORM
     return AlertState(
         id=alert.id,
@@ -141,6 +154,7 @@ def state_message(alert: Alert, description: Description) -> AlertState:
         activation_value=alert.activation_value if is_open else None,
         peak=alert.peak if is_open else None,
         peak_at=_text(alert.peak_ms) if is_open else None,
+        level=alert.level if is_open and alert.level is not None else msgspec.UNSET,
         group=description.group,
         first_out=alert.first_out,
         revision=description.revision,
@@ -156,7 +170,8 @@ def state_message(alert: Alert, description: Description) -> AlertState:
 def event_message(transition: Transition, event_seq: int, recorded_ms: int, about: Description | None) -> AlertEvent:
     """The immutable event: `timestamp` is when it was recorded, `source_timestamp` when its cause happened."""
     alert = transition.alert
-    is_flip = transition.cause in {EventCause.CONDITION, EventCause.CLEAR}
+    about = None if about is None else about.at(alert.level)
+    is_flip = transition.cause in _FLIPS
     return AlertEvent(
         event_seq=event_seq,
         alert_id=alert.id,
@@ -175,12 +190,17 @@ def event_message(transition: Transition, event_seq: int, recorded_ms: int, abou
         alert_class=None if about is None else about.alert_class,
         limit=None if about is None else about.limit,
         unit=None if about is None else about.unit,
+        level=msgspec.UNSET if alert.level is None else alert.level,
         activation_value=alert.activation_value,
         peak=alert.peak,
         revision="" if about is None else about.revision,
         source_timestamp=format_timestamp(transition.source_ms),
         timestamp=format_timestamp(recorded_ms),
     )
+
+
+_FLIPS = frozenset({EventCause.CONDITION, EventCause.CLEAR, EventCause.ESCALATED, EventCause.EASED})
+"""By what was read; the value of such an event is what stood then."""
 
 
 def _hidden_because(alert: Alert) -> str | None:

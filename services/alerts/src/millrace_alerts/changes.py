@@ -73,7 +73,7 @@ def changed(
     if seen_ms is not None and begins and alert.state is IsaState.NORM:
         alert = msgspec.structs.replace(alert, peak=None, peak_ms=None)  # A condition begins: its peak, too.
     if seen_ms is not None and (alert.facts.in_alarm or timer.since_ms is not None or flips):
-        alert = _peaked(alert, terms, seen_value, seen_ms)
+        alert = peaked(alert, terms, seen_value, seen_ms)
     for flip in flips:
         now = seen_ms is not None and flip.at_ms >= seen_ms
         alert, made = _flipped(alert, terms, flip, seen_value if now else alert.seen_value)
@@ -88,7 +88,8 @@ def changed(
     return alert, tuple(transitions)
 
 
-def _peaked(alert: Alert, terms: Terms, value: float | str | None, at_ms: int) -> Alert:
+def peaked(alert: Alert, terms: Terms, value: float | str | None, at_ms: int) -> Alert:
+    """With this value, where it is farther than what there was."""
     if terms.high is None or not isinstance(value, float | int):
         return alert
     if alert.peak is not None and (value <= alert.peak if terms.high else value >= alert.peak):

@@ -78,6 +78,22 @@ class ReAlarm:
 
 
 @dataclass(frozen=True, slots=True)
+class Escalate:
+    """A worse limit of the rule is reached, or one on the other side."""
+
+    cause = EventCause.ESCALATED
+    verb = "escalate"
+
+
+@dataclass(frozen=True, slots=True)
+class Ease:
+    """The worst limit is left, and a milder one is not."""
+
+    cause = EventCause.EASED
+    verb = "ease"
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     cause = EventCause.RESET
     verb = "reset"
@@ -139,6 +155,8 @@ Action = (
     | Acknowledge
     | Unacknowledge
     | ReAlarm
+    | Escalate
+    | Ease
     | Reset
     | Shelve
     | Unshelve
@@ -197,6 +215,10 @@ def apply(facts: Facts, action: Action) -> Facts:
             return _activate(facts, action)
         case Clear():
             return _clear(facts, action)
+        case Escalate() | Ease():
+            if not facts.in_alarm:
+                raise IllegalTransition(action.verb, state_of(facts), "a state in alarm")
+            return msgspec.structs.replace(facts, acked=facts.acked and isinstance(action, Ease))
         case Acknowledge() | Unacknowledge() | ReAlarm() | Reset():
             return _respond(facts, action)
         case Shelve() | Unshelve() | ExpireShelf():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from millrace_contract.language.words import Evaluation
+from millrace_contract.language.words import AlertLevel, Evaluation
 
 from .statistics import FittedLine, Mean, NormalLevel
+from .timer import Timer
 
 
 class GateMemory(msgspec.Struct, frozen=True, tag="gate", omit_defaults=True):
@@ -89,6 +90,12 @@ class CountMemory(msgspec.Struct, frozen=True, tag="count", omit_defaults=True):
     runs: bool = False
 
 
+class LevelsMemory(msgspec.Struct, frozen=True, tag="levels", omit_defaults=True):
+    """Of each limit of the rule, whether it is reached, and what pends."""
+
+    timers: dict[AlertLevel, Timer] = {}
+
+
 class PartReading(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """The newest reading of a signal; `value` None where it is bad. `hold_ms`: what its sender promised."""
 
@@ -111,4 +118,13 @@ class PartsMemory(msgspec.Struct, frozen=True, tag="parts", omit_defaults=True):
     own: LeavesMemory | SettlingMemory | CountMemory | None = None
 
 
-Memory = DriftMemory | StuckMemory | TrendMemory | ValueMemory | PartsMemory
+Memory = DriftMemory | StuckMemory | TrendMemory | ValueMemory | LevelsMemory | PartsMemory
+
+
+def unobserved(memory: Memory | None) -> Memory | None:
+    """What is left of it where nothing that was observed counts any more: what was learnt, and which levels are reached."""
+    if isinstance(memory, PartsMemory):
+        return None
+    if isinstance(memory, LevelsMemory):
+        return LevelsMemory({level: Timer(active=timer.active) for level, timer in memory.timers.items()})
+    return memory

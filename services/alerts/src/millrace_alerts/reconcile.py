@@ -14,7 +14,7 @@ from millrace_contract.language.words import Evaluation
 from millrace_contract.plant import Device, PlantModel, Profile
 
 from .alert import Alert
-from .memories import PartsMemory
+from .memories import unobserved
 from .records import DeviceRecord
 from .timer import Timer
 
@@ -45,7 +45,7 @@ def forgetful(alert: Alert) -> Alert:
         seen_value=None,
         seen_hold_ms=None,
         quiet_from_ms=None,
-        memory=None if isinstance(alert.memory, PartsMemory) else alert.memory,
+        memory=unobserved(alert.memory),
     )
 
 

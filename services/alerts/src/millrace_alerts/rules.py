@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from millrace_contract.language.words import AlertClass, Priority
-from millrace_contract.plant import AlertRule, OwnData, PlantModel
+from millrace_contract.language.words import AlertClass, AlertLevel, Priority
+from millrace_contract.plant import AlertRule, Levels, OwnData, PlantModel
 from millrace_contract.plant.maintenance import MaintenanceWindow
 from millrace_contract.plant.suppression import SuppressedBy
 
-from .alert import Description, alert_id
+from .alert import Alert, Description, alert_id
 from .builtin import built_in_rules
 from .changes import Terms
-from .conditions import Approach, Away, Condition, Limit, OddOneOut, RuleSite, SelfReport, condition_of
+from .conditions import Approach, Away, Condition, Limit, OddOneOut, RuleSite, SelfReport, Stages, condition_of
 from .gates import GateTest
 from .rule_changes import revision_of
 
@@ -36,10 +36,10 @@ class Watched:
     def group(self) -> str:
         return self.description.group or ""
 
-    @property
-    def rank(self) -> tuple[Priority, AlertClass]:
+    def rank(self, alert: Alert) -> tuple[Priority, AlertClass]:
         """What decides, beside its state, where the alert stands in a list."""
-        return self.description.priority, self.description.alert_class
+        about = self.description.at(alert.level)
+        return about.priority, about.alert_class
 
 
 def watched_rules(
@@ -86,19 +86,26 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str, gate
             alert_class=rule.alert_class,
             priority=rule.priority,
             limit=condition.limit if isinstance(condition, Limit | Approach | Away | OddOneOut | SelfReport) else None,
-            unit=condition.unit if isinstance(condition, Limit | Away | OddOneOut) else None,
+            unit=condition.unit if isinstance(condition, Limit | Stages | Away | OddOneOut) else None,
             consequence=rule.consequence,
             cause=rule.cause,
             action=rule.action,
             response_s=rule.response_s,
             group=rule.group or None,
             revision=revision_of(rule),
+            levels=_levels(rule),
         ),
         blind_after_ms=_ms(rule.blind_after_s),
         gate=gate,
         re_alarm_ms=None if rule.re_alarm_s is None else _ms(rule.re_alarm_s),
         suppressed_by=rule.suppressed_by,
     )
+
+
+def _levels(rule: AlertRule) -> dict[AlertLevel, tuple[float, Priority]]:
+    if not isinstance(rule.condition, Levels):
+        return {}
+    return {level: (limit.at, limit.priority or rule.priority) for level, limit in rule.condition.limits.items()}
 
 
 def _ms(seconds: float) -> int:

@@ -137,6 +137,7 @@ class Store:
         )
 
     def save_alert(self, alert: Alert, description: Description) -> None:
+        description = description.at(alert.level)
         self.connection.execute(
             "INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (

@@ -7,7 +7,7 @@ import msgspec
 from pydantic import BaseModel, Field
 
 from millrace_contract.language.times import format_timestamp
-from millrace_contract.language.words import EVALUABLE, AlertClass, Evaluation, EventCause, IsaState, Priority
+from millrace_contract.language.words import EVALUABLE, AlertClass, AlertLevel, Evaluation, EventCause, IsaState, Priority
 
 from ..alert import Alert, alert_id, state_message
 from ..builtin import NOT_WATCHING, is_built_in
@@ -54,6 +54,7 @@ class AlertResource(BaseModel):
     peak_at: str | None = Field(examples=[NOW])
     limit: float | None = Field(examples=[85.0])
     unit: str | None = Field(examples=["Cel"])
+    level: AlertLevel | None = Field(default=None, description="which limit, of a rule that has several", examples=["hh"])
     shelved_until: str | None = Field(examples=[None])
     reason: str | None = Field(description="why it is hidden, while it is", examples=[None])
     evaluation: Evaluation = Field(
@@ -113,6 +114,7 @@ class EventResource(BaseModel):
     alert_class: AlertClass | None = Field(default=None, examples=["alarm"])
     limit: float | None = Field(default=None, examples=[85.0])
     unit: str | None = Field(default=None, examples=["Cel"])
+    level: AlertLevel | None = Field(default=None, description="of a rule that has several limits", examples=["hh"])
     revision: str = Field(default="", description="of the rule", examples=["5d1fa0c27e94"])
     comment: str | None = Field(examples=["coolant pump restarted"])
     source_timestamp: str = Field(description="event time of the cause", examples=[NOW])

@@ -82,7 +82,7 @@ def list_alerts(
     found = context.reader.alerts(where.sql, where.values, limit + 1)
     if len(found) > limit:
         last = found[limit - 1]
-        place = place_of(last.state, *context.watched[last.id].rank) if last.id in context.watched else 0
+        place = place_of(last.state, *context.watched[last.id].rank(last)) if last.id in context.watched else 0
         response.headers.update(next_link(request, cursor=encode_cursor((place, last.activated_ms or 0, last.id))))
     known = [alert for alert in found[:limit] if alert.id in context.watched]
     return AlertList(

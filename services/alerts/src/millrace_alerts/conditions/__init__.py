@@ -14,6 +14,7 @@ from millrace_contract.plant import (
     DeviceOffline,
     Drift,
     Ewma,
+    Levels,
     NoData,
     NotCounting,
     OwnData,
@@ -36,6 +37,7 @@ from .deviation import Away
 from .device_offline import Unreachable
 from .drift import Leaving
 from .ewma import WeightedMean
+from .levels import Stages
 from .no_data import Silence
 from .not_counting import CountStandsStill
 from .of_baseline import BaselineKind
@@ -54,6 +56,7 @@ from .value import Named
 Learnt = Leaving | WeightedMean | Excess | FarFromMedian | Times
 Condition = (
     Limit
+    | Stages
     | Rate
     | Hanging
     | Learnt
@@ -71,7 +74,7 @@ Condition = (
 
 
 OfBaseline = Drift | Ewma | Cusum | RobustZ | Ratio
-OfOneSignal = Threshold | RateOfChange | Stuck | OfBaseline | TimeToLimit | Value | State
+OfOneSignal = Threshold | Levels | RateOfChange | Stuck | OfBaseline | TimeToLimit | Value | State
 
 
 def condition_of(model: Model, site: RuleSite) -> Condition:
@@ -99,6 +102,8 @@ def of_one_signal(model: OfOneSignal, profile: Profile) -> Condition:
     match model:
         case Threshold():
             return Limit.of(model, profile)
+        case Levels():
+            return Stages.of(model, profile)
         case RateOfChange():
             return Rate.of(model, profile)
         case Stuck():
@@ -152,6 +157,7 @@ __all__ = [
     "RuleSite",
     "SelfReport",
     "Silence",
+    "Stages",
     "Times",
     "Together",
     "Unreachable",

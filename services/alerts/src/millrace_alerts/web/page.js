@@ -171,6 +171,7 @@ function alertItem(alert) {
   const since = item.querySelector(".since");
   since.dataset.since = alert.activated_at ?? alert.timestamp;
   set("title", alert.title);
+  if (alert.level) item.querySelector(".title").append(" ", element("span", "level", alert.level.toUpperCase()));
   if (alert.first_out) item.querySelector(".title").append(" ", element("span", "first-out", `(first of ${alert.group})`));
   set("about", [whose(alert), measured(alert), evaluation(alert)].filter(Boolean).join(" · "));
   set("action", hiddenText(alert) || alert.action || "");

@@ -16,6 +16,7 @@ from .streams import Stamp
 from .words import (
     ALL_TIME,
     AlertClass,
+    AlertLevel,
     BigLoss,
     CommsState,
     ConfigurationInUse,
@@ -363,6 +364,7 @@ class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
 
     Of an alert that is not NORM: `value` is the newest there is, at `value_at`; `activation_value` what stood when it was raised;
     `peak` the farthest beyond the limit since the condition began, at `peak_at`. `first_out`: it is the first of its `group`.
+    `level`: which limit is reached, of a rule that has several; absent else. `limit` and `priority` are that one's.
     `revision`: of the rule, another one whenever it says something else.
     `place`: the smaller, the further in front it stands in a list (alert_order.py).
     """
@@ -396,6 +398,7 @@ class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
     group: str | None = None
     first_out: bool = False
     revision: str = ""
+    level: AlertLevel | msgspec.UnsetType = msgspec.UNSET
 
 
 class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):
@@ -427,6 +430,7 @@ class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):
     activation_value: float | str | None = None
     peak: float | None = None
     revision: str = ""
+    level: AlertLevel | msgspec.UnsetType = msgspec.UNSET
 
 
 class ContextState(Message, frozen=True, kw_only=True):

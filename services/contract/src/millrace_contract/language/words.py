@@ -270,6 +270,24 @@ class Priority(StrEnum):
         return len(Priority) - 1 - list(Priority).index(self)
 
 
+class AlertLevel(StrEnum):
+    """Which of the limits of one rule is reached: high, low, and the worse ones beyond them."""
+
+    HIGH_HIGH = "hh"
+    HIGH = "h"
+    LOW = "l"
+    LOW_LOW = "ll"
+
+    @property
+    def is_high(self) -> bool:
+        return self in {AlertLevel.HIGH_HIGH, AlertLevel.HIGH}
+
+    @property
+    def is_worst(self) -> bool:
+        """Beyond the other one of its side."""
+        return self in {AlertLevel.HIGH_HIGH, AlertLevel.LOW_LOW}
+
+
 class IsaState(StrEnum):
     """The state of an alert, as ISA-18.2 names it; the letters are those of the 2016 edition (alerts.md B1)."""
 
@@ -301,6 +319,8 @@ class EventCause(StrEnum):
     ACK = "ack"
     UNACK = "unack"
     RE_ALARM = "re_alarm"
+    ESCALATED = "escalated"  # a worse limit of the rule is reached, or one on the other side
+    EASED = "eased"  # the worst limit is left, and a milder one is not
     RESET = "reset"
     SHELVE = "shelve"
     UNSHELVE = "unshelve"

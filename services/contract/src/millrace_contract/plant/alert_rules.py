@@ -12,7 +12,7 @@ from ..errors import ConfigurationProblems
 from ..language.assets import segment_problem
 from ..language.words import AlertClass, Priority
 from .conditions import Combination, Condition, OwnData, Siblings
-from .conditions.combination import Keys
+from .conditions.of_number import Keys, keys_of
 from .document import Document, Strict, document_of, read_document
 from .gate import Gate
 from .model import Device, PlantModel
@@ -132,7 +132,7 @@ def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
     watched = {device.profile for device in devices} or {name for name in where.profiles if name in plant.profiles}
     for name in sorted(watched):
         for keys, message in rule.condition.problems(plant.profiles[name]):
-            document.problem((*path, "condition", *((keys,) if isinstance(keys, str) else keys)), message)
+            document.problem((*path, "condition", *keys_of(keys)), message)
         for key, message in rule.gate.problems(plant.profiles[name]) if rule.gate is not None else ():
             document.problem((*path, "while", key), message)
     for keys, message in dict.fromkeys(_problems_between(rule, devices, plant)):

@@ -15,6 +15,7 @@ from .deviation import Deviation
 from .device_offline import DeviceOffline
 from .drift import Drift
 from .ewma import Ewma
+from .levels import Levels
 from .no_data import NoData
 from .not_counting import NotCounting
 from .own_data import OwnData
@@ -32,6 +33,7 @@ OfBaseline = Drift | Ewma | Cusum | RobustZ | Ratio
 """The kinds that learn what is normal."""
 Condition = Annotated[
     Threshold
+    | Levels
     | RateOfChange
     | Stuck
     | OfBaseline
@@ -56,6 +58,7 @@ __all__ = [
     "DeviceOffline",
     "Drift",
     "Ewma",
+    "Levels",
     "NoData",
     "NotCounting",
     "OwnData",

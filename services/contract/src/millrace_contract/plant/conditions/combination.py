@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from ..document import Strict, tag_of
 from ..model import PlantModel
 from ..profile import Profile
+from .of_number import Keys, keys_of
 from .rate_of_change import RateOfChange
 from .state import State
 from .stuck import Stuck
@@ -18,9 +19,6 @@ from .value import Value
 
 MAX_DEPTH = 4
 MAX_PARTS = 20
-
-Keys = tuple[str | int, ...]
-"""What leads to a value in the file, from the condition on."""
 
 
 class _OfDevice(Strict):
@@ -124,7 +122,7 @@ class Combination(Several):
         """(keys, what is wrong with it) for the devices of this profile: of the parts that are about the rule's own device."""
         for path, part in self.singles():
             if part.device is None:
-                yield from (((*path, key), problem) for key, problem in part.problems(profile))
+                yield from ((path + keys_of(said), problem) for said, problem in part.problems(profile))
 
     def problems_of_others(self, plant: PlantModel, line: str) -> Iterator[tuple[Keys, str]]:
         """(keys, what is wrong with it) of the parts about another device, for a rule that watches a device of this line."""
@@ -136,4 +134,4 @@ class Combination(Several):
                 yield (*path, "device"), f"{part.device!r} is no device of line {line}, which has {of_line}"
                 continue
             profile = plant.profile_of(part.device)
-            yield from (((*path, key), problem) for key, problem in part.problems(profile))
+            yield from ((path + keys_of(said), problem) for said, problem in part.problems(profile))

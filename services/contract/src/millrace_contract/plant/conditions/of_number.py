@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from ..document import Strict
 from ..profile import Profile
 
+Keys = tuple[str | int, ...]
+"""What leads to a value in the file, from the condition on."""
+
 
 class OfNumber(Strict):
     """A condition on the readings of one signal, which must be numbers."""
 
     signal: str
 
-    def problems(self, profile: Profile) -> Iterator[tuple[str, str]]:
-        """(key, what is wrong with it) for the devices of this profile."""
+    def problems(self, profile: Profile) -> Iterator[tuple[Keys, str]]:
+        """(keys, what is wrong with it) for the devices of this profile."""
         if problem := number_problem(profile, self.signal):
-            yield "signal", problem
+            yield ("signal",), problem
 
 
 def number_problem(profile: Profile, signal: str) -> str | None:
@@ -26,3 +29,8 @@ def number_problem(profile: Profile, signal: str) -> str | None:
     if profile.signals[signal].is_text:
         return f"signal {signal} of profile {profile.name} is a text; this condition needs a number"
     return None
+
+
+def keys_of(said: Keys | str) -> Keys:
+    """What a kind says that is wrong: one key, or those that lead there."""
+    return (said,) if isinstance(said, str) else said

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ..profile import Profile
 from .of_baseline import OfBaseline
+from .of_number import Keys
 
 
 class Ratio(OfBaseline):
@@ -28,9 +29,9 @@ class Ratio(OfBaseline):
             raise ValueError(f"count {self.count} is more than of {self.of}: so many of the last {self.of} means can never be")
         return self
 
-    def problems(self, profile: Profile) -> Iterator[tuple[str, str]]:
-        """(key, what is wrong with it) for the devices of this profile."""
+    def problems(self, profile: Profile) -> Iterator[tuple[Keys, str]]:
+        """(keys, what is wrong with it) for the devices of this profile."""
         yield from super().problems(profile)
         highest = profile.signals[self.signal].span[1] if self.signal in profile.signals else None
         if highest is not None and highest <= 0:
-            yield "signal", f"{self.signal} of profile {profile.name} is never above 0, and so has no ratio; use robust_z"
+            yield ("signal",), f"{self.signal} of profile {profile.name} is never above 0, and so has no ratio; use robust_z"

@@ -7,7 +7,6 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ..profile import Profile
 from .of_number import OfNumber
 
 
@@ -41,7 +40,3 @@ class Siblings(OfNumber):
         """(key, what is wrong with it) for a rule that watches so many devices."""
         if 0 < watched <= self.quorum:
             yield "quorum", f"is {self.quorum}, and each of the {watched} devices that the rule watches has {watched - 1} others"
-
-    def problems(self, profile: Profile) -> Iterator[tuple[str, str]]:
-        """(key, what is wrong with it) for the devices of this profile."""
-        yield from super().problems(profile)
