@@ -371,6 +371,18 @@ SETUPS = {
         "0.2.0: oee 1",
         "docker compose up -d --build --wait",
     ),
+    "an alert rule for a signal that there is not": Broken(
+        lambda e: seen.with_status(
+            replace(e, plant_problems=(Problem("alerts.yaml", 39, "rules.hot.condition.signal", "no signal 'spindle_temp'"),)),
+            "alerts",
+            configuration=ConfigurationInUse.LAST_ACCEPTED,
+            problems=["alerts.yaml:39: rules.hot.condition.signal: no signal 'spindle_temp'"],
+        ),
+        EXIT_ACT,
+        "plant.yaml",
+        "alerts.yaml:39: rules.hot.condition.signal",
+        "docker compose run --rm admin check",
+    ),
     "a typing error in plant.yaml": Broken(
         lambda e: seen.with_status(
             replace(e, plant_problems=(Problem("plant.yaml", 9, "lines.line1.devices.CNC-01.profile", "no profile 'cnc'"),)),

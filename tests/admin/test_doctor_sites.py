@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from millrace_admin.__main__ import main
+from millrace_admin.check import examine
 from millrace_admin.doctor.evidence import ProcessFacts
+from millrace_admin.doctor.gather import plant_of
 from millrace_admin.doctor.hops import Address, read_addresses
 from millrace_admin.doctor.sites import of_demo, other_instances
 from millrace_admin.settings import AdminSettings
@@ -81,3 +84,15 @@ def test_addresses_are_read_and_what_is_none_is_refused() -> None:
     for wrong in ("oee", "oee=9103", "oee=oee:x", "=oee:1"):
         with pytest.raises(ValueError, match="is not NAME=HOST:PORT"):
             read_addresses(wrong)
+
+
+@pytest.mark.parametrize("name", ["plant.yaml", "calendar.yaml", "alerts.yaml", "reasons.yaml"])
+def test_a_mistake_in_any_file_of_the_plant_is_found_as_check_finds_it(tmp_path: Path, name: str) -> None:
+    config, good = tmp_path / "config", Path(__file__).resolve().parents[2] / "config"
+    shutil.copytree(good, config)
+    with (config / name).open("a") as file:
+        file.write("no_such_key: 1\n")
+    plant, problems = plant_of(config, good)
+    assert plant is not None, "of what was good before where plant.yaml is not"
+    assert [problem.file for problem in problems] == [name]
+    assert problems == examine(config).problems

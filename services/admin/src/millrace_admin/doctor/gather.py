@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.settings import BrokerSettings
 
 from ..bootstrap import load_accounts, load_rights, passwords_fit
+from ..check import examine
 from ..own_accounts import DOCTOR_PASSWORD
 from ..secret_files import SecretFiles
 from .database_probe import DatabaseProbe
@@ -33,7 +35,7 @@ def gather(site: Site, clock: Clock, patience_s: float) -> Evidence:
     """Takes about as long as it listens for statuses."""
     settings = site.settings
     files = SecretFiles(settings.secrets, give_away=False)
-    plant, problems = _plant(settings.config, settings.secrets / "admin" / COPY)
+    plant, problems = plant_of(settings.config, settings.secrets / "admin" / COPY)
     broker, listener = _broker(site, files, plant, clock)
     probe = DatabaseProbe(settings.influx_url, settings.influx_org, files, frozenset(BUCKETS), clock)
     listening = None if listener is None else threading.Thread(target=listener.listen, args=(patience_s,), daemon=True)
@@ -74,16 +76,13 @@ def with_other_instances(facts: Evidence, site: Site) -> Evidence:
     return replace(facts, parts=(*facts.parts, *(part_facts(name, address) for name, address in others.items())))
 
 
-def _plant(config: Path, copy: Path) -> tuple[PlantModel | None, tuple[Problem, ...]]:
-    """The plant model of today, or the last one that was good, with what is wrong with today's."""
-    try:
-        return load_plant(config), ()
-    except ConfigurationProblems as refused:
-        problems = tuple(refused.problems)
-    try:
-        return load_plant(copy), problems
-    except ConfigurationProblems:
-        return None, problems
+def plant_of(config: Path, copy: Path) -> tuple[PlantModel | None, tuple[Problem, ...]]:
+    """The plant model of today, or the last one that was good, with what is wrong in any of today's files."""
+    problems = examine(config).problems
+    for folder in (config, copy):
+        with suppress(ConfigurationProblems):
+            return load_plant(folder), problems
+    return None, problems
 
 
 def _broker(site: Site, files: SecretFiles, plant: PlantModel | None, clock: Clock) -> tuple[BrokerFacts, Listener | None]:
