@@ -10,7 +10,8 @@ from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.store_forward.sqlite import DiskRefused, transaction
 from millrace_contract.store_forward.store_file import open_store
-from millrace_oee.engine import LOOKS_FOR_OTHERS, Engine
+from millrace_oee.chains import LOOKS_FOR_OTHERS
+from millrace_oee.engine import Engine
 from millrace_oee.plan import Plan, load_plan
 from millrace_oee.results import Results
 from millrace_oee.store import OEE_STORE, Store, connect_in_memory

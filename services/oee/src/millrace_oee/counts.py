@@ -50,8 +50,7 @@ class MadeParts(NamedTuple):
     """How long the machine ran for them in time whose state nobody knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(NamedTuple):
     """The last good reading of a counter."""
 
     value: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import msgspec
 
@@ -41,7 +42,12 @@ def calendar_version(pattern: Pattern, exceptions: Sequence[CalendarException], 
 
 def versions(config: str, calendar: str) -> dict[str, str]:
     """What, besides the samples, a figure was computed from."""
-    return {"calendar": calendar, "config": config, "model": MODEL_VERSION, "tzdata": importlib.metadata.version("tzdata")}
+    return {"calendar": calendar, "config": config, "model": MODEL_VERSION, "tzdata": _tzdata_version()}
+
+
+@cache
+def _tzdata_version() -> str:
+    return importlib.metadata.version("tzdata")
 
 
 def device_document(

@@ -12,20 +12,19 @@ from functools import partial, reduce
 
 import msgspec
 
-from millrace_contract.language.entries import CHAIN, Entry, PlacedEntry, span_of
+from millrace_contract.language.entries import PlacedEntry, span_of
 from millrace_contract.language.messages import Ledger, OeeDocument, OeeInterval
-from millrace_contract.language.streams import sender_of
 from millrace_contract.language.telemetry import Telemetry, believed
-from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import FigureFlag, RevisionCause, WindowKind
 
 from .basis import RestsOn, basis_of, member_name
 from .calendar import TimeWindow
 from .causes import Causes
+from .chains import Chains
 from .documents import device_document, line_document, with_time_left
 from .entries import Entries, cause_of
 from .entry_store import EntryStore
-from .gaps import Gap, Link, cover, fill, follow, holds, uncounted, with_missing
+from .gaps import Gap, Link
 from .history import History
 from .lines import LinePlan, LineSums, line_sums
 from .live import Live, live_of
@@ -43,8 +42,6 @@ from .windows import Sums, add, nothing_known
 
 KEEP_MS = LATENESS_MS + 2 * 86_400_000
 PACK_AFTER_MS = 2 * 3_600_000
-LOOKS_FOR_OTHERS = 5
-"""How often the database is asked for what a gateway sent that does not read the machine any more: for some minutes."""
 
 
 class Engine:
@@ -72,13 +69,9 @@ class Engine:
         for track in self.tracks.values():
             track.entries = self._entries.of(track.machine.line, track.machine.id)
         self._lines_since_ms = made_so_since_ms(self._store)
-        self._chains = self._store.chains()
-        self._gaps: dict[str, list[Gap]] = {}
-        for gap in self._store.gaps():
-            self._gaps.setdefault(gap.device, []).append(gap)
+        self._chains = Chains(self.plan.machines, self._store, self.counts)
         self._live: dict[str, Live] = {}
         self._changed: set[str] = set()
-        self._moved_chains: set[tuple[str, str]] = set()
 
     # What comes in
 
@@ -90,8 +83,7 @@ class Engine:
         self.counts["messages"] += 1
         message = believed(message, (machine.gateway,))
         track = self.tracks[device]
-        if (link := _link(machine, message)) is not None:
-            self._follow(link, track.known.last_ms if track.known else None)
+        self._chains.heard(device, message, track.known.last_ms if track.known else None)
         if message.timestamp_ms < now_ms - LATENESS_MS:
             self.counts["refused_late"] += 1
             return
@@ -107,13 +99,11 @@ class Engine:
         """A message of the machine that belongs to another place of it: only its number counts."""
         machine = self.plan.machines[device]
         known = self.tracks[device].known
-        if (link := _link(machine, believed(message, (machine.gateway,)))) is not None:
-            self._follow(link, None if known is None else known.last_ms)
+        self._chains.heard(device, believed(message, (machine.gateway,)), None if known is None else known.last_ms)
 
     def accept_entry(self, placed: PlacedEntry) -> None:
         """What a person or an MES said. It opens the windows again of which it speaks, and of which what it replaces spoke."""
-        if (link := _entry_link(placed.entry)) is not None:
-            self._follow(link, self._entry_store.newest_ms())
+        self._chains.entered(placed.entry, self._entry_store.newest_ms)
         changed = self._entries.take(placed)
         self.counts["entries"] += 1
         if changed:
@@ -125,61 +115,32 @@ class Engine:
 
     def look_up(self, device: str, message: Telemetry) -> None:
         """A message of which only the database knows where it belongs: it is missing until it was looked for there."""
-        machine = self.plan.machines[device]
-        link = _link(machine, message)  # also of a gateway that read it before
-        if link is None or any(holds(gap, link) for gap in self._gaps.get(device, ())):
-            return
         known = self.tracks[device].known
-        self._follow(link, None if known is None else known.last_ms)
-        shorter, gap = with_missing(self._gaps.get(device, ()), link)
-        if shorter is None:
-            self._open_gap(gap)
-        else:
-            self._replace_gap(shorter, [gap])
+        self._chains.is_missing(device, message, None if known is None else known.last_ms)
 
     def accept_ledger(self, entry: Ledger) -> None:
         """Somebody lost messages and says so: gaps that they leave will not be filled."""
-        if entry.lost_stream is None:
-            return
-        for device in [entry.device_id] if entry.device_id else list(self._gaps):
-            gaps = self._gaps.get(device, [])
-            if entry.at_least and not entry.lost_seqs:
-                left: list[Gap | None] = [uncounted(gap, entry.lost_stream) for gap in gaps]
-            else:
-                left = [cover(gap, entry.lost_stream, entry.lost_seqs) for gap in gaps]
-            for gap, rest in zip(gaps, left, strict=True):
-                self._replace_gap(gap, [] if rest is None else [rest])
+        self._chains.lost(entry)
 
     def gaps(self) -> list[Gap]:
-        """What is missing now of the plan's machines. Gaps of a machine that the plan no longer has wait for it to come back, or
-        for their age."""
-        return [gap for device, gaps in self._gaps.items() if device in self.plan.machines or device == CHAIN for gap in gaps]
+        """What is missing now of the plan's machines, and of entries."""
+        return self._chains.gaps()
 
     def fill_gaps(self, link: Link) -> None:
         """A message is known to be there: it is missing in no gap. Its readings, if they count here, come with `accept`."""
-        for gap in self._gaps.get(link.device, []):
-            left = fill(gap, link)
-            if left != [gap]:
-                self._replace_gap(gap, left)
-                return
+        self._chains.fill(link)
 
     def looked_for(self, gap: Gap, looks: int) -> None:
-        """What the database had for it is accepted, in so many looks. What no message can fill any more ends with the last."""
-        machine = self.plan.machines.get(gap.device)
-        is_followed = gap.device == CHAIN or (machine is not None and sender_of(gap.stream) == machine.gateway)
-        if gap.missing_seq is None or (not is_followed and looks >= LOOKS_FOR_OTHERS):
-            self._replace_gap(gap, [])
+        """What the database had for a gap is accepted, in so many looks."""
+        self._chains.looked_for(gap, looks)
 
     def save(self) -> None:
         """Write what is buffered; call before each commit."""
         self._store.flush()
-        for device in self._changed:
-            if (known := self.tracks[device].known) is not None:
-                self._store.save_device(device, known)
-        for device, stream in self._moved_chains:
-            self._store.save_chain(device, stream, self._chains[(device, stream)])
+        known = ((device, self.tracks[device].known) for device in self._changed)
+        self._store.save_devices((device, each) for device, each in known if each is not None)
         self._changed.clear()
-        self._moved_chains.clear()
+        self._chains.save()
 
     # What goes out
 
@@ -280,10 +241,7 @@ class Engine:
             self.tidy(device, now_ms)
         self._results.prune(now_ms - KEEP_MS, days_before_ms=now_ms - KEEP_MS - LONGEST_MS)
         self._entries.forget(self._entry_store.prune(now_ms - KEEP_MS))
-        self._store.drop_chains(now_ms - KEEP_MS)
-        for gap in [gap for gaps in self._gaps.values() for gap in gaps]:
-            if gap.before_ms < now_ms - LATENESS_MS:
-                self._replace_gap(gap, [])
+        self._chains.forget(now_ms - KEEP_MS, now_ms - LATENESS_MS)
 
     def _reopen(self, track: Track, placed: PlacedEntry) -> None:
         """What an entry says of a machine, or said, changes the figures of its time."""
@@ -435,54 +393,8 @@ class Engine:
         return with_time_left(document, self.plan.calendars[line.name], window, as_of_ms, line.machines_in_time)
 
     def _live_flags(self, device: str, offline: set[str]) -> set[FigureFlag]:
-        flags = {FigureFlag.GAP_OPEN} if self._gaps.get(device) or self._gaps.get(CHAIN) else set()
+        flags = {FigureFlag.GAP_OPEN} if self._chains.is_open(device) else set()
         live = self._live.get(device)
         if live is not None and self.tracks[device].is_new_in(live.window):
             flags.add(FigureFlag.NEW_MACHINE)
         return flags | {FigureFlag.DEVICE_OFFLINE} if device in offline else flags
-
-    # Gaps
-
-    def _follow(self, link: Link, known_until_ms: int | None) -> None:
-        key = (link.device, link.stream)
-        end = self._chains.get(key)
-        if end is None or link.seq > end.seq:
-            self._chains[key], gap = follow(end, link, known_until_ms)
-            self._moved_chains.add(key)
-            if gap is not None:
-                self._open_gap(gap)
-            return
-        self.fill_gaps(link)
-
-    def _open_gap(self, gap: Gap) -> None:
-        self._gaps.setdefault(gap.device, []).append(gap)
-        self._store.save_gap(gap)
-        self.counts["gaps"] += 1
-
-    def _replace_gap(self, gap: Gap, left: list[Gap]) -> None:
-        gaps = self._gaps.get(gap.device, [])
-        if left == [gap] or gap not in gaps:
-            return
-        self._store.drop_gap(gap)
-        gaps.remove(gap)
-        for rest in left:
-            self._store.save_gap(rest)
-            gaps.append(rest)
-        if not gaps:
-            self._gaps.pop(gap.device, None)
-
-
-def _entry_link(entry: Entry) -> Link | None:
-    """Its place in its sender's chain."""
-    if entry.stream is None or entry.seq is None:
-        return None
-    prev = entry.prev if entry.prev is not None and 0 <= entry.prev < entry.seq else None
-    return Link(CHAIN, entry.stream, entry.seq, prev, parse_timestamp(entry.timestamp))
-
-
-def _link(machine: Machine, message: Telemetry) -> Link | None:
-    """The message's place in its chain."""
-    if message.stream is None or message.seq is None:
-        return None
-    prev = message.prev if message.prev is not None and 0 <= message.prev < message.seq else None
-    return Link(machine.id, message.stream, message.seq, prev, message.timestamp_ms)

@@ -93,7 +93,8 @@ class History:
                 hold_ms = UNREACHABLE_HOLD_MS
             if self.machine.versions:
                 self.timeline.hold_by(now.stale_ms, now.carry_ms)
-            self.timeline.add(sample.ts_ms, self._state_of(now, sample.state), hold_ms, now.unmapped_code(sample.state))
+            state, code = now.meaning(sample.state) if now.band is None else (self._state_of(now, sample.state), "")
+            self.timeline.add(sample.ts_ms, state, hold_ms, code)
         if self._cycles is not None and (count := sample.count(self.machine.pulse)) is not None:
             if self.machine.versions:
                 now = self.machine.at(sample.ts_ms)
@@ -132,7 +133,7 @@ class History:
         """What the reading says; of a quantity between its limits, what was so before."""
         band = machine.band
         if band is None or not isinstance(raw, float):
-            return machine.state_name(raw)
+            return machine.meaning(raw)[0]
         state = band.state_of(raw)
         if state is None:
             return MachineState.UNKNOWN if self._was_running is None else _RUNS[self._was_running]

@@ -32,6 +32,8 @@ LATENESS_MS = 7 * 86_400_000
 MIN_REACH_MS = 3_600_000
 MOST_CODES = 5
 MAX_CODE = 40
+MOST_MEANINGS = 256
+"""So many readings of a state are remembered: what a machine may say is for it to choose."""
 """So much of a text that is no state is shown."""
 POLICY_REACH_MS = 8 * 3_600_000
 """How far a policy for unknown time fills a gap: what was longer ago than a shift tells nothing of the machine."""
@@ -139,16 +141,16 @@ class Machine:
         """The leaves of planned production time."""
         return frozenset(PRODUCTION_LEAVES) - self.outside
 
-    @property
+    @cached_property
     def all_versions(self) -> tuple[Machine, ...]:
         return tuple(machine for _, machine in self.versions) or (self,)
 
-    @property
+    @cached_property
     def all_counters(self) -> dict[str, CounterSettings]:
         """Those of every version, each as it counts last."""
         return {role: settings for each in self.all_versions for role, settings in each.counters.items()}
 
-    @property
+    @cached_property
     def stop_leaves(self) -> Mapping[MachineState, Leaf]:
         """Leaf by state, and an unplanned stop where any version calls the state one: a whole stop is found with it."""
         if not self.versions:
@@ -229,6 +231,19 @@ class Machine:
     def source(self) -> StateSource:
         """What a reading of the state means."""
         return StateSource(self.state_signal or None, self.states, self.texts, self.band)
+
+    def meaning(self, raw: float | str) -> tuple[MachineState, str]:
+        """`state_name` and `unmapped_code` of a reading. A machine says few different things, over and over."""
+        known = self._meanings.get(raw)
+        if known is None:
+            if len(self._meanings) >= MOST_MEANINGS:
+                self._meanings.clear()
+            known = self._meanings[raw] = (self.state_name(raw), self.unmapped_code(raw))
+        return known
+
+    @cached_property
+    def _meanings(self) -> dict[float | str, tuple[MachineState, str]]:
+        return {}
 
     def state_name(self, raw: float | str) -> MachineState:
         """The PackML name of a reading; `unknown` for the empty text (a bad reading) and for values the profile does not name."""

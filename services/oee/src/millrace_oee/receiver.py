@@ -33,6 +33,9 @@ def subscriptions(topics: Topics, sender: str) -> list[str]:
     return [topics.stored(sender), *(topic for kind in kinds for topic in topics.filters(kind))]
 
 
+_OF_KIND = {kind: metrics.MESSAGES.labels(kind) for kind in Kind}
+
+
 class Accepts(Protocol):
     """What takes the messages that figures are made of: the engine."""
 
@@ -109,7 +112,7 @@ class OeeReceiver:
         if topic is None:
             self._ignore("unknown_topic")
             return
-        metrics.MESSAGES.labels(topic.kind).inc()
+        _OF_KIND[topic.kind].inc()
         try:
             self._route(topic, received, now)
         except Malformed as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from dataclasses import replace
 from importlib.metadata import version
@@ -42,6 +43,8 @@ from .worker import Worker
 
 SERVICE = "oee"
 RECEIVE_MAXIMUM = 2_000
+GC_ALLOCATIONS = 20_000
+"""Objects that come and do not go between two looks for garbage: messages make hardly any."""
 
 _log = get_logger(__name__)
 
@@ -130,6 +133,10 @@ class OeeService:
         self._parts.start(self._worker)
         self._parts.start(self._answering)
         self._parts.start(self._watchdog)
+        # What is there now stays; what figures are made of holds no circles, and messages come and go by the thousand.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_ALLOCATIONS)
         plan = self._accepted.model
         _log.info("started", machines=len(plan.machines), lines=len(plan.lines))
 
@@ -143,10 +150,10 @@ class OeeService:
 
     def _hear(self, messages: list[Received]) -> None:
         """Questions of others go their own way: a slow answer keeps no message waiting."""
-        for received in messages:
-            if self._answering.is_question(received):
-                self._answering.heard(received)
-        self._intake.put_all(received for received in messages if not self._answering.is_question(received))
+        questions = [received for received in messages if self._answering.is_question(received)]
+        for received in questions:
+            self._answering.heard(received)
+        self._intake.put_all(messages if not questions else [each for each in messages if not self._answering.is_question(each)])
 
     def _connected(self) -> None:
         self._intake.connection(connected=True)

@@ -112,11 +112,12 @@ class Store:
 
     def flush(self) -> None:
         """Write what `append` buffered."""
-        for device, samples in self._new.items():
+        if self._new:
             self.connection.executemany(
-                "INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?, ?, ?, ?)", [(device, *_row(sample)) for sample in samples]
+                "INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(device, *_row(sample)) for device, samples in self._new.items() for sample in samples],
             )
-        self._new.clear()
+            self._new.clear()
 
     def discard_buffer(self) -> None:
         """The transaction was rolled back."""
@@ -255,18 +256,21 @@ class Store:
         rows = self.connection.execute("SELECT id, first_ms, last_ms, settled_ms, version FROM device")
         return {row[0]: Known(*row[1:]) for row in rows}
 
-    def save_device(self, device: str, known: Known) -> None:
-        self.connection.execute(
+    def save_devices(self, devices: Iterable[tuple[str, Known]]) -> None:
+        self.connection.executemany(
             "INSERT OR REPLACE INTO device VALUES (?, ?, ?, ?, ?)",
-            (device, known.first_ms, known.last_ms, known.settled_ms, known.version),
+            ((device, known.first_ms, known.last_ms, known.settled_ms, known.version) for device, known in devices),
         )
 
     def chains(self) -> dict[tuple[str, str], ChainEnd]:
         rows = self.connection.execute("SELECT device, stream, seq, ts_ms FROM chain")
         return {(device, stream): ChainEnd(seq, ts_ms) for device, stream, seq, ts_ms in rows}
 
-    def save_chain(self, device: str, stream: str, end: ChainEnd) -> None:
-        self.connection.execute("INSERT OR REPLACE INTO chain VALUES (?, ?, ?, ?)", (device, stream, end.seq, end.ts_ms))
+    def save_chains(self, chains: Iterable[tuple[str, str, ChainEnd]]) -> None:
+        self.connection.executemany(
+            "INSERT OR REPLACE INTO chain VALUES (?, ?, ?, ?)",
+            ((device, stream, end.seq, end.ts_ms) for device, stream, end in chains),
+        )
 
     def rename(self, device: str, to: str) -> None:
         """Keep all that is known of a device under another name, which nobody has."""

@@ -77,7 +77,12 @@ class Timeline:
     def add(self, ts_ms: int, state: MachineState, hold_ms: int | None = None, code: str = "") -> None:
         """A sample; `unknown` for a bad one, which ends the state before it, and for one whose `code` the profile does not name.
         `hold_ms`: in force so long, None for `stale_ms`."""
-        told, until_ms = InForce(state, code=code), ts_ms + (self._stale_ms if hold_ms is None else hold_ms)
+        until_ms, now = ts_ms + (self._stale_ms if hold_ms is None else hold_ms), self._told
+        if now is not None and state is now.state and self._goes_on_watched(ts_ms, now, code):
+            self._last_state, self._carried_until_ms = state, until_ms
+            self._ahead = ((until_ms, SILENCE),)
+            return
+        told = InForce(state, code=code)
         ahead: tuple[tuple[int, InForce], ...] = ((until_ms, SILENCE),)
         if state not in NOT_TOLD:
             self._last_state, self._carried_until_ms = state, until_ms + self._carry_ms
@@ -95,6 +100,11 @@ class Timeline:
                     self._switch(at_ms, next_told)
             self._switch(ts_ms, told)
         self._ahead = ahead
+
+    def _goes_on_watched(self, ts_ms: int, now: InForce, code: str) -> bool:
+        """Nothing but the end of what is in force changes with a sample that says it again in time, as nearly all do."""
+        in_time = bool(self._ahead) and ts_ms <= self._ahead[0][0]
+        return in_time and now.state not in NOT_TOLD and not (code or now.code or now.assumed or self._carry_ms)
 
     def runs(self, from_ms: int, to_ms: int, as_of_ms: int) -> list[Run]:
         """Runs with time in [from, to), whole (not cut at from or to), as far as is known at `as_of_ms`."""

@@ -103,11 +103,14 @@ class Track:
 
     def _made_from_ms(self, sample: Sample) -> int:
         """Since when the parts that the newest sample shows may have been made: their counter's reading before it."""
-        counted = self._counted(sample)
-        if self._newest_ms is None:
-            self._newest_ms = self._store.read_before(self.machine.id, sample.ts_ms, tuple(self.machine.all_counters))
-        from_ms = min((self._newest_ms.get(role, sample.ts_ms) for role in counted), default=sample.ts_ms)
-        self._newest_ms.update(dict.fromkeys(counted, sample.ts_ms))
+        newest_ms = self._newest_ms
+        if newest_ms is None:
+            newest_ms = self._newest_ms = self._store.read_before(self.machine.id, sample.ts_ms, tuple(self.machine.all_counters))
+        from_ms = ts_ms = sample.ts_ms
+        for role in self.machine.all_counters:
+            if sample.count(role) is not None:
+                from_ms = min(from_ms, newest_ms.get(role, ts_ms))
+                newest_ms[role] = ts_ms
         return from_ms
 
     def _counted(self, sample: Sample) -> tuple[str, ...]:

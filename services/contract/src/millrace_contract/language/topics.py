@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 PLATFORM = "_platform"
+_REMEMBERED = 16_384
+"""The same topics come again and again; bounded, because a stranger may invent them."""
 
 
 class Kind(StrEnum):
@@ -51,6 +54,8 @@ class Topics:
     def __init__(self, root: str) -> None:
         self.root = root
         self._prefix = f"{root}/"
+        self.parse = lru_cache(maxsize=_REMEMBERED)(self._parse)
+        """The topic taken apart, or None for one that is not ours. Names are not checked against the plant."""
 
     def telemetry(self, line: str, device: str) -> str:
         return f"{self.root}/{line}/{device}/telemetry"
@@ -119,8 +124,7 @@ class Topics:
             case Kind.ASK | Kind.ANSWER:
                 return (f"{self.root}/{PLATFORM}/{kind}/+/+",)
 
-    def parse(self, topic: str) -> Topic | None:
-        """The topic taken apart, or None for one that is not ours. Names are not checked against the plant."""
+    def _parse(self, topic: str) -> Topic | None:
         if not topic.startswith(self._prefix):
             return None
         parts = topic[len(self._prefix) :].split("/")

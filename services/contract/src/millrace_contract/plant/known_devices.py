@@ -33,11 +33,9 @@ class KnownDevice(msgspec.Struct, frozen=True):
 
     def profile_at(self, at_ms: int) -> str:
         """By which profile a reading of this time was made: an outbox may hold it until long after the profile was changed."""
-        return next((profile for since_ms, profile in reversed(self.profiles) if since_ms <= at_ms), self._first_profile)
-
-    @property
-    def _first_profile(self) -> str:
-        return self.profiles[0][1] if self.profiles else self.profile
+        if not self.profiles:
+            return self.profile
+        return next((profile for since_ms, profile in reversed(self.profiles) if since_ms <= at_ms), self.profiles[0][1])
 
     def objection(self, device: str, line: str, stream: str | None) -> str | None:
         """Why telemetry of this stream on the device's topic below this line is another's voice, in words; None where it is not."""

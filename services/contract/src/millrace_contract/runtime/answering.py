@@ -43,6 +43,7 @@ class Answering:
 
     def __init__(self, topics: Topics, service: str, answer: Answers, clock: Clock, heartbeats: Heartbeats) -> None:
         self._topics = topics
+        self._questions = f"{topics.root}/_platform/ask/"
         self._service = service
         self._answer = answer
         self._clock = clock
@@ -63,7 +64,7 @@ class Answering:
 
     def is_question(self, received: Received) -> bool:
         """Whether a message is for here and for nobody else."""
-        return received.topic.startswith(f"{self._topics.root}/_platform/ask/")
+        return received.topic.startswith(self._questions)
 
     def start(self) -> None:
         self._thread.start()
