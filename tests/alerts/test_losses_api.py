@@ -92,6 +92,13 @@ def test_a_pareto_has_each_stop_once_and_all_their_time(made: Made, with_losses:
     of_line = with_losses.get(f"/v1/oee/stops?line=line1&{SPAN}").json()
     assert {stop["device_id"] for stop in of_line["longest"]} == {"CNC-01", "CNC-02"}
     assert sum(group["ms"] for group in of_line["groups"]) > sum(group["ms"] for group in body["groups"])
+    stood = {each["device_id"]: each for each in of_line["stood"]}
+    standing = ("unplanned_stop", "minor_stop")
+    for name, each in stood.items():
+        groups = with_losses.get(f"/v1/oee/stops?device={name}&{SPAN}").json()["groups"]
+        assert each["own_ms"] + each["waited_ms"] == sum(group["ms"] for group in groups if group["leaf"] in standing)
+    assert set(stood) >= {"CNC-01", "CNC-02"}
+    assert (of_line["waits"], body["stood"]) == ([], []), "none of them waits for others; a device alone has no flow"
     problem(with_losses.get(f"/v1/oee/stops?{SPAN}"), 422, "invalid")
     problem(with_losses.get(f"/v1/oee/stops?device=NEVER-01&{SPAN}"), 404, "not-found")
 

@@ -200,7 +200,8 @@ def _period(options: argparse.Namespace) -> int:
         replay.run(Recording(options.file))
         told = {device: machine_period(replay.engine, device, options.from_ms, options.to_ms) for device in devices}
     document = period_document(plan, told, options.from_ms, options.to_ms, line=options.line)
-    sys.stdout.write(msgspec.json.encode(in_full(document, told)).decode() + "\n")
+    flow = plan.lines[options.line].until(options.to_ms).flow if options.line else ()
+    sys.stdout.write(msgspec.json.encode(in_full(document, told, flow)).decode() + "\n")
     if options.svg is not None:
         options.svg.write_text(waterfall_svg(document), encoding="utf-8")
     return EXIT_WELL

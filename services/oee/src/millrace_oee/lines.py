@@ -70,6 +70,11 @@ class LinePlan:
         return replace(self, stations=stations)
 
     @property
+    def flow(self) -> tuple[tuple[str, ...], ...]:
+        """Its machines by station; of machines that work side by side none comes before another."""
+        return () if self.method == "sum" else tuple(tuple(machine.id for machine in station) for station in self.stations)
+
+    @property
     def unknown(self) -> UnknownPolicy | None:
         """What its machines' figures rest on where nobody knew what they did; None where they differ."""
         policies = {machine.unknown for machine in self.machines}

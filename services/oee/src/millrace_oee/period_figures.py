@@ -15,6 +15,7 @@ from typing import Any
 
 from millrace_contract.figures.kpis import iso22400, semi_e10
 from millrace_contract.figures.losses import lost_parts, waterfall
+from millrace_contract.figures.stop_causes import Flow, by_machine, stop_causes, waits
 from millrace_contract.figures.stop_list import longest, pareto, stop_parts
 from millrace_contract.language.messages import OeeDocument, OeeInterval
 from millrace_contract.language.times import format_timestamp, parse_timestamp
@@ -74,10 +75,11 @@ def period_document(plan: Plan, told: Mapping[str, MachinePeriod], from_ms: int,
     )
 
 
-def in_full(document: OeeDocument, told: Mapping[str, MachinePeriod]) -> dict[str, Any]:
-    """The document, and what follows from it and from the stops, as one object."""
+def in_full(document: OeeDocument, told: Mapping[str, MachinePeriod], flow: Flow = ()) -> dict[str, Any]:
+    """The document, and what follows from it and from the stops, as one object. `flow`: of a line whose machines stand in a row."""
     start_ms, end_ms = parse_timestamp(document.window.start), parse_timestamp(document.window.end)
     parts = [part for each in told.values() for part in stop_parts(each.stops.values(), start_ms, end_ms)]
+    causes = stop_causes((stop for each in told.values() for stop in each.stops.values()), flow, start_ms, end_ms)
     return {
         "figures": document,
         "waterfall": [asdict(step) for step in waterfall(document)],
@@ -86,6 +88,8 @@ def in_full(document: OeeDocument, told: Mapping[str, MachinePeriod]) -> dict[st
         "semi_e10": asdict(semi_e10(document)),
         "stops": [asdict(group) for group in pareto(parts)],
         "longest_stops": [asdict(each) for each in longest(parts, SHOWN_STOPS)],
+        "stood": [asdict(each) for each in by_machine(causes, told)],
+        "waits": [asdict(each) for each in waits(causes)],
         "best_cycle_s": {device: each.cycles.best_s for device, each in told.items()},
     }
 

@@ -11,8 +11,6 @@ RUN_LEAVES = frozenset({Leaf.RUN, Leaf.MINOR_STOP})
 
 FAILURE_STATES = frozenset({MachineState.ABORTING, MachineState.ABORTED, MachineState.CLEARING})
 """A stop that begins in one of these is a failure of the machine: it counts for MTBF and MTTR."""
-WAITING_STATES = frozenset({MachineState.SUSPENDING, MachineState.SUSPENDED, MachineState.UNSUSPENDING})
-"""A stop that begins in one of these waits for others: starved or blocked."""
 
 # Suspended: starved or blocked from outside. Held: the machine's own fault, jam or operator. Aborted: a failure. With an order in
 # force the others are stops nobody gave a reason for. A profile whose machine idles for lack of orders says so:

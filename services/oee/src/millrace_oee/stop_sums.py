@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from millrace_contract.language.words import Leaf
+from millrace_contract.language.words import WAITING_STATES, Leaf
 
 from .calendar import Slot
 from .machine import Machine
 from .scheduled import MachineCalendar
-from .states import FAILURE_STATES, WAITING_STATES
+from .states import FAILURE_STATES
 from .stop_reasons import ReasonPiece, leaf_of
 from .stops import Stop
 

@@ -10,12 +10,14 @@ from millrace_contract.errors import Unavailable
 from millrace_contract.figures.kpis import Iso22400, SemiE10, iso22400, semi_e10
 from millrace_contract.figures.losses import lost_parts, waterfall
 from millrace_contract.figures.outlook import by_hour, forecast
+from millrace_contract.figures.stop_causes import Flow, by_machine, stop_causes, waits
 from millrace_contract.figures.stop_list import StopGroup, StopPart, longest, most_frequent, pareto, stop_parts
 from millrace_contract.language.messages import OeeDocument, OeeInterval
 from millrace_contract.language.points import PRODUCTION_BUCKET
 from millrace_contract.language.stored_points import STOP_COLUMNS, stored_stops
 from millrace_contract.language.times import format_timestamp, parse_timestamp
-from millrace_contract.language.words import Leaf, MachineState, WindowKind
+from millrace_contract.language.words import CausedBy, Leaf, MachineState, WindowKind
+from millrace_contract.plant.model import stations_of
 from millrace_contract.runtime.influx import QueryFailed, Refused, literal, quoted
 
 from .access import Reads
@@ -93,13 +95,34 @@ class StopPartResource(BaseModel):
     lasts: bool = Field(description="beyond the time asked for", examples=[False])
 
 
+class StoodResource(BaseModel):
+    """How long a machine of the line stood by itself, how long it waited for others, and how long others stood because of it."""
+
+    device_id: str = Field(examples=["PRESS-01"])
+    own_ms: int = Field(examples=[1_200_000])
+    waited_ms: int = Field(examples=[0])
+    caused_ms: int = Field(examples=[900_000])
+
+
+class WaitingResource(BaseModel):
+    """A machine that stood because of another: `person`, somebody said so; `flow`, it waited and the other stood before it."""
+
+    device_id: str = Field(examples=["PACK-01"])
+    because_of: str = Field(examples=["PRESS-01"])
+    how: CausedBy = Field(examples=["flow"])
+    count: int = Field(description="how many began in the time asked for", examples=[3])
+    ms: int = Field(examples=[900_000])
+
+
 class StopsSummary(BaseModel):
-    """Stops of machines; `groups` in the order asked for."""
+    """Stops of machines; `groups` in the order asked for. Of a line also which of its machines made which one stand."""
 
     start: str = Field(examples=[NOW])
     end: str = Field(examples=[NOW])
     groups: list[StopGroupResource]
     longest: list[StopPartResource]
+    stood: list[StoodResource] = Field(description="unplanned stops and micro-stops by machine; empty for a device")
+    waits: list[WaitingResource] = Field(description="who stood because of whom, the most time first; empty for a device")
 
 
 class HourResource(BaseModel):
@@ -167,11 +190,15 @@ def oee_stops(
         check_present(context, line, device)
     parts = list(stop_parts(stops, asked_ms.start, end_ms))
     groups = pareto(parts) if by == "time" else most_frequent(pareto(parts))
+    flow, machines = _flow(context, line) if device is None and line is not None else ((), ())
+    causes = stop_causes(stops, flow, asked_ms.start, end_ms) if device is None else []
     return StopsSummary(
         start=format_timestamp(asked_ms.start),
         end=format_timestamp(end_ms),
         groups=[_group(group) for group in groups],
         longest=[_part(part) for part in longest(parts, SHOWN_STOPS)],
+        stood=[StoodResource(**asdict(each)) for each in by_machine(causes, machines)],
+        waits=[WaitingResource(**asdict(each)) for each in waits(causes)],
     )
 
 
@@ -219,6 +246,17 @@ def _stops(context: Context, line: str | None, device: str | None, start_ms: int
     except (Unavailable, Refused, QueryFailed) as error:
         raise ApiProblem("unavailable", f"the database does not answer: {error}") from error
     return [stop for series in answer for stop in stored_stops(series.columns, series.rows)]
+
+
+def _flow(context: Context, name: str) -> tuple[Flow, tuple[str, ...]]:
+    """The line's stations as the plant model has them now, and its machines; none of a line that is gone."""
+    line = context.plant.lines.get(name)
+    if line is None:
+        return (), ()
+    counted = [device for device in line.devices if context.plant.profile_of(device).oee is not None]
+    paced = [device for device in counted if context.plant.devices[device].ideal_cycle_s is not None]
+    flow = stations_of(line.oee.machines) or tuple((device,) for device in paced or counted)
+    return (() if line.oee.method == "sum" else flow), tuple(device for station in flow for device in station)
 
 
 def _is_of(document: OeeDocument, line: str | None, device: str | None) -> bool:

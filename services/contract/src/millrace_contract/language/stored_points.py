@@ -128,7 +128,7 @@ def stored_entries(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Ite
 
 
 STOP_COLUMNS = (
-    "line", "device", "id_text", "state_text", "leaf_text", "reason_text", "pieces_text",
+    "line", "device", "id_text", "state_text", "leaf_text", "reason_text", "reason_by_text", "attributed_to_text", "pieces_text",
     "end_ms", "planned_ms", "pending", "revision",
 )  # fmt: skip
 
@@ -153,6 +153,8 @@ def stored_stops(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Itera
             timestamp=end or start,
             end=end,
             reason=told["reason_text"] or None,
+            reason_by=told["reason_by_text"] or None,
+            attributed_to=told["attributed_to_text"] or None,
             pieces=_pieces.decode(told["pieces_text"]) if told["pieces_text"] else [],
             pending=bool(told["pending"]),
             planned_ms=None if told["planned_ms"] is None else int(told["planned_ms"]),

@@ -44,6 +44,8 @@ class MachineState(StrEnum):
 
 NOT_TOLD = frozenset({MachineState.UNKNOWN, MachineState.UNREACHABLE})
 """States that no machine tells of itself."""
+WAITING_STATES = frozenset({MachineState.SUSPENDING, MachineState.SUSPENDED, MachineState.UNSUSPENDING})
+"""A stop that begins in one of these waits for others: starved or blocked."""
 _STATES = {state.value: state for state in MachineState if state not in NOT_TOLD}
 
 
@@ -189,6 +191,14 @@ class RevisionCause(StrEnum):
     COUNTER_STEP = "counter_step"
     CALENDAR = "calendar"
     CONFIG = "config"
+
+
+class CausedBy(StrEnum):
+    """How it is known which machine made one stand: it was itself, a person said so, or the flow of the line does."""
+
+    OWN = "own"
+    PERSON = "person"
+    FLOW = "flow"
 
 
 class RevisedBy(StrEnum):
