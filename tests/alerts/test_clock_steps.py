@@ -219,12 +219,12 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
-LIKE_DRIFT = ("cusum", "ewma", "ratio", "robust_z")
-"""Kinds that are `drift` but for what they make of a finished mean."""
+LIKE_OTHERS = ("cusum", "ewma", "ratio", "robust_z", "vibration_zone")
+"""Kinds that are `drift` or `threshold` but for what they make of one number."""
 
 
 def test_every_kind_of_condition_has_its_row() -> None:
-    assert sorted([*FAULTS, *LIKE_DRIFT]) == KINDS
+    assert sorted([*FAULTS, *LIKE_OTHERS]) == KINDS
     assert {each.__base__ for each in (Leaving, Excess, WeightedMean, Times, FarFromMedian)} == {BaselineKind}
 
 

@@ -12,6 +12,7 @@ from millrace_contract.language.messages import AlertEvent, AlertState
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import PLATFORM
 from millrace_contract.language.words import ANNUNCIATED, AlertClass, AlertLevel, Evaluation, EventCause, IsaState, Priority
+from millrace_contract.plant.vibration_zones import Borders, Zone, zone_of
 
 from .lifecycle import Facts, state_of
 from .memories import GateMemory, Memory
@@ -36,6 +37,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     blind_since_ms: since when its rule cannot be evaluated; explained_by: the alert that says why its device is not heard.
     level: which of the rule's limits is reached, or was at last, where it has several.
     line, device_id: empty where it is about the platform itself.
+    first_cause: the alert that came first in its group, where it is another one.
     `memory`: what the kind of condition remembers; `gate`: whether the rule is evaluated now.
     `waiting`: readings that kinds which judge in order have not been told yet, by time; those up to `told_ms` have been.
     re_alarm_at_ms: when it is announced again, while it is acknowledged and still in alarm, by our own clock.
@@ -70,6 +72,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     explained_by: str | None = None
     first_out: bool = False
     level: AlertLevel | None = None
+    first_cause: str | None = None
     memory: Memory | None = None
     gate: GateMemory | None = None
     waiting: tuple[Waiting, ...] = ()
@@ -115,6 +118,7 @@ class Description:
     group: str | None = None
     revision: str = ""
     levels: Mapping[AlertLevel, tuple[float, Priority]] = field(default_factory=dict)
+    zones: Borders | None = None
 
     def at(self, level: AlertLevel | None) -> Description:
         """With the limit and the priority of a level, where the rule has several (limit, priority)."""
@@ -157,6 +161,8 @@ def state_message(alert: Alert, description: Description) -> AlertState:
         level=alert.level if is_open and alert.level is not None else msgspec.UNSET,
         group=description.group,
         first_out=alert.first_out,
+        first_cause=(is_open and alert.first_cause) or msgspec.UNSET,
+        zone=_zone(alert.seen_value, description) if is_open else msgspec.UNSET,
         revision=description.revision,
         place=place_of(alert.state, description.priority, description.alert_class),
         limit=description.limit,
@@ -194,6 +200,8 @@ def event_message(transition: Transition, event_seq: int, recorded_ms: int, abou
         activation_value=alert.activation_value,
         peak=alert.peak,
         revision="" if about is None else about.revision,
+        first_cause=alert.first_cause or msgspec.UNSET,
+        zone=_zone(alert.value if is_flip else alert.seen_value, about),
         source_timestamp=format_timestamp(transition.source_ms),
         timestamp=format_timestamp(recorded_ms),
     )
@@ -201,6 +209,13 @@ def event_message(transition: Transition, event_seq: int, recorded_ms: int, abou
 
 _FLIPS = frozenset({EventCause.CONDITION, EventCause.CLEAR, EventCause.ESCALATED, EventCause.EASED})
 """By what was read; the value of such an event is what stood then."""
+
+
+def _zone(value: float | str | None, about: Description | None) -> Zone | msgspec.UnsetType:
+    """Where the value stands in the table of the rule's machine."""
+    if about is None or about.zones is None or not isinstance(value, float | int):
+        return msgspec.UNSET
+    return zone_of(value, about.zones)
 
 
 def _hidden_because(alert: Alert) -> str | None:

@@ -1,7 +1,8 @@
 """Which alert of a group came first: it is flagged until the group is clear (alerts.md B6). Pure.
 
-Rules that name the same `group` belong together on each line. First is who has the earliest event time; one that is recorded
-later but happened earlier takes over within the window, because devices are polled at different times.
+Rules that name the same `group` belong together on each line, or among the neighbours that they declare: on one device, or on
+devices that stand on one shaft. First is who has the earliest event time; one that is recorded later but happened earlier takes
+over within the window, because devices are polled at different times. All others raised meanwhile name it as their first cause.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .rules import Watched
 WINDOW_MS = 10_000
 
 Group = tuple[str, str]
-"""(name, line)"""
+"""(name, neighbours)"""
 
 
 class FirstOut:
@@ -29,7 +30,7 @@ class FirstOut:
         self._members: dict[Group, list[str]] = {}
         for each in watched:
             if each.group:
-                group = each.group, each.line
+                group = each.group, each.neighbours
                 self._group_of[each.alert_id] = group
                 self._members.setdefault(group, []).append(each.alert_id)
 
@@ -51,12 +52,20 @@ class FirstOut:
         if transition.cause is EventCause.CONDITION:
             if first is None:
                 return [_flag(own, on=True)]
-            earlier_by_ms = (first.activated_ms or 0) - transition.source_ms
-            return [_flag(first, on=False), _flag(own, on=True)] if first is not own and 0 < earlier_by_ms <= WINDOW_MS else []
+            if first is own:
+                return []
+            if 0 < (first.activated_ms or 0) - transition.source_ms <= WINDOW_MS:
+                others = [each for each in members if (each.first_out or each.facts.in_alarm) and each is not own]
+                return [*(_named(_flag(each, on=False), own.id) for each in others), _flag(own, on=True)]
+            return [_named(own, first.id)]
         if first is not None and not any(alert.facts.in_alarm for alert in members):
-            return [_flag(first, on=False)]
+            return [_named(_flag(each, on=False), None) for each in members if each.first_out or each.first_cause]
         return []
 
 
+def _named(alert: Alert, first_cause: str | None) -> Alert:
+    return msgspec.structs.replace(alert, first_cause=first_cause)
+
+
 def _flag(alert: Alert, *, on: bool) -> Alert:
-    return msgspec.structs.replace(alert, first_out=on)
+    return msgspec.structs.replace(alert, first_out=on, first_cause=None if on else alert.first_cause)

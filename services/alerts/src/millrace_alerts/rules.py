@@ -11,7 +11,7 @@ from millrace_contract.plant.suppression import SuppressedBy
 from .alert import Alert, Description, alert_id
 from .builtin import built_in_rules
 from .changes import Terms
-from .conditions import Approach, Away, Condition, Limit, OddOneOut, RuleSite, SelfReport, Stages, condition_of
+from .conditions import Approach, Away, Condition, InZone, Limit, OddOneOut, RuleSite, SelfReport, Stages, condition_of
 from .gates import GateTest
 from .rule_changes import revision_of
 
@@ -31,6 +31,8 @@ class Watched:
     gate: GateTest | None = None
     re_alarm_ms: int | None = None
     suppressed_by: SuppressedBy | None = None
+    neighbours: str = ""
+    """Whose alerts of the same group may have one cause: a line, a device, or several devices that the rule names."""
 
     @property
     def group(self) -> str:
@@ -94,11 +96,13 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str, gate
             group=rule.group or None,
             revision=revision_of(rule),
             levels=_levels(rule),
+            zones=condition.borders if isinstance(condition, InZone) else None,
         ),
         blind_after_ms=_ms(rule.blind_after_s),
         gate=gate,
         re_alarm_ms=None if rule.re_alarm_s is None else _ms(rule.re_alarm_s),
         suppressed_by=rule.suppressed_by,
+        neighbours=rule.neighbours_of(line, device),
     )
 
 

@@ -5,7 +5,7 @@ would have stored. Owned by one thread.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -344,9 +344,8 @@ class Watch:
             self.alerts[alert_id] = after
             if made or _worth_saving(before, after):
                 self.changed_alerts.add(alert_id)
-                transitions += made
-                for transition in made:
-                    transitions += self._follow(transition)
+                followed = [each for transition in made for each in self._follow(transition)]
+                transitions += [*map(self._with_cause, made), *followed]
         return transitions
 
     def _hidden_from_the_first(
@@ -376,6 +375,13 @@ class Watch:
         for alert_id in concerned:
             made += self._settle(alert_id, transition.source_ms)
         return made
+
+    def _with_cause(self, transition: Transition) -> Transition:
+        """With the alert of its group that came first, which is known only now."""
+        first_cause = self.alerts[transition.alert.id].first_cause
+        if transition.alert.first_cause == first_cause:
+            return transition
+        return replace(transition, alert=msgspec.structs.replace(transition.alert, first_cause=first_cause))
 
     def _settle(self, alert_id: str, at_ms: int) -> list[Transition]:
         alert = self.alerts[alert_id]

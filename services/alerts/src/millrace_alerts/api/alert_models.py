@@ -67,6 +67,12 @@ class AlertResource(BaseModel):
     group: str | None = Field(default=None, description="rules whose alerts belong together on a line", examples=["air"])
     revision: str = Field(default="", description="of the rule; another whenever it says something else", examples=["5d1fa0c27e94"])
     first_out: bool = Field(default=False, description="the first of its group, until the group is clear", examples=[False])
+    first_cause: str | None = Field(
+        default=None,
+        description="the alert that came first in its group, where that is another one: probably why this one was raised",
+        examples=["bearing-1.FAN-01"],
+    )
+    zone: str | None = Field(default=None, description="of `value` in ISO 20816, A to D; for rules about that", examples=["C"])
     place: int = Field(description="the smaller, the further in front in every list", examples=[11])
     consequence: str | None = Field(examples=["The spindle bearing is damaged within minutes."])
     cause: str | None = Field(examples=["Coolant lost, blunt tool, or a worn bearing."])
@@ -115,6 +121,10 @@ class EventResource(BaseModel):
     limit: float | None = Field(default=None, examples=[85.0])
     unit: str | None = Field(default=None, examples=["Cel"])
     level: AlertLevel | None = Field(default=None, description="of a rule that has several limits", examples=["hh"])
+    first_cause: str | None = Field(
+        default=None, description="the alert that came first in its group, where that is another one", examples=["bearing-1.FAN-01"]
+    )
+    zone: str | None = Field(default=None, description="of `value` in ISO 20816, A to D; for rules about that", examples=["C"])
     revision: str = Field(default="", description="of the rule", examples=["5d1fa0c27e94"])
     comment: str | None = Field(examples=["coolant pump restarted"])
     source_timestamp: str = Field(description="event time of the cause", examples=[NOW])

@@ -28,6 +28,7 @@ from millrace_contract.plant import (
     Threshold,
     TimeToLimit,
     Value,
+    VibrationZone,
 )
 from millrace_contract.plant import Condition as Model
 
@@ -52,11 +53,13 @@ from .stuck import Hanging
 from .threshold import Limit
 from .time_to_limit import Approach
 from .value import Named
+from .vibration_zone import InZone
 
 Learnt = Leaving | WeightedMean | Excess | FarFromMedian | Times
 Condition = (
     Limit
     | Stages
+    | InZone
     | Rate
     | Hanging
     | Learnt
@@ -74,7 +77,7 @@ Condition = (
 
 
 OfBaseline = Drift | Ewma | Cusum | RobustZ | Ratio
-OfOneSignal = Threshold | Levels | RateOfChange | Stuck | OfBaseline | TimeToLimit | Value | State
+OfOneSignal = Threshold | Levels | VibrationZone | RateOfChange | Stuck | OfBaseline | TimeToLimit | Value | State
 
 
 def condition_of(model: Model, site: RuleSite) -> Condition:
@@ -104,6 +107,8 @@ def of_one_signal(model: OfOneSignal, profile: Profile) -> Condition:
             return Limit.of(model, profile)
         case Levels():
             return Stages.of(model, profile)
+        case VibrationZone():
+            return InZone.of(model, profile)
         case RateOfChange():
             return Rate.of(model, profile)
         case Stuck():
@@ -148,6 +153,7 @@ __all__ = [
     "FarFromMedian",
     "Hanging",
     "InState",
+    "InZone",
     "Leaving",
     "Limit",
     "Named",

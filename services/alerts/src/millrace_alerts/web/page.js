@@ -173,7 +173,9 @@ function alertItem(alert) {
   set("title", alert.title);
   if (alert.level) item.querySelector(".title").append(" ", element("span", "level", alert.level.toUpperCase()));
   if (alert.first_out) item.querySelector(".title").append(" ", element("span", "first-out", `(first of ${alert.group})`));
-  set("about", [whose(alert), measured(alert), evaluation(alert)].filter(Boolean).join(" · "));
+  const cause = alert.first_cause ? `probably because of ${alert.first_cause}` : "";
+  const zone = alert.zone ? `zone ${alert.zone}` : "";
+  set("about", [whose(alert), measured(alert), zone, cause, evaluation(alert)].filter(Boolean).join(" · "));
   set("action", hiddenText(alert) || alert.action || "");
   if (alert.acked_by && !UNACKNOWLEDGED.includes(alert.state) && !HIDDEN.includes(alert.state)) set("action", `Acknowledged by ${alert.acked_by}, ${clockTime(new Date(alert.acked_at))}`);
   const button = item.querySelector(".respond");

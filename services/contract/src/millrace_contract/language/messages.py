@@ -363,7 +363,8 @@ class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
     """The state of one alert (alerts.md B1), retained. `version` grows with each change; `occurrence` names this activation.
 
     Of an alert that is not NORM: `value` is the newest there is, at `value_at`; `activation_value` what stood when it was raised;
-    `peak` the farthest beyond the limit since the condition began, at `peak_at`. `first_out`: it is the first of its `group`.
+    `peak` the farthest beyond the limit since the condition began, at `peak_at`. `first_out`: it is the first of its `group`;
+    `first_cause` (absent else): the alert that is, and so probably why this one is. `zone` (absent else): of `value` in ISO 20816.
     `level`: which limit is reached, of a rule that has several; absent else. `limit` and `priority` are that one's.
     `revision`: of the rule, another one whenever it says something else.
     `place`: the smaller, the further in front it stands in a list (alert_order.py).
@@ -399,6 +400,8 @@ class AlertState(Message, frozen=True, kw_only=True, omit_defaults=False):
     first_out: bool = False
     revision: str = ""
     level: AlertLevel | msgspec.UnsetType = msgspec.UNSET
+    first_cause: str | msgspec.UnsetType = msgspec.UNSET
+    zone: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):
@@ -431,6 +434,8 @@ class AlertEvent(Kept, frozen=True, kw_only=True, omit_defaults=False):
     peak: float | None = None
     revision: str = ""
     level: AlertLevel | msgspec.UnsetType = msgspec.UNSET
+    first_cause: str | msgspec.UnsetType = msgspec.UNSET
+    zone: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ContextState(Message, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from .conditions import (
     Threshold,
     TimeToLimit,
     Value,
+    VibrationZone,
 )
 from .gate import Gate
 from .holds import hold_ms
@@ -86,6 +87,7 @@ __all__ = [
     "TimeToLimit",
     "Value",
     "ValueType",
+    "VibrationZone",
     "WordOrder",
     "hold_ms",
     "load_alert_rules",

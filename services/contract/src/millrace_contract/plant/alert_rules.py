@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,7 @@ from ..language.assets import segment_problem
 from ..language.words import AlertClass, Priority
 from .conditions import Combination, Condition, OwnData, Siblings
 from .conditions.of_number import Keys, keys_of
-from .document import Document, Strict, document_of, read_document
+from .document import Document, Strict, document_of, nearest, read_document
 from .gate import Gate
 from .model import Device, PlantModel
 from .suppression import SuppressedBy, suppression_problems
@@ -28,7 +28,8 @@ BUILT_IN = "millrace-"
 class AlertRule(Strict):
     """One rule. Class alarm means that an operator must act, so it says why, how and how soon.
 
-    group: among the alerts of a line that have the same, the first is flagged.
+    group: among the alerts of a line that have the same, the first is flagged, and the others name it. `neighbours`: among those of
+    one device, or of devices that stand together (on one shaft, say), each list by itself; a device in no list stands alone.
     blind_after_s: a rule of class alarm that cannot be evaluated for so long is an alert itself.
     re_alarm_s: so long after it was acknowledged an alert that is still in alarm is announced again.
     """
@@ -45,6 +46,7 @@ class AlertRule(Strict):
     latching: bool = False
     enabled: bool = True
     group: str = Field(default="", max_length=63)
+    neighbours: Literal["line", "device"] | tuple[tuple[str, ...], ...] = "line"
     blind_after_s: float = Field(default=60, gt=0, le=86_400)
     re_alarm_s: float | None = Field(default=None, ge=60, le=604_800)
     suppressed_by: SuppressedBy | None = None
@@ -61,6 +63,19 @@ class AlertRule(Strict):
                 f"an alarm is for an operator who must act: add {', '.join(missing)}, or use class maintenance or system"
             )
         return self
+
+    @model_validator(mode="after")
+    def _neighbours_of_a_group(self) -> AlertRule:
+        if self.neighbours != "line" and not self.group:
+            raise ValueError("neighbours says whose alerts of the same group may have one cause: add the key group")
+        return self
+
+    def neighbours_of(self, line: str, device: str) -> str:
+        """A name for whose alerts of the group may have one cause with those of this device."""
+        if self.neighbours == "line":
+            return line
+        together = next((each for each in self.neighbours if self.neighbours != "device" and device in each), (device,))
+        return "+".join(sorted(together))
 
     @property
     def is_of_platform(self) -> bool:
@@ -112,9 +127,21 @@ def _checked(document: Document, plant: PlantModel | None) -> dict[str, AlertRul
     named = {} if rules is None else {name: rule.suppressed_by for name, rule in rules.rules.items()}
     for name, message in suppression_problems(named):
         document.problem(("rules", name, "suppressed_by"), message)
+    for rule, other in _unlike_in_group(rules.rules.values() if rules is not None else ()):
+        problem = f"is not what rule {other.id} of the same group {rule.group} says; neighbours are of the whole group"
+        document.problem(("rules", rule.id, "neighbours"), problem)
     if document.problems or rules is None:
         raise ConfigurationProblems(document.problems)
     return rules.rules
+
+
+def _unlike_in_group(rules: Iterable[AlertRule]) -> Iterator[tuple[AlertRule, AlertRule]]:
+    """Rules with other neighbours than the first of their group."""
+    first: dict[str, AlertRule] = {}
+    for rule in rules:
+        other = first.setdefault(rule.group, rule)
+        if rule.group and rule.neighbours != other.neighbours:
+            yield rule, other
 
 
 def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
@@ -128,6 +155,8 @@ def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
         return
     for below, message in where.problems(plant):
         document.problem((*path, "where", *below), message)
+    for message in _problems_of_neighbours(rule, plant):
+        document.problem((*path, "neighbours"), message)
     devices = rule.devices(plant)
     watched = {device.profile for device in devices} or {name for name in where.profiles if name in plant.profiles}
     for name in sorted(watched):
@@ -137,6 +166,15 @@ def _check(rule: AlertRule, plant: PlantModel, document: Document) -> None:
             document.problem((*path, "while", key), message)
     for keys, message in dict.fromkeys(_problems_between(rule, devices, plant)):
         document.problem((*path, "condition", *keys), message)
+
+
+def _problems_of_neighbours(rule: AlertRule, plant: PlantModel) -> Iterator[str]:
+    named = [name for together in rule.neighbours for name in together] if isinstance(rule.neighbours, tuple) else []
+    for name in dict.fromkeys(named):
+        if name not in plant.devices:
+            yield f"no device {name!r}{nearest(name, plant.devices)} in the plant model"
+        elif named.count(name) > 1:
+            yield f"{name} stands in two places; a device has one set of neighbours"
 
 
 def _problems_between(rule: AlertRule, devices: list[Device], plant: PlantModel) -> Iterator[tuple[Keys, str]]:

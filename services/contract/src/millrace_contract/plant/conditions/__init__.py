@@ -28,12 +28,14 @@ from .stuck import Stuck
 from .threshold import Threshold
 from .time_to_limit import TimeToLimit
 from .value import Value
+from .vibration_zone import VibrationZone
 
 OfBaseline = Drift | Ewma | Cusum | RobustZ | Ratio
 """The kinds that learn what is normal."""
 Condition = Annotated[
     Threshold
     | Levels
+    | VibrationZone
     | RateOfChange
     | Stuck
     | OfBaseline
@@ -71,4 +73,5 @@ __all__ = [
     "Threshold",
     "TimeToLimit",
     "Value",
+    "VibrationZone",
 ]
