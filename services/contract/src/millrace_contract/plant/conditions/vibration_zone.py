@@ -43,7 +43,4 @@ class VibrationZone(OfNumber):
         unit = None if found else profile.signals[self.signal].unit
         if not found and unit != UNIT:
             has = f"has the unit {unit}" if unit else "has no unit"
-            yield (
-                "signal",
-                f"{self.signal} of profile {profile.name} {has}; zones are of velocity in {UNIT} RMS",
-            )
+            yield ("signal",), f"{self.signal} of profile {profile.name} {has}; zones are of velocity in {UNIT} RMS"
