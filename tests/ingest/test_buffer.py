@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from millrace_contract.testing import wait_until
-from millrace_ingest.buffer import Buffer
+from millrace_ingest.buffer import LULLS, SHORT_LULLS, Buffer
 
 
 def size_of(_item: int) -> int:
@@ -17,6 +17,16 @@ def test_a_batch_ends_at_its_size() -> None:
     assert buffer.take(3, 0, 5.0) == [0, 1, 2]
     assert buffer.take(3, 0, 0.05) == [3, 4]
     assert buffer.take(3, 0, 0) == []
+
+
+@pytest.mark.parametrize(("worth_it", "lulls"), [(4, SHORT_LULLS), (5, LULLS), (None, LULLS)])
+def test_a_batch_that_is_worth_it_ends_in_a_short_lull(worth_it: int | None, lulls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer: Buffer[int] = Buffer(10, 10_000, size_of)
+    assert buffer.put([0, 1, 2, 3], 0)
+    waited: list[float] = []
+    monkeypatch.setattr(buffer, "_await_items", lambda _count, wait_s: waited.append(wait_s))
+    assert buffer.take(10, 0, 60.0, worth_it) == [0, 1, 2, 3]
+    assert waited == [0, 60.0 / lulls]
 
 
 @pytest.mark.parametrize(("items", "size"), [(3, 10_000), (100, 30)])

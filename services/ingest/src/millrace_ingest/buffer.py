@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-QUIET_PARTS = 5
-"""A batch is closed when nothing came for this part of the time that it may linger."""
+LULLS = 5
+SHORT_LULLS = 25
+"""A batch is closed when nothing came for this part of the time that it may linger; the short one is for a large batch."""
 
 
 class Buffer(Generic[T]):
@@ -45,18 +46,21 @@ class Buffer(Generic[T]):
                 self._filled.notify()
             return True
 
-    def take(self, max_items: int, wait_s: float, linger_s: float) -> list[T]:
+    def take(self, max_items: int, wait_s: float, linger_s: float, worth_it: int | None = None) -> list[T]:
         """The next items in order, at most `max_items`: none when nothing came within `wait_s`.
 
-        After the first item it waits up to `linger_s` for the batch to fill, but no longer than items keep coming: a broker
-        that sends only so many unacknowledged messages would else wait for us while we wait for it.
+        After the first item it waits up to `linger_s` for the batch to fill, but no longer than items keep coming: a sender that
+        has only so many on their way would else wait for us while we wait for it. Where `worth_it` are there, a short lull will do.
         """
         with self._lock:
             self._await_items(1, wait_s)
-            for _ in range(QUIET_PARTS):
-                before = len(self._items)
-                if not before or self._await_items(max_items, linger_s / QUIET_PARTS) or len(self._items) == before:
+            left_s = linger_s
+            while left_s > 0 and (before := len(self._items)):
+                is_worth_it = worth_it is not None and before >= worth_it
+                lull_s = linger_s / (SHORT_LULLS if is_worth_it else LULLS)
+                if self._await_items(max_items, lull_s) or len(self._items) == before:
                     break
+                left_s -= lull_s
             taken = [self._items.popleft() for _ in range(min(max_items, len(self._items)))]
             self._bytes -= sum(map(self._size_of, taken))
             self._emptied.notify()

@@ -17,6 +17,8 @@ from .writer import Writer
 MESSAGE_OVERHEAD_BYTES = 1_000
 """What a small message costs in memory besides its payload and its line, roughly."""
 WAIT_S = 1.0
+WORTH_WRITING = 1_000
+"""So many messages wait for a short lull only: an outbox that catches up has no more than these on their way."""
 BATCHES = 2
 """As many wait for the writer at most, besides the one that it writes."""
 
@@ -80,7 +82,7 @@ class Consumer:
     def _write(self) -> None:
         while not self._arrivals.closed:
             self._heartbeats.beat("write")
-            self._writer.turn(self._arrivals.take(self._batch_lines, WAIT_S, self._batch_linger_s))
+            self._writer.turn(self._arrivals.take(self._batch_lines, WAIT_S, self._batch_linger_s, WORTH_WRITING))
         self._heartbeats.retire("write")
 
 

@@ -244,7 +244,7 @@ class Forwarder:
         """Rows were appended that did not come through `committed`: ledger entries."""
         self._may_have_more = True
 
-    def pump(self, now: Now, limit: int = 256) -> int:
+    def pump(self, now: Now, limit: int = 512) -> int:
         """Publish at most `limit` messages of the backlog, within the window; return how many were published."""
         self._retry_refused(now)
         for row_id in self._unheard.due(now.monotonic_s):

@@ -20,8 +20,8 @@ from .trust import Trust
 
 SESSION_EXPIRY_S = 7 * 86_400
 KEEPALIVE_S = 30
-RECONNECT_S = (1, 3)
-"""The shortest and the longest pause before the next try: a broker that is back is found within three seconds."""
+RECONNECT_S = (1, 2)
+"""The shortest and the longest pause before the next try: a broker that is back is found within two seconds."""
 CONNECT_LIMIT_S = 5.0
 WRONG_ACCOUNT = frozenset({0x86, 0x87})
 """Reason codes: bad user name or password, not authorized."""
