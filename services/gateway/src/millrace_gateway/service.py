@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections import Counter
 from importlib.metadata import version
 
@@ -15,6 +14,7 @@ from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.versions import SHARE, plant_in_use
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.disk_space import Disks
+from millrace_contract.runtime.garbage import look_seldom
 from millrace_contract.runtime.health import STATUS_PATH, HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.session import Received
@@ -37,8 +37,6 @@ COMMS_REFRESH_S = 60.0
 LEARNED_S = 30.0
 """How often what was learned of the devices is looked at, used, and kept where it is new."""
 OUTBOX_STOP_S = 3.0
-GC_ALLOCATIONS = 20_000
-"""Objects that come and do not go between two looks for garbage: reads make hardly any."""
 LATE_PROBLEM = 0.1
 """Share of late reads from which a device is a problem that the status tells."""
 
@@ -101,10 +99,7 @@ class GatewayService:
         self._pollers = self._build_pollers()
         for poller in self._pollers:
             poller.start()
-        # What was built until here lives as long as the process: looking through it for garbage again and again makes reads late.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_ALLOCATIONS)
+        look_seldom()  # Looking through what was built again and again makes reads late.
         fleet = self._accepted.model
         _log.info("gateway_started", devices=len(fleet.devices), connections=len(self._pollers))
         if problem := fleet.problem():

@@ -15,6 +15,7 @@ from millrace_contract.language.topics import Topics
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.database_restart import RestartRequest
 from millrace_contract.runtime.disk_space import Disks
+from millrace_contract.runtime.garbage import look_seldom
 from millrace_contract.runtime.health import STATUS_PATH, HealthServer, Heartbeats, Watchdog
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.logs import get_logger
@@ -101,6 +102,7 @@ class IngestService:
         self._consumer.start()
         self._session.start()
         self._status.start()
+        look_seldom()
         _log.info("started", devices=len(self._watch.plant.devices), dead_letters=self._local.dead_letters.count)
 
     def run(self, stop: threading.Event) -> None:
