@@ -232,7 +232,7 @@ class CountTrack:
         return _plus(before, piece.share, made, run_ms)
 
     def _read(self, start_ms: int, end_ms: int) -> bool:
-        if self._first_ms is None or self._last is None or self._first_ms > end_ms or self._last.ts_ms <= start_ms:
+        if self._first_ms is None or self._last is None or self._first_ms >= end_ms or self._last.ts_ms <= start_ms:
             return False
         return not any(a <= start_ms and end_ms < b for a, b in self._silences)
 

@@ -5,7 +5,7 @@ Everything is an integer and additive: the sums of two halves are the sums of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -137,7 +137,11 @@ def add_orders(*parts: Iterable[OrderSums]) -> tuple[OrderSums, ...]:
 
 
 def add(left: Sums, right: Sums) -> Sums:
-    """Sums of two stretches of one machine's time."""
+    """Sums of two stretches of one machine's time.
+
+    What one of them does not know the sum does not know either, unless there was nothing to know: a stretch in which the machine
+    did not run has no pace, one without parts no quality.
+    """
     return Sums(
         ms={leaf: left.ms[leaf] + right.ms[leaf] for leaf in Leaf},
         unexplained_ms=left.unexplained_ms + right.unexplained_ms,
@@ -151,9 +155,11 @@ def add(left: Sums, right: Sums) -> Sums:
         good_ns=left.good_ns + right.good_ns,
         matched=left.matched + right.matched,
         matched_good=left.matched_good + right.matched_good,
-        counted=left.counted or right.counted,
-        judged=left.judged or right.judged,
-        paced=left.paced or right.paced,
+        counted=_knows(left, right, lambda sums: sums.counted, lambda sums: sums.run_ms > 0 or sums.matched != 0),
+        judged=_knows(
+            left, right, lambda sums: sums.judged, lambda sums: sums.matched != 0 or (sums.run_ms > 0 and not sums.counted)
+        ),
+        paced=_knows(left, right, lambda sums: sums.paced, lambda sums: sums.run_ms > 0 or sums.matched != 0),
         pending=left.pending or right.pending,
         events=left.events | right.events,
         codes=left.codes | right.codes,
@@ -162,6 +168,11 @@ def add(left: Sums, right: Sums) -> Sums:
         startup_ns=left.startup_ns + right.startup_ns,
         orders=None if left.orders is None or right.orders is None else add_orders(left.orders, right.orders),
     )
+
+
+def _knows(left: Sums, right: Sums, known: Callable[[Sums], bool], matters: Callable[[Sums], bool]) -> bool:
+    concerned = [sums for sums in (left, right) if matters(sums)]
+    return all(map(known, concerned)) if concerned else known(left) or known(right)
 
 
 def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums:
