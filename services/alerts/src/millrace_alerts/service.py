@@ -7,9 +7,19 @@ from pathlib import Path
 
 import msgspec
 
+from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.language.messages import PlantInUse, Status
 from millrace_contract.language.topics import Topics
-from millrace_contract.plant import AlertRule, PlantModel, ReasonPath, load_alert_rules, load_plant, load_reasons
+from millrace_contract.plant import (
+    AlertRule,
+    Calendar,
+    PlantModel,
+    ReasonPath,
+    load_alert_rules,
+    load_calendar,
+    load_plant,
+    load_reasons,
+)
 from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.alert_rules import rules_version
 from millrace_contract.plant.maintenance import MaintenanceWindow, load_maintenance, maintenance_version
@@ -62,6 +72,7 @@ class Configuration:
     """By path; none where there is no reasons.yaml."""
     windows: dict[str, MaintenanceWindow] = field(default_factory=dict)
     """Of maintenance; none where there is no maintenance.yaml."""
+    calendar: Calendar | None = None
 
 
 def load_configuration(folder: Path) -> Configuration:
@@ -69,7 +80,15 @@ def load_configuration(folder: Path) -> Configuration:
     plant = load_plant(folder)
     rules = load_alert_rules(folder, plant)
     reasons = load_reasons(folder).paths() if (folder / "reasons.yaml").exists() else {}
-    return Configuration(plant, rules, reasons, load_maintenance(folder, plant))
+    return Configuration(plant, rules, reasons, load_maintenance(folder, plant), _calendar(folder, plant))
+
+
+def _calendar(folder: Path, plant: PlantModel) -> Calendar | None:
+    """Its mistakes are told by oee and `check`: they are no reason not to watch the plant."""
+    try:
+        return load_calendar(folder, plant)
+    except ConfigurationProblems:
+        return None
 
 
 class AlertsService:
@@ -213,6 +232,7 @@ class AlertsService:
             clock=self._clock,
             heartbeats=self._heartbeats,
             readiness=self._readiness,
+            calendar=self._accepted.model.calendar,
             blind_since_ms=lambda: self._worker.figures.blind_since_ms,
         )
 

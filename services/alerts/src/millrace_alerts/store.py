@@ -24,6 +24,7 @@ from millrace_contract.store_forward.store_form import StoreKind
 
 from .alert import Alert, Description
 from .entry_tables import ENTRY_STEP, EnteredVersion, forget_stops, listed, save_stop, stop_of, stops_within, versions
+from .event_tables import events_between, raised_before
 from .feed import FEED_STEP, Cursor, Feed, keep_feed, read_feed, where_to_go_on
 from .records import DeviceRecord, Gateway, Saved
 from .rule_changes import RULE_STEP
@@ -281,6 +282,13 @@ class Reader:
             sql = "SELECT body, via FROM event WHERE alert = ? AND seq > ? ORDER BY seq LIMIT ?"
             rows = self._all(sql, (alert_id, after, limit))
         return [StoredEvent(_event.decode(body), via) for body, via in rows]
+
+    def events_between(self, from_ms: int, to_ms: int, limit: int) -> list[AlertEvent]:
+        """As `event_tables` says it."""
+        return events_between(self._connection(), from_ms, to_ms, limit)
+
+    def raised_before(self, alerts: list[str], from_ms: int) -> dict[str, AlertEvent]:
+        return raised_before(self._connection(), alerts, from_ms)
 
     def devices(self) -> dict[str, DeviceRecord]:
         return {name: _device.decode(body) for name, body in self._all("SELECT id, body FROM device")}

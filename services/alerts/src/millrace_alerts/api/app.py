@@ -16,6 +16,7 @@ from . import (
     entries,
     events,
     health,
+    kpis,
     losses,
     oee,
     page,
@@ -79,8 +80,12 @@ def create_app(context: Context) -> FastAPI:
     app.add_middleware(HostNames, names=context.settings.names)
     app.add_middleware(CountedRequests)
     problems.install(app)
-    # The stream comes first: its path would otherwise be an alert's id.
-    for part in (events, alerts, bulk, actions, devices, readings, oee, losses, periods, entries, rules, health, page, docs_page):
+    # The stream and the figures come first: their paths would otherwise be ids of alerts.
+    first, then = (
+        (events, kpis),
+        (alerts, bulk, actions, devices, readings, oee, losses, periods, entries, rules, health, page, docs_page),
+    )
+    for part in (*first, *then):
         app.include_router(part.router, dependencies=[AllKnown])
     describe(app)
     return app

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from millrace_contract.plant import PlantModel, ReasonPath
+from millrace_contract.plant import Calendar, PlantModel, ReasonPath
 from millrace_contract.runtime.asking import Inquiries
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.health import Heartbeats
@@ -41,6 +41,8 @@ class Context:
     clock: Clock
     heartbeats: Heartbeats
     readiness: Callable[[], dict[str, bool]]
+    calendar: Calendar | None = None
+    """None where there is no good one: nothing but figures by shift needs it."""
     blind_since_ms: Callable[[], int | None] = lambda: None
     """Since when we are cut off from the broker; None while the plant is watched."""
     idempotency: Idempotency = field(default_factory=Idempotency)
