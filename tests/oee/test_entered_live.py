@@ -15,12 +15,13 @@ from millrace_contract.language.points import PRODUCTION_BUCKET, context_event_l
 from millrace_contract.language.requests import ExplainQuestion, PeriodQuestion
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.topics import Topics
-from millrace_contract.language.words import NoReply
+from millrace_contract.language.words import NoReply, RevisionCause
 from millrace_contract.runtime.asking import Inquiries
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.mqtt.lean_session import LeanSession
 from millrace_contract.runtime.mqtt.session import Callbacks
 from millrace_contract.testing import Influxd, Mosquitto, wait_until
+from millrace_oee.hand_over import FOLDER, HandedWindow, hand_over
 
 from .test_service import HOURS, Oee, Plant, _all_there, _influx, _past, _replayed, _store, plant, start_oee
 
@@ -94,4 +95,13 @@ def test_an_entry_that_was_missed_is_read_back_and_a_period_that_is_asked_for_is
         assert asker.ask("oee", longer, 60).problem is NoReply.REFUSED
     finally:
         session.stop()
+
+    # What `recompute --publish` leaves for the service goes out with the number and cause that it has.
+    document = msgspec.structs.replace(reply.document, revision=7, cause=RevisionCause.SCRAP, final=True)
+    start_ms, end_ms = (parse_timestamp(each) for each in (document.window.start, document.window.end))
+    hand_over(oee.data, "test", [HandedWindow("CNC-01", start_ms, end_ms, TOPICS.oee_window("line1", "CNC-01"), document)], [])
+    told_again = ("factory/line1/CNC-01", "period", document.window.id)
+    wait_until(lambda: plant.windows().get(told_again, {}).get("revision") == 7, "what was handed over")
+    assert plant.windows()[told_again]["cause"] == "scrap"
+    wait_until(lambda: not list((oee.data / FOLDER).iterdir()), "the file to be removed")
     assert oee.stop() == 0

@@ -93,6 +93,7 @@ class Oee:
     def __init__(self, config: Path, data: Path, broker: Mosquitto, plant: Plant, *, influx_url: str, influx_token: str) -> None:
         os.utime(config / "plant.yaml", (0, 0))  # it was edited before everything that is played
         self.port = free_port()
+        self.data = data
         self._plant = plant
         self._log = data.parent / "oee.log"
         self._environment = {

@@ -27,6 +27,7 @@ from millrace_contract.store_forward.store_file import open_store
 from .explain_command import run_explain
 from .machine import LATENESS_MS
 from .master_data import FILE, dated_back, read_master_data, with_master_data, write_master_data
+from .mend_command import run_mend
 from .period_figures import in_full, machine_period, period_document, read_period
 from .plan import load_plan
 from .recompute import oldest_ms, recompute
@@ -70,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--device", required=True, help="device id")
     again.add_argument("--from", dest="from_ms", type=_timestamp, required=True, metavar="TIME", help="2025-10-15T06:00:00Z")
     again.add_argument("--to", dest="to_ms", type=_timestamp, required=True, metavar="TIME", help="windows between the two")
+    again.add_argument(
+        "--publish",
+        action="store_true",
+        help="of windows too old to be revised live: what differs is published, of lines, too",
+    )
     again.add_argument("--with-current-model", action="store_true", help="by the plant's files alone, whatever was in force then")
     back = commands.add_parser("date-back", help="let what the plant's files say now count from an earlier time on")
     back.add_argument("--from", dest="from_ms", type=_timestamp, required=True, metavar="TIME", help="2025-10-15T06:00:00Z")
@@ -144,8 +150,13 @@ def _recompute(options: argparse.Namespace) -> int:
         return _mistake("--device", f"no device {options.device!r} with OEE in the plant model; there are: {known}")
     if options.from_ms >= options.to_ms:
         return _mistake("--from", "is not before --to")
+    now_ms, line = SystemClock().now_ms(), plan.machines[options.device].line
+    machines = [each for each in plan.machines.values() if each.line == line and (options.publish or each.id == options.device)]
+    if options.publish and options.to_ms > now_ms - LATENESS_MS:
+        live_ms = now_ms - LATENESS_MS
+        return _mistake("--to", f"what ended after {format_timestamp(live_ms)} oee revises by itself; give no later time")
     with Influx(settings) as influx:
-        first_ms = oldest_ms(plan.machines[options.device], influx, SystemClock().now_ms())
+        first_ms = max(oldest_ms(machine, influx, now_ms) for machine in machines)
     if options.from_ms < first_ms:
         return _mistake(
             "--from",
@@ -154,6 +165,8 @@ def _recompute(options: argparse.Namespace) -> int:
         )
     if not options.with_current_model and (master := read_master_data(settings.data)) is not None:
         plan = with_master_data(plan, master)
+    if options.publish:
+        return run_mend(plan, settings, line, (options.from_ms, options.to_ms), now_ms)
     for document in recompute(plan, settings, options.device, options.from_ms, options.to_ms):
         _print(document)
     return EXIT_WELL

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from millrace_contract.language.entries import (
+    Entry,
     EntryTime,
     OrderEntry,
     OrderStart,
@@ -112,6 +113,12 @@ def time_of(entry: OrderEntry | ReasonEntry | QualityEntry | StepEntry) -> Entry
     if found is None:
         raise ValueError(f"entry {entry.id} speaks of no time")
     return found
+
+
+def time_of_any(entry: Entry) -> EntryTime | None:
+    """The time that an entry speaks of; of an order all from then on; None of one that was taken back."""
+    time = span_of(entry)
+    return EntryTime(time.start_ms, 1 << 60) if time is not None and isinstance(entry, OrderEntry) else time
 
 
 def cause_of(placed: PlacedEntry) -> RevisionCause:

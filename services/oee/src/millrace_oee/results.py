@@ -109,6 +109,14 @@ class Results:
             self._next_revision(place, _numbered(message, revision + 1, cause), digest)
         return True
 
+    def mend(self, place: Place, message: Result, sums: Sums | None = None) -> None:
+        """A revision that was computed elsewhere: numbered here where the result is still kept, else published as it is."""
+        if self.holds(place.scope, place.kind, place.id):
+            cause = message.cause if isinstance(message, OeeDocument) else None
+            self.offer(place, message, sums=sums, cause=cause)
+        else:
+            self._publish(place.topic, message)
+
     def holds(self, scope: str, kind: str, result_id: str) -> bool:
         """Was any revision of it ever published?"""
         found = self.connection.execute(
@@ -282,6 +290,13 @@ def _numbered(message: Result, revision: int, cause: RevisionCause | None) -> Re
     if isinstance(message, OeeDocument):
         return msgspec.structs.replace(message, revision=revision, cause=cause)
     return msgspec.structs.replace(message, revision=revision)
+
+
+def says_the_same(one: OeeDocument, other: OeeDocument) -> bool:
+    """Whatever their revisions, their places in a stream and the versions of the configuration."""
+    return _digest(msgspec.structs.replace(one, stream=None, seq=None, prev=None)) == _digest(
+        msgspec.structs.replace(other, stream=None, seq=None, prev=None)
+    )
 
 
 def _digest(message: Result) -> bytes:

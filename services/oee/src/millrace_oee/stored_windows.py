@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from millrace_contract.language.assets import LINE_ITSELF
-from millrace_contract.language.messages import OeeDocument, decode
+from millrace_contract.language.messages import OeeDocument, OeeInterval, decode
 from millrace_contract.language.points import PRODUCTION_BUCKET
-from millrace_contract.runtime.influx import Influx, literal
+from millrace_contract.language.stored_points import STOP_COLUMNS, stored_stops
+from millrace_contract.runtime.influx import Influx, literal, quoted
 
 from .calendar import TimeWindow
 
@@ -25,3 +28,13 @@ def read_window(influx: Influx, line: str, device: str | None, window: TimeWindo
             if document.window.id == window.id:
                 return document
     return None
+
+
+def read_stops(influx: Influx, line: str, device: str, from_ms: int, to_ms: int) -> Iterator[OeeInterval]:
+    """What was published last of stops that began in [from, to). Raises Unavailable, Refused or QueryFailed."""
+    query = (
+        f"SELECT {', '.join(map(quoted, STOP_COLUMNS))} FROM oee_interval WHERE line = {literal(line)} AND "  # noqa: S608 - quoted
+        f"device = {literal(device)} AND kind = 'stop' AND time >= {from_ms}ms AND time < {to_ms}ms"
+    )
+    for series in influx.query(PRODUCTION_BUCKET, query):
+        yield from stored_stops(series.columns, series.rows)

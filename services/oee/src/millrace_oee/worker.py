@@ -30,6 +30,7 @@ from . import metrics
 from .engine import Engine
 from .entry_store import EntryStore
 from .gap_reader import Answer, GapReader, GapSchedule, Request
+from .hand_over import HandOver
 from .machine import Machine
 from .places import reconcile
 from .plan import Plan
@@ -48,6 +49,8 @@ LATE_LIMIT_S = 30.0
 """Late data are waited for until they pause, but no longer than this: a past is folded once, not for each message of a backlog."""
 LIVE_S = 5.0
 HOUSEKEEPING_S = 60.0
+HANDED_S = 2.0
+"""How often it is looked for what a command hands over."""
 ENTRIES_AGAIN_MS = 3_600_000
 """Entries are rare, so that a missing one may show late: at each start those since an hour before the newest are read again."""
 LOOK_BACK_MS = 26 * 3_600_000
@@ -130,6 +133,8 @@ class Worker:
         self._shown_offline: set[str] = set()
         self._live_due_s = 0.0
         self._house_due_s = 0.0
+        self._handed_due_s = 0.0
+        self._hand_over = HandOver(path.parent, self._store, self._results)
         self._turns = Turns(
             self,
             outbox,
@@ -195,6 +200,9 @@ class Worker:
         for answer in batch.items:
             self._take_answer(answer, now)
         self._evaluate(now)
+        if now.monotonic_s >= self._handed_due_s:
+            self._handed_due_s = now.monotonic_s + HANDED_S
+            self._hand_over.take()
         if now.monotonic_s >= self._house_due_s:
             self._house_due_s = now.monotonic_s + HOUSEKEEPING_S
             self._keep_house(now)
@@ -204,11 +212,13 @@ class Worker:
 
     def committed(self, now: Now) -> None:
         """Show the figures of now, ask for what is missing."""
+        self._hand_over.committed()
         self._show_live(now)
         self._ask_for_gaps(now)
 
     def start_over(self, _batch: Batch[Answer], _problem: str) -> None:
         """Forget in memory what was not written; the whole batch is applied again."""
+        self._hand_over.rolled_back()
         self._engine.reload()
         self._show_figures()
 
