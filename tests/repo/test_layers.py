@@ -167,11 +167,11 @@ def test_only_command_lines_print(package: Path) -> None:
     wrong = [
         f"{_shown(module)}:{node.lineno}"
         for module in _modules(package)
-        if module.stem not in ("__main__", "cli")
+        if module.stem not in ("__main__", "cli") and module.parent.name != "commands"
         for node in nodes(module)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
-    assert not wrong, f"log it, or hand it to cli.py or __main__.py: {wrong}"
+    assert not wrong, f"log it, or hand it to a command line (commands/, cli.py, __main__.py): {wrong}"
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
