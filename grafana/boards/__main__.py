@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import health, line, machine, overview, year
+from . import health, line, losses, machine, overview, stops, year
 from .panels import render
 
 DASHBOARDS = Path(__file__).resolve().parent.parent / "dashboards"
@@ -16,6 +16,8 @@ BOARDS = {
     "machine.json": machine.board,
     "data-health.json": health.board,
     "long-term.json": year.board,
+    "losses.json": losses.board,
+    "stops.json": stops.board,
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from millrace_contract.language.looks import ALERT_LOOKS, LEAF_LOOKS, MACHINE_LOOKS, PRIORITY_LOOKS, Look, Tone
+from millrace_contract.language.looks import ALERT_LOOKS, LEAF_LOOKS, LOSS_LOOKS, MACHINE_LOOKS, PRIORITY_LOOKS, Look, Tone
 from millrace_contract.language.points import PACKML_CODES
 from millrace_contract.language.words import MachineState
 
@@ -55,6 +55,10 @@ LEAVES = _painted(LEAF_LOOKS)
 
 LOSSES = {f"ms_{leaf}": painted for leaf, painted in LEAVES.items() if leaf != "not_scheduled"}
 """The leaves' fields. Time outside every shift is no part of a shift's figures."""
+
+BIG_LOSSES = {f"loss_ms_{loss}": painted for loss, painted in _painted(LOSS_LOOKS).items()}
+"""What planned production time was lost to, by field of a window."""
+GOOD_TIME = Painted("good time", GREEN)
 
 PARTS = {
     "parts_good": Painted("good", GREEN),

@@ -169,6 +169,7 @@ def bars(
     maximum: float | None = None,
     steps: Sequence[ColorStep] = RATIO_STEPS,
     looks: Looks | None = None,
+    no_value: str = "no data",
     may_be_empty: bool = False,
 ) -> sdk_bargauge.Panel:
     """One horizontal bar a series."""
@@ -176,7 +177,7 @@ def bars(
         _begin(sdk_bargauge.Panel(), title, place, (query,), about=about, may_be_empty=may_be_empty)
         .unit(unit)
         .min(0)
-        .no_value("no data")
+        .no_value(no_value)
         .thresholds(_thresholds(steps))
         .color_scheme(_by_threshold())
         .display_mode(common.BarGaugeDisplayMode.BASIC)
@@ -307,6 +308,46 @@ def table(
         if properties:
             panel = panel.override_by_name(column.heading, properties)
     return panel
+
+
+def pareto(
+    title: str, place: Place, query: Query, *, about: str, by: tuple[str, str, str], sums: tuple[str, str, str],
+    may_be_empty: bool = False,
+) -> sdk_table.Panel:  # fmt: skip
+    """Rows grouped in Grafana, because InfluxQL can't group by a field: the largest sum on top.
+
+    by: the field, its heading, and the word for an empty one. sums: the field, the heading of its sum, and that of the count.
+    """
+    field, heading, empty = by
+    summed, sum_heading, count_heading = sums
+    names = {f"{summed} (sum)": sum_heading, f"{summed} (count)": count_heading, field: heading}
+    grouping = {
+        field: {"aggregations": [], "operation": "groupby"},
+        summed: {"aggregations": ["sum", "count"], "operation": "aggregate"},
+    }
+    panel = (
+        _begin(sdk_table.Panel(), title, place, (query,), about=about, may_be_empty=may_be_empty)
+        .no_value("none")
+        .show_header(True)
+        .with_transformation(dashboard.DataTransformerConfig(id_val="groupBy", options={"fields": grouping}))
+        .with_transformation(
+            dashboard.DataTransformerConfig(
+                id_val="organize",
+                options={"indexByName": {name: at for at, name in enumerate(names)}, "renameByName": names},
+            )
+        )
+        .sort_by([sdk_common.TableSortByFieldState().display_name(sum_heading).desc(True)])
+        .override_by_name(
+            sum_heading,
+            [
+                dashboard.DynamicConfigValue(id_val="unit", value="ms"),
+                dashboard.DynamicConfigValue(id_val="custom.cellOptions", value={"type": "gauge", "mode": "basic"}),
+                dashboard.DynamicConfigValue(id_val="min", value=0),
+            ],
+        )
+    )
+    mapping = dashboard.DynamicConfigValue(id_val="mappings", value=[_mapping({"": Painted(empty, "text")})])
+    return panel.override_by_name(heading, [mapping])
 
 
 def render(board: Board) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ from millrace_contract.language.words import EventCause, IntervalKind, IsaState,
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd
 
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
 REPOSITORY = Path(__file__).resolve().parents[2]
 MINUTE_MS = 60_000
 QUARTER_MS = 15 * MINUTE_MS
@@ -58,7 +60,7 @@ def quarter_ms() -> tuple[int, int]:
 def plant_influxd(tmp_path_factory: pytest.TempPathFactory, quarter_ms: tuple[int, int]) -> Iterator[Influxd]:
     """The scripted plant's database; nobody else's, because boards show whatever is there."""
     if Influxd.binary() is None:
-        _missing("influxd is not on this machine: run scripts/influxd")
+        missing("influxd is not on this machine: run scripts/influxd")
     server = Influxd(tmp_path_factory.mktemp("influxd"))
     server.start()
     with Influx(server.settings()) as database:
@@ -69,7 +71,7 @@ def plant_influxd(tmp_path_factory: pytest.TempPathFactory, quarter_ms: tuple[in
     server.stop()
 
 
-def _missing(message: str) -> None:
+def missing(message: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
@@ -295,12 +297,12 @@ def stand_in() -> Path:
     given = os.environ.get("MILLRACE_GRAFANA_CHECK")
     path = Path(given) if given else REPOSITORY.parent / "shared" / "standins" / "grafana" / "server.py"
     if not path.is_file():
-        _missing("no checker of Grafana's files beside the repository; MILLRACE_GRAFANA_CHECK may name one")
+        missing("no checker of Grafana's files beside the repository; MILLRACE_GRAFANA_CHECK may name one")
     return path
 
 
 @pytest.fixture
-def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+def run_python() -> RunPython:
     """Runs a module of grafana/ or a script with this interpreter, from the repository's root."""
 
     def run(*arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
@@ -316,3 +318,20 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+def expanded(server: Influxd, stand_in: Path, folder: Path, boards: Iterable[Path], during_ms: tuple[int, int]) -> list[str]:
+    """The command for every query of these boards as Grafana expands it; its status is 1 where one fails or finds nothing."""
+    dashboards, secrets = folder / "dashboards", folder / "secrets" / "millrace"
+    dashboards.mkdir()
+    secrets.mkdir(parents=True)
+    for board in boards:
+        shutil.copy(board, dashboards)
+    (secrets / "influx_token").write_text(server.TOKEN)
+    return [
+        str(stand_in), "--queries", "--require-data", "--no-secrets", "--url", server.url,
+        "--from", str(during_ms[0]), "--to", str(during_ms[1]),
+        "--provisioning", str(REPOSITORY / "grafana" / "provisioning"),
+        "--map", f"/etc/grafana/dashboards={dashboards}", "--map", f"/run/secrets={folder / 'secrets'}",
+        "--var", "line=line1", "--var", "device=CNC-01",
+    ]  # fmt: skip

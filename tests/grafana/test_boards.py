@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +12,13 @@ from boards.queries import Source
 from millrace_contract.language import field_names, points
 from millrace_contract.testing import Influxd
 
+from .conftest import RunPython, expanded
+
 GRAFANA = Path(__file__).resolve().parents[2] / "grafana"
 BOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
 LONG_TERM = "long-term"
+OF_SHIFTS = {"losses", "stops"}
+"""Asked of what the real oee says of some days (test_losses_and_stops.py)."""
 BUCKETS = {
     Source.TELEMETRY: points.TELEMETRY_BUCKET,
     Source.PRODUCTION: points.PRODUCTION_BUCKET,
@@ -30,7 +31,6 @@ FIGURES = {
     "gaps": "ingest", "repeats": "ingest", "conflicts": "ingest", "parked": "ingest", "rollup_behind_s": "ingest",
 }  # fmt: skip
 """Fields of `platform` that boards use beside the fixed ones -> the package that puts the figure into a status."""
-RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def _targets() -> list[tuple[str, str, str]]:
@@ -59,20 +59,9 @@ def test_provisioning_and_boards_load_as_grafana_loads_them(stand_in: Path, run_
 def test_grafanas_own_expansion_of_macros_and_variables_works_too(
     stand_in: Path, run_python: RunPython, plant_influxd: Influxd, quarter_ms: tuple[int, int], tmp_path: Path, *, hours: int
 ) -> None:
-    (tmp_path / "dashboards").mkdir()
-    for path in BOARDS:
-        if (path.stem == LONG_TERM) == (hours > 24):
-            shutil.copy(path, tmp_path / "dashboards")
-    secrets = tmp_path / "secrets" / "millrace"
-    secrets.mkdir(parents=True)
-    (secrets / "influx_token").write_text(plant_influxd.TOKEN)
-    done = run_python(
-        str(stand_in), "--queries", "--require-data", "--no-secrets", "--url", plant_influxd.url,
-        "--from", str(quarter_ms[1] - hours * 3_600_000), "--to", str(quarter_ms[1]),
-        "--provisioning", str(GRAFANA / "provisioning"),
-        "--map", f"/etc/grafana/dashboards={tmp_path / 'dashboards'}", "--map", f"/run/secrets={tmp_path / 'secrets'}",
-        "--var", "line=line1", "--var", "device=CNC-01",
-    )  # fmt: skip
+    asked = [path for path in BOARDS if path.stem not in OF_SHIFTS and (path.stem == LONG_TERM) == (hours > 24)]
+    during_ms = (quarter_ms[1] - hours * 3_600_000, quarter_ms[1])
+    done = run_python(*expanded(plant_influxd, stand_in, tmp_path, asked, during_ms))
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
 

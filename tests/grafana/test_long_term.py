@@ -15,7 +15,7 @@ from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd
 
-from .conftest import _missing, _oee
+from .conftest import _oee, missing
 
 DAY_MS = 86_400_000
 FIRST_MS = 1_740_960_000_000
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.influx
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Influx]:
     if Influxd.binary() is None:
-        _missing("influxd is not on this machine: run scripts/influxd")
+        missing("influxd is not on this machine: run scripts/influxd")
     server = Influxd(tmp_path)
     server.start()
     with Influx(server.settings()) as opened:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .words import NOT_HEARD, CommsState, Evaluation, IsaState, Leaf, MachineState, Priority, Prognosis, Quality
+from .words import NOT_HEARD, BigLoss, CommsState, Evaluation, IsaState, Leaf, MachineState, Priority, Prognosis, Quality
 
 
 class Tone(StrEnum):
@@ -109,6 +109,17 @@ LEAF_LOOKS: Mapping[Leaf, Look] = {
     Leaf.UNKNOWN: Look("unknown", Tone.UNKNOWN),
 }
 """Leaves of the time model in the order in which people read them."""
+
+LOSS_LOOKS: Mapping[BigLoss, Look] = {
+    BigLoss.PLANNED_STOPS: Look("planned stops", Tone.PLANNED),
+    BigLoss.SETUP: Look("setup", Tone.SETUP),
+    BigLoss.BREAKDOWNS: Look("breakdowns", Tone.STOP),
+    BigLoss.MINOR_STOPS: Look("minor stops", Tone.WAIT),
+    BigLoss.REDUCED_SPEED: Look("reduced speed", Tone.HIGH),
+    BigLoss.STARTUP: Look("start-up rejects", Tone.LOW),
+    BigLoss.DEFECTS: Look("defects", Tone.IDLE),
+}
+"""What planned production time is lost to, in the order in which it is taken away."""
 
 PRIORITY_LOOKS: Mapping[Priority, Look] = {
     Priority.CRITICAL: Look("critical", Tone.STOP, "▲"),
