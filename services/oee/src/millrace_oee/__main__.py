@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -32,7 +33,7 @@ from .period_figures import in_full, machine_period, period_document, read_perio
 from .plan import load_plan
 from .recompute import oldest_ms, recompute
 from .replay import OeeReplay
-from .service import serve
+from .service import GC_ALLOCATIONS, serve
 from .settings import OeeSettings
 from .store import OEE_STORE, connect_in_memory
 from .stored_steps import read_steps
@@ -167,6 +168,8 @@ def _recompute(options: argparse.Namespace) -> int:
         plan = with_master_data(plan, master)
     if options.publish:
         return run_mend(plan, settings, line, (options.from_ms, options.to_ms), now_ms)
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS)
     for document in recompute(plan, settings, options.device, options.from_ms, options.to_ms):
         _print(document)
     return EXIT_WELL

@@ -107,7 +107,8 @@ class CountTrack:
         self._is_inferred = is_inferred
         self._judge = judge
         self._steps: list[QuarantinedStep] = []
-        self._last = baseline
+        self._last_value: int | None = None if baseline is None else baseline.value
+        self._last_ms: int | None = None if baseline is None else baseline.ts_ms
         self._pieces: list[MadeParts] = []
         self._ends: list[int] = []
         self._before: list[PartsUpTo] = []
@@ -122,7 +123,7 @@ class CountTrack:
     @property
     def last_ms(self) -> int | None:
         """When it was read last."""
-        return None if self._last is None else self._last.ts_ms
+        return self._last_ms
 
     def count_by(self, settings: CounterSettings, machine: Machine) -> None:
         """How the next step is judged."""
@@ -133,18 +134,22 @@ class CountTrack:
 
     def begin_anew(self) -> None:
         """The next reading is the first of another counter."""
-        self._last = None
+        self._last_value = self._last_ms = None
 
     def add(self, ts_ms: int, value: int, segments: Callable[[int, int], Sequence[Segment]]) -> None:
         """A good reading. `segments(from, to)`: what is known of that time, without gaps."""
-        last, self._last = self._last, Baseline(value, ts_ms)
-        if last is None:
+        last_value, last_ms = self._last_value, self._last_ms
+        self._last_value, self._last_ms = value, ts_ms
+        if last_value is None or last_ms is None:
             self._first_ms = ts_ms
             return
-        if ts_ms - last.ts_ms > self._quiet_ms:
-            self._silences.append((last.ts_ms, ts_ms))
-        if value == last.value:
-            return
+        if ts_ms - last_ms > self._quiet_ms:
+            self._silences.append((last_ms, ts_ms))
+        if value != last_value:
+            self._step(Baseline(last_value, last_ms), value, ts_ms, segments)
+
+    def _step(self, last: Baseline, value: int, ts_ms: int, segments: Callable[[int, int], Sequence[Segment]]) -> None:
+        """The counter went on."""
         delta = counter_delta(
             last.value,
             value,
@@ -232,7 +237,7 @@ class CountTrack:
         return _plus(before, piece.share, made, run_ms)
 
     def _read(self, start_ms: int, end_ms: int) -> bool:
-        if self._first_ms is None or self._last is None or self._first_ms >= end_ms or self._last.ts_ms <= start_ms:
+        if self._first_ms is None or self._last_ms is None or self._first_ms >= end_ms or self._last_ms <= start_ms:
             return False
         return not any(a <= start_ms and end_ms < b for a, b in self._silences)
 

@@ -7,15 +7,24 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from millrace_contract.language.entries import PlacedEntry
-from millrace_contract.language.field_names import PREV_FIELD, SEQ_FIELD, STREAM_FIELD, quality_field
+from millrace_contract.language.field_names import (
+    HOLD_FIELD,
+    PREV_FIELD,
+    SEQ_FIELD,
+    STREAM_FIELD,
+    UNREACHABLE_FIELD,
+    quality_field,
+)
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
-from millrace_contract.language.stored_points import ENTRY_COLUMNS, message_fields, stored_entries, stored_messages
+from millrace_contract.language.stored_points import ENTRY_COLUMNS, message_fields, reading_fields, stored_entries, stored_messages
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.words import Leaf
 from millrace_contract.runtime.influx import Influx, literal, quoted
 
 from .gaps import BEFORE_ALL, Gap, Link
 from .machine import LATENESS_MS, Machine
+from .samples import Sample
+from .stored_samples import stored_samples
 
 PAGE_MS = 6 * 3_600_000
 BASELINE_STEPS_MS = (3_600_000, 24 * 3_600_000, 30 * 24 * 3_600_000, 3650 * 24 * 3_600_000)
@@ -26,10 +35,16 @@ def read_messages(influx: Influx, machine: Machine, from_ms: int, to_ms: int) ->
 
     Raises Unavailable, Refused or QueryFailed.
     """
-    for page_ms in range(from_ms, to_ms + 1, PAGE_MS):
-        # Up to the next millisecond: a point may lie a few nanoseconds behind its own.
-        where = f"time >= {page_ms}ms AND time < {min(page_ms + PAGE_MS, to_ms + 1)}ms"
+    for where in _pages(from_ms, to_ms):
         yield from _messages(influx, machine, where, "ASC")
+
+
+def read_samples(influx: Influx, machine: Machine, from_ms: int, to_ms: int) -> Iterator[Iterator[Sample]]:
+    """The machine's samples of [from, to], in order of time, a page at a time. Raises as `read_messages`."""
+    fields = [*reading_fields(machine.signals), HOLD_FIELD, UNREACHABLE_FIELD]
+    for where in _pages(from_ms, to_ms):
+        series = influx.query(TELEMETRY_BUCKET, _query(machine, fields, where, "ASC"))
+        yield (sample for each in series for sample in stored_samples(machine, each.columns, each.rows))
 
 
 def read_links(influx: Influx, gap: Gap, from_ms: int, to_ms: int) -> list[Link]:
@@ -146,10 +161,19 @@ def _is_known(messages: Sequence[Telemetry], signal: str) -> bool:
     return any(signal in message.readings and signal not in message.quality for message in messages)
 
 
+def _pages(from_ms: int, to_ms: int) -> Iterator[str]:
+    for page_ms in range(from_ms, to_ms + 1, PAGE_MS):
+        # Up to the next millisecond: a point may lie a few nanoseconds behind its own.
+        yield f"time >= {page_ms}ms AND time < {min(page_ms + PAGE_MS, to_ms + 1)}ms"
+
+
 def _messages(influx: Influx, machine: Machine, where: str, order: str) -> Iterator[Telemetry]:
-    query = (
-        f"SELECT {', '.join(map(quoted, message_fields(machine.signals)))} FROM {quoted(machine.measurement)} "  # noqa: S608 - quoted
+    for series in influx.query(TELEMETRY_BUCKET, _query(machine, message_fields(machine.signals), where, order)):
+        yield from stored_messages(series.columns, series.rows)
+
+
+def _query(machine: Machine, fields: Sequence[str], where: str, order: str) -> str:
+    return (
+        f"SELECT {', '.join(map(quoted, fields))} FROM {quoted(machine.measurement)} "  # noqa: S608 - quoted
         f"WHERE line = {literal(machine.line)} AND device = {literal(machine.id)} AND {where} ORDER BY time {order}"
     )
-    for series in influx.query(TELEMETRY_BUCKET, query):
-        yield from stored_messages(series.columns, series.rows)

@@ -28,7 +28,7 @@ from .gaps import Gap, Link
 from .history import History
 from .lines import LinePlan, LineSums, line_sums
 from .live import Live, live_of
-from .machine import LATENESS_MS, Machine, unmapped_in_words
+from .machine import LATENESS_MS, ROLES, Machine, unmapped_in_words
 from .order_documents import of_order
 from .order_windows import OrderTeller, OrderTold
 from .places import made_so_since_ms, past_below
@@ -88,9 +88,12 @@ class Engine:
             self.counts["refused_late"] += 1
             return
         sample = sample_of(machine.at(message.timestamp_ms), message)
-        if sample.empty:
-            return
-        if track.add(sample, self._versions[device]):
+        if not sample.empty:
+            self.take(device, sample)
+
+    def take(self, device: str, sample: Sample) -> None:
+        """What a message says of a machine's state and parts."""
+        if self.tracks[device].add(sample, self._versions[device]):
             self._changed.add(device)
         else:
             self.counts["repeated"] += 1
@@ -233,7 +236,8 @@ class Engine:
     def tidy(self, device: str, now_ms: int) -> None:
         """Pack what is old and forget what can change no more. Bounded work."""
         self._store.pack(device, now_ms - PACK_AFTER_MS)
-        self._store.prune(device, now_ms - KEEP_MS)
+        machine = self.plan.machines.get(device)
+        self._store.prune(device, now_ms - KEEP_MS, ROLES if machine is None else machine.all_counters)
 
     def tidy_all(self, now_ms: int) -> None:
         """The same for all devices of the store, also those that the plan no longer has, and for what belongs to none."""

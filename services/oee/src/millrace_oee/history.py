@@ -84,17 +84,19 @@ class History:
 
     def add(self, sample: Sample) -> None:
         """The next sample. Its state ends the one before; its parts were made under the one before."""
+        machine, ts_ms, raw = self.machine, sample.ts_ms, sample.state
         if self.first_ms is None:
-            self.first_ms = sample.ts_ms
-        self.last_ms = sample.ts_ms
-        if sample.state is not None and sample.state != UNCERTAIN_STATE:
-            now, hold_ms = self.machine.at(sample.ts_ms), sample.hold_ms
-            if hold_ms is None and sample.state == UNREACHABLE_STATE:
+            self.first_ms = ts_ms
+        self.last_ms = ts_ms
+        if raw is not None and raw != UNCERTAIN_STATE:
+            now, hold_ms = machine, sample.hold_ms
+            if hold_ms is None and raw == UNREACHABLE_STATE:
                 hold_ms = UNREACHABLE_HOLD_MS
-            if self.machine.versions:
+            if machine.versions:
+                now = machine.at(ts_ms)
                 self.timeline.hold_by(now.stale_ms, now.carry_ms)
-            state, code = now.meaning(sample.state) if now.band is None else (self._state_of(now, sample.state), "")
-            self.timeline.add(sample.ts_ms, state, hold_ms, code)
+            state, code = now.meaning(raw) if now.band is None else (self._state_of(now, raw), "")
+            self.timeline.add(ts_ms, state, hold_ms, code)
         if self._cycles is not None and (count := sample.count(self.machine.pulse)) is not None:
             if self.machine.versions:
                 now = self.machine.at(sample.ts_ms)
@@ -104,9 +106,9 @@ class History:
         for role, track in self.counts.items():
             value = sample.count(role)
             if value is not None:
-                if self.machine.versions or self._counts_by_order:
-                    self._count_by(track, role, sample.ts_ms)
-                track.add(sample.ts_ms, value, self._segments)
+                if machine.versions or self._counts_by_order:
+                    self._count_by(track, role, ts_ms)
+                track.add(ts_ms, value, self._segments)
         if self.carried is not None and (sample.count("total") is not None or sample.count("good") is not None):
             total, good = self.counts["total"], self.counts["good"]
             if total.last_ms is not None and good.last_ms is not None:

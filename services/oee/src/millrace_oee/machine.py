@@ -136,7 +136,7 @@ class Machine:
         """[start, end) cut where another version begins to hold."""
         return spans(self.versions, start_ms, end_ms) if self.versions else [(start_ms, end_ms, self)]
 
-    @property
+    @cached_property
     def production_leaves(self) -> frozenset[Leaf]:
         """The leaves of planned production time."""
         return frozenset(PRODUCTION_LEAVES) - self.outside

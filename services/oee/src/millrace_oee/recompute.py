@@ -1,19 +1,25 @@
-"""Ended windows of a device computed again from what the database holds: equal to the live result, to the digit."""
+"""Ended windows of a device computed again from what the database holds: equal to the live result, to the digit.
+
+Read in pages and told as it goes, as the running service does: what lies further back than anything can still change is forgotten,
+so that a month needs no more memory than a day.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+import msgspec
 
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.language.points import TELEMETRY_BUCKET
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.settings import DatabaseSettings
-from millrace_contract.store_forward.sqlite import transaction
 
 from .database import read_entries
+from .engine import KEEP_MS
 from .machine import Machine
-from .past import engine_of_past
+from .past import Past
 from .plan import Plan
 
 
@@ -26,13 +32,13 @@ def oldest_ms(machine: Machine, influx: Influx, now_ms: int) -> int:
 def recompute(plan: Plan, settings: DatabaseSettings, device: str, from_ms: int, to_ms: int) -> Iterator[OeeDocument]:
     """Documents of the device's windows that lie inside [from, to]. Raises Unavailable, Refused or QueryFailed."""
     with Influx(settings) as influx:
-        engine, results = engine_of_past(plan, influx, read_entries(influx), device, (from_ms, to_ms))
-    known, as_of_ms = engine.tracks[device].known, to_ms + plan.machines[device].lookahead_ms
-    if known is not None:  # the reading after the end that shows what was made before it may be later
-        as_of_ms = max(as_of_ms, known.last_ms)
-    with transaction(results.connection):
-        engine.evaluate(device, as_of_ms=as_of_ms, ended_ms=to_ms, is_last=True)
-    for document in results.windows():
+        past = Past(plan, influx, read_entries(influx), device, (from_ms, to_ms))
+        for _ in past.pages():
+            past.tell(is_last=False)
+            past.forget(KEEP_MS)
+    past.tell(is_last=True)
+    for document in past.results.windows():
         starts_ms, ends_ms = parse_timestamp(document.window.start), parse_timestamp(document.window.end)
         if isinstance(document.device_id, str) and starts_ms >= from_ms and ends_ms <= to_ms:
-            yield document
+            # Told once: that more was known a page later is how it was computed, and no revision.
+            yield msgspec.structs.replace(document, revision=1, cause=None)

@@ -246,6 +246,10 @@ class Results:
         )
         self.revisions.prune(before_ms)
 
+    def forget_intervals(self, before_ms: int) -> None:
+        """Those that ended before then; windows stay."""
+        self.connection.execute(f"DELETE FROM result WHERE end_ms < ? AND {_IS_INTERVAL}", (before_ms,))  # noqa: S608 - our words
+
     def _insert(self, place: Place, message: Result, digest: bytes, sums: bytes | None) -> None:
         outstanding = self._publish(place.topic, message)
         self.connection.execute(

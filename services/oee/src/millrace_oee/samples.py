@@ -10,7 +10,7 @@ import msgspec
 from millrace_contract.language.telemetry import Telemetry, Value
 from millrace_contract.language.words import Quality
 
-from .machine import BAD_STATE, ROLES, UNCERTAIN_STATE, UNREACHABLE_STATE, Machine
+from .machine import BAD_STATE, UNCERTAIN_STATE, UNREACHABLE_STATE, Machine
 
 MOST_PARTS = float(1 << 53)
 """Beyond this a reading, which is a float64, can't tell one part from the next; SQLite's integers would end at 2^63."""
@@ -108,52 +108,40 @@ _block_encoder = msgspec.msgpack.Encoder()
 _block_decoder = msgspec.msgpack.Decoder(list[Sample])
 
 
-def pack(samples: Iterable[Sample]) -> bytes:
-    """Samples of a device, in order, as one blob of a few bytes a sample."""
-    last = Sample(0, None, 0, 0, 0)
+def pack(samples: Iterable[Sample], level: int = 6) -> bytes:
+    """Samples of a device, in order, as one blob of a few bytes a sample: each counts from the newest good counts before it."""
+    ts_ms = total = good = reject = 0
     deltas = []
-    for sample in samples:
+    for each in samples:
+        all_, ok, bad = each.total, each.good, each.reject
         deltas.append(
             Sample(
-                sample.ts_ms - last.ts_ms,
-                sample.state,
-                _minus(sample.total, last.total),
-                _minus(sample.good, last.good),
-                _minus(sample.reject, last.reject),
-                sample.hold_ms,
+                each.ts_ms - ts_ms,
+                each.state,
+                None if all_ is None else all_ - total,
+                None if ok is None else ok - good,
+                None if bad is None else bad - reject,
+                each.hold_ms,
             )
         )
-        last = _with_counts_of(last, sample)
-    return zlib.compress(_block_encoder.encode(deltas), 6)
+        ts_ms, total, good, reject = each.ts_ms, _newer(all_, total), _newer(ok, good), _newer(bad, reject)
+    return zlib.compress(_block_encoder.encode(deltas), level)
 
 
 def unpack(blob: bytes) -> list[Sample]:
     """The samples of a blob, equal to those that were packed."""
+    ts_ms = total = good = reject = 0
     samples = []
-    last = Sample(0, None, 0, 0, 0)
     for delta in _block_decoder.decode(zlib.decompress(blob)):
-        sample = Sample(
-            last.ts_ms + delta.ts_ms,
-            delta.state,
-            _plus(last.total, delta.total),
-            _plus(last.good, delta.good),
-            _plus(last.reject, delta.reject),
-            delta.hold_ms,
-        )
-        samples.append(sample)
-        last = _with_counts_of(last, sample)
+        ts_ms += delta.ts_ms
+        all_ = None if delta.total is None else total + delta.total
+        ok = None if delta.good is None else good + delta.good
+        bad = None if delta.reject is None else reject + delta.reject
+        samples.append(Sample(ts_ms, delta.state, all_, ok, bad, delta.hold_ms))
+        total, good, reject = _newer(all_, total), _newer(ok, good), _newer(bad, reject)
     return samples
 
 
-def _with_counts_of(last: Sample, sample: Sample) -> Sample:
-    """The newest good counts: what the next ones differ little from."""
-    counts = {role: count for role in ROLES if (count := sample.count(role)) is not None}
-    return msgspec.structs.replace(last, ts_ms=sample.ts_ms, **counts)
-
-
-def _minus(value: int | None, base: int | None) -> int | None:
-    return None if value is None else value - (base or 0)
-
-
-def _plus(base: int | None, delta: int | None) -> int | None:
-    return None if delta is None else (base or 0) + delta
+def _newer(count: int | None, last: int) -> int:
+    """The newest good count."""
+    return last if count is None or count == NOT_GOOD else count

@@ -6,7 +6,8 @@ packing. Nothing here begins or commits a transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from heapq import merge
@@ -26,6 +27,8 @@ from .revisions import REVISION_STEP
 from .samples import Sample, merged, pack, unpack
 
 HOUR_MS = 3_600_000
+QUICK = 1
+"""zlib's level for what is soon forgotten again."""
 _WAS_RUNNING = "was_running:"
 """Facts of this name: of a machine whose state is a quantity, whether it ran before its first sample."""
 
@@ -179,6 +182,25 @@ class Store:
     def pack(self, device: str, before_ms: int, limit: int = 4) -> int:
         """Pack the samples of at most `limit` whole hours before then; returns how many hours were packed."""
         self.flush()
+        return self._pack_rows(device, before_ms, limit)
+
+    def pack_new(self, device: str, before_ms: int) -> None:
+        """Pack what `append` buffered of whole hours before then, without making rows of it."""
+        new = self._new.pop(device, [])
+        while new and (hour_ms := new[0].ts_ms - new[0].ts_ms % HOUR_MS) + HOUR_MS <= before_ms:
+            end = bisect_left(new, hour_ms + HOUR_MS, key=_ts_ms)
+            samples, new = new[:end], new[end:]
+            if not self._is_begun(device, hour_ms):
+                self.connection.execute("INSERT INTO sample_hour VALUES (?, ?, ?)", (device, hour_ms, pack(samples, QUICK)))
+            else:
+                self._new[device] = samples
+                self.flush()
+                self._pack_hour(device, hour_ms)
+        if new:
+            self._new[device] = new
+        self._pack_rows(device, before_ms)
+
+    def _pack_rows(self, device: str, before_ms: int, limit: int = 1_000) -> int:
         count = 0
         for _ in range(limit):
             row = self.connection.execute("SELECT min(ts_ms) FROM sample WHERE device = ?", (device,)).fetchone()
@@ -188,16 +210,33 @@ class Store:
             count += 1
         return count
 
-    def prune(self, device: str, before_ms: int) -> None:
-        """Forget packed hours before then; the last good counter readings among them stay as baselines."""
+    def _is_begun(self, device: str, hour_ms: int) -> bool:
+        """Whether something of an hour is written."""
+        row = self.connection.execute(
+            """SELECT EXISTS (SELECT 1 FROM sample WHERE device = ? AND ts_ms >= ? AND ts_ms < ?)
+            OR EXISTS (SELECT 1 FROM sample_hour WHERE device = ? AND hour_ms = ?)""",
+            (device, hour_ms, hour_ms + HOUR_MS, device, hour_ms),
+        ).fetchone()
+        return bool(row[0])
+
+    def prune(self, device: str, before_ms: int, roles: Collection[str] = ROLES) -> None:
+        """Forget packed hours before then; the last good readings among them of its counters stay as baselines."""
         hours = self.connection.execute(
-            "SELECT hour_ms, samples FROM sample_hour WHERE device = ? AND hour_ms + ? <= ? ORDER BY hour_ms",
+            "SELECT samples FROM sample_hour WHERE device = ? AND hour_ms + ? <= ? ORDER BY hour_ms DESC",
             (device, HOUR_MS, before_ms),
-        ).fetchall()
-        for hour_ms, blob in hours:
-            for sample in unpack(blob):
-                self.keep_baseline(device, sample)
-            self.connection.execute("DELETE FROM sample_hour WHERE device = ? AND hour_ms = ?", (device, hour_ms))
+        )
+        missing = set(roles)
+        for (blob,) in hours if missing else ():
+            for sample in reversed(unpack(blob)):
+                told = {role for role in missing if sample.count(role) is not None}
+                if told:
+                    self.keep_baseline(device, sample)
+                    missing -= told
+                    if not missing:
+                        break
+            if not missing:
+                break
+        self.connection.execute("DELETE FROM sample_hour WHERE device = ? AND hour_ms + ? <= ?", (device, HOUR_MS, before_ms))
 
     def keep_baseline(self, device: str, sample: Sample) -> None:
         """Remember the counters of a sample that is not kept itself; a later one replaces an earlier one."""
