@@ -2,17 +2,22 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from millrace_alerts.__main__ import main
 from millrace_alerts.builtin import is_built_in
+from millrace_contract.language import points
+from millrace_contract.language.telemetry import decode_telemetry
 from millrace_contract.language.times import format_timestamp
-from millrace_contract.testing import wait_until
+from millrace_contract.runtime.influx import Influx
+from millrace_contract.testing import Influxd, wait_until
 
 from .conftest import Running
-from .plantfiles import START_MS, comms, status, telemetry, write_plant
+from .plantfiles import RULES, START_MS, comms, status, telemetry, write_plant
 
+SVG = "{http://www.w3.org/2000/svg}"
 TELEMETRY = "factory/line1/CNC-01/telemetry"
 
 
@@ -125,3 +130,84 @@ def test_tune_of_what_has_no_threshold_names_those_that_have(
 ) -> None:
     assert main(["tune", "--config", str(config), *more, str(chattering(config))]) == 2
     assert "hot" in capsys.readouterr().err
+
+
+def test_replay_sums_up_by_alert_and_draws_when_they_stood(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = config / "alerts.svg"
+    assert (
+        main(["replay", "--config", str(config), "--table", "--svg", str(picture), "--rule", "hot", str(chattering(config))]) == 0
+    )
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in told[2:]] == [["hot.CNC-01", "1"]], "the deadband of the rule holds it together"
+    drawn = ElementTree.fromstring(picture.read_text())
+    assert len(drawn.findall(f"{SVG}rect[@fill='#e0752d']")) == 1
+    assert "hot.CNC-01" in {each.text for each in drawn.findall(f"{SVG}text")}
+
+
+def test_tune_draws_a_row_a_candidate(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = config / "tune.svg"
+    found = tune(capsys, config, "--deadband", "0", "--deadband", "3", "--on-delay", "0", "--off-delay", "0", "--svg", str(picture))
+    drawn = ElementTree.fromstring(picture.read_text())
+    names = [each.text for each in drawn.findall(f"{SVG}text[@text-anchor='end']")]
+    assert names == ["deadband 0, 0 s, 0 s", "60 alerts, 0.0 h", "deadband 3, 0 s, 0 s", "1 alert, 0.0 h"]
+    assert len(drawn.findall(f"{SVG}rect[@fill='#e0752d']")) == sum(row["alerts"] for row in found)
+
+
+def test_tune_heeds_while(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    condition = "    condition: {kind: threshold, signal: temperature, above: 85"
+    gated = RULES.replace(condition, f"    while: {{signal: run_status, equals: [1]}}\n{condition}", 1)
+    (config / "alerts.yaml").write_text(gated)
+    hot = [(TELEMETRY, telemetry(at(n), temperature=90.0 if n % 20 < 10 else 20.0, run_status=float(n < 40))) for n in range(80)]
+    path = write_events(config / "gated.jsonl", hot)
+    assert main(["tune", "--config", str(config), "--json", "--rule", "hot", "--on-delay", "0", "--off-delay", "0", str(path)]) == 0
+    assert {json.loads(line)["alerts"] for line in capsys.readouterr().out.splitlines()} == {2}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ([], "name an event file, or --from and --to"),
+        (["--from", "2025-10-15T06:00:00Z"], "both are needed"),
+        (["--from", "2025-10-15T06:00:00Z", "--to", "2025-10-15T05:00:00Z"], "must be before --to"),
+        (["--rule", "nope", "events.jsonl"], "nope: is no rule that watches a device"),
+    ],
+)
+def test_a_past_that_is_none_is_refused_in_words(
+    config: Path, capsys: pytest.CaptureFixture[str], more: list[str], words: str
+) -> None:
+    assert main(["replay", "--config", str(config), *more]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.influx
+def test_a_period_of_the_database_tells_what_a_recording_of_it_tells(
+    config: Path, capsys: pytest.CaptureFixture[str], shared_influxd: Influxd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Backfill, too: it is replayed as if it had come in time."""
+    settings = shared_influxd.settings()
+    monkeypatch.setenv("MILLRACE_INFLUX_URL", settings.influx_url)
+    monkeypatch.setenv("MILLRACE_INFLUX_ORG", settings.influx_org)
+    monkeypatch.setenv("MILLRACE_INFLUX_TOKEN", shared_influxd.TOKEN)
+    messages = [
+        (device, telemetry(at(n), device, temperature=90.0 if n % 40 < 20 else 20.0, program=f"P{n // 100}"))
+        for n in range(0, 600, 5)
+        for device in ("CNC-01", "CNC-02")
+    ]
+    lines = [
+        points.telemetry_line("test-cnc", "line1", device, decode_telemetry(body, at(600), device)) for device, body in messages
+    ]
+    with Influx(settings) as influx:
+        influx.write(points.TELEMETRY_BUCKET, b"\n".join(lines))
+    period = ["--from", format_timestamp(at(0)), "--to", format_timestamp(at(600))]
+    assert main(["replay", "--config", str(config), "--json", "--rule", "hot", *period]) == 0
+    stored = capsys.readouterr().out
+    recorded = write_events(config / "same.jsonl", [(TELEMETRY.replace("CNC-01", device), body) for device, body in messages])
+    assert main(["replay", "--config", str(config), "--json", "--rule", "hot", str(recorded)]) == 0
+    keys = ("alert_id", "occurrence", "to_state", "cause", "value", "source_timestamp")
+    found, expected = (
+        [[json.loads(line)[key] for key in keys] for line in told.splitlines()] for told in (stored, capsys.readouterr().out)
+    )
+    assert len(found) == 60
+    assert found == expected
+    assert main(["tune", "--config", str(config), "--json", "--rule", "hot", "--off-delay", "0", "--on-delay", "0", *period]) == 0
+    assert {json.loads(line)["alerts"] for line in capsys.readouterr().out.splitlines()} == {30}

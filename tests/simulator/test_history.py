@@ -17,10 +17,11 @@ from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.plant import Calendar, PlantModel
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
+from millrace_contract.runtime.recording import Recording
 from millrace_contract.runtime.settings import BrokerSettings
 from millrace_contract.testing import ManualClock, Mosquitto
 from millrace_simulator.devices import build_machine
-from millrace_simulator.history import Backfill, HistorySender, present_ms
+from millrace_simulator.history import Backfill, HistorySender, present_ms, write_past
 from millrace_simulator.image import Image
 from millrace_simulator.past import PastMessage, past, step_ms_of
 from millrace_simulator.registers import reading_of
@@ -74,6 +75,18 @@ def test_readings_are_never_further_apart_than_a_state_can_be_promised_to_hold(p
     assert step_ms_of(plant, device, 60.0) == 60_000
     assert step_ms_of(plant, device, 3_600.0) == 600_000
     assert step_ms_of(plant, plant.devices["METER-01"], 3_600.0) == 3_600_000
+
+
+def test_a_past_may_be_an_event_file_for_replays(plant: PlantModel, calendar: Calendar, tmp_path: Path) -> None:
+    found = messages(plant, calendar, 0.2)
+    with (tmp_path / "past.jsonl").open("wb") as file:
+        assert write_past(file, Topics(plant.root), found, 180.0) == len(found)
+    recorded = list(Recording(tmp_path / "past.jsonl").events())
+    assert [event.received_ms for event in recorded] == [message.time_ms for message in found]
+    for event, message in zip(recorded, found, strict=True):
+        decoded = decode_telemetry(event.payload, END_MS, message.device.id)
+        assert event.topic == f"factory/{message.device.line}/{message.device.id}/telemetry"
+        assert (decoded.readings, decoded.hold_ms, decoded.backfill) == (message.readings, 180_000, False)
 
 
 def test_each_gateways_past_is_a_stream_of_its_own(plant: PlantModel, calendar: Calendar) -> None:

@@ -17,9 +17,10 @@ from millrace_contract.runtime.recording import as_received
 from .alert import Alert, Transition
 from .conditions import Limit
 from .evaluator import evaluate
-from .observations import Reading
+from .observations import GateReading, Reading
 from .receiver import AlertsReceiver, NoSurroundings
 from .rules import Watched
+from .timeline_svg import Spans
 
 HOUR_MS = 3_600_000
 CHATTER_MS = 60_000
@@ -37,17 +38,18 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a candidate would have done, over all devices. `in_alarm_s` is the time in which the condition was active."""
+    """What a candidate would have done, over all devices. `in_alarm_s`: for how long the condition was active; `spans`: when."""
 
     candidate: Candidate
     alerts: int
     per_hour: float
     chattering: int
     in_alarm_s: float
+    spans: Spans = ()
 
 
-Readings = dict[str, list[Reading]]
-"""Device -> what the rule's signal was, in order of arrival."""
+Readings = dict[str, list[Reading | GateReading]]
+"""Device -> what the rule's signal was, and the one that says whether it is evaluated, in order of arrival."""
 
 
 class ReadingsHeard:
@@ -55,11 +57,20 @@ class ReadingsHeard:
 
     def __init__(self, rule: Iterable[Watched]) -> None:
         self.alerts: dict[str, Alert] = {}
+        rule = list(rule)
         self._signals = {each.device_id: each.condition.signal for each in rule if isinstance(each.condition, Limit)}
+        self._gates = {each.device_id: each.gate.signal for each in rule if each.gate is not None}
         self.readings: Readings = {device: [] for device in self._signals}
 
     def telemetry(self, device_id: str, message: Telemetry, _now_ms: int = 0) -> list[Transition]:
-        signal = self._signals.get(device_id)
+        signal, gate = self._signals.get(device_id), self._gates.get(device_id)
+        if (
+            signal is not None
+            and gate is not None
+            and not message.backfill
+            and (gate in message.readings or gate in message.quality)
+        ):
+            self.readings[device_id].append(GateReading(message.timestamp_ms, message.readings.get(gate), message.hold_ms))
         if signal is not None and not message.backfill and (signal in message.readings or signal in message.quality):
             uncertain = message.quality.get(signal) is Quality.UNCERTAIN
             reading = Reading(message.timestamp_ms, message.readings.get(signal), uncertain, message.hold_ms)
@@ -109,16 +120,17 @@ def candidates(watched: Watched, chosen: tuple[list[float], list[float], list[fl
 def judge(rule: list[Watched], recorded: Readings, candidate: Candidate) -> Verdict:
     """Evaluate the recording with the candidate's numbers in place of the rule's."""
     alerts = chattering = 0
-    in_alarm_ms = 0
+    spans: list[tuple[int, int]] = []
     for watched in rule:
         readings = recorded[watched.device_id]
         transitions = list(_transitions(_with(watched, candidate), readings))
         raised = [transition.source_ms for transition in transitions if transition.cause == "condition"]
         alerts += len(raised)
         chattering += sum(third - first <= CHATTER_MS for first, third in zip(raised, raised[2:], strict=False))
-        in_alarm_ms += _active_ms(transitions, readings[-1].at_ms if readings else 0)
+        spans += _active(transitions, readings[-1].at_ms if readings else 0)
     hours = span_ms(recorded) / HOUR_MS
-    return Verdict(candidate, alerts, round(alerts / hours, 3) if hours else 0.0, chattering, in_alarm_ms / 1000)
+    in_alarm_ms = sum(end_ms - start_ms for start_ms, end_ms in spans)
+    return Verdict(candidate, alerts, round(alerts / hours, 3) if hours else 0.0, chattering, in_alarm_ms / 1000, tuple(spans))
 
 
 def span_ms(recorded: Readings) -> int:
@@ -127,7 +139,7 @@ def span_ms(recorded: Readings) -> int:
     return max(times) - min(times) if times else 0
 
 
-def _transitions(watched: Watched, readings: list[Reading]) -> Iterator[Transition]:
+def _transitions(watched: Watched, readings: list[Reading | GateReading]) -> Iterator[Transition]:
     alert = Alert(id=watched.alert_id, rule=watched.rule, line=watched.line, device_id=watched.device_id)
     for reading in readings:
         alert, made = evaluate(alert, watched, reading)
@@ -148,12 +160,13 @@ def _with(watched: Watched, candidate: Candidate) -> Watched:
     )
 
 
-def _active_ms(transitions: list[Transition], end_ms: int) -> int:
-    total_ms, since_ms = 0, None
+def _active(transitions: list[Transition], end_ms: int) -> Iterator[tuple[int, int]]:
+    since_ms = None
     for transition in transitions:
         if transition.cause == "condition":
             since_ms = transition.source_ms
         elif transition.cause == "clear" and since_ms is not None:
-            total_ms += transition.source_ms - since_ms
+            yield since_ms, transition.source_ms
             since_ms = None
-    return total_ms + (max(end_ms - since_ms, 0) if since_ms is not None else 0)
+    if since_ms is not None:
+        yield since_ms, max(end_ms, since_ms)

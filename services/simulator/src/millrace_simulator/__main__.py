@@ -29,7 +29,7 @@ from millrace_contract.runtime.settings import load_settings
 
 from .control import NotControlled, send
 from .faults import MEANINGS, Fault, FaultKind
-from .history import present_ms, send_history
+from .history import present_ms, send_history, write_history
 from .run import TRUTH_FOLDER, Simulator
 from .score import Score
 from .scoring import as_json, take_score, wait_for_clean
@@ -91,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     history.add_argument("--until", metavar="TIME", help="end here (default: where the truth begins, or now)")
     history.add_argument("--step", type=float, default=60.0, metavar="S", help="seconds between two readings (default: 60)")
     history.add_argument("--seed", type=int, help="the seed of the running plant (default: MILLRACE_SIM_SEED, or 1)")
+    history.add_argument(
+        "--file", type=Path, metavar="FILE", help="write an event file in place of sending it, for replays of rules and OEE"
+    )
+    history.add_argument("--device", action="append", default=[], metavar="ID", help="with --file: only this device; repeatable")
     history.set_defaults(command=_history)
 
     for command in (run, fault, score, history):
@@ -175,6 +179,10 @@ def _history(parsed: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_MISTAKE
     span = (until_ms - round(parsed.days * 86_400_000), until_ms)
+    if parsed.file is not None:
+        count = write_history(settings, parsed.file, span, parsed.step, parsed.device)
+        print(json.dumps({"messages": count}) if parsed.json else f"{parsed.file}: {count} messages")
+        return EXIT_WELL
     send_history(settings, span, parsed.step, print if parsed.json else None)
     return EXIT_WELL
 

@@ -12,16 +12,18 @@ import contextlib
 import json
 import queue
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
-from millrace_contract.errors import Malformed, Unavailable
+from millrace_contract.errors import CannotStart, ConfigurationProblems, Malformed, Problem, Unavailable
+from millrace_contract.language.event_file import encode_event
 from millrace_contract.language.messages import Stored, decode
 from millrace_contract.language.telemetry import MAX_HOLD_S, encode_telemetry
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import Topics
-from millrace_contract.plant import load_calendar, load_plant
+from millrace_contract.plant import Device, PlantModel, load_calendar, load_plant
 from millrace_contract.runtime.clock import Clock, SystemClock
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession, Received
 from millrace_contract.runtime.settings import BrokerSettings
@@ -78,19 +80,7 @@ class Backfill:
         device = message.device
         gateway = device.gateway
         stream = self._streams.setdefault(gateway, _Stream(f"{gateway}.past-{secrets.token_hex(4)}"))
-        stream.seq += 1
-        payload = encode_telemetry(
-            device_id=device.id,
-            timestamp_ms=message.time_ms,
-            readings=message.readings,
-            quality=dict.fromkeys(message.bad, "bad"),
-            tags=device.tags,
-            stream=stream.name,
-            seq=stream.seq,
-            prev=stream.prev.get(device.id),
-            hold_s=self._hold_s,
-        )
-        stream.prev[device.id] = stream.seq
+        payload = _numbered(message, stream, self._hold_s)
         # As the forwarder does: it was read long before it is sent.
         payload = payload[:-1] + b',"backfill":true}'
         topic = self._topics.telemetry(device.line, device.id)
@@ -112,6 +102,37 @@ class Backfill:
                 self._waiting.pop((stored.stream, seq), None)
         self.confirmed += before - len(self._waiting)
         return before - len(self._waiting)
+
+
+def write_past(file: BinaryIO, topics: Topics, messages: Iterable[PastMessage], hold_s: float) -> int:
+    """The past as an event file (contracts.md 7), as if each message had been heard when it was read; how many there are."""
+    streams: dict[str, _Stream] = {}
+    count = 0
+    for message in messages:
+        device = message.device
+        stream = streams.setdefault(device.gateway, _Stream(f"{device.gateway}.past"))
+        file.write(encode_event(topics.telemetry(device.line, device.id), _numbered(message, stream, hold_s), message.time_ms))
+        count += 1
+    return count
+
+
+def _numbered(message: PastMessage, stream: _Stream, hold_s: float | None) -> bytes:
+    """The message with the next number of its stream."""
+    device = message.device
+    stream.seq += 1
+    payload = encode_telemetry(
+        device_id=device.id,
+        timestamp_ms=message.time_ms,
+        readings=message.readings,
+        quality=dict.fromkeys(message.bad, "bad"),
+        tags=device.tags,
+        stream=stream.name,
+        seq=stream.seq,
+        prev=stream.prev.get(device.id),
+        hold_s=hold_s,
+    )
+    stream.prev[device.id] = stream.seq
+    return payload
 
 
 class HistorySender:
@@ -136,9 +157,9 @@ class HistorySender:
             filters=[topics.stored(gateway) for gateway in sorted(set(gateways))],
             in_flight_maximum=1000,
         )
-        # Readings a minute apart are no silence: three steps, as with a gateway's polls.
-        hold_s = min(STEPS_HELD * step_s, float(MAX_HOLD_S))
-        self.backfill = Backfill(topics, lambda topic, payload: self._session.publish(topic, payload) is not None, hold_s)
+        self.backfill = Backfill(
+            topics, lambda topic, payload: self._session.publish(topic, payload) is not None, hold_s_of(step_s)
+        )
         self._confirmed_s = clock.monotonic_s()
         self._again_s = self._confirmed_s
 
@@ -193,12 +214,45 @@ class HistorySender:
             self._confirmed_s = self._clock.monotonic_s()
 
 
+def hold_s_of(step_s: float) -> float:
+    """Readings a minute apart are no silence: three steps, as with a gateway's polls."""
+    return min(STEPS_HELD * step_s, float(MAX_HOLD_S))
+
+
 def present_ms(truth: Path, clock: Clock) -> int:
     """Where a past ends: at the first start of the simulated plant, because from there on its gateway tells; else now."""
     try:
         return min(next(read_truth(truth)).time_ms, clock.now_ms())
     except FileNotFoundError:
         return clock.now_ms()
+
+
+def _past_of(
+    settings: HistorySettings, span_ms: tuple[int, int], step_s: float, only: Iterable[str] = ()
+) -> tuple[PlantModel, list[Device], Iterator[PastMessage]]:
+    plant = load_plant(settings.config)
+    simulated = simulated_devices(plant, settings.sim_only_host, with_tls=settings.sim_certificate is not None)
+    names = set(only)
+    if unknown := sorted(names - {device.id for device in simulated}):
+        known = ", ".join(device.id for device in simulated)
+        raise ConfigurationProblems([Problem("--device", 0, unknown[0], f"is no simulated device; there are: {known}")])
+    devices = [device for device in simulated if not names or device.id in names]
+    calendar = load_calendar(settings.config, plant)
+    from_ms, to_ms = span_ms
+    return plant, devices, past(plant, calendar, devices, seed=settings.sim_seed, from_ms=from_ms, to_ms=to_ms, step_s=step_s)
+
+
+def write_history(settings: HistorySettings, path: Path, span_ms: tuple[int, int], step_s: float, only: Iterable[str]) -> int:
+    """Write the past of these devices (of all, where none is named) as an event file; returns how many messages it has.
+
+    Raises ConfigurationProblems, or CannotStart where the file cannot be written.
+    """
+    plant, _, messages = _past_of(settings, span_ms, step_s, only)
+    try:
+        with path.open("wb") as file:
+            return write_past(file, Topics(plant.root), messages, hold_s_of(step_s))
+    except OSError as error:
+        raise CannotStart(str(path), f"cannot be written: {error.strerror or error}") from error
 
 
 def send_history(
@@ -208,18 +262,8 @@ def send_history(
 
     Raises ConfigurationProblems, or Unavailable when the broker or ingest is not there.
     """
-    plant = load_plant(settings.config)
-    devices = simulated_devices(plant, settings.sim_only_host, with_tls=settings.sim_certificate is not None)
+    plant, devices, messages = _past_of(settings, span_ms, step_s)
     from_ms, to_ms = span_ms
-    messages = past(
-        plant,
-        load_calendar(settings.config, plant),
-        devices,
-        seed=settings.sim_seed,
-        from_ms=from_ms,
-        to_ms=to_ms,
-        step_s=step_s,
-    )
     clock = SystemClock()
     gateways = [device.gateway for device in devices]
     sender = HistorySender(settings, Topics(plant.root), gateways, clock, f"simulator-{settings.instance}", step_s=step_s)
