@@ -88,6 +88,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     running = Running(tmp_path)
     running.write_tokens({**TOKENS, "writer": ["read", "write"]})
     (running.settings.config / "reasons.yaml").write_text(REASONS)
+    (running.settings.config / "products.yaml").write_text("products: {bracket: {}}\n")
     yield Desk(running.start())
     running.stop()
 
@@ -146,6 +147,21 @@ def test_impossible_orders_are_refused_in_words_and_leave_nothing(desk: Desk) ->
     refused(desk.delete("a"), 409, "illegal-transition", "order 4711 is not in force")
     refused(desk.order("end", -20, entry_id="c", version=2), 409, "illegal-transition", "4712 would start at")
     assert [each.id for each in desk.sent()] == ["a", "c", "b"]
+
+
+def test_a_machine_has_one_order_at_a_time_its_line_s_among_them(desk: Desk) -> None:
+    assert desk.post("orders", id="l", line="line1", action="start", order="L", at=at(-60)).status_code == 201
+    refused(desk.order("start", -30, entry_id="a"), 409, "illegal-transition", "CNC-01: order 4711 would start at")
+    assert desk.post("orders", id="m", line="line1", action="end", order="L", at=at(-40)).status_code == 201
+    assert desk.order("start", -30, entry_id="a").status_code == 201
+    again = desk.post("orders", id="n", line="line1", action="start", order="L2", at=at(-20))
+    refused(again, 409, "illegal-transition", "CNC-01: order L2 would start at")
+
+
+def test_an_order_of_an_unknown_product_is_refused_unless_it_says_how_fast_it_goes(desk: Desk) -> None:
+    refused(desk.order("start", -60, entry_id="a", product="brakcet"), 422, "invalid", "did you mean bracket?")
+    cycle = {"parts": 1, "seconds": 2.0}
+    assert desk.order("start", -60, entry_id="a", product="brakcet", ideal_cycle=cycle).status_code == 201
 
 
 def test_unknown_things_are_refused_in_words(desk: Desk) -> None:
@@ -242,6 +258,10 @@ def orders(*said: tuple[type, str, float]) -> list[OrderEntry]:
         ([(OrderStart, "a", 0), (OrderEnd, "b", 1), (OrderStart, "b", 2)], "would end at"),
         ([(OrderStart, "a", 0), (OrderPause, "b", 1)], "is not in force"),
         ([(OrderStart, "a", 5), (OrderStart, "b", 2)], "order a would start at"),
+        ([(OrderStart, "a", 0), (OrderPause, "a", 1), (OrderStart, "b", 1), (OrderEnd, "b", 2), (OrderResume, "a", 2)], None),
+        ([(OrderStart, "a", 0), (OrderPause, "a", 1), (OrderStart, "b", 1), (OrderResume, "a", 2)], "would go on at"),
+        ([(OrderStart, "a", 0), (OrderPause, "a", 1), (OrderStart, "a", 2)], "while it is paused"),
+        ([(OrderStart, "a", 0), (OrderPause, "a", 1), (OrderStart, "b", 2), (OrderPause, "b", 3), (OrderEnd, "a", 4)], None),
     ],
 )
 def test_orders_in_whatever_order_they_were_entered(said: list[tuple[type, str, float]], words: str | None) -> None:

@@ -116,7 +116,7 @@ def test_without_the_database_stops_are_refused_and_losses_come_from_the_store(m
 def test_the_outlook_of_a_shift_in_progress(made: Made, running: Running, device: str | None) -> None:
     asked, topic = ("device=CNC-01", "CNC-01/oee") if device else ("line=line1", "oee")
     empty = running.get(f"/v1/oee/outlook?{asked}").json()
-    assert empty == {"shift": None, "hours": [], "forecast": None}
+    assert empty == {"shift": None, "hours": [], "forecast": None, "order": None}
     live, hours = made.live[("line1", device)], made.of("hour", device)[-24:]
     for document in hours:
         running.receive(f"factory/line1/{topic}/window", encode(document))

@@ -342,6 +342,10 @@ ENTERED: list[tuple[int, dict[str, Any]]] = [
     (7600, {"id": "w", "kind": "rework", "values": {"count": 2, "start": _of(7000)}}),
     (8000, {"id": "r", "version": 2, "kind": "withdrawal"}),
     (8100, {"id": "o2", "kind": "order", "values": {"action": "end", "order": "4711", "at": _of(7800)}}),
+    (8150, {"id": "o3", "kind": "order", "values": {"action": "start", "order": "4712", "at": _of(7900), "target_parts": 500}}),
+    (9000, {"id": "o4", "kind": "order", "values": {"action": "end", "order": "4712", "at": _of(8900)}}),
+    (9100, {"id": "o2", "version": 2, "kind": "order", "values": {"action": "end", "order": "4711", "at": _of(7700)}}),
+    (9300, {"id": "s2", "kind": "scrap", "values": {"count": 3, "start": _of(8000), "end": _of(8800)}}),
 ]
 
 
@@ -378,6 +382,7 @@ def test_killed_replay_goes_on_and_gives_the_same_results(recorded_shift: tuple[
     ).stdout
     assert b'"revision":2' in whole
     assert b'"rework":2' in whole
+    assert b'"kind":"order","id":"4712"' in whole
     rng = random.Random(11)
     kills = 0
     for _ in range(100):

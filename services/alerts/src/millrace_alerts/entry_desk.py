@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -37,6 +37,7 @@ from . import entry_tables as tables
 from .entry_rules import (
     EntryRefused,
     check_count,
+    check_product,
     check_reason,
     check_stop,
     check_time,
@@ -81,8 +82,17 @@ class Receipt:
 class EntryDesk:
     """For the worker's thread, inside its transaction."""
 
-    def __init__(self, plant: PlantModel, reasons: Mapping[str, ReasonPath], connection: Connection, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        plant: PlantModel,
+        reasons: Mapping[str, ReasonPath],
+        connection: Connection,
+        outbox: Outbox,
+        products: Collection[str] = (),
+    ) -> None:
+        """`products`: those of products.yaml; none where there is no such file."""
         self._plant = plant
+        self._products = products
         self._reasons = reasons
         self._connection = connection
         self._outbox = outbox
@@ -143,7 +153,8 @@ class EntryDesk:
             if isinstance(entry, OrderEntry):
                 check_time(entry, now_ms)
                 orders.append(entry)
-            if (problem := order_problem(orders)) is not None:
+                check_product(entry, self._products)
+            if (problem := order_problem(orders) or self._problem_beside(placed, orders)) is not None:
                 raise EntryRefused("illegal-transition", problem)
         match entry:
             case ReasonEntry():
@@ -167,6 +178,17 @@ class EntryDesk:
             raise EntryRefused("invalid", f"stop {stop_id} is of {named.device_id}")
         span = range(time.start_ms, max(time.start_ms + 1, time.end_ms))
         check_stop(entry, tables.stops_within(self._connection, placed.line, placed.device, span, STOPS_LOOKED_AT), named)
+
+    def _problem_beside(self, placed: PlacedEntry, orders: list[OrderEntry]) -> str | None:
+        """Why the orders of a machine cannot be beside those of its line, or the other way round: a machine has one at a time."""
+        line = self._plant.lines[placed.line]
+        for device in line.devices if placed.device is None else [placed.device]:
+            other = self._orders((placed.line, device if placed.device is None else None))
+            before = [*self._orders((placed.line, placed.device)), *other]
+            # What is impossible already must not keep anybody from mending it.
+            if other and order_problem(before) is None and (problem := order_problem([*orders, *other])) is not None:
+                return f"{device}: {problem}"
+        return None
 
     def _orders(self, asset: Asset) -> list[OrderEntry]:
         found = tables.in_force(self._connection, ContextKind.ORDER, *asset)

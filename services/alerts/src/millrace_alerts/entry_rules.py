@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from millrace_contract.language.entries import (
@@ -24,6 +24,7 @@ from millrace_contract.language.entries import (
 from millrace_contract.language.messages import ContextState, OeeDocument, OeeInterval
 from millrace_contract.language.times import FUTURE_LIMIT_MS, format_timestamp, parse_timestamp
 from millrace_contract.language.words import OrderState
+from millrace_contract.plant.document import nearest
 
 
 class EntryRefused(Exception):
@@ -55,47 +56,71 @@ def in_order(entries: Iterable[OrderEntry]) -> list[OrderEntry]:
     )
 
 
+class _Orders:
+    """Orders of one machine or line as they follow each other: one at a time, and others that are paused meanwhile."""
+
+    def __init__(self) -> None:
+        self.current: OrderInForce | None = None
+        self.paused: dict[str, OrderInForce] = {}
+
+    def take(self, said: OrderStart | OrderPause | OrderResume | OrderEnd) -> str | None:
+        """What happens next; returns why it cannot."""
+        current, paused = self.current, self.paused.get(said.order)
+        is_current = current is not None and current.start.order == said.order
+        match said:
+            case OrderStart() | OrderResume() if current is not None:
+                if isinstance(said, OrderResume) and is_current:
+                    return f"order {said.order} is not paused at {said.at}"
+                verb = "start" if isinstance(said, OrderStart) else "go on"
+                return f"order {said.order} would {verb} at {said.at} while {current.start.order} is in force since {current.since}"
+            case OrderStart():
+                if paused is not None:
+                    return f"order {said.order} would start at {said.at} while it is paused; it is to be resumed, or to end before"
+                self.current = OrderInForce(said, said.at)
+            case OrderPause() if current is not None and is_current:
+                self.current, self.paused[said.order] = None, replace(current, is_paused=True)
+            case OrderPause() if paused is not None:
+                return f"order {said.order} is paused already at {said.at}"
+            case OrderResume() if paused is not None:
+                self.current = replace(self.paused.pop(said.order), is_paused=False)
+            case OrderEnd() if is_current:
+                self.current = None
+            case OrderEnd() if paused is not None:
+                del self.paused[said.order]
+            case _:
+                return ""
+        return None
+
+
 def order_problem(entries: Iterable[OrderEntry]) -> str | None:
     """What is impossible in the orders of one machine or line, all that hold taken together; None where nothing is."""
-    ordered = in_order(entries)
-    current: OrderInForce | None = None
+    ordered, orders = in_order(entries), _Orders()
     for entry in ordered:
-        said = entry.values
-        match said:
-            case OrderStart():
-                if current is not None:
-                    return (
-                        f"order {said.order} would start at {said.at} while {current.start.order} is in force since {current.since}"
-                    )
-                current = OrderInForce(said, said.at)
-                continue
-            case OrderPause() | OrderResume() | OrderEnd():
-                pass
-        if current is None or current.start.order != said.order:
-            return _not_in_force(said, ordered)
-        if isinstance(said, OrderEnd):
-            current = None
-        elif current.is_paused == isinstance(said, OrderPause):
-            return f"order {said.order} {'is paused already' if current.is_paused else 'is not paused'} at {said.at}"
-        else:
-            current = OrderInForce(current.start, current.since, isinstance(said, OrderPause))
+        if (problem := orders.take(entry.values)) is not None:
+            return problem or _not_in_force(entry.values, ordered)
     return None
 
 
 def order_at(entries: Iterable[OrderEntry], now_ms: int) -> OrderInForce | None:
-    """The order in force; the entries must be possible."""
-    current: OrderInForce | None = None
+    """The order in force, or the one that was paused last; the entries must be possible."""
+    orders = _Orders()
     for entry in in_order(entries):
-        said = entry.values
-        if parse_timestamp(said.at) > now_ms:
+        if parse_timestamp(entry.values.at) > now_ms:
             break
-        if isinstance(said, OrderStart):
-            current = OrderInForce(said, said.at)
-        elif isinstance(said, OrderEnd) or current is None:
-            current = None
-        else:
-            current = OrderInForce(current.start, current.since, isinstance(said, OrderPause))
-    return current
+        orders.take(entry.values)
+    return orders.current or next(reversed(orders.paused.values()), None)
+
+
+def check_product(entry: OrderEntry, products: Collection[str]) -> None:
+    """Of an unknown product nobody knows the ideal cycle, unless the order brings one along. Raises EntryRefused."""
+    said = entry.values
+    if not isinstance(said, OrderStart) or said.product is None or said.ideal_cycle is not None:
+        return
+    if products and said.product not in products:
+        close = nearest(said.product, products)
+        raise EntryRefused(
+            "invalid", f"product {said.product!r} is not in products.yaml{close}; add it, or give the order an ideal_cycle"
+        )
 
 
 def context_state(order: OrderInForce | None, now_ms: int) -> ContextState:
@@ -172,7 +197,7 @@ def check_count(entry: ScrapEntry | ReworkEntry, documents: Sequence[OeeDocument
         raise EntryRefused("illegal-transition", f"{-count} is more than the {bad} parts that were {word} from {start} to {end}")
 
 
-def _not_in_force(said: OrderPause | OrderResume | OrderEnd, ordered: Sequence[OrderEntry]) -> str:
+def _not_in_force(said: OrderStart | OrderPause | OrderResume | OrderEnd, ordered: Sequence[OrderEntry]) -> str:
     begins = [e.values.at for e in ordered if isinstance(e.values, OrderStart) and e.values.order == said.order]
     later = [at for at in begins if parse_timestamp(at) >= parse_timestamp(said.at)]
     if isinstance(said, OrderEnd) and later:

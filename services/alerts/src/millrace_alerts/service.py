@@ -23,6 +23,7 @@ from millrace_contract.plant import (
 from millrace_contract.plant.accepted import AcceptedConfiguration
 from millrace_contract.plant.alert_rules import rules_version
 from millrace_contract.plant.maintenance import MaintenanceWindow, load_maintenance, maintenance_version
+from millrace_contract.plant.products import load_products
 from millrace_contract.plant.versions import ALERT_RULES, MAINTENANCE, PLANT, plant_in_use
 from millrace_contract.runtime.asking import Inquiries
 from millrace_contract.runtime.clock import Clock, SystemClock
@@ -73,6 +74,8 @@ class Configuration:
     windows: dict[str, MaintenanceWindow] = field(default_factory=dict)
     """Of maintenance; none where there is no maintenance.yaml."""
     calendar: Calendar | None = None
+    products: frozenset[str] = frozenset()
+    """By name; none where there is no products.yaml."""
 
 
 def load_configuration(folder: Path) -> Configuration:
@@ -80,7 +83,16 @@ def load_configuration(folder: Path) -> Configuration:
     plant = load_plant(folder)
     rules = load_alert_rules(folder, plant)
     reasons = load_reasons(folder).paths() if (folder / "reasons.yaml").exists() else {}
-    return Configuration(plant, rules, reasons, load_maintenance(folder, plant), _calendar(folder, plant))
+    calendar, products = _calendar(folder, plant), _products(folder, plant)
+    return Configuration(plant, rules, reasons, load_maintenance(folder, plant), calendar, products)
+
+
+def _products(folder: Path, plant: PlantModel) -> frozenset[str]:
+    """As with the calendar."""
+    try:
+        return frozenset(load_products(folder, plant))
+    except ConfigurationProblems:
+        return frozenset()
 
 
 def _calendar(folder: Path, plant: PlantModel) -> Calendar | None:
@@ -207,6 +219,7 @@ class AlertsService:
             heartbeats=self._heartbeats,
             changed=self._bell.ring,
             windows=self._accepted.model.windows,
+            products=self._accepted.model.products,
             to_tell=lambda: self._reporter.now(),  # noqa: PLW0108 - made after the worker
         )
 

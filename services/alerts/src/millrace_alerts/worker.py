@@ -4,7 +4,7 @@ Each turn (`turns` of the contract) commits state, events and outgoing messages 
 acknowledged to the broker, the commands answered, and the changes published: a kill at any instant repeats work, and loses none.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from millrace_contract.errors import Unavailable
@@ -119,6 +119,7 @@ class Worker:
         changed: Callable[[], None],
         to_tell: Callable[[], None] = lambda: None,
         windows: Mapping[str, MaintenanceWindow] | None = None,
+        products: Collection[str] = (),
     ) -> None:
         self.outbox_figures = OutboxFigures()
         self._plant = plant
@@ -126,7 +127,7 @@ class Worker:
         self._rule_desk = RuleDesk(plant, rules, store.connection, windows)
         self._store = store
         self._outbox = outbox
-        self._desk = EntryDesk(plant, reasons, store.connection, outbox)
+        self._desk = EntryDesk(plant, reasons, store.connection, outbox, products)
         self._session = session
         self._intake = intake
         self._clock = clock

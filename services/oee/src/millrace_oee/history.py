@@ -11,7 +11,7 @@ from millrace_contract.plant.holds import UNREACHABLE_HOLD_MS
 
 from .calendar import LineCalendar
 from .carried import CarriedScrap
-from .changeover import change_overs
+from .changeover import OrderBegins
 from .corrections import MadeUntil
 from .counter_steps import QuarantinedStep, StepJudge, decisions
 from .counts import Baseline, CountTrack, Segment, Share
@@ -76,6 +76,7 @@ class History:
             )
             for role, settings in machine.all_counters.items()
         }
+        self.begins = OrderBegins(self.orders, self.counts)
         both = [seed.baselines.get(role) for role in ("total", "good")]
         since_ms = None if None in both else max(each.ts_ms for each in both if each is not None)
         self.carried = CarriedScrap(since_ms) if self.counts.keys() == {"total", "good"} else None
@@ -122,7 +123,7 @@ class History:
         """Why it stood: pieces that tile the stop. Unexplained, and no failure, it is setup where one order gave way to another."""
         end_ms, changing = FOREVER_MS if stop.end_ms is None else stop.end_ms, []
         if self.orders and stop.state not in FAILURE_STATES:
-            changing = change_overs(self.orders, self.counts, stop.start_ms, end_ms)
+            changing = self.begins.change_overs(stop.start_ms, end_ms)
         return pieces_of(stop.start_ms, end_ms, self.entries.reasons, self.machine.reason_of(stop), changing)
 
     def made_until(self, at_ms: int) -> MadeUntil:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from .corrections import Corrections, corrections
 from .counts import Counted
 from .history import History
-from .startup import startups
 
 NOT_COUNTED = Counted(parts=0, ideal=0, unknown=0, run_ms=0, quarantined=0, read=False, events=frozenset())
 
@@ -106,7 +105,7 @@ def startup_in(history: History, start_ms: int, end_ms: int) -> tuple[int | None
     if not good_parts:
         return None, 0
     scrap = ideal_ns = 0
-    for from_ms, to_ms in startups(history.orders, history.counts, good_parts, start_ms, end_ms):
+    for from_ms, to_ms in history.begins.startups(good_parts, start_ms, end_ms):
         made = made_in(history, from_ms, to_ms)
         matched = matched_in(history, from_ms, to_ms, made, lambda _from_ms, _to_ms: False)
         scrap += made.scrap

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
+import msgspec
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
@@ -13,6 +14,7 @@ from millrace_contract.figures.outlook import by_hour, forecast
 from millrace_contract.figures.stop_causes import Flow, by_machine, stop_causes, waits
 from millrace_contract.figures.stop_list import StopGroup, StopPart, longest, most_frequent, pareto, stop_parts
 from millrace_contract.language.messages import OeeDocument, OeeInterval
+from millrace_contract.language.order_figures import OrderFigures
 from millrace_contract.language.points import PRODUCTION_BUCKET
 from millrace_contract.language.stored_points import STOP_COLUMNS, stored_stops
 from millrace_contract.language.times import format_timestamp, parse_timestamp
@@ -24,7 +26,7 @@ from .access import Reads
 from .context import Context, Ctx
 from .examples import NOW
 from .oee import asked_line, check_present, ended_windows, span
-from .oee_models import OeeResource, oee_resource
+from .oee_models import OeeResource, OrderResource, oee_resource
 from .paging import TIME
 from .problems import ApiProblem, answers
 
@@ -152,6 +154,9 @@ class Outlook(BaseModel):
     shift: OeeResource | None = Field(description="the shift in progress")
     hours: list[HourResource] = Field(description="its hours that have ended")
     forecast: ForecastResource | None = Field(description="null where too little is known")
+    order: OrderResource | None = Field(
+        description="the order in force, and when it is due; null without one, and for a line by its machines", examples=[None]
+    )
 
 
 @router.get("/losses")
@@ -209,7 +214,7 @@ def oee_outlook(*, context: Ctx, _client: Reads, line: Line = None, device: Devi
     check_present(context, line, device)
     live = next((d for d in context.reader.oee() if _is_of(d, line, device)), None)
     if live is None:
-        return Outlook(shift=None, hours=[], forecast=None)
+        return Outlook(shift=None, hours=[], forecast=None, order=None)
     start_ms, end_ms = parse_timestamp(live.window.start), parse_timestamp(live.window.end)
     hours = [
         hour
@@ -221,7 +226,15 @@ def oee_outlook(*, context: Ctx, _client: Reads, line: Line = None, device: Devi
         shift=oee_resource(live),
         hours=[HourResource(**asdict(hour)) for hour in by_hour(h for h in hours if h.window.start >= live.window.start)],
         forecast=None if found is None else ForecastResource(**asdict(found)),
+        order=_running(live),
     )
+
+
+def _running(live: OeeDocument) -> OrderResource | None:
+    running = live.running if isinstance(live.running, OeeDocument) else None
+    if running is None or not isinstance(running.order, OrderFigures):
+        return None
+    return OrderResource(**msgspec.to_builtins(running.order))
 
 
 def _losses(document: OeeDocument) -> LossesResource:
