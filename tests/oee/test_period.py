@@ -14,15 +14,17 @@ import pytest
 
 from millrace_contract.language.messages import encode
 from millrace_contract.language.times import parse_timestamp
+from millrace_contract.language.words import Leaf
 from millrace_contract.runtime.recording import Recording
 from millrace_oee.__main__ import main
-from millrace_oee.best_cycle import cycles_of
+from millrace_oee.best_cycle import cycles_of, speed_loss
 from millrace_oee.machine import Machine
 from millrace_oee.period_figures import in_full, machine_period, period_document
 from millrace_oee.plan import load_plan
 from millrace_oee.replay import OeeReplay
 from millrace_oee.samples import Sample
 from millrace_oee.store import connect_in_memory
+from millrace_oee.windows import Sums
 from tests.made_by_oee import some_days, write_oee_plant
 
 FROM_MS, UNTIL_MS = parse_timestamp("2025-09-28T06:00:00Z"), parse_timestamp("2025-10-07T12:00:00Z")
@@ -62,7 +64,7 @@ def ask(replayed: OeeReplay) -> Ask:
         line = whose if whose == "line1" else None
         told = {device: machine_period(replayed.engine, device, from_ms, to_ms) for device in (DEVICES if line else [whose])}
         document = period_document(replayed.engine.plan, told, from_ms, to_ms, line=line)
-        return json.loads(msgspec.json.encode(in_full(document, told)))
+        return json.loads(msgspec.json.encode(in_full(document, told, replayed.engine.plan.machines)))
 
     return asked
 
@@ -134,6 +136,15 @@ def test_the_best_cycle_is_one_that_is_kept_up(make_machine: Callable[..., Machi
     best_s = cycles_of(make_machine(), samples).best_s
     assert best_s is not None
     assert 3.9 <= best_s <= 4.1
+    machine = make_machine()
+    ran_ms = sum(1000 for sample in samples if sample.state == 1.0)
+    made = sum(1 for one, other in pairwise(samples) if other.total != one.total and one.state == 1.0)
+    sums = Sums(ms={**Sums().ms, Leaf.RUN: ran_ms}, matched=made, counted=True)
+    loss = speed_loss(machine, cycles_of(machine, samples), sums)
+    assert loss is not None
+    assert (loss.run_ms, loss.parts, loss.lost_ms) == (ran_ms, made, ran_ms - made * round(best_s * 1000))
+    assert 0.14 <= loss.lost_ms / ran_ms <= 0.19, "five sixths of its time it makes a part in 5 s that it can make in 4"
+    assert speed_loss(machine, cycles_of(machine, samples[:600]), sums) is None
     assert cycles_of(make_machine(), samples[:600]).best_s is None, "a dozen rows of parts tell too little"
     jumps = [Sample(n * 1000, 1.0, n * 60) for n in range(3600)]
     assert cycles_of(make_machine(), jumps).best_s is None, "no machine makes sixty parts a second"

@@ -26,6 +26,7 @@ from millrace_contract.store_forward.sqlite import Connection, Damaged
 from millrace_contract.store_forward.store_file import open_store
 
 from .explain_command import run_explain
+from .learn_command import run_learn
 from .machine import LATENESS_MS
 from .master_data import FILE, dated_back, read_master_data, with_master_data, write_master_data
 from .mend_command import run_mend
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "steps": _steps,
         "period": _period,
         "explain": _explain,
+        "learn-thresholds": _learn,
     }
     return answer_mistakes(lambda: commands[options.command](options), as_json=options.json)
 
@@ -103,7 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("--since-revision", type=int, metavar="N", help="what changed since that revision, too")
     why.add_argument("--file", type=Path, metavar="FILE", help="of a recorded event file, in place of the database")
     why.add_argument("--now", type=_timestamp, metavar="TIME", help="the present (default: now)")
-    for command in (run, replay, again, back, steps, period, why):
+    learn = commands.add_parser("learn-thresholds", help="propose limits of a current or power by which a machine is known to run")
+    learn.add_argument("--device", required=True, help="device id")
+    learn.add_argument("--signal", help="what is measured (default: the one that the profile's oee names)")
+    learn.add_argument("--from", dest="from_ms", type=_timestamp, metavar="TIME", help="2025-10-15T06:00:00Z")
+    learn.add_argument("--to", dest="to_ms", type=_timestamp, metavar="TIME", help="its end, exclusive")
+    learn.add_argument("--file", type=Path, metavar="FILE", help="from an event file in place of the database")
+    for command in (run, replay, again, back, steps, period, why, learn):
         add_common_arguments(command)
     return parser
 
@@ -217,7 +225,7 @@ def _period(options: argparse.Namespace) -> int:
         told = {device: machine_period(replay.engine, device, options.from_ms, options.to_ms) for device in devices}
     document = period_document(plan, told, options.from_ms, options.to_ms, line=options.line)
     flow = plan.lines[options.line].until(options.to_ms).flow if options.line else ()
-    sys.stdout.write(msgspec.json.encode(in_full(document, told, flow)).decode() + "\n")
+    sys.stdout.write(msgspec.json.encode(in_full(document, told, plan.machines, flow)).decode() + "\n")
     if options.svg is not None:
         options.svg.write_text(waterfall_svg(document), encoding="utf-8")
     return EXIT_WELL
@@ -229,6 +237,11 @@ def _explain(options: argparse.Namespace) -> int:
     if options.file is None and (master := read_master_data(settings.data)) is not None:
         plan = with_master_data(plan, master)
     return run_explain(options, plan, settings, SystemClock().now_ms() if options.now is None else options.now)
+
+
+def _learn(options: argparse.Namespace) -> int:
+    settings = load_settings(OeeSettings, os.environ, config=options.config)
+    return run_learn(options, load_plan(settings.config), settings, SystemClock().now_ms())
 
 
 def _connection(path: Path | None, now_ms: int) -> Connection:

@@ -10,6 +10,7 @@ from millrace_contract.language.words import Leaf
 
 from .machine import Machine
 from .samples import Sample
+from .windows import Sums
 
 PARTS_A_CYCLE = 10
 """So many parts in a row, at least, make one mean cycle: a single one is as uncertain as the times of two readings."""
@@ -32,6 +33,30 @@ class Cycles:
         if len(self.ms) < FEWEST_CYCLES:
             return None
         return round(sorted(self.ms)[ceil(BEST_SHARE * len(self.ms)) - 1]) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedLoss:
+    """What running slower than at its best cost a machine: run time, micro-stops aside, beyond what its parts take at the best
+    cycle. Below 0 where it kept up a better one for a short time. `lost_parts`: what it could have made in it."""
+
+    best_cycle_s: float
+    ideal_cycle_s: float | None
+    run_ms: int
+    parts: int
+    lost_ms: int
+    lost_parts: int
+
+
+def speed_loss(machine: Machine, cycles: Cycles, sums: Sums) -> SpeedLoss | None:
+    """Of a period; None where too few cycles tell the best one, or its parts are not counted."""
+    best_s = cycles.best_s
+    if best_s is None or not sums.counted:
+        return None
+    best_ms, run_ms = round(best_s * 1000), sums.ms[Leaf.RUN]
+    lost_ms = run_ms - sums.matched * best_ms
+    ideal_s = None if machine.ideal_ns is None else machine.ideal_ns / 1_000_000_000
+    return SpeedLoss(best_s, ideal_s, run_ms, sums.matched, lost_ms, round(lost_ms / best_ms))
 
 
 def cycles_of(machine: Machine, samples: Iterable[Sample]) -> Cycles:

@@ -23,12 +23,13 @@ from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.settings import DatabaseSettings
 
-from .best_cycle import Cycles, cycles_of
+from .best_cycle import Cycles, cycles_of, speed_loss
 from .calendar import LineCalendar, TimeWindow
 from .database import read_entries
 from .documents import device_document, line_document
 from .engine import Engine
 from .lines import line_sums
+from .machine import Machine
 from .past import engine_of_past
 from .plan import Plan
 from .spans import day_window
@@ -75,7 +76,9 @@ def period_document(plan: Plan, told: Mapping[str, MachinePeriod], from_ms: int,
     )
 
 
-def in_full(document: OeeDocument, told: Mapping[str, MachinePeriod], flow: Flow = ()) -> dict[str, Any]:
+def in_full(
+    document: OeeDocument, told: Mapping[str, MachinePeriod], machines: Mapping[str, Machine], flow: Flow = ()
+) -> dict[str, Any]:
     """The document, and what follows from it and from the stops, as one object. `flow`: of a line whose machines stand in a row."""
     start_ms, end_ms = parse_timestamp(document.window.start), parse_timestamp(document.window.end)
     parts = [part for each in told.values() for part in stop_parts(each.stops.values(), start_ms, end_ms)]
@@ -91,6 +94,10 @@ def in_full(document: OeeDocument, told: Mapping[str, MachinePeriod], flow: Flow
         "stood": [asdict(each) for each in by_machine(causes, told)],
         "waits": [asdict(each) for each in waits(causes)],
         "best_cycle_s": {device: each.cycles.best_s for device, each in told.items()},
+        "speed_loss": {
+            device: None if (loss := speed_loss(machines[device], each.cycles, each.sums)) is None else asdict(loss)
+            for device, each in told.items()
+        },
     }
 
 
