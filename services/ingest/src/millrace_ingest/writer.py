@@ -6,19 +6,18 @@ broker is. A kill between two of these costs a repeat, which the database makes 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from millrace_contract.errors import Unavailable
 from millrace_contract.language.messages import Status, Stored, decode
-from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, ledger_line
+from millrace_contract.language.points import TELEMETRY_BUCKET
 from millrace_contract.language.streams import sender_name
 from millrace_contract.language.topics import Kind
 from millrace_contract.plant.known_devices import FOREIGN
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.database_restart import RestartRequest
 from millrace_contract.runtime.health import Heartbeats
-from millrace_contract.runtime.influx import NoRoom, QueryFailed, Refused
+from millrace_contract.runtime.influx import QueryFailed, Refused
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.store_forward.sqlite import DiskRefused
@@ -26,21 +25,17 @@ from millrace_contract.store_forward.sqlite import DiskRefused
 from .confirmations import Confirmation, Identity, confirmations
 from .continuity import Continuity
 from .database_state import DatabaseState
-from .decoder import Accepted, Decoder, Ignored, Rejected
+from .decoder import Accepted, Decoder, Rejected
 from .figures import Figures
+from .from_disk import FromDisk
 from .fuse import Fuse
 from .local_store import Changes, LocalStore
 from .marks import Marks
 from .outcomes import Arrival, Sorted, letter_of, loss_of, verdict_of
 from .rejects import Reject
-from .rollup.late import LateMarks
 from .spool import Spooled
 from .storage import Storage
-
-DRAIN_MESSAGES = 1_000
-DRAIN_BYTES = 8_000_000
-LEDGER_INTERVAL_S = 5.0
-REPLAY_INTERVAL_S = 1.0
+from .watched_database import WatchedDatabase
 
 _log = get_logger(__name__)
 
@@ -75,76 +70,44 @@ class Writer:
         self.fuse = Fuse()
         self.figures = Figures()
         self.continuity = Continuity(self.figures, whole=is_alone)
-        self._storage = storage
+        self._database = WatchedDatabase(
+            storage,
+            database,
+            clock,
+            self.figures,
+            Status(service=service, instance=instance, alive=True, taking=False),
+            heartbeats=heartbeats,
+            restart=restart,
+            status_changed=status_changed,
+        )
+        self._from_disk = FromDisk(
+            local, self._database, clock, self.figures, decoder, service=service, instance=instance, disk=self._disk
+        )
         self._local = local
         self._clock = clock
-        self._service = service
-        self._instance = instance
         self._confirm = confirm
         self._acknowledge = acknowledge
         self._status_changed = status_changed
-        self._decoder = decoder
-        self._restart = restart
         self.marks = marks
         self._marks_problem: str | None = None
         self._answer = answer
-        self._late_marks = LateMarks(instance)
-        self._ledger_due_s = 0.0
-        self._replay_due_s = 0.0
         self._disk_problem: str | None = None
-        self._storing = heartbeats.step("store")
         self._parking = heartbeats.step("keep")
         self._judging = heartbeats.step("decode")
 
     def turn(self, arrivals: Sequence[Arrival]) -> None:
         """Brings the arrivals to their end, then does a little of what waits on disk."""
-        self._probe()
-        rejects = self._store(arrivals) if self.database.taking else None
+        self._database.probe()
+        rejects = self._database.store(arrivals) if self._database.is_taking else None
         self._close(arrivals, rejects)
-        if self.database.taking:
+        if self._database.is_taking:
             try:
-                self._drain()
+                self._from_disk.drain()
             except DiskRefused as problem:
                 self._disk(str(problem))
             self._mark()
         if self.figures.lags.close_if_due(self._clock.monotonic_s()):
             self._write_lags()
-
-    def _probe(self) -> None:
-        """While the database takes no data, a small real write finds out when it does again."""
-        if not self.database.probe_due(self._clock.monotonic_s()):
-            return
-        try:
-            self._storage.probe(Status(service=self._service, instance=self._instance, alive=True, taking=False))
-        except (Unavailable, Refused) as problem:
-            self._failed(problem)
-        else:
-            self._wrote(is_probe=True)
-
-    def _store(self, arrivals: Sequence[Arrival]) -> dict[int, Reject] | None:
-        """Writes what was accepted. The refused ones by their place in `arrivals`; None when the database takes no data."""
-        places = [place for place, one in enumerate(arrivals) if isinstance(one.verdict, Accepted)]
-        if not places:
-            return {}
-        messages = [one.verdict for one in arrivals if isinstance(one.verdict, Accepted)]
-        started_s, requests = self._clock.monotonic_s(), self._storage.requests
-        try:
-            rejects = self._storage.store([arrivals[place].message.topic for place in places], messages)
-            self._mark_late(messages)
-        except (Unavailable, Refused) as problem:
-            self._failed(problem)
-            return None
-        self._wrote()
-        now_s = self._clock.monotonic_s()
-        buckets = Counter(message.bucket for message in messages)
-        self.figures.wrote(buckets, self._storage.requests - requests, now_s - started_s, now_s)
-        return {places[reject.index]: reject for reject in rejects}
-
-    def _mark_late(self, messages: Iterable[Accepted]) -> None:
-        """Tells the roll-ups, before anybody is told that the messages are safe."""
-        stored = ((one.topic.device or "", one.time_ms) for one in messages if one.topic.kind is Kind.TELEMETRY)
-        if marks := self._late_marks.lines(stored, self._clock.now_ms()):
-            self._storage.store_lines(PRODUCTION_BUCKET, marks)
 
     def _close(self, arrivals: Sequence[Arrival], rejects: dict[int, Reject] | None) -> None:
         sorted_out, now_s = Sorted(), self._clock.monotonic_s()
@@ -207,71 +170,6 @@ class Writer:
                 _log.warning("foreign_voice", device=bad.device, reason=bad.reason)
                 self._status_changed()
 
-    def _drain(self) -> None:
-        """Live messages first: a bounded part of the spool, of our ledger entries and of the letters to replay."""
-        now_s = self._clock.monotonic_s()
-        if self._local.spool.count:
-            self._drain_spool()
-        if now_s >= self._ledger_due_s and self.database.taking:
-            self._ledger_due_s = now_s + LEDGER_INTERVAL_S
-            self._write_ledger()
-        if now_s >= self._replay_due_s and self.database.taking:
-            self._replay_due_s = now_s + REPLAY_INTERVAL_S
-            self._replay()
-
-    def _drain_spool(self) -> None:
-        now_ms = self._clock.now_ms()
-        rows = self._local.spool.peek(DRAIN_MESSAGES, DRAIN_BYTES)
-        arrivals = [self._again(row.topic, row.payload, row.received_ms) for _, row in rows]
-        rejects = self._store(arrivals)
-        if rejects is None:
-            return
-        verdicts = [verdict_of(arrival, rejects.get(place)) for place, arrival in enumerate(arrivals)]
-        letters = [
-            letter_of(arrival, verdict)
-            for arrival, verdict in zip(arrivals, verdicts, strict=True)
-            if isinstance(verdict, Rejected)
-        ]
-        if self._local.apply(Changes(letters=letters, unspool=[row_id for row_id, _ in rows]), now_ms):
-            self.figures.count("stored", sum(isinstance(verdict, Accepted) for verdict in verdicts))
-            self.figures.count("parked", len(letters))
-        self._disk(self._local.problem)
-
-    def _replay(self) -> None:
-        letters = self._local.dead_letters.to_replay(DRAIN_MESSAGES, DRAIN_BYTES)
-        if not letters:
-            return
-        arrivals = [self._again(letter.topic, letter.payload, letter.last_ms) for letter in letters]
-        rejects = self._store(arrivals)
-        if rejects is None:
-            return
-        stored: list[int] = []
-        put_back: list[tuple[int, str, str]] = []
-        for place, letter in enumerate(letters):
-            verdict = verdict_of(arrivals[place], rejects.get(place))
-            match verdict:
-                case Accepted():
-                    stored.append(letter.id)
-                case Rejected():
-                    put_back.append((letter.id, verdict.code, verdict.reason))
-                case Ignored():
-                    put_back.append((letter.id, verdict.why, f"not stored: {verdict.why}"))
-        self._local.apply(Changes(unpark=stored, put_back=put_back), self._clock.now_ms())
-        self._disk(self._local.problem)
-        _log.info("dead_letters_replayed", stored=len(stored), parked_again=len(put_back))
-
-    def _write_ledger(self) -> None:
-        entries = self._local.losses.entries(DRAIN_MESSAGES)
-        if not entries:
-            return
-        lines = [ledger_line(loss.ledger(noted_ms, self._service, self._instance)) for noted_ms, loss in entries]
-        try:
-            self._storage.store_lines(PRODUCTION_BUCKET, lines)
-        except (Unavailable, Refused) as problem:
-            self._failed(problem)
-            return
-        self._local.apply(Changes(told=[noted_ms for noted_ms, _ in entries]), self._clock.now_ms())
-
     def _mark(self) -> None:
         """What the database says that it holds: read, moved on, and told to the senders."""
         now_s = self._clock.monotonic_s()
@@ -293,35 +191,7 @@ class Writer:
         lines = self.figures.lags.lines(self._clock.now_ms())
         if not lines or not self.database.taking:
             return
-        try:
-            self._storage.store_lines(TELEMETRY_BUCKET, lines)
-        except (Unavailable, Refused) as problem:
-            self._failed(problem)
-
-    def _again(self, topic: str, payload: bytes, received_ms: int) -> Arrival:
-        """A message from disk, judged by the present plant model and clock."""
-        message = Received(topic, payload, retained=False, qos=0, mid=0, generation=0)  # no broker waits for it
-        return Arrival(message, received_ms, self._decoder().decode(topic, payload, self._clock.now_ms()))
-
-    def _failed(self, problem: Unavailable | Refused) -> None:
-        retry_after_s = problem.retry_after_s if isinstance(problem, Unavailable) else None
-        if isinstance(problem, NoRoom):
-            self._restart.ask()
-        if isinstance(problem, Refused):
-            self._storing.failed(str(problem))
-        else:
-            self._storing.away()
-        if self.database.failed(str(problem), self._clock.monotonic_s(), retry_after_s):
-            log = _log.error if isinstance(problem, Refused) else _log.warning
-            log("database_takes_no_data", problem=str(problem))
-            self._status_changed()
-
-    def _wrote(self, *, is_probe: bool = False) -> None:
-        self._storing.done()
-        self._restart.withdraw()
-        if self.database.wrote(is_probe=is_probe):
-            _log.info("database_takes_data")
-            self._status_changed()
+        self._database.store_lines(TELEMETRY_BUCKET, lines)
 
     def _disk(self, problem: str | None) -> None:
         self._parking.take(problem)
