@@ -70,7 +70,7 @@ class Rule:
         gate = Gate.model_validate({"signal": "vibration", "above": off_below})
         self.watched = Watched(
             "wear.M", "wear", "line1", "M", self.condition, Terms(self.condition.delays(0, 0), False), None,  # type: ignore[arg-type]
-            gate=GateTest(gate, 0, FOREVER_MS),
+            gate=GateTest(gate, str(gate.signal), 0, FOREVER_MS),
         )  # fmt: skip
         self.alert = Alert(id="wear.M", rule="wear", line="line1", device_id="M")
         self.activated_ms: list[int] = []

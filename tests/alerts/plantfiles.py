@@ -35,6 +35,8 @@ signals:
   pressure: {address: 22, type: float32, unit: bar}
   level: {address: 24, type: float32, unit: mm}
   target: {address: 26, type: float32, unit: Cel}
+  energy: {address: 50, type: float64, unit: kW.h, counter: {max_rate_per_s: 100}}
+  cycles: {address: 54, type: uint32, counter: {max_rate_per_s: 100}}
   program: {address: 40, type: string, registers: 8}
 oee: {state: run_status}
 """

@@ -26,12 +26,13 @@ from millrace_alerts.service import Configuration, load_configuration
 from millrace_alerts.vigil import RETAINED_S, SAID_S, Vigil
 from millrace_alerts.watch import Watch
 from millrace_contract.language.messages import Status, encode
-from millrace_contract.language.times import FUTURE_LIMIT_MS, format_timestamp
+from millrace_contract.language.times import FUTURE_LIMIT_MS, format_timestamp, parse_timestamp
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import Evaluation
 from millrace_contract.runtime.clock import Now, moment
 from millrace_contract.runtime.mqtt.session import Received
 from millrace_contract.testing import ManualClock
+from tests.made_by_oee import Made, made_by_oee, some_days, write_oee_plant
 
 from .plantfiles import START_MS, comms, write_plant
 from .test_condition_kinds import KINDS
@@ -73,11 +74,32 @@ rules:
     {title: Hot in another program, class: maintenance, where: {devices: [CNC-01]}, on_delay_s: 5,
      condition: {kind: combination, all: [{kind: threshold, signal: temperature, above: 80},
        {not: {kind: value, signal: program, equals: P2}}, {kind: threshold, device: CNC-02, signal: temperature, below: 30}]}}
+  dear:
+    {title: Dear, class: maintenance, where: {devices: [CNC-01]},
+     condition: {kind: energy_per_part, energy: energy, parts: cycles, above: 3, over_s: 60, least_parts: 5}}
+  unexplained:
+    {title: Unexplained, class: maintenance, where: {devices: [CNC-01]}, condition: {kind: unexplained_stop, after_s: 5}}
+  low: {title: Low, class: maintenance, where: {devices: [CNC-01]}, condition: {kind: oee_below, below: 0.5}}
+  behind: {title: Behind, class: maintenance, where: {devices: [CNC-01]}, condition: {kind: behind_target, percent: 70}}
   full: {title: Full, class: maintenance, on_delay_s: 5, condition: {kind: own_data, problem: is full}}
 """
 STEPS_S = (-30, 61, -61, 3_600, -3_600, 86_400, -86_400)
 GRACE_S = 45
 """After a start devices get so long to be heard."""
+
+
+FIGURES = {"unexplained", "low", "behind"}
+"""Rules that hear what oee says."""
+MADE: list[Made] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Some hours of a machine that runs and stands, by the real oee."""
+    folder = write_oee_plant(tmp_path_factory.mktemp("oee"), {"line1": ["CNC-01"]}, {"day": {"start": "06:00", "end": "20:00"}})
+    from_ms = parse_timestamp("2025-10-15T06:00:00Z")
+    until_ms = from_ms + 5 * 3_600_000
+    MADE.append(made_by_oee(folder, list(some_days("line1", "CNC-01", from_ms, until_ms)), until_ms))
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +123,9 @@ class Plant:
         self.level, self.slope, self.moves = 10.0, 0.0, True
         self.link, self.problem = "online", ""
         self.program, self.run_status = "P1", 1
+        self.energy, self.power = 0.0, 1.0
+        self.oee = MADE[0] if rule in FIGURES else None
+        self.good_share, self.stands_since_ms = 1.0, 0
         self.stream, self.seq, self.sent_ms = 0, 0, 0
         self.story: list[tuple[str, str]] = []
         self._begin(Saved())
@@ -153,7 +178,10 @@ class Plant:
                 "target": 20.0,
                 "program": self.program,
                 "run_status": self.run_status,
+                "energy": self.energy,
+                "cycles": self.true.now_ms() // 1000 - START_MS // 1000,
             }
+            self.energy += self.power
             said = (
                 ("line1", "CNC-02", {"temperature": 20.0}),
                 ("line2", "PACK-01", {"temperature": 21.0}),
@@ -169,10 +197,30 @@ class Plant:
                     "prev": prev,
                 }
                 self._hear(f"factory/{line}/{device}/telemetry", json.dumps(message).encode(), now)
+        if self.oee is not None:
+            self._tell_figures(self.oee, now)
         self._hear("factory/line2/PACK-01/comms", comms(self.link, sender_ms, "PACK-01"), now)
         problems = [self.problem] if self.problem else []
         status = Status(service="ingest", instance="1", alive=True, problems=problems)
         self._hear("factory/_platform/ingest/1/status", encode(status), now)
+
+    def _tell_figures(self, made: Made, now: Now) -> None:
+        """As the real oee made them, of another day, moved to this one."""
+        start, end = (format_timestamp(now.epoch_ms + ms) for ms in (-3_600_000, 3_600_000))
+        live, ended = made.live["line1", "CNC-01"], made.of("hour", "CNC-01")[0]
+        assert live.parts.total > 0 < (ended.oee or 0)
+        parts = msgspec.structs.replace(live.parts, good=round(live.parts.good * self.good_share))
+        window = msgspec.structs.replace(live.window, start=start, end=end)
+        self._hear("factory/line1/CNC-01/oee", encode(msgspec.structs.replace(live, parts=parts, window=window)), now)
+        window = msgspec.structs.replace(ended.window, start=start, end=end)
+        hour = msgspec.structs.replace(ended, oee=(ended.oee or 0) * self.good_share, window=window)
+        self._hear("factory/line1/CNC-01/oee/window", encode(hour), now)
+        stop = next(each for each in made.intervals if each.kind == "stop" and each.leaf == "unplanned_stop")
+        is_open = bool(self.stands_since_ms)
+        self.stands_since_ms = now.epoch_ms if self.stands_since_ms < 0 else self.stands_since_ms
+        since = format_timestamp(self.stands_since_ms or now.epoch_ms)
+        stop = msgspec.structs.replace(stop, id=f"s{since}", start=since, end=None if is_open else since, reason=None)
+        self._hear("factory/line1/CNC-01/oee/interval", encode(stop), now)
 
     def _hear(self, topic: str, payload: bytes, now: Now) -> None:
         self._note(self.receiver.receive(Received(topic, payload, False, 1, 1, 0), self.watch, now))
@@ -213,6 +261,10 @@ FAULTS: Mapping[str, Fault] = {
     "deviation": Fault("off-target", _set(temperature=120.0), _set(temperature=20.0), 10, by_sender=True),
     "siblings": Fault("unlike-others", _set(temperature=120.0), _set(temperature=20.0), 10, by_sender=True),
     "combination": Fault("hot-and-wrong", _set(temperature=120.0), _set(temperature=20.0), 10, by_sender=True),
+    "energy_per_part": Fault("dear", _set(power=9.0), _set(power=1.0), 70, by_sender=True),
+    "unexplained_stop": Fault("unexplained", _set(stands_since_ms=-1), _set(stands_since_ms=0), 12),
+    "oee_below": Fault("low", _set(good_share=0.1), _set(good_share=1.0), 5),
+    "behind_target": Fault("behind", _set(good_share=0.1), _set(good_share=1.0), 5),
     "no_data": Fault("silent", _set(temperature=None), _set(temperature=20.0), 20),
     "device_offline": Fault("offline", _set(link="offline"), _set(link="online"), 10),
     "own_data": Fault("full", _set(problem="the disk is full"), _set(problem=""), 10),

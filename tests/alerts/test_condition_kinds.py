@@ -13,7 +13,7 @@ import millrace_contract.plant.conditions
 from millrace_alerts.conditions import Condition, condition_of
 from millrace_contract.plant.conditions import Condition as Model
 
-SHARED = {"listening", "of_baseline", "of_number", "of_parts", "site", "trends"}
+SHARED = {"listening", "of_baseline", "of_figures", "of_number", "of_parts", "site", "trends"}
 """What several kinds have in common."""
 MODELS, UNION = get_args(Model)[0], get_args(Condition)
 KINDS = sorted(get_args(model.model_fields["kind"].annotation)[0] for model in get_args(MODELS))

@@ -35,6 +35,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     `seen_ms` and `seen_value` are the newest observation, `seen_hold_ms` how long its sender promised it to hold; `value` is what
     stood at the last change of the condition, `activation_value` at the last activation, `peak` the farthest since it began.
     blind_since_ms: since when its rule cannot be evaluated; explained_by: the alert that says why its device is not heard.
+    chosen: by which product or shift the limit is chosen, where the rule has a table of them.
     level: which of the rule's limits is reached, or was at last, where it has several.
     line, device_id: empty where it is about the platform itself.
     first_cause: the alert that came first in its group, where it is another one.
@@ -73,6 +74,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     first_out: bool = False
     level: AlertLevel | None = None
     first_cause: str | None = None
+    chosen: str | None = None
     memory: Memory | None = None
     gate: GateMemory | None = None
     waiting: tuple[Waiting, ...] = ()
@@ -119,13 +121,16 @@ class Description:
     revision: str = ""
     levels: Mapping[AlertLevel, tuple[float, Priority]] = field(default_factory=dict)
     zones: Borders | None = None
+    table: Mapping[str, float] = field(default_factory=dict)
 
-    def at(self, level: AlertLevel | None) -> Description:
-        """With the limit and the priority of a level, where the rule has several (limit, priority)."""
-        if level is None or level not in self.levels:
-            return self
-        limit, priority = self.levels[level]
-        return replace(self, limit=limit, priority=priority)
+    def of(self, alert: Alert) -> Description:
+        """With the limit and the priority that hold of this alert, where the rule has several."""
+        if alert.level is not None and alert.level in self.levels:
+            limit, priority = self.levels[alert.level]
+            return replace(self, limit=limit, priority=priority)
+        if alert.chosen is not None and alert.chosen in self.table:
+            return replace(self, limit=self.table[alert.chosen])
+        return self
 
 
 def alert_id(rule: str, device_id: str) -> str:
@@ -135,7 +140,7 @@ def alert_id(rule: str, device_id: str) -> str:
 
 def state_message(alert: Alert, description: Description) -> AlertState:
     """The retained message, and what the API shows of the state."""
-    shelf, description = alert.facts.shelf, description.at(alert.level)
+    shelf, description = alert.facts.shelf, description.of(alert)
     is_open = alert.state is not IsaState.NORM
     return AlertState(
         id=alert.id,
@@ -176,7 +181,7 @@ def state_message(alert: Alert, description: Description) -> AlertState:
 def event_message(transition: Transition, event_seq: int, recorded_ms: int, about: Description | None) -> AlertEvent:
     """The immutable event: `timestamp` is when it was recorded, `source_timestamp` when its cause happened."""
     alert = transition.alert
-    about = None if about is None else about.at(alert.level)
+    about = None if about is None else about.of(alert)
     is_flip = transition.cause in _FLIPS
     return AlertEvent(
         event_seq=event_seq,

@@ -50,6 +50,10 @@ def _gated(condition: Condition, gate: GateTest, alert: Alert, terms: Terms, obs
                 return alert, ()
             alert, transitions = condition.evaluate(alert, terms, Pause(at_ms))
             return msgspec.structs.replace(alert, evaluation=_why_not(alert, observation)), transitions
+        case ClockStep(step_ms) if gate.is_around and alert.gate is not None:  # our own clock told it
+            since_ms = None if alert.gate.since_ms is None else alert.gate.since_ms + step_ms
+            moved = msgspec.structs.replace(alert.gate, since_ms=since_ms, at_ms=alert.gate.at_ms + step_ms)
+            return condition.evaluate(msgspec.structs.replace(alert, gate=moved), terms, observation)
         case Reading(at_ms, value) if not gate.is_open(alert.gate, at_ms):
             if at_ms <= alert.seen_ms:
                 return alert, ()

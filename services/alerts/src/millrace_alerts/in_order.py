@@ -40,7 +40,7 @@ def in_order(evaluate: Evaluate, alert: Alert, observation: Observation) -> Outc
 
 def newest_ms(alert: Alert) -> int:
     """The time of the newest observation, told or waiting."""
-    return max(alert.seen_ms, alert.waiting[-1].at_ms if alert.waiting else 0)
+    return max(alert.seen_ms, alert.waiting[-1].at_ms if alert.waiting else 0, 0 if alert.gate is None else alert.gate.at_ms)
 
 
 def _told(evaluate: Evaluate, alert: Alert, observation: Reading | GateReading) -> Outcome:

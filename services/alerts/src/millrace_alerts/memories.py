@@ -96,6 +96,34 @@ class LevelsMemory(msgspec.Struct, frozen=True, tag="levels", omit_defaults=True
     timers: dict[AlertLevel, Timer] = {}
 
 
+class ConsumptionMemory(msgspec.Struct, frozen=True, tag="consumption", omit_defaults=True):
+    """Where both counters stood at `at_ms`, how far they have come since it began (`used`, `made`), and earlier: `steps`."""
+
+    energy: float
+    parts: float
+    at_ms: int
+    steps: tuple[tuple[int, float, float], ...]
+    used: float = 0.0
+    made: float = 0.0
+
+
+class StopMemory(msgspec.Struct, frozen=True, tag="stop", omit_defaults=True):
+    """The newest stop; `is_unexplained`: it lasts, and nobody has said why."""
+
+    id: str
+    start_ms: int
+    is_unexplained: bool
+    state: str
+    revision: int = 1
+
+
+class WindowMemory(msgspec.Struct, frozen=True, tag="window", omit_defaults=True):
+    """The newest window that was judged."""
+
+    start_ms: int
+    revision: int = 1
+
+
 class PartReading(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """The newest reading of a signal; `value` None where it is bad. `hold_ms`: what its sender promised."""
 
@@ -115,15 +143,15 @@ class PartsMemory(msgspec.Struct, frozen=True, tag="parts", omit_defaults=True):
     judged_ms: int = 0
     next_ms: int | None = None
     paused: bool = False
-    own: LeavesMemory | SettlingMemory | CountMemory | None = None
+    own: LeavesMemory | SettlingMemory | CountMemory | ConsumptionMemory | None = None
 
 
-Memory = DriftMemory | StuckMemory | TrendMemory | ValueMemory | LevelsMemory | PartsMemory
+Memory = DriftMemory | StuckMemory | TrendMemory | ValueMemory | LevelsMemory | StopMemory | WindowMemory | PartsMemory
 
 
 def unobserved(memory: Memory | None) -> Memory | None:
     """What is left of it where nothing that was observed counts any more: what was learnt, and which levels are reached."""
-    if isinstance(memory, PartsMemory):
+    if isinstance(memory, PartsMemory | StopMemory | WindowMemory):
         return None
     if isinstance(memory, LevelsMemory):
         return LevelsMemory({level: Timer(active=timer.active) for level, timer in memory.timers.items()})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from millrace_contract.language.messages import Status
+from millrace_contract.language.messages import OeeDocument, OeeInterval, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,30 @@ class GateReading:
     at_ms: int
     value: float | str | None
     hold_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is in force that decides which of the rule's limits holds: a product, a shift; empty: none, None: nobody knows."""
+
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FiguresTold:
+    """What oee says of the rule's device, heard at `now_ms`: of the window in progress, or (`is_ended`) of one that is over."""
+
+    now_ms: int
+    document: OeeDocument
+    is_ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopTold:
+    """A stop of the rule's device, as far as oee knows it, heard at `now_ms`."""
+
+    now_ms: int
+    stop: OeeInterval
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +127,19 @@ class ClockStep:
     step_ms: int
 
 
-Observation = Reading | PartReadings | GateReading | Pause | Seen | Link | StatusTold | Inhibit | Resume | ClockStep | Tick
+Observation = (
+    Reading
+    | PartReadings
+    | GateReading
+    | Chosen
+    | FiguresTold
+    | StopTold
+    | Pause
+    | Seen
+    | Link
+    | StatusTold
+    | Inhibit
+    | Resume
+    | ClockStep
+    | Tick
+)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from millrace_contract.errors import Malformed
-from millrace_contract.language.messages import Comms, OeeDocument, OeeInterval, Status, decode
+from millrace_contract.language.messages import Comms, ContextState, OeeDocument, OeeInterval, Status, decode
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.topics import Kind, Topic, Topics
@@ -50,6 +50,12 @@ class Hears(Protocol):
     def gateway(self, instance: str, alive: bool | None, now_ms: int) -> list[Transition]: ...
 
     def told(self, statuses: Sequence[Status], now_ms: int) -> list[Transition]: ...
+
+    def ordered(self, line: str, device: str | None, state: ContextState | None) -> list[Transition]: ...
+
+    def figures(self, document: OeeDocument, now_ms: int, *, is_ended: bool) -> list[Transition]: ...
+
+    def stop(self, stop: OeeInterval, now_ms: int) -> list[Transition]: ...
 
 
 class Surroundings(Protocol):
@@ -153,12 +159,11 @@ class AlertsReceiver:
             case Kind.STATUS:
                 return self._status(topic, received.payload, watch, now)
             case Kind.OEE | Kind.OEE_WINDOW:
-                self._oee(topic, received.payload)
+                return self._oee(topic, received.payload, watch, now)
             case Kind.OEE_INTERVAL:
-                self._stop(topic, received.payload)
+                return self._stop(topic, received.payload, watch, now)
             case Kind.CONTEXT:
-                if received.retained and received.payload and not self._plant.has_asset(topic.line or "", topic.device):
-                    self._surroundings.clear(received.topic)
+                return self._context(topic, received, watch)
             case Kind.ALERT:
                 self._own_state(topic, received, watch)
             case _:
@@ -190,12 +195,21 @@ class AlertsReceiver:
             transitions += watch.gateway(topic.instance, self._platform.alive("gateway", topic.instance), now.epoch_ms)
         return transitions
 
-    def _oee(self, topic: Topic, payload: bytes) -> None:
+    def _context(self, topic: Topic, received: Received, watch: Hears) -> list[Transition]:
+        """What we have said ourselves of the order in force, or a recording says."""
+        line, device = topic.line or "", topic.device
+        if self._plant.has_asset(line, device):
+            return watch.ordered(line, device, decode(ContextState, received.payload) if received.payload else None)
+        if received.retained and received.payload:
+            self._surroundings.clear(received.topic)
+        return []
+
+    def _oee(self, topic: Topic, payload: bytes, watch: Hears, now: Now) -> list[Transition]:
         """A shift in progress is shown of what the plant has now; an ended window stays, whatever became of its asset."""
         line = topic.line or ""
         if topic.kind is Kind.OEE and not payload:
             self._surroundings.forget_oee(line, topic.device)
-            return
+            return []
         document = decode(OeeDocument, payload)
         _ms(document.window.start)
         said = document.line, document.device_id if isinstance(document.device_id, str) else None
@@ -203,21 +217,23 @@ class AlertsReceiver:
             raise Malformed("device", f"says it is of {said}, but its topic is of {(line, topic.device)}")
         if topic.kind is not Kind.OEE:
             self._surroundings.save_oee_window(document)
-        elif self._plant.has_asset(line, topic.device):
+            return watch.figures(document, now.epoch_ms, is_ended=True)
+        if self._plant.has_asset(line, topic.device):
             self._surroundings.save_oee(document)
-        else:
-            self._ignore("undeclared_device" if topic.device else "undeclared_line")
+            return watch.figures(document, now.epoch_ms, is_ended=False)
+        return self._ignore("undeclared_device" if topic.device else "undeclared_line")
 
-    def _stop(self, topic: Topic, payload: bytes) -> None:
+    def _stop(self, topic: Topic, payload: bytes, watch: Hears, now: Now) -> list[Transition]:
         """Reasons are given to stops; states of machines are heard elsewhere."""
         interval = decode(OeeInterval, payload)
         if interval.kind is not IntervalKind.STOP:
-            return
+            return []
         _ms(interval.start)
         if (interval.line, interval.device_id) != (topic.line, topic.device):
             said = interval.line, interval.device_id
             raise Malformed("device", f"says it is of {said}, but its topic is of {(topic.line, topic.device)}")
         self._surroundings.save_stop(interval)
+        return watch.stop(interval, now.epoch_ms)
 
     def _own_state(self, topic: Topic, received: Received, watch: Hears) -> None:
         """The broker shows what we retained earlier: what no rule knows any more is cleared."""

@@ -46,6 +46,7 @@ def forgetful(alert: Alert) -> Alert:
         seen_hold_ms=None,
         quiet_from_ms=None,
         memory=unobserved(alert.memory),
+        gate=None,
     )
 
 

@@ -11,9 +11,25 @@ from millrace_contract.plant.suppression import SuppressedBy
 from .alert import Alert, Description, alert_id
 from .builtin import built_in_rules
 from .changes import Terms
-from .conditions import Approach, Away, Condition, InZone, Limit, OddOneOut, RuleSite, SelfReport, Stages, condition_of
+from .conditions import (
+    Approach,
+    Away,
+    Condition,
+    Consumption,
+    InZone,
+    Limit,
+    LowFigure,
+    OddOneOut,
+    RuleSite,
+    SelfReport,
+    Stages,
+    TooFewParts,
+    condition_of,
+)
 from .gates import GateTest
 from .rule_changes import revision_of
+
+_LIMITED = (Limit, Approach, Away, OddOneOut, Consumption, LowFigure, TooFewParts, SelfReport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +56,7 @@ class Watched:
 
     def rank(self, alert: Alert) -> tuple[Priority, AlertClass]:
         """What decides, beside its state, where the alert stands in a list."""
-        about = self.description.at(alert.level)
+        about = self.description.of(alert)
         return about.priority, about.alert_class
 
 
@@ -87,8 +103,8 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str, gate
             title=rule.title,
             alert_class=rule.alert_class,
             priority=rule.priority,
-            limit=condition.limit if isinstance(condition, Limit | Approach | Away | OddOneOut | SelfReport) else None,
-            unit=condition.unit if isinstance(condition, Limit | Stages | Away | OddOneOut) else None,
+            limit=condition.limit if isinstance(condition, _LIMITED) else None,
+            unit=condition.unit if isinstance(condition, Limit | Stages | Away | OddOneOut | Consumption) else None,
             consequence=rule.consequence,
             cause=rule.cause,
             action=rule.action,
@@ -97,6 +113,7 @@ def _watched(rule: AlertRule, condition: Condition, line: str, device: str, gate
             revision=revision_of(rule),
             levels=_levels(rule),
             zones=condition.borders if isinstance(condition, InZone) else None,
+            table=condition.table if isinstance(condition, Limit) else {},
         ),
         blind_after_ms=_ms(rule.blind_after_s),
         gate=gate,

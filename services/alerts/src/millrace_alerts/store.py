@@ -138,7 +138,7 @@ class Store:
         )
 
     def save_alert(self, alert: Alert, description: Description) -> None:
-        description = description.at(alert.level)
+        description = description.of(alert)
         self.connection.execute(
             "INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (

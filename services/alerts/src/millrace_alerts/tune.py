@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from millrace_contract.language.event_file import ArrivalClock, Event
-from millrace_contract.language.messages import Comms, Status
+from millrace_contract.language.messages import Comms, ContextState, OeeDocument, OeeInterval, Status
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import Quality
@@ -84,6 +84,15 @@ class ReadingsHeard:
         return []
 
     def told(self, _statuses: Sequence[Status], _now_ms: int) -> list[Transition]:
+        return []
+
+    def ordered(self, _line: str, _device: str | None, _state: ContextState | None) -> list[Transition]:
+        return []
+
+    def figures(self, _document: OeeDocument, _now_ms: int, *, is_ended: bool) -> list[Transition]:  # noqa: ARG002 - of the protocol
+        return []
+
+    def stop(self, _stop: OeeInterval, _now_ms: int) -> list[Transition]:
         return []
 
 

@@ -5,11 +5,11 @@ would have stored. Owned by one thread.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
-from millrace_contract.language.messages import Comms, Status
+from millrace_contract.language.messages import Comms, ContextState, OeeDocument, OeeInterval, Status
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.words import Evaluation, EventCause, IsaState, Quality
 from millrace_contract.plant import PlantModel
@@ -21,12 +21,28 @@ from .alert import alert_id as id_of
 from .builtin import gateway_rule, is_built_in
 from .changes import act
 from .clocks import Order, begun_anew, counts_from_ms, follow, order_of, plausible_alert, plausible_record
-from .conditions import judges_in_order
+from .concerned import Concerned, by_device
 from .evaluator import evaluate
 from .first_out import FirstOut
+from .in_force import FIGURES_HOLD_MS, ORDER, PRODUCT, SHIFT, AroundMachines, HeldAround
 from .in_order import newest_ms
 from .lifecycle import Action, LearnAnew
-from .observations import ClockStep, GateReading, Inhibit, Link, Observation, PartReadings, Reading, Resume, Seen, StatusTold, Tick
+from .observations import (
+    Chosen,
+    ClockStep,
+    FiguresTold,
+    GateReading,
+    Inhibit,
+    Link,
+    Observation,
+    PartReadings,
+    Reading,
+    Resume,
+    Seen,
+    StatusTold,
+    StopTold,
+    Tick,
+)
 from .reconcile import forget_old_names
 from .records import DeviceRecord, Gateway, Latest, Saved
 from .relearning import learnt_anew
@@ -38,21 +54,6 @@ RETURN_GRACE_MS = 45_000
 
 MAX_SIGNALS = 2_000
 """So many signals of a device are remembered: a sender that invents names must not fill the memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Concerned:
-    """Which alerts are to be told of what, for one device."""
-
-    gates: dict[str, list[str]]
-    readings: dict[str, list[str]]
-    parts: dict[str, list[str]]
-    data: dict[str | None, list[str]]
-    links: list[str]
-    inhibited: list[str]
-    every: list[str]
-    in_order: dict[str, tuple[list[str], list[str]]]
-    """Those who judge in order, by signal: whose gate it is, and who reads it."""
 
 
 class Watch:
@@ -76,6 +77,8 @@ class Watch:
         """Devices and gateways of whose link something was said on this connection; the rest is what is remembered."""
         self.late_readings = 0
         self._reported: dict[str, str | None] = {}
+        self._around = AroundMachines()
+        self._in_force: dict[tuple[str, str], tuple[HeldAround, int]] = {}
         self._take_over(watched, saved)
 
     def adopt(self, watched: dict[str, Watched], now_ms: int) -> tuple[list[Alert], list[Transition]]:
@@ -97,9 +100,10 @@ class Watch:
     def _take_over(self, watched: dict[str, Watched], saved: Saved) -> None:
         self.watched = watched
         self.alerts = {each.alert_id: _restored(each, saved) for each in watched.values()}
-        self._concerned = _by_device(watched, self._plant.devices)
+        self._concerned = by_device(watched, self._plant.devices)
         self._of_platform = [each.alert_id for each in watched.values() if not each.device_id and not is_built_in(each.rule)]
         self._first_out = FirstOut(watched.values())
+        self._in_force.clear()
         self._suppression = Suppression(self._plant, watched, self._windows)
         self._to_settle = self._suppression.members
 
@@ -132,7 +136,7 @@ class Watch:
             transitions += self._tell(concerned.data.get(None, ()), Seen(at_ms, heard_ms))
         return transitions + self._tell_late(concerned, message, fresh, at_ms)
 
-    def _tell_late(self, concerned: _Concerned, message: Telemetry, fresh: Collection[str], at_ms: int) -> list[Transition]:
+    def _tell_late(self, concerned: Concerned, message: Telemetry, fresh: Collection[str], at_ms: int) -> list[Transition]:
         """What was overtaken by a newer message is news only for those who judge in order."""
         transitions: list[Transition] = []
         for signal, (gates, readings) in concerned.in_order.items():
@@ -185,6 +189,41 @@ class Watch:
         """A service has said how it is, or was cleared: what all of them said last."""
         return self._tell(self._of_platform, StatusTold(now_ms, tuple(statuses)))
 
+    def ordered(self, line: str, device: str | None, state: ContextState | None) -> list[Transition]:
+        """The order in force of a device or a line; it counts from the next tick on."""
+        self._around.ordered(line, device, state)
+        return []
+
+    def figures(self, document: OeeDocument, now_ms: int, *, is_ended: bool) -> list[Transition]:
+        """What oee says of a line or a device: of a window that is over, or of the one in progress."""
+        if not is_ended:
+            self._around.shift_told(document, now_ms)
+        concerned = self._concerned.get(document.device_id if isinstance(document.device_id, str) else "")
+        return [] if concerned is None else self._tell(concerned.figures, FiguresTold(now_ms, document, is_ended))
+
+    def stop(self, stop: OeeInterval, now_ms: int) -> list[Transition]:
+        """A stop of a device, as far as oee knows it."""
+        concerned = self._concerned.get(stop.device_id)
+        return [] if concerned is None else self._tell(concerned.figures, StopTold(now_ms, stop))
+
+    def _tell_around(self, now_ms: int) -> list[Transition]:
+        """What is in force around each machine whose rules ask for it: when it changes, and before it holds no longer."""
+        transitions: list[Transition] = []
+        for device, concerned in self._concerned.items():
+            asked = [what for what in (ORDER, PRODUCT, SHIFT) if what in concerned.gates or what in concerned.tables]
+            if not asked:
+                continue
+            found = self._around.at(self._plant.devices[device].line, device, now_ms)
+            for what in asked:
+                before, told_ms = self._in_force.get((device, what), (None, 0))
+                if found[what] == before and now_ms - told_ms < FIGURES_HOLD_MS / 2:
+                    continue
+                self._in_force[device, what] = found[what], now_ms
+                told = GateReading(now_ms, found[what].value, found[what].hold_ms)
+                transitions += self._tell(concerned.gates.get(what, ()), told)
+                transitions += self._tell(concerned.tables.get(what, ()), Chosen(found[what].value))
+        return transitions
+
     def report(self, rule: str, problem: str | None, now_ms: int) -> list[Transition]:
         """What a built-in rule is about, in words, or None where nothing is wrong. Only news is told on."""
         if self._reported.get(rule, "") == problem:
@@ -195,7 +234,8 @@ class Watch:
 
     def tick(self, now_ms: int, *, blind: bool = False) -> list[Transition]:
         """Time passed: delays run out, data grow old, shelves expire. `blind`: silence says nothing just now."""
-        transitions = self._tell(self.alerts, Tick(now_ms, blind))
+        transitions = [] if blind else self._tell_around(now_ms)
+        transitions += self._tell(self.alerts, Tick(now_ms, blind))
         concerned, said = self._suppression.look(now_ms)
         for rule, words in said.items():
             transitions += self.report(rule, words, now_ms)
@@ -293,18 +333,20 @@ class Watch:
             if plausible is not record:
                 self.devices[device_id] = plausible
                 self.changed_devices.add(device_id)
+        self._in_force.clear()
         transitions = self._tell(self.alerts, ClockStep(step_ms))
         for alert_id, alert in self.alerts.items():
             self._replace(alert_id, plausible_alert(alert, now_ms))
         return transitions
 
-    def _begin_anew(self, concerned: _Concerned, fresh: Iterable[str], at_ms: int) -> None:
+    def _begin_anew(self, concerned: Concerned, fresh: Iterable[str], at_ms: int) -> None:
         """What these alerts have seen has a later time than what counts now."""
-        told = (concerned.readings, concerned.data, concerned.parts)
+        told = (concerned.readings, concerned.data, concerned.parts, concerned.gates)
         ids = [each for signal in fresh for those in told for each in those.get(signal, ())]
         for alert_id in (*ids, *concerned.data.get(None, ())):
             if newest_ms(self.alerts[alert_id]) >= at_ms:
                 self._replace(alert_id, begun_anew(self.alerts[alert_id]))
+                self._in_force.clear()  # what its gate knew is told it again
 
     def _replace(self, alert_id: str, alert: Alert) -> None:
         if alert is not self.alerts[alert_id]:
@@ -411,33 +453,6 @@ def _restored(watched: Watched, saved: Saved) -> Alert:
     return watched.condition.restored(alert, device)
 
 
-def _by_device(watched: dict[str, Watched], devices: Iterable[str]) -> dict[str, _Concerned]:
-    concerned = {name: _Concerned({}, {}, {}, {}, [], [], [], {}) for name in devices}
-    for each in watched.values():
-        if not each.device_id:
-            continue
-        concerned[each.device_id].every.append(each.alert_id)
-        those, listening = concerned[each.device_id], each.condition.listening
-        if each.gate is not None:
-            those.gates.setdefault(each.gate.signal, []).append(each.alert_id)
-        for signal in listening.readings:
-            those.readings.setdefault(signal, []).append(each.alert_id)
-        for part in listening.parts:
-            concerned[part.device_id].parts.setdefault(part.signal, []).append(each.alert_id)
-        if judges_in_order(each.condition):
-            for signal in listening.readings:
-                those.in_order.setdefault(signal, ([], []))[1].append(each.alert_id)
-            if each.gate is not None:
-                those.in_order.setdefault(each.gate.signal, ([], []))[0].append(each.alert_id)
-        for wanted in listening.data:
-            those.data.setdefault(wanted, []).append(each.alert_id)
-        if listening.link:
-            those.links.append(each.alert_id)
-        if listening.is_inhibited_by_offline:
-            those.inhibited.append(each.alert_id)
-    return concerned
-
-
 def _worth_saving(before: Alert, after: Alert) -> bool:
     """Whether more changed than the newest observation, which is saved with the device."""
     return (
@@ -447,6 +462,7 @@ def _worth_saving(before: Alert, after: Alert) -> bool:
         or before.facts != after.facts
         or before.memory is not after.memory
         or before.gate is not after.gate
+        or before.chosen != after.chosen
         or before.waiting is not after.waiting
         or before.re_alarm_at_ms != after.re_alarm_at_ms
         or before.blind_since_ms != after.blind_since_ms

@@ -8,15 +8,18 @@ from __future__ import annotations
 from typing import assert_never
 
 from millrace_contract.plant import (
+    BehindTarget,
     Combination,
     Cusum,
     Deviation,
     DeviceOffline,
     Drift,
+    EnergyPerPart,
     Ewma,
     Levels,
     NoData,
     NotCounting,
+    OeeBelow,
     OwnData,
     Profile,
     RateOfChange,
@@ -27,20 +30,24 @@ from millrace_contract.plant import (
     Stuck,
     Threshold,
     TimeToLimit,
+    UnexplainedStop,
     Value,
     VibrationZone,
 )
 from millrace_contract.plant import Condition as Model
 
+from .behind_target import TooFewParts
 from .combination import Together
 from .cusum import Excess
 from .deviation import Away
 from .device_offline import Unreachable
 from .drift import Leaving
+from .energy_per_part import Consumption
 from .ewma import WeightedMean
 from .levels import Stages
 from .no_data import Silence
 from .not_counting import CountStandsStill
+from .oee_below import LowFigure
 from .of_baseline import BaselineKind
 from .own_data import SelfReport
 from .rate_of_change import Rate
@@ -52,6 +59,7 @@ from .state import InState
 from .stuck import Hanging
 from .threshold import Limit
 from .time_to_limit import Approach
+from .unexplained_stop import UnexplainedStand
 from .value import Named
 from .vibration_zone import InZone
 
@@ -70,6 +78,10 @@ Condition = (
     | Away
     | OddOneOut
     | Together
+    | Consumption
+    | UnexplainedStand
+    | LowFigure
+    | TooFewParts
     | Silence
     | Unreachable
     | SelfReport
@@ -83,6 +95,8 @@ OfOneSignal = Threshold | Levels | VibrationZone | RateOfChange | Stuck | OfBase
 def condition_of(model: Model, site: RuleSite) -> Condition:
     """What the rule's condition is for a device."""
     match model:
+        case Threshold() if model.by_device:
+            return Limit.of(model.of_device(site.device.id), site.profile)
         case NotCounting():
             return CountStandsStill.of(model, site)
         case Deviation():
@@ -91,6 +105,10 @@ def condition_of(model: Model, site: RuleSite) -> Condition:
             return OddOneOut.of(model, site)
         case Combination():
             return Together.of(model, site)
+        case EnergyPerPart():
+            return Consumption.of(model, site)
+        case UnexplainedStop() | OeeBelow() | BehindTarget():
+            return _of_figures(model, site.profile)
         case NoData():
             return Silence.of(model, site.profile)
         case DeviceOffline():
@@ -98,6 +116,17 @@ def condition_of(model: Model, site: RuleSite) -> Condition:
         case OwnData():
             return SelfReport.of(model)
     return of_one_signal(model, site.profile)
+
+
+def _of_figures(model: UnexplainedStop | OeeBelow | BehindTarget, profile: Profile) -> Condition:
+    match model:
+        case UnexplainedStop():
+            return UnexplainedStand.of(model, profile)
+        case OeeBelow():
+            return LowFigure.of(model, profile)
+        case BehindTarget():
+            return TooFewParts.of(model, profile)
+    assert_never(model)
 
 
 def of_one_signal(model: OfOneSignal, profile: Profile) -> Condition:
@@ -148,6 +177,7 @@ __all__ = [
     "Approach",
     "Away",
     "Condition",
+    "Consumption",
     "CountStandsStill",
     "Excess",
     "FarFromMedian",
@@ -156,6 +186,7 @@ __all__ = [
     "InZone",
     "Leaving",
     "Limit",
+    "LowFigure",
     "Named",
     "OddOneOut",
     "OfOneSignal",
@@ -166,6 +197,8 @@ __all__ = [
     "Stages",
     "Times",
     "Together",
+    "TooFewParts",
+    "UnexplainedStand",
     "Unreachable",
     "WeightedMean",
     "condition_of",

@@ -19,13 +19,13 @@ from millrace_contract.plant.holds import CLOCKS_DIFFER_MS, FOREVER_MS, is_fresh
 from .. import timer as timers
 from ..alert import Alert, Transition
 from ..changes import Outcome, Terms, changed
-from ..memories import CountMemory, LeavesMemory, PartReading, PartsMemory, SettlingMemory
+from ..memories import ConsumptionMemory, CountMemory, LeavesMemory, PartReading, PartsMemory, SettlingMemory
 from ..observations import Observation, PartReadings, Pause, Tick
 from ..records import DeviceRecord
 from ..timer import Delays, Wish, advance_by
 from .listening import Listening, SourceSignal
 
-Own = LeavesMemory | SettlingMemory | CountMemory | None
+Own = LeavesMemory | SettlingMemory | CountMemory | ConsumptionMemory | None
 
 
 class JointWish(NamedTuple):

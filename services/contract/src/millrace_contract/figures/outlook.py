@@ -50,7 +50,7 @@ def by_hour(hours: Iterable[OeeDocument]) -> list[HourTarget]:
     """Target against actual of each hour."""
     return [
         HourTarget(
-            each.window.start, each.window.end, _target(each), each.parts.good, each.parts.total, each.revision, each.coverage
+            each.window.start, each.window.end, target_of(each), each.parts.good, each.parts.total, each.revision, each.coverage
         )
         for each in hours
     ]  # fmt: skip
@@ -108,7 +108,8 @@ def time_for(parts: int, hours: Sequence[tuple[int, int]]) -> TimeNeeded | None:
     )
 
 
-def _target(document: OeeDocument) -> int | None:
+def target_of(document: OeeDocument) -> int | None:
+    """Parts that the ideal cycle allows in the planned production time of a window, or of what there is of it; None without one."""
     if isinstance(document.products, list):
         targets = [each.target for each in document.products if each.planned_ms]
         return None if None in targets else sum(each for each in targets if each is not None)

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from ..errors import ConfigurationProblems
 from ..language.assets import segment_problem
 from ..language.words import AlertClass, Priority
-from .conditions import Combination, Condition, OwnData, Siblings
+from .conditions import Combination, Condition, EnergyPerPart, OwnData, Siblings, Threshold
 from .conditions.of_number import Keys, keys_of
 from .document import Document, Strict, document_of, nearest, read_document
 from .gate import Gate
@@ -179,8 +179,10 @@ def _problems_of_neighbours(rule: AlertRule, plant: PlantModel) -> Iterator[str]
 
 def _problems_between(rule: AlertRule, devices: list[Device], plant: PlantModel) -> Iterator[tuple[Keys, str]]:
     """What is wrong with a condition that looks at other devices than its own, as (keys, what it is)."""
+    if isinstance(rule.condition, Threshold):
+        yield from rule.condition.unknown_devices(plant)
     if isinstance(rule.condition, Siblings):
         yield from (((key,), message) for key, message in rule.condition.too_few(len(devices)))
-    if isinstance(rule.condition, Combination):
+    if isinstance(rule.condition, Combination | EnergyPerPart):
         for line in {device.line: None for device in devices}:
             yield from rule.condition.problems_of_others(plant, line)

@@ -9,15 +9,18 @@ from typing import Annotated
 
 from pydantic import Field
 
+from .behind_target import BehindTarget
 from .combination import Combination
 from .cusum import Cusum
 from .deviation import Deviation
 from .device_offline import DeviceOffline
 from .drift import Drift
+from .energy_per_part import EnergyPerPart
 from .ewma import Ewma
 from .levels import Levels
 from .no_data import NoData
 from .not_counting import NotCounting
+from .oee_below import OeeBelow
 from .own_data import OwnData
 from .rate_of_change import RateOfChange
 from .ratio import Ratio
@@ -27,6 +30,7 @@ from .state import State
 from .stuck import Stuck
 from .threshold import Threshold
 from .time_to_limit import TimeToLimit
+from .unexplained_stop import UnexplainedStop
 from .value import Value
 from .vibration_zone import VibrationZone
 
@@ -46,6 +50,10 @@ Condition = Annotated[
     | Deviation
     | Siblings
     | Combination
+    | EnergyPerPart
+    | UnexplainedStop
+    | OeeBelow
+    | BehindTarget
     | NoData
     | DeviceOffline
     | OwnData,
@@ -53,16 +61,19 @@ Condition = Annotated[
 ]
 
 __all__ = [
+    "BehindTarget",
     "Combination",
     "Condition",
     "Cusum",
     "Deviation",
     "DeviceOffline",
     "Drift",
+    "EnergyPerPart",
     "Ewma",
     "Levels",
     "NoData",
     "NotCounting",
+    "OeeBelow",
     "OwnData",
     "RateOfChange",
     "Ratio",
@@ -72,6 +83,7 @@ __all__ = [
     "Stuck",
     "Threshold",
     "TimeToLimit",
+    "UnexplainedStop",
     "Value",
     "VibrationZone",
 ]
