@@ -173,7 +173,7 @@ MISTAKES = [
     (PROFILE, "total: strokes", "total: strokes, changes: [{valid_from: 2025-12-24, leaves: {idel: setup}}]", "oee.changes[0].leaves.idel: 'idel' is not one of"),
     (CALENDAR, "start: 22:00", "start: 25:00", "calendar.yaml:3: shifts.night.start: '25:00' is not allowed"),
     (ALERTS, "signal: force", "signal: froce", "profile acme-p3 has no signal 'froce' (did you mean force?)"),
-    (ALERTS, "signal: force", "signal: name", "is a text; a threshold needs a number"),
+    (ALERTS, "signal: force", "signal: name", "is a text; this condition needs a number"),
     (ALERTS, "    class: maint", "    where: {asset_classes: [pres]}\n    class: maint", "heavy.where.asset_classes: no asset class 'pres' (did you mean press?)"),
     (ALERTS, "kind: threshold", "kind: treshold", "alerts.yaml:5: rules.heavy.condition: 'treshold' is not one of"),
     (ALERTS, "class: maintenance", "class: alarm", "an alarm is for an operator who must act: add consequence, cause, action, response_s"),

@@ -74,24 +74,21 @@ class Stages:
     def restored(self, alert: Alert, record: DeviceRecord) -> Alert:
         """With the newest reading, which is saved with its device only where it changed nothing of the alert."""
         latest = record.readings.get(self.signal)
-        is_pending = any(timer.since_ms is not None for timer in self._timers(alert).values())
-        if latest is None or latest.at_ms <= alert.seen_ms or is_pending:
+        if latest is None or latest.at_ms <= alert.seen_ms or _pends(alert):
             return alert
         return msgspec.structs.replace(alert, seen_ms=latest.at_ms, seen_value=latest.value, seen_hold_ms=latest.hold_ms)
 
     def evaluate(self, alert: Alert, terms: Terms, observation: Observation) -> Outcome:
+        if isinstance(observation, Tick) and not _pends(alert):
+            return self._aged(alert, observation.now_ms), ()
         held = {level: stage.delays(terms.delays, alert.seen_hold_ms) for level, stage in self.stages.items()}
         timers_now, flips = self._timers(alert), dict[AlertLevel, tuple[Flip, ...]]()
         match observation:
             case Tick(now_ms):
                 for level, timer in timers_now.items():
                     timers_now[level], flips[level] = advance_by(timer, observation, held[level])
-                fresh_ms = self.fresh_ms if alert.seen_hold_ms is None else alert.seen_hold_ms
-                is_old = alert.evaluation in {Evaluation.GOOD, Evaluation.UNCERTAIN} and not is_fresh(
-                    alert.seen_ms, fresh_ms, now_ms
-                )
                 alert, made = self._flipped(alert, terms, timers_now, flips)
-                return msgspec.structs.replace(alert, evaluation=Evaluation.STALE) if is_old else alert, made
+                return self._aged(alert, now_ms), made
             case Pause(at_ms):
                 for level, timer in timers_now.items():
                     timers_now[level], flips[level] = timers.interrupt(timer, at_ms, held[level])
@@ -108,6 +105,14 @@ class Stages:
                 return msgspec.structs.replace(alert, seen_hold_ms=observation.hold_ms), made
             case _:
                 return alert, ()
+
+    def _aged(self, alert: Alert, now_ms: int) -> Alert:
+        """The newest reading is older by now."""
+        fresh_ms = self.fresh_ms if alert.seen_hold_ms is None else alert.seen_hold_ms
+        is_evaluable = alert.evaluation in {Evaluation.GOOD, Evaluation.UNCERTAIN}
+        if not is_evaluable or is_fresh(alert.seen_ms, fresh_ms, now_ms):
+            return alert
+        return msgspec.structs.replace(alert, evaluation=Evaluation.STALE)
 
     def _timers(self, alert: Alert) -> dict[AlertLevel, Timer]:
         kept = alert.memory.timers if isinstance(alert.memory, LevelsMemory) else {}
@@ -169,6 +174,10 @@ def _at_level(
 def _reached(alert: Alert, terms: Terms, level: AlertLevel, value: float | str | None, at_ms: int) -> Alert:
     alert = msgspec.structs.replace(alert, level=level)
     return peaked(alert, replace(terms, high=level.is_high), value, at_ms)
+
+
+def _pends(alert: Alert) -> bool:
+    return isinstance(alert.memory, LevelsMemory) and any(timer.since_ms is not None for timer in alert.memory.timers.values())
 
 
 def _worst_of(active: set[AlertLevel], present: AlertLevel | None) -> AlertLevel | None:

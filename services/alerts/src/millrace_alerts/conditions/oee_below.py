@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from millrace_contract.language.times import parse_timestamp
-from millrace_contract.language.words import Evaluation
+from millrace_contract.language.words import Evaluation, WindowKind
 from millrace_contract.plant import OeeBelow, Profile
 
 from ..alert import Alert
@@ -24,7 +24,7 @@ class LowFigure(FiguresKind):
     figure: str
     limit: float
     deadband: float
-    window: str
+    window: WindowKind
     coverage: float
 
     @classmethod

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ..errors import ConfigurationProblems
 from ..language.assets import segment_problem
@@ -25,6 +25,14 @@ BUILT_IN = "millrace-"
 """How the names of the rules begin that every plant has: no rule of a file may."""
 
 
+def _one_line(title: str) -> str:
+    if not title.strip():
+        raise ValueError("is empty: it is what people read first")
+    if not title.isprintable():
+        raise ValueError("must be one line of characters that can be seen")
+    return title
+
+
 class AlertRule(Strict):
     """One rule. Class alarm means that an operator must act, so it says why, how and how soon.
 
@@ -35,7 +43,7 @@ class AlertRule(Strict):
     """
 
     id: str
-    title: str = Field(min_length=1, max_length=100)
+    title: Annotated[str, AfterValidator(_one_line)] = Field(min_length=1, max_length=100)
     alert_class: AlertClass = Field(default=AlertClass.ALARM, alias="class")
     priority: Priority = Priority.MEDIUM
     where: Where = Where()

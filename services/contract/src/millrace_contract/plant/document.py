@@ -71,17 +71,24 @@ class Document:
         try:
             return model.model_validate(self.data, context=dict(context or {}))
         except ValidationError as error:
-            for finding in error.errors(include_url=False):
-                path = self._path(finding["loc"])
-                self.problem(path, _in_words(finding, model))
+            findings = error.errors(include_url=False)
+            places = [finding["loc"] for finding in findings]
+            for finding in findings:
+                if finding["type"] == "too_short" and any(_is_within(place, finding["loc"]) for place in places):
+                    continue  # there are entries, and what is wrong with each is said
+                is_of_a_key = finding["type"] in {"missing", "extra_forbidden"}
+                self.problem(self._path(finding["loc"], is_of_a_key=is_of_a_key), _in_words(finding, model))
             return None
 
-    def _path(self, loc: Iterable[str | int]) -> Path_:
-        """pydantic's location without the union tags that are no keys of the file, and without its mark of a key that is wrong."""
+    def _path(self, loc: Iterable[str | int], *, is_of_a_key: bool) -> Path_:
+        """pydantic's location without the union tags that are no keys of the file, and without its mark of a key that is wrong.
+
+        is_of_a_key: the last part is a key, though the file may not have it.
+        """
         path: Path_ = ()
         loc = tuple(part for part in loc if part != "[key]" and not str(part).startswith("<"))
         for index, part in enumerate(loc):
-            if (*path, part) in self._lines or index == len(loc) - 1:
+            if (*path, part) in self._lines or (is_of_a_key and index == len(loc) - 1):
                 path = (*path, part)
         return path
 
@@ -233,6 +240,36 @@ def _dotted(path: Path_) -> str:
     return text
 
 
+def _is_within(place: tuple[int | str, ...], around: tuple[int | str, ...]) -> bool:
+    return len(place) > len(around) and place[: len(around)] == around
+
+
+_PLAINLY = {
+    "dict_type": "it must be keys with values",
+    "model_type": "it must be keys with values",
+    "model_attributes_type": "it must be keys with values",
+    "tuple_type": "it must be a list, in square brackets",
+    "list_type": "it must be a list, in square brackets",
+    "float_parsing": "it must be a number",
+    "float_type": "it must be a number",
+    "int_parsing": "it must be a whole number",
+    "int_type": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "bool_parsing": "it must be true or false",
+    "bool_type": "it must be true or false",
+    "string_type": "it must be a text; write it in quotes",
+    "string_too_short": "it must have a character at least",
+    "string_too_long": "it must have {max_length} characters at most",
+    "too_short": "it must have {min_length} entries at least",
+    "too_long": "it must have {max_length} entries at most",
+    "greater_than": "it must be more than {gt}",
+    "greater_than_equal": "it must be {ge} or more",
+    "less_than": "it must be less than {lt}",
+    "less_than_equal": "it must be {le} or less",
+}
+"""pydantic's kinds of findings, for who has never heard of it."""
+
+
 def _in_words(finding: Any, model: type[BaseModel]) -> str:
     value = finding["input"]
     shown = f"{value!r}"[:60] if not isinstance(value, dict | list) else "this"
@@ -253,6 +290,8 @@ def _in_words(finding: Any, model: type[BaseModel]) -> str:
             return f"{finding['ctx']['tag']!r} is not one of {finding['ctx']['expected_tags']}"
         case "union_tag_not_found":
             return f"needs the key {finding['ctx']['discriminator']}"
+        case kind if kind in _PLAINLY:
+            return f"{shown} is not allowed: {_PLAINLY[kind].format(**finding.get('ctx', {}))}"
         case _:
             return f"{shown} is not allowed: {finding['msg'][0].lower()}{finding['msg'][1:]}"
 
@@ -261,7 +300,7 @@ def _keys_at(model: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
     """The keys that a model allows at a place, following fields, dicts, lists and tagged unions by name."""
     current: list[Any] = [model]
     for part in loc:
-        chosen = [candidate for candidate in current if tag_of(getattr(candidate, "__name__", "")) == part]
+        chosen = [each for each in current if part in {tag_of(getattr(each, "__name__", "")), _kind_of(each)}]
         step: list[Any] = []
         for candidate in chosen or current:
             fields = getattr(candidate, "model_fields", None)
@@ -273,6 +312,13 @@ def _keys_at(model: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
         current = step
     fields = [item for candidate in current for item in getattr(candidate, "model_fields", {}).items()]
     return list(dict.fromkeys(each.alias or name for name, each in fields if name not in ("name", "id")))
+
+
+def _kind_of(model: Any) -> str | None:
+    """The word by which a model of a union is chosen, where its key `kind` has one."""
+    kind = getattr(model, "model_fields", {}).get("kind")
+    words: tuple[str, ...] = getattr(kind.annotation, "__args__", ()) if kind is not None else ()
+    return words[0] if len(words) == 1 else None
 
 
 def _models_in(annotation: Any) -> list[Any]:

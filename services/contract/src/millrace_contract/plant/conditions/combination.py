@@ -100,7 +100,11 @@ Part = Annotated[
     | Annotated[StuckPart, Tag(tag_of("StuckPart"))]
     | Annotated[ValuePart, Tag(tag_of("ValuePart"))]
     | Annotated[StatePart, Tag(tag_of("StatePart"))],
-    Discriminator(_which),
+    Discriminator(
+        _which,
+        custom_error_type="combination_part",
+        custom_error_message=f"a combination is made of {', '.join(_TAGS)}, and of all, any and not",
+    ),
 ]
 Several.model_rebuild()
 

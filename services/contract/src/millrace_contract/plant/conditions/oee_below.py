@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from ...language.words import WindowKind
 from .of_figures import OfFigures
 
 
@@ -19,7 +20,7 @@ class OeeBelow(OfFigures):
     figure: Literal["oee", "availability", "performance", "quality"] = "oee"
     below: float = Field(ge=0, le=1)
     deadband: float = Field(default=0, ge=0, le=1)
-    window: Literal["hour", "shift", "day"] = "hour"
+    window: Literal[WindowKind.HOUR, WindowKind.SHIFT, WindowKind.DAY] = WindowKind.HOUR
     coverage: float = Field(default=0.9, gt=0, le=1)
 
     @model_validator(mode="after")
