@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace_alerts.alert import Alert
+from millrace_alerts.api.alert_models import TimeLeftResource, alert_resource
 from millrace_alerts.evaluator import evaluate
 from millrace_alerts.in_order import LATENESS_MS
 from millrace_alerts.memories import DriftMemory
@@ -70,6 +71,7 @@ def test_a_ratio_to_nothing_says_nothing() -> None:
     assert Rule(kind="ratio", off_below=-1).tell(level).activated_ms == []
 
 
+HOUR_START_MS = START_MS // HOUR_MS * HOUR_MS
 QUICK = {"every_s": 20, "learn": 30}
 FORMS = {kind: {"kind": kind, **QUICK} for kind in LEARNT} | {
     "time_to_limit": {"kind": "time_to_limit", "above": 0.2, "over_h": 0.3, "within_h": 10}
@@ -162,3 +164,31 @@ def test_what_is_normal_stays_when_a_rule_judges_it_by_another_kind() -> None:
     assert isinstance(other.alert.memory, DriftMemory)
     assert other.alert.memory.baseline == learnt
     assert learnt.last_ms - learnt.first_ms < 40 * HOUR_MS
+
+
+def test_the_hours_until_a_limit_are_told_with_their_interval(tmp_path: Path) -> None:
+    """A level that rises by 1 in an hour; the interval holds the true time, but for one in twenty. What does not rise has none."""
+    rules = """
+rules:
+  full:
+    {title: Full, class: maintenance, where: {devices: [CNC-01]},
+     condition: {kind: time_to_limit, signal: level, above: 100, over_h: 48, within_h: 100}}
+"""
+    configuration = load_configuration(write_plant(tmp_path, rules))
+    watched = watched_rules(configuration.plant, configuration.rules)
+
+    def told(slope: float, seed: int) -> TimeLeftResource | None:
+        watch, dice = Watch(configuration.plant, watched, Saved()), random.Random(seed)
+        for number in range(6 * 50):
+            at_ms = HOUR_START_MS + number * SPAN_MS
+            payload = telemetry(at_ms, level=10.0 + slope * number / 6 + dice.gauss(0, 1.0))
+            watch.telemetry("CNC-01", decode_telemetry(payload, at_ms, "CNC-01"), at_ms)
+        return alert_resource(watch.alerts["full.CNC-01"], watched["full.CNC-01"]).time_left
+
+    true_h = 90 - (48 + 5 / 12)  # from the middle of the last whole hour
+    found = [left for seed in range(20) if (left := told(1.0, seed)) is not None]
+    assert len(found) == 20
+    assert all(left.earliest_h < left.likely_h < left.latest_h for left in found)
+    assert sum(left.earliest_h <= true_h <= left.latest_h for left in found) >= 17
+    assert max(left.latest_h - left.earliest_h for left in found) < 3
+    assert told(0.0, 1) is None

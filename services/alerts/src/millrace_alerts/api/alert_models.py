@@ -11,14 +11,15 @@ from millrace_contract.language.words import EVALUABLE, AlertClass, AlertLevel, 
 
 from ..alert import Alert, alert_id, state_message
 from ..builtin import NOT_WATCHING, is_built_in
-from ..memories import DriftMemory
+from ..conditions import Approach, Condition
+from ..memories import DriftMemory, TrendMemory
 from ..rules import Watched
 from ..store import StoredEvent
 from .examples import CURSOR, LATER, NOW, OCCURRENCE
 
 
 class BaselineResource(BaseModel):
-    """What is normal of this machine, as a `drift` rule has learnt it; it changes only when it is learnt anew."""
+    """What is normal of this machine, as a rule has learnt it; it changes only when it is learnt anew."""
 
     version: int = Field(description="grows by one each time it is learnt anew", examples=[1])
     learnt: int = Field(description="means learnt so far; complete when the figures are there", examples=[200])
@@ -26,6 +27,14 @@ class BaselineResource(BaseModel):
     deviation: float | None = Field(description="standard deviation", examples=[0.06])
     since: str = Field(description="from when it was learnt", examples=[NOW])
     until: str | None = Field(examples=[LATER])
+
+
+class TimeLeftResource(BaseModel):
+    """Hours at work until a line through the last means reaches the limit: likely, and within twice its standard error."""
+
+    likely_h: float = Field(examples=[31.4])
+    earliest_h: float = Field(examples=[24.9])
+    latest_h: float = Field(examples=[42.6])
 
 
 class AlertResource(BaseModel):
@@ -79,6 +88,10 @@ class AlertResource(BaseModel):
     action: str | None = Field(examples=["Hold the feed, check the coolant flow, then the tool."])
     response_s: float | None = Field(examples=[300])
     baseline: BaselineResource | None = Field(description="what is normal, for rules that learn it", examples=[None])
+    time_left: TimeLeftResource | None = Field(
+        description="until the limit, for rules of kind time_to_limit; null where the value does not surely move towards it",
+        examples=[None],
+    )
     timestamp: str = Field(description="event time of the last change", examples=[NOW])
 
 
@@ -156,7 +169,18 @@ def alert_resource(alert: Alert, watched: Watched, blind_since_ms: int | None = 
         action=about.action or None,
         response_s=about.response_s,
         baseline=_baseline(alert.memory) if isinstance(alert.memory, DriftMemory) else None,
+        time_left=_time_left(alert, watched.condition),
     )
+
+
+def _time_left(alert: Alert, condition: Condition) -> TimeLeftResource | None:
+    if not isinstance(condition, Approach) or not isinstance(alert.memory, TrendMemory):
+        return None
+    left = condition.arrival(alert.memory)
+    if left is None:
+        return None
+    likely_h, earliest_h, latest_h = (round(each, 2) for each in (left.likely_h, left.earliest_h, left.latest_h))
+    return TimeLeftResource(likely_h=likely_h, earliest_h=earliest_h, latest_h=latest_h)
 
 
 def _baseline(memory: DriftMemory) -> BaselineResource:

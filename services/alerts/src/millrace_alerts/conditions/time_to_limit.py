@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from millrace_contract.plant import Profile, TimeToLimit, hold_ms
 from millrace_contract.plant.holds import FOREVER_MS
 
 from ..memories import Memory, TrendMemory
+from ..statistics import FittedLine
 from ..timer import Wish
 from .of_number import Judged, NumberKind
 from .trends import followed, line_of
@@ -24,7 +26,7 @@ HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class TimeLeft:
-    """When the line reaches its limit, hours at work: likely, and the earliest and latest that the line's slope allows."""
+    """When the line reaches its limit, hours at work: likely, and the earliest and latest that the line allows."""
 
     likely_h: float
     earliest_h: float
@@ -70,8 +72,20 @@ class Approach(NumberKind):
         if line.count < LEAST_MEANS or slope <= SURE * error or line.explained <= LEAST_EXPLAINED:
             return None
         newest = memory.means[-1][0] - memory.means[0][0]
-        missing = max(self.sign * (self.limit - line.at(newest)), 0.0)
+        missing = self.sign * (self.limit - line.at(newest))
+        earliest, latest = self._interval(line, newest)
         each_h = self.every_ms / HOUR_MS
-        return TimeLeft(
-            missing / slope * each_h, missing / (slope + SURE * error) * each_h, missing / (slope - SURE * error) * each_h
-        )
+        return TimeLeft(max(missing / slope, 0.0) * each_h, earliest * each_h, latest * each_h)
+
+    def _interval(self, line: FittedLine, newest: float) -> tuple[float, float]:
+        """Spans from the newest mean on to where the band around the line, which slope and height may both be wrong in, meets the
+        limit: Fieller's interval. The slope is surely not 0.
+        """
+        slope, away = self.sign * line.slope, self.sign * (self.limit - line.y / line.count)
+        of_slope = (SURE * line.slope_error) ** 2
+        of_height = of_slope * line.spread / line.count
+        rest = slope**2 - of_slope
+        middle = slope * away / rest
+        half = math.sqrt(max(middle**2 - (away**2 - of_height) / rest, 0.0))
+        now = newest - line.x / line.count
+        return max(middle - half - now, 0.0), max(middle + half - now, 0.0)

@@ -174,8 +174,9 @@ function alertItem(alert) {
   if (alert.level) item.querySelector(".title").append(" ", element("span", "level", alert.level.toUpperCase()));
   if (alert.first_out) item.querySelector(".title").append(" ", element("span", "first-out", `(first of ${alert.group})`));
   const cause = alert.first_cause ? `probably because of ${alert.first_cause}` : "";
+  const left = alert.time_left ? `limit in ${number(alert.time_left.likely_h)} h at work (${number(alert.time_left.earliest_h)} to ${number(alert.time_left.latest_h)})` : "";
   const zone = alert.zone ? `zone ${alert.zone}` : "";
-  set("about", [whose(alert), measured(alert), zone, cause, evaluation(alert)].filter(Boolean).join(" · "));
+  set("about", [whose(alert), measured(alert), left, zone, cause, evaluation(alert)].filter(Boolean).join(" · "));
   set("action", hiddenText(alert) || alert.action || "");
   if (alert.acked_by && !UNACKNOWLEDGED.includes(alert.state) && !HIDDEN.includes(alert.state)) set("action", `Acknowledged by ${alert.acked_by}, ${clockTime(new Date(alert.acked_at))}`);
   const button = item.querySelector(".respond");
