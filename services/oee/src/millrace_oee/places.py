@@ -30,7 +30,8 @@ def reconcile(plan: Plan, store: Store, results: Results) -> list[str]:
     before = {name.removeprefix(_PLACE): place for name, place in store.facts(_PLACE)}
     gateways = {name.removeprefix(_GATEWAY): gateway for name, gateway in store.facts(_GATEWAY)}
     for device in known.keys() - plan.machines.keys():
-        results.end_what_lasts(device, known[device].last_ms)
+        if before.get(device, "").partition("/")[0] not in plan.others:  # else another instance goes on with its line
+            results.end_what_lasts(device, known[device].last_ms)
     moved = []
     for machine in plan.machines.values():
         place = _place(machine)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from .lines import LinePlan, load_lines, written_lines
 from .machine import Machine, fingerprint, load_machines
 from .steps import ALWAYS, Steps, spans
 
+FIRST_INSTANCE = "1"
 Versions = list[tuple[int, str]]
 """Fingerprints, each with the time from which on it holds."""
 
@@ -42,6 +43,22 @@ class Plan:
     machine_versions: Mapping[str, Versions]
     calendar_versions: Mapping[str, Versions]
     """Of each line."""
+    others: frozenset[str] = frozenset()
+    """Lines that another instance computes."""
+
+    def of_instance(self, instance: str) -> Plan:
+        """What one of several instances computes: the lines that plant.yaml gives it, and `1` those that it gives to nobody. Where
+        it names no instance at all, everything."""
+        named = {line.name: line.oee.instance for line in self.plant.lines.values()}
+        if not any(named.values()):
+            return self
+        others = frozenset(line for line, owner in named.items() if (owner or FIRST_INSTANCE) != instance)
+        return replace(
+            self,
+            machines={name: machine for name, machine in self.machines.items() if machine.line not in others},
+            lines={name: line for name, line in self.lines.items() if name not in others},
+            others=others,
+        )
 
     @property
     def zone(self) -> ZoneInfo:

@@ -6,6 +6,7 @@ What ingest confirms was heard by the forwarder before it comes here (`from_inge
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,11 +27,17 @@ from . import metrics
 from .plan import Plan
 from .results import Results
 
+OF_LINES = (Kind.TELEMETRY, Kind.COMMS, Kind.OEE)
+FOR_ALL = (Kind.CONTEXT_EVENT, Kind.STATUS, Kind.LEDGER)
+"""Entries are numbered over all lines, so that each instance hears all of them."""
 
-def subscriptions(topics: Topics, sender: str) -> list[str]:
-    """Everything that the service listens to."""
-    kinds = (Kind.TELEMETRY, Kind.COMMS, Kind.CONTEXT_EVENT, Kind.STATUS, Kind.LEDGER, Kind.OEE)
-    return [topics.stored(sender), *(topic for kind in kinds for topic in topics.filters(kind))]
+
+def subscriptions(topics: Topics, sender: str, lines: Iterable[str] | None = None) -> list[str]:
+    """Everything that the service listens to; of these lines only, where others are another instance's."""
+    of_lines = [topic for kind in OF_LINES for topic in topics.filters(kind)]
+    if lines is not None:
+        of_lines = [topic.replace("/+/", f"/{line}/", 1) for line in lines for topic in of_lines]
+    return [topics.stored(sender), *of_lines, *(topic for kind in FOR_ALL for topic in topics.filters(kind))]
 
 
 _OF_KIND = {kind: metrics.MESSAGES.labels(kind) for kind in Kind}
@@ -171,7 +178,7 @@ class OeeReceiver:
 
     def _own_document(self, topic: Topic, received: Received) -> None:
         """The broker shows what we retained earlier: what the plant model no longer knows is cleared."""
-        if not received.retained or not received.payload:
+        if not received.retained or not received.payload or topic.line in self._plan.others:
             return
         known = self._plan.machine_of(topic) is not None if topic.device else topic.line in self._plan.lines
         if not known:

@@ -75,7 +75,12 @@ class OeeService:
         self._influx = Influx(settings)
         self._intake = intake = Intake[Answer](receive_maximum=RECEIVE_MAXIMUM, items_a_batch=1)
         self._answering = Answering(
-            plan.topics, SERVICE, Answers(plan, self._influx, clock, settings.data / STORE).answer, clock, self._heartbeats
+            plan.topics,
+            SERVICE,
+            Answers(plan, self._influx, clock, settings.data / STORE).answer,
+            clock,
+            self._heartbeats,
+            is_mine=lambda question: question.line not in plan.others,
         )
         self._session = LeanSession(
             settings,
@@ -86,7 +91,7 @@ class OeeService:
                 disconnected=lambda: intake.connection(connected=False),
                 published=intake.published,
             ),
-            filters=subscriptions(plan.topics, sender),
+            filters=subscriptions(plan.topics, sender, plan.plant.lines.keys() - plan.others if plan.others else None),
             fleeting=self._answering.filters,
             will=last_will(plan.topics, SERVICE, settings.instance),
             learned_ca=settings.data / LEARNED,
@@ -199,8 +204,12 @@ def serve(settings: OeeSettings) -> int:
 
 
 def accept_plan(settings: OeeSettings, clock: Clock | None = None) -> AcceptedConfiguration[Plan]:
-    """The plan to run on, with what was in force before. Raises ConfigurationProblems."""
-    clock = clock or SystemClock()
+    """The plan to run on, with what was in force before, of the instance's lines. Raises ConfigurationProblems."""
+    accepted = _accept_whole(settings, clock or SystemClock())
+    return replace(accepted, model=accepted.model.of_instance(settings.instance))
+
+
+def _accept_whole(settings: OeeSettings, clock: Clock) -> AcceptedConfiguration[Plan]:
     accepted = accept(settings.config, settings.data, load_plan, clock)
     at_ms = clock.now_ms() if accepted.accepted_ms is None else accepted.accepted_ms
     try:

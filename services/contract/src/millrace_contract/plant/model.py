@@ -181,7 +181,8 @@ class LineOee(Strict):
     """How a line's OEE is made of its machines' (oee.md A15), and how much observed time a headline needs.
 
     `outside`: planned stops, setup or both, where they are left out of planned production time. `no_order`: what time is in which
-    no order is in force; None where the plant makes no choice, which is as `scheduled`.
+    no order is in force; None where the plant makes no choice, which is as `scheduled`. `instance`: which of several oee services
+    computes the line.
     """
 
     method: Literal["constraint", "sum"] = "constraint"
@@ -189,6 +190,7 @@ class LineOee(Strict):
     outside: tuple[Literal[Leaf.PLANNED_STOP, Leaf.SETUP], ...] = ()
     machines: Flow = ()
     no_order: NoOrder | None = None
+    instance: str | None = Field(default=None, pattern=f"^{SEGMENT_PATTERN}$")
     changes: tuple[LineOeeChange, ...] = ()
 
     @property

@@ -41,11 +41,22 @@ waits any more. Raises NotAnswered and Unavailable."""
 class Answering:
     """`heard` is called on the session's thread, everything else happens on its own."""
 
-    def __init__(self, topics: Topics, service: str, answer: Answers, clock: Clock, heartbeats: Heartbeats) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        service: str,
+        answer: Answers,
+        clock: Clock,
+        heartbeats: Heartbeats,
+        *,
+        is_mine: Callable[[AnyQuestion], bool] = lambda _question: True,
+    ) -> None:
+        """`is_mine`: of several instances that all hear a question, one answers."""
         self._topics = topics
         self._questions = f"{topics.root}/_platform/ask/"
         self._service = service
         self._answer = answer
+        self._is_mine = is_mine
         self._clock = clock
         self._heartbeats = heartbeats
         self._session: Session | None = None
@@ -86,6 +97,8 @@ class Answering:
         if received.topic != self._topics.ask(self._service, verb_of(question.about)) or segment_problem(question.sender):
             _log.warning("question_not_understood", topic=received.topic, reason="its topic, or who asks, is not as it says")
             return
+        if not self._is_mine(question.about):
+            return  # another instance answers
         if len(self._waiting) >= WAITING:
             self._reply(question, ServiceReply(id=question.id, problem=NoReply.BUSY, detail=f"{WAITING} questions wait already"))
             return
