@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import yaml
 
 from millrace_contract.language.messages import OeeDocument, OeeInterval
-from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.times import format_timestamp, parse_timestamp
+from millrace_contract.language.words import IntervalKind
 from millrace_contract.runtime.recording import Recording
 from millrace_oee.plan import load_plan
 from millrace_oee.replay import OeeReplay
@@ -85,3 +90,30 @@ def made_by_oee(config: Path, events: Sequence[str], now_ms: int) -> Made:
     intervals = [each for device in replay.engine.plan.machines for each in results.intervals(device, 0)]
     live = {(line, device): document for line, device, document in replay.engine.live_documents(set())}
     return Made(list(results.windows()), intervals, live)
+
+
+@functools.cache
+def a_shift() -> Made:
+    """A shift of CNC-01 in line1, its hours, stops and live documents; made once a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = write_oee_plant(Path(folder), {"line1": ["CNC-01"]}, {"early": {"start": "06:00", "end": "14:00"}})
+        from_ms = parse_timestamp("2025-10-15T05:00:00Z")
+        until_ms = from_ms + 10 * 3_600_000
+        return made_by_oee(config, list(some_days("line1", "CNC-01", from_ms, until_ms)), until_ms)
+
+
+def an_hour(start_ms: int, *, device: str | None = "CNC-01", **changes: Any) -> OeeDocument:
+    """A document of an hour as oee made it, of another time and name; `changes`: what else a test needs to be so."""
+    made = next(each for each in a_shift().of("hour", device and "CNC-01") if each.parts.scrap and each.stops and each.stops.count)
+    start, end = format_timestamp(start_ms), format_timestamp(start_ms + 3_600_000)
+    window = msgspec.structs.replace(made.window, id=start, start=start, end=end)
+    said = {"window": window, "timestamp": end, "device_id": msgspec.UNSET if device is None else device, **changes}
+    return msgspec.structs.replace(made, **said)
+
+
+def a_stop(start_ms: int, end_ms: int | None, *, device: str = "CNC-01", **changes: Any) -> OeeInterval:
+    """A stop as oee made it, of another time and name."""
+    made = next(each for each in a_shift().intervals if each.kind is IntervalKind.STOP and each.end not in {None, each.start})
+    start, end = format_timestamp(start_ms), None if end_ms is None else format_timestamp(end_ms)
+    said = {"id": f"{device}/stop/{start}", "start": start, "end": end, "timestamp": end or start, "device_id": device, **changes}
+    return msgspec.structs.replace(made, **said)

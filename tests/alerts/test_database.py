@@ -2,19 +2,21 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 
 import msgspec
 import pytest
 
 from millrace_alerts.api.readings import MAX_POINTS
-from millrace_contract.language.messages import OeeDocument, Parts, Window, encode
+from millrace_contract.language.messages import OeeDocument, encode
 from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, oee_live_line, oee_window_line, telemetry_line
 from millrace_contract.language.telemetry import Telemetry, Value
 from millrace_contract.language.times import format_timestamp
-from millrace_contract.language.words import Quality, WindowKind
+from millrace_contract.language.words import Quality
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd, wait_until
+from tests.made_by_oee import an_hour
 
 from .conftest import Running
 from .plantfiles import START_MS, comms
@@ -26,12 +28,7 @@ SPAN = f"from={format_timestamp(START_MS)}&to={format_timestamp(START_MS + 600_0
 
 
 def document(start_ms: int, *, revision: int = 1, device: str | None = "CNC-01", oee: float | None = 0.5) -> OeeDocument:
-    start = format_timestamp(start_ms)
-    window = Window(kind=WindowKind.HOUR, id=start, start=start, end=format_timestamp(start_ms + HOUR_MS))
-    return OeeDocument(
-        line="line1", timestamp=start, window=window, ms={"all": HOUR_MS, "run": HOUR_MS}, parts=Parts(total=10, good=9, scrap=1),
-        oee=oee, revision=revision, final=True, device_id=device or msgspec.UNSET,
-    )  # fmt: skip
+    return an_hour(start_ms, device=device, revision=revision, oee=oee)
 
 
 def write_readings(influx: Influx) -> None:
@@ -182,7 +179,11 @@ class TestWithDatabase:
         body = with_database.get(f"/v1/oee/windows?device=CNC-01&kind=hour&{span}").json()
         assert body["complete"] is True
         assert [item["window"]["start"] for item in body["items"]] == [format_timestamp(START_MS + n * HOUR_MS) for n in range(2)]
-        assert body["items"][0]["parts"] == {"total": 10, "good": 9, "scrap": 1, "rework": 0, "unknown": 0, "quarantined": 0}
+        told = json.loads(encode(document(START_MS)))
+        assert told["parts"]["scrap"] > 0
+        assert {name: body["items"][0][name] for name in ("parts", "ms", "losses", "stops")} == {
+            name: told[name] for name in ("parts", "ms", "losses", "stops")
+        }
         line = with_database.get(f"/v1/oee/windows?line=line1&kind=hour&{span}").json()["items"]
         assert [item["device_id"] for item in line] == [None]
 

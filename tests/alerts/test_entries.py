@@ -14,10 +14,10 @@ import pytest
 
 from millrace_alerts.entry_rules import order_problem
 from millrace_contract.language.entries import CHAIN, Entry, OrderEnd, OrderEntry, OrderPause, OrderResume, OrderStart, decode_entry
-from millrace_contract.language.messages import OeeDocument, OeeInterval, Parts, Window
+from millrace_contract.language.messages import OeeInterval, Parts
 from millrace_contract.language.times import format_timestamp
-from millrace_contract.language.words import IntervalKind, Leaf, MachineState, WindowKind
 from millrace_contract.testing import wait_until
+from tests.made_by_oee import a_stop, an_hour
 
 from .conftest import TOKENS, Running
 from .plantfiles import START_MS
@@ -30,7 +30,11 @@ REASONS = """reasons:
 
 def at(minutes: float) -> str:
     """Minutes from the beginning; negative ones are past."""
-    return format_timestamp(START_MS + round(minutes * 60_000))
+    return format_timestamp(at_ms(minutes))
+
+
+def at_ms(minutes: float) -> int:
+    return START_MS + round(minutes * 60_000)
 
 
 class Desk:
@@ -56,21 +60,13 @@ class Desk:
         return [decode_entry(payload) for topic, payload in rows if topic.endswith("/context/event")]
 
     def tell_stop(self, start: float, end: float | None, *, revision: int = 1, device: str = "CNC-01") -> str:
-        interval = OeeInterval(
-            id=f"{device}/stop/{at(start)}", device_id=device, line="line1", kind=IntervalKind.STOP, state=MachineState.HELD,
-            leaf=Leaf.UNPLANNED_STOP, start=at(start), timestamp=at(start), end=None if end is None else at(end),
-            revision=revision,
-        )  # fmt: skip
+        interval = a_stop(at_ms(start), None if end is None else at_ms(end), device=device, revision=revision)
         self.running.receive(f"factory/line1/{device}/oee/interval", msgspec.json.encode(interval))
         wait_until(lambda: self._knows(interval), "the stop in the store")
         return interval.id
 
     def tell_hour(self, start: float, parts: Parts) -> None:
-        window = Window(kind=WindowKind.HOUR, id=at(start), start=at(start), end=at(start + 60))
-        ms = dict.fromkeys(["all", *Leaf], 0)
-        document = OeeDocument(
-            line="line1", timestamp=window.end, window=window, ms=ms, parts=parts, device_id="CNC-01", final=True
-        )
+        document = an_hour(at_ms(start), parts=parts)
         self.running.receive("factory/line1/CNC-01/oee/window", msgspec.json.encode(document))
         starts = range(START_MS - 10**8, START_MS + 10**8)
         wait_until(

@@ -7,7 +7,7 @@ import time
 import msgspec
 import pytest
 
-from millrace_contract.language.messages import AlertEvent, Ledger, OeeDocument, OeeInterval, Parts, Status, Window
+from millrace_contract.language.messages import AlertEvent, Ledger, OeeDocument, Status
 from millrace_contract.language.points import (
     MEASUREMENTS,
     alert_event_line,
@@ -21,9 +21,10 @@ from millrace_contract.language.points import (
 )
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp
-from millrace_contract.language.words import EventCause, IntervalKind, IsaState, Leaf, MachineState, Quality, WindowKind
+from millrace_contract.language.words import EventCause, IsaState, Quality
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd
+from tests.made_by_oee import a_stop, an_hour
 
 NOW_MS = int(time.time()) * 1000
 NAMES = ["plain", "with space", "a,b=c", 'quo"te', "ümlaut", "back\\slash", "100 %d"]
@@ -53,50 +54,13 @@ def test_readings_come_back_to_the_digit_whatever_they_are_called(shared_influxd
 
 
 def _document(device: str | None = None) -> OeeDocument:
-    moment = format_timestamp(NOW_MS)
-    leaves = (
-        "all",
-        "not_scheduled",
-        "unscheduled",
-        "break",
-        "unknown",
-        "planned_stop",
-        "setup",
-        "unplanned_stop",
-        "minor_stop",
-        "run",
-    )
-    window = Window(kind=WindowKind.SHIFT, id="2025-10-15/early", start=moment, end=moment)
-    return OeeDocument(
-        line="l",
-        timestamp=moment,
-        window=window,
-        ms=dict.fromkeys(leaves, 7),
-        parts=Parts(total=3, good=2, scrap=1),
-        oee=0.5,
-        stream="oee-1.ab",
-        seq=5,
-        device_id=device or msgspec.UNSET,
-    )
+    return an_hour(NOW_MS, device=device, stream="oee-1.ab", seq=5)
 
 
 @pytest.mark.influx
 def test_every_measurement_has_just_the_tags_and_fields_that_are_listed(shared_influxd: Influxd) -> None:
     moment = format_timestamp(NOW_MS)
-    interval = OeeInterval(
-        id="i",
-        device_id="D",
-        line="l",
-        kind=IntervalKind.STOP,
-        state=MachineState.HELD,
-        leaf=Leaf.UNPLANNED_STOP,
-        start=moment,
-        end=moment,
-        timestamp=moment,
-        reason="jam",
-        stream="oee-1.ab",
-        seq=6,
-    )
+    interval = a_stop(NOW_MS, NOW_MS, device="D", reason="jam", stream="oee-1.ab", seq=6)
     event = AlertEvent(
         event_seq=1,
         alert_id="a",

@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.language.messages import AlertEvent, Ledger, OeeDocument, Parts, Status, Window, encode
+from millrace_contract.language.messages import AlertEvent, Ledger, OeeDocument, Status, encode
+from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.topics import Kind
-from millrace_contract.language.words import EventCause, IsaState, WindowKind
+from millrace_contract.language.words import EventCause, IsaState
 from millrace_contract.plant import PlantModel
 from millrace_ingest.confirmations import Identity
 from millrace_ingest.decoder import Accepted, Decoder, Ignored, Rejected
 from millrace_ingest.signal_limit import SignalLimit
+from tests.made_by_oee import an_hour
 
 NOW_MS = 1_760_000_000_000
 TOPIC = "plant/line1/D-0/telemetry"
@@ -82,12 +84,8 @@ def test_an_undeclared_device_has_no_stream_that_is_believed(decoder: Decoder, m
 
 
 def oee(**changes: Any) -> OeeDocument:
-    window = Window(kind=WindowKind.HOUR, id="2025-10-09T08", start="2025-10-09T08:00:00.000Z", end="2025-10-09T09:00:00.000Z")
-    fields: dict[str, Any] = {
-        "line": "line1", "device_id": "D-0", "timestamp": "2025-10-09T08:53:20.000Z", "window": window,
-        "ms": {"all": 3_600_000, "run": 3_600_000}, "parts": Parts(), "availability": 1.0, "stream": "oee-1.ab", "seq": 3,
-    }  # fmt: skip
-    return OeeDocument(**{**fields, **changes})
+    fields = {"device": "D-0", "timestamp": "2025-10-09T08:53:20.000Z", "stream": "oee-1.ab", "seq": 3, **changes}
+    return an_hour(parse_timestamp("2025-10-09T08:00:00Z"), **fields)
 
 
 def test_documents_of_our_services_go_to_their_buckets(decoder: Decoder) -> None:

@@ -5,14 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.language.messages import Kept, OeeDocument, Parts, Window
+from millrace_contract.language.messages import Kept, OeeDocument
 from millrace_contract.language.telemetry import Telemetry
-from millrace_contract.language.words import Quality, RevisionCause, WindowKind
+from millrace_contract.language.words import Quality, RevisionCause
 from millrace_oee.counts import Baseline
 from millrace_oee.machine import BAD_STATE, UNCERTAIN_STATE, Machine
 from millrace_oee.results import Place, Results
 from millrace_oee.samples import NOT_GOOD, Sample, pack, sample_of, unpack
 from millrace_oee.store import HOUR_MS, Store, connect_in_memory
+from tests.made_by_oee import an_hour
 
 counts = st.none() | st.just(NOT_GOOD) | st.integers(0, 2**31)
 states = st.none() | st.just(BAD_STATE) | st.integers(0, 16).map(float) | st.text("abc", min_size=1, max_size=3)
@@ -113,10 +114,7 @@ PLACE = Place("M", "shift", "2025-10-15/day", 0, 100, "topic")
 
 
 def _document(run_ms: int) -> OeeDocument:
-    window = Window(kind=WindowKind.SHIFT, id="2025-10-15/day", start="2025-10-15T06:00:00.000Z", end="2025-10-15T14:00:00.000Z")
-    return OeeDocument(
-        line="line1", device_id="M", timestamp=window.end, window=window, ms={"run": run_ms}, parts=Parts(), final=True
-    )
+    return an_hour(0, device="M", ms={"run": run_ms})
 
 
 class _Outgoing:
