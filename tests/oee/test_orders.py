@@ -16,7 +16,8 @@ from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.language.entries import OrderEntry, decode_entry
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_oee.entries import time_of
-from millrace_oee.orders import RunningOrder, orders_over
+from millrace_oee.order_windows import order_spans
+from millrace_oee.orders import RunningOrder, order_changes, orders_over
 from millrace_oee.plan import load_plan
 
 from .test_valid_from import START_MS, replayed
@@ -145,6 +146,15 @@ def test_in_whatever_order_and_how_often_entries_come_the_figures_are_the_same( 
     hours = [each for each in first if each["window"]["kind"] == "hour" and each.get("device_id")]
     [shift] = [each for each in first if each["window"]["kind"] == "shift" and each.get("device_id")]
     assert sum(each["ideal_ms"] for each in hours) == shift["ideal_ms"]  # P5
+    for each in [*hours, shift]:
+        by_product = each.get("products", [])
+        for key in ("total", "good", "scrap", "rework") if by_product else ():
+            assert sum(product[key] for product in by_product) == each["parts"][key], each["window"]
+    spans = order_changes(in_order(*_entries(history)))
+    for each in first:
+        if each["window"]["kind"] == "order" and each.get("device_id") and each["final"]:
+            own_ms = sum(b - a for a, b in order_spans(spans, each["window"]["id"], START_MS + 2_000 * MINUTE_MS))
+            assert each["ms"]["all"] == own_ms
 
 
 @pytest.mark.long

@@ -101,9 +101,9 @@ def time_for(parts: int, hours: Sequence[tuple[int, int]]) -> TimeNeeded | None:
         return (sign * spread + sqrt(spread**2 + 4 * mean * parts)) / (2 * mean)
 
     return TimeNeeded(
-        expected_ms=ceil(parts / mean * HOUR_MS),
-        least_ms=ceil(root(-1) ** 2 * HOUR_MS),
-        most_ms=ceil(root(1) ** 2 * HOUR_MS),
+        expected_ms=round(parts / mean * HOUR_MS),
+        least_ms=round(root(-1) ** 2 * HOUR_MS),
+        most_ms=round(root(1) ** 2 * HOUR_MS),
         hours=len(paces),
     )
 
