@@ -136,7 +136,12 @@ def test_a_reader_of_before_a_restore_is_answered_410_on_both_ways_and_goes_on_f
         running.raise_hot(device)
     feed = running.get("/v1/alert-events").json()
     old = feed["cursor"]
-    assert running.get("/v1/alert-events", params={"after": old}).json() == {"items": [], "cursor": old, "last_seq": 2}
+    assert running.get("/v1/alert-events", params={"after": old}).json() == {
+        "items": [],
+        "cursor": old,
+        "last_seq": 2,
+        "archived_to": 0,
+    }
     assert running.get("/v1/alert-events?after=2").json()["cursor"] == old
     running.stop()
     write_restored(running.settings.data, restored())

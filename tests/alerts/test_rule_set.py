@@ -9,10 +9,10 @@ import pytest
 
 from millrace_alerts.rule_changes import revision_of, said_by
 from millrace_alerts.rule_desk import RuleCommand, RuleDesk, RuleRefused
-from millrace_alerts.rule_set import RuleOrigin
 from millrace_alerts.service import Configuration, load_configuration
 from millrace_alerts.store import Store
 from millrace_contract.errors import ConfigurationProblems
+from millrace_contract.language.words import RuleOrigin
 from millrace_contract.plant.alert_rules import rules_said
 
 from .plantfiles import RULES, START_MS, write_plant

@@ -65,12 +65,12 @@ def add_commands(commands: Any) -> None:
 def replay(given: argparse.Namespace) -> int:
     """Prints the events that the rules would have raised, or a table of them."""
     settings, configuration = _loaded(given)
-    watched = watched_rules(configuration.plant, configuration.rules)
+    watched = watched_rules(configuration.plant, configuration.rules, configuration.windows)
     if unknown := sorted(set(given.rule) - {each.rule for each in watched.values()}):
         known = ", ".join(sorted({each.rule for each in watched.values() if each.device_id}))
         raise ConfigurationProblems([Problem("--rule", 0, unknown[0], f"is no rule that watches a device; there are: {known}")])
     chosen = {name: each for name, each in watched.items() if not given.rule or each.rule in given.rule}
-    tried = AlertsReplay(configuration.plant, chosen, SystemClock().now_ms())
+    tried = AlertsReplay(configuration.plant, chosen, SystemClock().now_ms(), configuration.windows)
     events: list[AlertEvent] = []
     with _past(given, settings, configuration, chosen.values()) as past:
         for event in tried.events(past.events()):

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from millrace_contract.store_forward.restored import Restored
 from millrace_contract.store_forward.sqlite import Connection
 
+from .event_archive import archived_to
+
 MAX_DIGITS = 18
 """Beyond any number of events, within what the store can compare."""
 CURSOR_PATTERN = rf"^([0-9a-f]{{8}}-)?[0-9]{{1,{MAX_DIGITS}}}$"
@@ -83,10 +85,15 @@ def keep_feed(connection: Connection, restored: Restored | None, now_ms: int) ->
 def where_to_go_on(connection: Connection, feed: Feed, cursor: Cursor) -> Cursor | None:
     """None for a cursor that misses nothing; else the place from which its reader finds all that it can still have.
 
-    Events are numbered without gaps and never deleted: whoever has the event `seq` of a store finds it there.
+    Events are numbered without gaps and leave the feed only for the archive, the oldest first: who has an event of a store finds it
+    there, or stands behind what was archived. A bare 0 begins with the first that there is.
     """
-    ours = cursor.epoch in {None, *feed.epochs}
-    found = connection.execute("SELECT coalesce(max(seq), 0) FROM event WHERE seq <= ?", (cursor.seq,)).fetchone()[0] if ours else 0
+    archived = archived_to(connection)
+    is_ours = cursor.epoch in {None, *feed.epochs}
+    if is_ours and cursor.seq < archived:
+        return None if cursor == Cursor(None, 0) else feed.cursor(archived)
+    sql = "SELECT coalesce(max(seq), 0) FROM event WHERE seq <= ?"
+    found = max(archived, connection.execute(sql, (cursor.seq,)).fetchone()[0]) if is_ours else archived
     if cursor.epoch in {None, feed.epoch} and found == cursor.seq:
         return None
     return feed.cursor(found)

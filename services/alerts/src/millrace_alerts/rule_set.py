@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import msgspec
 
 from millrace_contract.errors import ConfigurationProblems
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import RuleOrigin
 from millrace_contract.plant import AlertRule, PlantModel
 from millrace_contract.plant.alert_rules import RULES_FILE, rules_said
 from millrace_contract.plant.maintenance import MaintenanceWindow
@@ -35,13 +35,6 @@ class RuleEdit(msgspec.Struct, frozen=True):
     actor: str
     via: str
     at_ms: int
-
-
-class RuleOrigin(StrEnum):
-    """Where a rule that is in force comes from."""
-
-    FILE = "file"
-    API = "api"
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ from .api.bell import Bell
 from .api.context import Context
 from .api.server import HttpServer
 from .api.tokens import ApiTokens
+from .event_archive import EventLimits
 from .receiver import subscriptions
 from .settings import AlertsSettings
 from .store import Reader, Store
@@ -220,6 +221,7 @@ class AlertsService:
             changed=self._bell.ring,
             windows=self._accepted.model.windows,
             products=self._accepted.model.products,
+            event_limits=EventLimits(settings.events_max_mb * 1_000_000, round(settings.events_max_days * 86_400_000)),
             to_tell=lambda: self._reporter.now(),  # noqa: PLW0108 - made after the worker
         )
 

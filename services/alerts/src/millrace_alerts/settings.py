@@ -17,6 +17,12 @@ class AlertsSettings(ServiceSettings, BrokerSettings, DatabaseSettings, OutboxSe
     )
     page_anonymous: bool = Field(default=True, description="1: the operator page is readable without a token; 0: it asks for one")
     shelve_max_h: float = Field(default=12, gt=0, le=168, description="longest time for which an alert can be shelved, hours")
+    events_max_mb: int = Field(
+        default=1_000,
+        ge=1,
+        description="size at which the oldest events go to compressed files, MB of 1,000,000 bytes",
+    )
+    events_max_days: float = Field(default=400, gt=0, le=36_500, description="age at which events go to compressed files, days")
 
     @property
     def names(self) -> frozenset[str]:

@@ -24,6 +24,7 @@ from millrace_contract.store_forward.store_form import StoreKind
 
 from .alert import Alert, Description
 from .entry_tables import ENTRY_STEP, EnteredVersion, forget_stops, listed, save_stop, stop_of, stops_within, versions
+from .event_archive import ARCHIVE_STEP, archived_to
 from .event_tables import events_between, raised_before
 from .feed import FEED_STEP, Cursor, Feed, keep_feed, read_feed, where_to_go_on
 from .records import DeviceRecord, Gateway, Saved
@@ -71,7 +72,7 @@ _ORDER_STEP = (
 )
 """Every row is written anew at the start that follows, with its place and its evaluation."""
 ALERTS_STORE = StoreKind(
-    "the store of alerts", (_VERSION_1, FEED_STEP, _VERSION_3, _ORDER_STEP, ENTRY_STEP, RULE_STEP, RULE_EDIT_STEP)
+    "the store of alerts", (_VERSION_1, FEED_STEP, _VERSION_3, _ORDER_STEP, ENTRY_STEP, RULE_STEP, RULE_EDIT_STEP, ARCHIVE_STEP)
 )
 
 _alert = msgspec.json.Decoder(Alert)
@@ -164,7 +165,7 @@ class Store:
     def last_event_seq(self) -> int:
         """The last number that was given; the next event's is the one after it."""
         last_seq = int(self.connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
-        return max(last_seq, read_feed(self.connection).base_seq)
+        return max(last_seq, archived_to(self.connection), read_feed(self.connection).base_seq)
 
     def append_event(self, event: AlertEvent, recorded_ms: int, via: str | None) -> None:
         row = (event.event_seq, event.alert_id, recorded_ms, via, _encode(event))
@@ -264,7 +265,11 @@ class Reader:
 
     def last_event_seq(self) -> int:
         row = self._one("SELECT coalesce(max(seq), 0) FROM event")
-        return 0 if row is None else int(row[0])
+        return max(self.archived_to(), 0 if row is None else int(row[0]))
+
+    def archived_to(self) -> int:
+        """The last event that is in the archive, and in the feed no more."""
+        return archived_to(self._connection())
 
     def feed(self) -> Feed:
         return read_feed(self._connection())

@@ -238,7 +238,8 @@ class Watch:
         transitions += self._tell(self.alerts, Tick(now_ms, blind))
         concerned, said = self._suppression.look(now_ms)
         for rule, words in said.items():
-            transitions += self.report(rule, words, now_ms)
+            if id_of(rule, "") in self.alerts:  # A replay may be of some rules only.
+                transitions += self.report(rule, words, now_ms)
         concerned, self._to_settle = concerned | self._to_settle, set()
         for alert_id in sorted(concerned):
             transitions += self._settle(alert_id, now_ms)

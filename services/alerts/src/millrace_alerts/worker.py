@@ -38,6 +38,7 @@ from .clocks import plausible
 from .commands import Bulk, Command, Comment, StaleVersion, UnknownAlert
 from .entry_desk import Asset, EntryCommand, EntryDesk, Receipt
 from .entry_rules import EntryRefused
+from .event_archive import EventArchive, EventLimits
 from .flood import FLOOD_IN_WORDS, Flood
 from .lifecycle import IllegalTransition, NothingLearnt
 from .receiver import AlertsReceiver, Running
@@ -120,6 +121,7 @@ class Worker:
         to_tell: Callable[[], None] = lambda: None,
         windows: Mapping[str, MaintenanceWindow] | None = None,
         products: Collection[str] = (),
+        event_limits: EventLimits | None = None,
     ) -> None:
         self.outbox_figures = OutboxFigures()
         self._plant = plant
@@ -148,6 +150,7 @@ class Worker:
         self._kept_house_s = 0.0
         self._outcome = _Outcome()
         self._pace = StatePace()
+        self._archive = None if event_limits is None else EventArchive(store.connection, store.path.parent, event_limits)
         self._flood = Flood()
         self._turns = Turns(
             self,
@@ -312,6 +315,8 @@ class Worker:
             if now.monotonic_s - self._saved_observed_s >= OBSERVED_EVERY_S:
                 self._saved_observed_s = now.monotonic_s
                 self._store.save_observed(now.epoch_ms)
+        if self._archive is not None and self._outbox.are_ages_known(now):
+            self._archive.turn(now.epoch_ms)
         if now.monotonic_s - self._kept_house_s >= HOUSEKEEPING_S:
             self._kept_house_s = now.monotonic_s
             if self._outbox.are_ages_known(now):
@@ -466,7 +471,8 @@ class Worker:
 
     def _problems(self) -> Iterator[str]:
         now = moment(self._clock)
-        for problem in (self._vigil.problem(now), self._vigil.step_problem, self._receiver.future_problem(now)):
+        archive = None if self._archive is None else self._archive.problem
+        for problem in (self._vigil.problem(now), self._vigil.step_problem, self._receiver.future_problem(now), archive):
             if problem is not None:
                 yield problem
 

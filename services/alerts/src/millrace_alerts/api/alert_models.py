@@ -150,6 +150,7 @@ class EventList(BaseModel):
     items: list[EventResource]
     cursor: str = Field(description="the place behind the last item; send it as `after`", examples=[CURSOR])
     last_seq: int = Field(description="the newest seq there is", examples=[4711])
+    archived_to: int = Field(description="events up to this seq are in the archive on the server, not in the feed", examples=[0])
 
 
 def alert_resource(alert: Alert, watched: Watched, blind_since_ms: int | None = None) -> AlertResource:

@@ -29,6 +29,7 @@ from .bodies import Bodies
 from .context import Context
 from .counted_requests import CountedRequests
 from .description import describe
+from .encoded_events import EncodedEvents
 from .head_requests import HeadRequests
 from .host_names import HostNames
 from .overview import Overview
@@ -74,6 +75,7 @@ def create_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.state.overview = Overview(context)
+    app.state.encoded = EncodedEvents(context.reader)
     # The last that is added is the first that a request meets.
     app.add_middleware(Bodies, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(HeadRequests, but_not=STREAMS)

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -11,6 +10,7 @@ from ..feed import CURSOR_PATTERN, Cursor, parse_cursor
 from .access import Reads
 from .alert_models import EventList, event_resource
 from .context import Context, Ctx
+from .encoded_events import EncodedEvents
 from .examples import CURSOR
 from .paging import next_link
 from .problems import ApiProblem, answers
@@ -18,11 +18,11 @@ from .streams import Turn
 
 router = APIRouter(tags=["events"], responses=answers("unauthorized", "forbidden"))
 
-STREAM_BATCH = 200
+REFUSED = answers("bad-request", "feed-restarted", "events-archived")
 _AFTER = "the `cursor` of an answer, or the last seq that you have; 0 begins with the first"
 
 
-@router.get("/v1/alert-events", responses=answers("feed-restarted", "invalid"))
+@router.get("/v1/alert-events", responses=answers("feed-restarted", "events-archived", "invalid"))
 def list_events(
     *,
     request: Request,
@@ -41,7 +41,12 @@ def list_events(
     cursor = str(feed.cursor(found[-1].event.event_seq if found else begin.seq))
     if len(found) == limit:
         response.headers.update(next_link(request, after=cursor))
-    return EventList(items=[event_resource(stored) for stored in found], cursor=cursor, last_seq=last_seq)
+    return EventList(
+        items=[event_resource(stored) for stored in found],
+        cursor=cursor,
+        last_seq=last_seq,
+        archived_to=context.reader.archived_to(),
+    )
 
 
 def _checked(context: Context, cursor: Cursor) -> Cursor:
@@ -49,6 +54,13 @@ def _checked(context: Context, cursor: Cursor) -> Cursor:
     again = context.reader.where_to_go_on(cursor)
     if again is None:
         return cursor
+    archived = context.reader.archived_to()
+    if again.seq == archived and cursor.epoch in {None, *context.reader.feed().epochs} and cursor.seq < archived:
+        detail = (
+            f"the events up to number {archived} have left the feed for the archive on the server (millrace-alerts archive --after "
+            f"{cursor.seq} prints what you miss): go on after {again}"
+        )
+        raise ApiProblem("events-archived", detail, cursor=str(again))
     rest = f"what you have beyond number {again.seq} is in the feed no more" if again.seq else "it begins with the first event"
     detail = (
         f"the store of alerts was restored from a backup, or lost, since {cursor} was given: the feed does not go on from there; "
@@ -69,18 +81,20 @@ def _begin_after(
         raise ApiProblem("bad-request", f"Last-Event-ID: {error}") from error
 
 
-@router.get("/v1/alerts/stream", response_class=EventSourceResponse, responses=answers("bad-request", "feed-restarted"))
+@router.get(
+    "/v1/alerts/stream", response_class=EventSourceResponse, responses=answers("bad-request", "feed-restarted", "events-archived")
+)
 async def stream_events(
-    context: Ctx, _client: Reads, turn: Turn, after: Annotated[Cursor, Depends(_begin_after)]
+    request: Request, context: Ctx, _client: Reads, turn: Turn, after: Annotated[Cursor, Depends(_begin_after)]
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: `id` is a cursor, `data` an event as in /v1/alert-events. Without Last-Event-ID it begins now."""
-    reader = context.reader
-    seq = after.seq
+    encoded: EncodedEvents = request.app.state.encoded
+    seq, epoch = after.seq, after.epoch or ""
     while turn.may_go_on():
         rung = context.bell.next()  # Taken before reading: what is committed from here on rings it.
-        found = await to_thread.run_sync(reader.events, seq, STREAM_BATCH)
-        for stored in found:
-            seq = stored.event.event_seq
-            yield ServerSentEvent(data=event_resource(stored), event="alert", id=str(Cursor(after.epoch, seq)))
+        found = await encoded.after(epoch, seq, rung)
+        for event_seq, event in found:
+            seq = event_seq
+            yield event
         if not found:
             await turn.rung(rung)

@@ -43,6 +43,7 @@ _TITLES = {
     "entry-changed": (409, "Another version was entered under this id"),
     "in-progress": (409, "The same request is being worked on"),
     "feed-restarted": (410, "The feed does not go on from there"),
+    "events-archived": (410, "These events are in the archive"),
     "stale-version": (412, "It has changed since it was read"),
     "too-large": (413, "The request is too large"),
     "misdirected": (421, "This service has another name"),

@@ -9,10 +9,11 @@ from pydantic import BaseModel, Field
 
 from millrace_contract.errors import Unavailable
 from millrace_contract.language.times import format_timestamp
+from millrace_contract.language.words import RuleOrigin
 
 from ..rule_changes import revision_of, said_by
 from ..rule_desk import RuleCommand, RuleRefused
-from ..rule_set import RuleOrigin, RuleSet, contradiction
+from ..rule_set import RuleSet, contradiction
 from .access import Configures, Reads
 from .action_models import ActionBody, Name, Text
 from .actions import COMMAND_LIMIT_S

@@ -345,6 +345,13 @@ class EventCause(StrEnum):
     RULE_CHANGED = "rule_changed"
 
 
+class RuleOrigin(StrEnum):
+    """Where an alert rule that is in force comes from: alerts.yaml, or the API, which lies over it."""
+
+    FILE = "file"
+    API = "api"
+
+
 class Evaluation(StrEnum):
     """Whether an alert's rule can be evaluated (`good`, `uncertain`), is not meant to be (`learning`, `paused`), or why not."""
 
