@@ -70,10 +70,11 @@ def replay(given: argparse.Namespace) -> int:
         known = ", ".join(sorted({each.rule for each in watched.values() if each.device_id}))
         raise ConfigurationProblems([Problem("--rule", 0, unknown[0], f"is no rule that watches a device; there are: {known}")])
     chosen = {name: each for name, each in watched.items() if not given.rule or each.rule in given.rule}
-    tried = AlertsReplay(configuration.plant, chosen, SystemClock().now_ms(), configuration.windows)
+    # All of them are tried: one may hide another.
+    tried = AlertsReplay(configuration.plant, watched, SystemClock().now_ms(), configuration.windows)
     events: list[AlertEvent] = []
     with _past(given, settings, configuration, chosen.values()) as past:
-        for event in tried.events(past.events()):
+        for event in (each for each in tried.events(past.events()) if each.alert_id in chosen):
             if given.table or given.svg is not None:
                 events.append(event)
             if not given.table:
