@@ -121,7 +121,9 @@ def test_a_shift_is_explained_as_json_and_in_words(asked: Asked) -> None:
 
 
 def test_a_line_is_explained_by_its_machines_and_any_time_as_well(asked: Asked) -> None:
-    body = asked.api.get(f"/v1/oee/explain?line=line1&window={SHIFT}").json()
+    answer = asked.api.get(f"/v1/oee/explain?line=line1&window={SHIFT}")
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
     told = asked.made.of("shift")[0]
     assert (body["figures"]["oee"], body["explained"]["adds_up"]) == (told.oee, True)
     assert [each["device"] for each in body["explained"]["machines"]] == ["CNC-01", "CNC-02"]
@@ -137,7 +139,7 @@ def test_a_line_is_explained_by_its_machines_and_any_time_as_well(asked: Asked) 
         (f"window={SHIFT}", 422, "give one of line and device"),
         ("device=CNC-01", 422, "give the id of a window, or from and to"),
         ("device=CNC-01&window=2025-06-06/nigth", 422, "the calendar has no window '2025-06-06/nigth'; of 2025-06-06 there are"),
-        ("device=CNC-01&window=early", 422, "names no window; a shift, an hour or a day"),
+        ("device=CNC-01&window=early", 422, "names no window; a shift, an hour, a day or an order"),
         (f"device=CNC-01&window={SHIFT}&from=2025-06-06T07:30:00Z", 422, "give either a window, or from and to"),
         ("device=CNC-01&from=2025-06-01T00:00:00Z&to=2025-06-06T00:00:00Z", 422, "longer than two days"),
         (f"device=CNC-01&window={SHIFT}&since_revision=1", 422, "is kept where oee runs"),

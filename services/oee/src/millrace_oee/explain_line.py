@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 
+import msgspec
+
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.language.words import ALL_TIME
 
@@ -47,7 +49,9 @@ def _checks(told: OeeDocument, published: OeeDocument) -> Iterator[Check]:
     for leaf, ms in told.ms.items():
         yield Check(f"ms.{leaf}", ms, published.ms[leaf])
     for name in told.parts.__struct_fields__:
-        yield Check(f"parts.{name}", getattr(told.parts, name), getattr(published.parts, name))
+        listed, said = getattr(told.parts, name), getattr(published.parts, name)
+        if listed is not msgspec.UNSET or said is not msgspec.UNSET:
+            yield Check(f"parts.{name}", _count(listed), _count(said))
     yield Check("ideal_ms", told.ideal_ms, published.ideal_ms)
     yield Check("good_ms", told.good_ms, published.good_ms)
 
@@ -81,3 +85,8 @@ def machine_in_words(explanation: LineExplanation, device: str) -> str:
         return f"{device}: nothing was heard of it; all of its time is unknown"
     made = found.document.parts
     return f"{device}: {found.document.ms[ALL_TIME]} ms, {parts(made.total)}, {made.good} good, {made.scrap} scrap"
+
+
+def _count(parts: int | msgspec.UnsetType) -> int:
+    """What was not told is none."""
+    return 0 if parts is msgspec.UNSET else parts

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import msgspec
+
 from millrace_contract.language.messages import OeeDocument
 from millrace_contract.language.words import RevisedBy
 
@@ -100,7 +102,8 @@ def revised(old: ToldRevision, new: ToldRevision) -> Revised:
 def _figures(old: OeeDocument, new: OeeDocument) -> Iterator[FigureChange]:
     def figures(document: OeeDocument) -> dict[str, float | None]:
         names = ("oee", "availability", "performance", "quality", "coverage", "ideal_ms", "good_ms", "unexplained_ms")
-        parts = {f"parts.{name}": getattr(document.parts, name) for name in document.parts.__struct_fields__}
+        counted = {name: getattr(document.parts, name) for name in document.parts.__struct_fields__}
+        parts = {f"parts.{name}": 0 if count is msgspec.UNSET else count for name, count in counted.items()}
         times = {f"ms.{leaf}": ms for leaf, ms in document.ms.items()}
         return {**{name: getattr(document, name) for name in names}, **parts, **times}
 
