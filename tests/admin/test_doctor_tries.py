@@ -63,6 +63,8 @@ class Platform:
         (self.config / "profiles").mkdir(parents=True)
         shutil.copy(REPOSITORY / "config/profiles/demo-meter.yaml", self.config / "profiles")
         shutil.copy(REPOSITORY / "config/calendar.yaml", self.config)
+        shutil.copy(REPOSITORY / "config/reasons.yaml", self.config)
+        (self.config / "alerts.yaml").write_text("rules: {}\n")
         self.write_plant()
 
     def write_plant(self, gateway: str = "edge-1") -> None:

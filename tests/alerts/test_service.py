@@ -272,7 +272,7 @@ def test_broken_file_refuses_the_first_start_in_words(process: Process) -> None:
     (process.folder / "config" / "alerts.yaml").write_text("rules:\n  hot: {title: x, condition: {kind: thresold}}\n")
     process.start(ready=False)
     assert process.process is not None
-    assert process.process.wait(20) == 2
+    assert process.process.wait(120) == 2
     assert "alerts.yaml:2" in process.log()
 
 
@@ -301,7 +301,7 @@ def test_port_in_use_is_told_in_words(process: Process, mosquitto: Mosquitto) ->
     process.environment["MILLRACE_HTTP_PORT"] = str(mosquitto.port)
     process.start(ready=False)
     assert process.process is not None
-    assert process.process.wait(20) == 2
+    assert process.process.wait(120) == 2
     assert "MILLRACE_HTTP_PORT" in process.log()
 
 
@@ -310,7 +310,7 @@ def test_second_instance_on_the_same_data_is_refused(process: Process, mosquitto
     second = Process(tmp_path, mosquitto)
     second.start(ready=False)
     assert second.process is not None
-    assert second.process.wait(20) == 2
+    assert second.process.wait(120) == 2
     assert "in use" in second.log()
 
 

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.process
 # conftest.py has the class; a test module cannot import from there.
 StartServer = Callable[..., Any]
 TIMEOUT_S = 0.2
+PATIENT_S = 10.0
+"""For what is answered, on however busy a machine."""
 
 
 def words(payload: bytes) -> list[int]:
@@ -31,7 +33,9 @@ def endpoint(server: Any, transport: str = "tcp", **more: str) -> Endpoint:
     return Endpoint(transport, "127.0.0.1", server.port, **more)  # type: ignore[arg-type]
 
 
-def read(server: Any, *reads: tuple[int, int, int, int], transport: str = "tcp") -> list[bytes | ReadFault]:
+def read(
+    server: Any, *reads: tuple[int, int, int, int], transport: str = "tcp", timeout_s: float = TIMEOUT_S
+) -> list[bytes | ReadFault]:
     """Each read's data or fault, over one connection that is opened again when a fault closed it."""
 
     async def run() -> list[bytes | ReadFault]:
@@ -39,9 +43,9 @@ def read(server: Any, *reads: tuple[int, int, int, int], transport: str = "tcp")
         results: list[bytes | ReadFault] = []
         for unit, function, address, count in reads:
             if not connection.is_connected:
-                await connection.connect(TIMEOUT_S)
+                await connection.connect(PATIENT_S)
             try:
-                results.append(await connection.read(unit, function, address, count, TIMEOUT_S))
+                results.append(await connection.read(unit, function, address, count, timeout_s))
             except ReadFault as fault:
                 results.append(fault)
         connection.close()
@@ -60,7 +64,7 @@ def fault_of(server: Any, transport: str = "tcp") -> ReadFault:
 def test_reads_all_four_tables(device_server: StartServer, framing: str, transport: str) -> None:
     server = device_server(framing)
     coils, discretes, holdings, inputs = read(
-        server, (1, 1, 3, 10), (1, 2, 4, 3), (7, 3, 500, 125), (255, 4, 9, 2), transport=transport
+        server, (1, 1, 3, 10), (1, 2, 4, 3), (7, 3, 500, 125), (255, 4, 9, 2), transport=transport, timeout_s=PATIENT_S
     )
     assert coils == bytes([0b0101_0101, 0b01])
     assert discretes == bytes([0b010])
@@ -71,10 +75,31 @@ def test_reads_all_four_tables(device_server: StartServer, framing: str, transpo
 
 
 @pytest.mark.parametrize(("framing", "transport"), [("mbap", "tcp"), ("rtu", "rtu_over_tcp")])
+def test_an_answer_that_is_there_when_its_time_ends_is_an_answer(device_server: StartServer, framing: str, transport: str) -> None:
+    """A busy machine finds both in one turn of its loop."""
+    server = device_server(framing)
+    faults: list[dict[str, Any]] = []
+
+    async def run() -> list[bytes]:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
+        connection = ModbusConnection(endpoint(server, transport))
+        await connection.connect(PATIENT_S)
+        reading = asyncio.create_task(connection.read(1, 3, 10, 5, TIMEOUT_S))
+        await asyncio.sleep(0)  # The request goes out.
+        time.sleep(2 * TIMEOUT_S)  # noqa: ASYNC251 - the loop is to stand still
+        found = [await reading, await connection.read(1, 3, 20, 5, PATIENT_S)]
+        connection.close()
+        return found
+
+    assert asyncio.run(run()) == [struct.pack(">5H", *range(first, first + 5)) for first in (10, 20)]
+    assert faults == []
+
+
+@pytest.mark.parametrize(("framing", "transport"), [("mbap", "tcp"), ("rtu", "rtu_over_tcp")])
 def test_an_answer_in_single_bytes_is_put_together(device_server: StartServer, framing: str, transport: str) -> None:
     server = device_server(framing)
     server.faults[None] = "dribbled"
-    (payload,) = read(server, (1, 3, 10, 5), transport=transport)
+    (payload,) = read(server, (1, 3, 10, 5), transport=transport, timeout_s=PATIENT_S)
     assert payload == struct.pack(">5H", 10, 11, 12, 13, 14)
 
 

@@ -90,7 +90,7 @@ def bare(tmp_path: Path) -> Iterator[Bare]:
 
 def test_readings_wait_for_the_database_and_are_all_stored_once_it_is_there(bare: Bare) -> None:
     bare.system.start()
-    wait_until(lambda: re.search(r"OEE line1 \d", bare.said), "OEE without a database", 120)
+    wait_until(lambda: re.search(r"OEE line1 \d", bare.said), "OEE without a database", 300)
     wait_until(lambda: re.search(r"open alerts [1-9]", bare.said), "an alert without a database", 120)
     wait_until(lambda: bare.waiting > SHOWN_WAITING, "readings to be shown waiting", 180)
     assert "another run is getting it" in bare.said

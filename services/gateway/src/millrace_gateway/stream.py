@@ -130,7 +130,7 @@ class Stream(asyncio.Protocol, ABC):
 
     def _look_at_time(self) -> None:
         self._timer = None
-        if self._done is None:
+        if self._done is None or self._done.done():  # Answered in this very turn of the loop.
             return
         now_s = self._loop.time()
         if now_s >= self._due_s - _TIMER_EARLY_S:
