@@ -44,12 +44,13 @@ def test_impossible_jump_counts_nothing_and_is_told() -> None:
 
 def test_window_without_a_reading_says_so() -> None:
     track = CountTrack(CounterSettings("n", None, 5.0), 5_000, 3_600_000)
-    for ts_ms, value in ((0, 10), (1_000, 10), (100_000, 11)):
+    for ts_ms, value in ((10_000, 10), (11_000, 10), (100_000, 11), (300_000, 11)):
         track.add(ts_ms, value, planned)
-    assert track.counted(0, 1_000).read
-    assert not track.counted(10_000, 99_000).read
-    assert track.counted(10_000, 100_000).read
-    assert not track.counted(100_000, 200_000).read
+    assert track.counted(10_000, 11_000).read
+    assert not track.counted(20_000, 99_000).read
+    assert track.counted(20_000, 100_000).read
+    assert track.counted(150_000, 200_000).read, "it stood still all that time"
+    assert track.untold(0, 400_000) == [(0, 5_000), (305_000, 400_000)]
 
 
 @given(steps=st.lists(st.integers(0, 5), min_size=1, max_size=60), start=st.integers(0, 65_535))

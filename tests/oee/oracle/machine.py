@@ -11,7 +11,7 @@ from typing import Any
 
 from .calendar import LineCalendar, Window
 from .parts import ASKED_MS, Step, split, steps
-from .plant import Device, Plant, ms_of
+from .plant import Device, Plant, Reading, ms_of
 from .states import FAILURES, STOP_LEAVES, WAITING, Piece, Stop, Stretch, hold_of, leaf_of, stops, stretches
 
 LEAVES = ("not_scheduled", "unscheduled", "break", "unknown", "planned_stop", "setup", "unplanned_stop", "minor_stop", "run")
@@ -74,7 +74,8 @@ class Machine:
         self._enter()
 
     def _slices(self, calendar: LineCalendar, first: int, last: int) -> list[Slice]:
-        cuts = calendar.cuts() | {first, last} | {at for s in self.past for at in (s.start, s.end)}
+        self.calendar, self.cuts = calendar, calendar.cuts()
+        cuts = self.cuts | {first, last} | {at for s in self.past for at in (s.start, s.end)}
         cuts |= {at for stop in self.stops for piece in stop.pieces for at in (piece.start, piece.end)}
         cuts |= {at for step in self.steps for at in (step.start, step.end, step.end - ASKED_MS)}
         cuts |= set(self.plant.changes(self.device.settings)) | set(self.plant.changes(self.device.profile["oee"]))
@@ -83,6 +84,10 @@ class Machine:
         for entry in self.plant.entries:
             cuts |= {ms_of(entry["values"][key]) for key in ("at", "start", "end") if entry["values"].get(key)}
             cuts.add(entry["at"])
+        for role in ("total", "good", "reject"):
+            if self.device.profile["oee"].get(role) and (good := self._good(role)):
+                own = max(hold_of(self.device, self.device.profile["oee"][each]) for each in ("state", role))
+                cuts |= {good[0].at - own, good[-1].at + (own if good[-1].hold_ms is None else good[-1].hold_ms)}
         times = sorted(at for at in cuts if first <= at <= last)
         result = []
         for start, end in pairwise(times):
@@ -114,11 +119,12 @@ class Machine:
             elif made:
                 cycle = self.plant.dated(made, "ideal_cycle_s", at), self.plant.dated(made, "parts", at, 1)
         if cycle is None:
-            own = self.plant.dated(self.device.settings, "ideal_cycle_s", at)
-            if own is None:
-                return None
-            cycle = own, 1
+            return self._own_ns(at)
         return round(Fraction(str(cycle[0])) * 10**9 / cycle[1])
+
+    def _own_ns(self, at: int) -> int | None:
+        own = self.plant.dated(self.device.settings, "ideal_cycle_s", at)
+        return None if own is None else round(Fraction(str(own)) * 10**9)
 
     def _order(self, at: int) -> dict[str, Any] | None:
         told = [
@@ -212,7 +218,7 @@ class Machine:
     def sums(self, window: Window, parts: list[Window]) -> Sums:
         """`parts`: the windows of which a day is the sum; what one of them does not know the day does not know either."""
         sums = self._sums(window)
-        each = [self._sums(part) for part in parts]
+        each = [self._sums(part) for part in parts if part.end > self.first_heard]
         running = [part for part in each if part.ms["run"] + part.ms["minor_stop"] or part.made]
         producing = [part for part in each if part.made or (part.ms["run"] + part.ms["minor_stop"] and not part.counted)]
         if each:
@@ -247,13 +253,25 @@ class Machine:
             self._stops(s, sums)
         mattering = [s for s in slices if self._total(s, "planned") or s.leaf in ("run", "minor_stop")]
         sums.paced = any(s.cycle_ns is not None for s in slices) and all(s.cycle_ns is not None for s in mattering)
-        own = self.plant.dated(self.device.settings, "ideal_cycle_s", window.end - 1)
-        at_end = Fraction(round(Fraction(str(own)) * 10**9)) if own is not None else None
+        in_force = any(self._order(s.start) is not None for s in slices)
+        own = self._cycle_ns(end - 1) if in_force else self._own_ns(window.end - 1)
+        at_end = None if own is None else Fraction(own)
         sums.cycle_ns = weighted / sums.made if sums.made and sums.paced else at_end
         oee = self.device.profile["oee"]
         quality = "reject" if oee.get("reject") else "good" if oee.get("total") and oee.get("good") else None
-        sums.counted = self._read(self.counter, slices, window.start, end)
-        sums.judged = quality is not None and sums.counted and self._read(quality, slices, window.start, end)
+        ran = [s for s in slices if s.leaf in ("run", "minor_stop")]
+        sums.counted = self._tells(self.counter, slices, window.start, end) and not any(self._untold(self.counter, s) for s in ran)
+        sums.judged = (
+            quality is not None
+            and sums.counted
+            and self._tells(quality, slices, window.start, end)
+            and not any(self._total(s, "planned") and self._untold(quality, s) for s in slices)
+        )
+        sums.left = sum(
+            b - a
+            for a, b in pairwise(sorted({end, window.end, *(at for at in self.cuts if end < at < window.end)}))
+            if self.calendar.at(a)[0] == "shift"
+        )
         for step in self.steps:
             if window.start < step.end <= end:
                 sums.parts["quarantined"] += step.waits if step.role == self.counter else 0
@@ -261,20 +279,29 @@ class Machine:
                     sums.flags.add(step.flag)
         return sums
 
-    def _read(self, role: str, slices: list[Slice], start: int, end: int) -> bool:
-        """Whether this counter tells anything of the window: it was read in it, or its step over it made parts in it."""
+    def _tells(self, role: str, slices: list[Slice], start: int, end: int) -> bool:
+        """Whether the steps of this counter over the window say what was made in it."""
         if any(role in s.blind for s in slices):
             return False
         if sum(parts for s in slices for (of, _), parts in s.parts.items() if of == role) > 0:
             return True
-        times = [
-            r.at
-            for r in self.device.readings.get(self.device.profile["oee"][role], [])
-            if isinstance(r.value, float) and not r.doubtful
-        ]
         quiet = hold_of(self.device, self.device.profile["oee"]["state"])
-        soon = any(a <= start and end < b <= a + quiet for a, b in pairwise(times))
-        return soon or any(start < at <= end for at in times[1:]) or any(start < at < end for at in times[:1])
+        return not any(
+            a.at <= start and end < b.at and b.at - a.at > quiet and a.value != b.value for a, b in pairwise(self._good(role))
+        )
+
+    def _good(self, role: str) -> list[Reading]:
+        readings = self.device.readings.get(self.device.profile["oee"][role], [])
+        return [r for r in readings if isinstance(r.value, float) and not r.doubtful]
+
+    def _untold(self, role: str, s: Slice) -> bool:
+        """No reading of this counter tells of this time: it lies before the first one, or the last one holds no more."""
+        good = self._good(role)
+        if not good:
+            return True
+        own = max(hold_of(self.device, self.device.profile["oee"][each]) for each in ("state", role))
+        after = good[-1].at + (own if good[-1].hold_ms is None else good[-1].hold_ms)
+        return s.start < good[0].at - own or s.end > after
 
     def _stops(self, s: Slice, sums: Sums) -> None:
         """Each stop counts where its first planned time is, as what it is there; its time counts everywhere."""

@@ -71,7 +71,7 @@ class Counted:
     """Parts in a window. `ideal` of them were made in time whose state is known and planned, `unknown` in time of which nothing is
     known; only the first meet ideal time. `run_ms`: for how long these parts tell that the machine ran, though nobody saw it.
 
-    `read` tells whether the counter was read in the window, or soon after it: without that, the numbers mean nothing.
+    `read` is False where a step over the window says nothing of the parts in it: then the numbers mean nothing.
     """
 
     parts: int
@@ -115,7 +115,9 @@ class CountTrack:
         """What was made up to the start of each piece."""
         self._sum = PartsUpTo()
         self._first_ms: int | None = baseline.ts_ms if baseline else None
+        self._until_ms = baseline.ts_ms + self._holds_ms if baseline else 0
         self._silences: list[tuple[int, int]] = []
+        """Long steps that say nothing of what was made in them."""
         self._vague: list[tuple[int, int]] = []
         """Times in which parts were made, and too long before the reading that showed them to say how many when."""
         self._events: list[tuple[int, str]] = []
@@ -136,16 +138,18 @@ class CountTrack:
         """The next reading is the first of another counter."""
         self._last_value = self._last_ms = None
 
-    def add(self, ts_ms: int, value: int, segments: Callable[[int, int], Sequence[Segment]]) -> None:
-        """A good reading. `segments(from, to)`: what is known of that time, without gaps."""
+    def add(self, ts_ms: int, value: int, segments: Callable[[int, int], Sequence[Segment]], holds_ms: int | None = None) -> None:
+        """A good reading. `segments(from, to)`: what is known of that time, without gaps. `holds_ms`: promised by its sender."""
         last_value, last_ms = self._last_value, self._last_ms
         self._last_value, self._last_ms = value, ts_ms
+        self._until_ms = ts_ms + (self._holds_ms if holds_ms is None else holds_ms)
         if last_value is None or last_ms is None:
-            self._first_ms = ts_ms
+            if self._first_ms is None:
+                self._first_ms = ts_ms
             return
-        if ts_ms - last_ms > self._quiet_ms:
-            self._silences.append((last_ms, ts_ms))
         if value != last_value:
+            if ts_ms - last_ms > self._quiet_ms:
+                self._silences.append((last_ms, ts_ms))
             self._step(Baseline(last_value, last_ms), value, ts_ms, segments)
 
     def _step(self, last: Baseline, value: int, ts_ms: int, segments: Callable[[int, int], Sequence[Segment]]) -> None:
@@ -186,7 +190,8 @@ class CountTrack:
             unknown=unknown,
             run_ms=run_ms,
             quarantined=sum(step.undecided for step in self._steps if start_ms < step.to_ms <= end_ms),
-            read=(parts > 0 or self._read(start_ms, end_ms)) and not any(a < end_ms and start_ms < b for a, b in self._vague),
+            read=(parts > 0 or not any(a <= start_ms and end_ms < b for a, b in self._silences))
+            and not any(a < end_ms and start_ms < b for a, b in self._vague),
             events=frozenset(event for ts_ms, event in self._events if start_ms < ts_ms <= end_ms),
         )
 
@@ -236,10 +241,16 @@ class CountTrack:
         made, run_ms = piece.parts * passed_ms // length_ms, piece.run_ms * passed_ms // length_ms
         return _plus(before, piece.share, made, run_ms)
 
-    def _read(self, start_ms: int, end_ms: int) -> bool:
-        if self._first_ms is None or self._last_ms is None or self._first_ms >= end_ms or self._last_ms <= start_ms:
-            return False
-        return not any(a <= start_ms and end_ms < b for a, b in self._silences)
+    @property
+    def _holds_ms(self) -> int:
+        return max(self._settings.holds_ms, self._quiet_ms)
+
+    def untold(self, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+        """The stretches of [start, end) of which no reading tells: before the first one, and when the last one holds no more."""
+        if self._first_ms is None:
+            return [(start_ms, end_ms)] if start_ms < end_ms else []
+        before_ms, after_ms = min(end_ms, self._first_ms - self._holds_ms), max(start_ms, self._until_ms)
+        return [(a, b) for a, b in ((start_ms, before_ms), (after_ms, end_ms)) if a < b]
 
 
 def spread(parts: int, segments: Sequence[Segment]) -> list[MadeParts]:

@@ -66,9 +66,8 @@ def device_document(
     figures = ratios(sums, coverage_min, is_calendar_time=window.kind in WHOLE_DAYS, outside=outside)
     basis = Basis(method=FigureMethod.MACHINE, outside=sorted(outside), no_order=held.no_order or msgspec.UNSET)
     document = _document(sums, figures, window, as_of_ms, line=machine.line, basis=basis, versions=versions, flags=flags)
-    return msgspec.structs.replace(
-        document, device_id=machine.id, unknown_policy=held.unknown, ideal_cycle_s=_seconds(_part_ns(sums, held.ideal_ns))
-    )
+    ideal_ns = _part_ns(sums, _last_part_ns(sums, held))
+    return msgspec.structs.replace(document, device_id=machine.id, unknown_policy=held.unknown, ideal_cycle_s=_seconds(ideal_ns))
 
 
 def line_document(
@@ -150,6 +149,11 @@ def _document(
 def _part_ns(sums: Sums, ideal_ns: int | None) -> int | None:
     """The ideal time of a part of this window: the mean where products had one each, else what held at its end."""
     return round_half_even(sums.ideal_ns, sums.matched) if sums.paced and sums.matched > 0 else ideal_ns
+
+
+def _last_part_ns(sums: Sums, held: Machine) -> int | None:
+    """The ideal time of a part by the order in force last, else the machine's own."""
+    return max(sums.orders, key=lambda each: each.end_ms).part_ns if sums.orders else held.ideal_ns
 
 
 def _seconds(ideal_ns: int | None) -> float | None:

@@ -221,12 +221,15 @@ class Engine:
                     continue
                 by_machine = {m.id: self.tracks[m.id].sums(window, as_of_ms) for m in devices}
                 for machine in devices:
-                    yield self._document(machine, by_machine[machine.id], window, as_of_ms)
+                    document = self._document(machine, by_machine[machine.id], window, as_of_ms)
+                    yield with_time_left(document, self.tracks[machine.id].planned, window, as_of_ms)
                 if (latest := self.plan.lines.get(name)) is not None:
                     line = latest.until(as_of_ms)
                     silent = nothing_known(calendar.slots(window.start_ms, as_of_ms))
                     sums = line_sums(line, {m.id: by_machine.get(m.id, silent) for m in line.machines})
-                    yield line_document(line, sums, window, as_of_ms=as_of_ms, versions=self.plan.versions_of_line(line, window))
+                    versions = self.plan.versions_of_line(line, window)
+                    document = line_document(line, sums, window, as_of_ms=as_of_ms, versions=versions)
+                    yield with_time_left(document, calendar, window, as_of_ms, line.machines_in_time)
         yield from (self._running_document(device, live) for device, live in self._live.items() if live.running is not None)
 
     def told_between(self, device: str, from_ms: int, to_ms: int) -> tuple[Sums, list[OeeInterval], Iterator[Sample]]:

@@ -109,7 +109,7 @@ class History:
             if value is not None:
                 if machine.versions or self._counts_by_order:
                     self._count_by(track, role, ts_ms)
-                track.add(ts_ms, value, self._segments)
+                track.add(ts_ms, value, self._segments, sample.hold_ms)
         if self.carried is not None and (sample.count("total") is not None or sample.count("good") is not None):
             total, good = self.counts["total"], self.counts["good"]
             if total.last_ms is not None and good.last_ms is not None:

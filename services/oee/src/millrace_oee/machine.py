@@ -51,12 +51,17 @@ UNREACHABLE_STATE = "\x18"
 
 @dataclass(frozen=True, slots=True)
 class CounterSettings:
-    """A part counter: the reading's name, the first value that is never shown, the fastest it can go, and the parts of a count."""
+    """A part counter: the reading's name, the first value that is never shown, the fastest it can go, and the parts of a count.
+
+    `holds_ms`: how long a reading tells of the time after it if nothing follows and its sender promised nothing; at least as long
+    as the machine's state holds.
+    """
 
     signal: str
     modulus: int | None
     max_rate_per_s: float
     parts_per_count: int = 1
+    holds_ms: int = 0
 
 
 IDENTITY = frozenset({"id", "line", "gateway", "measurement", "versions"})
@@ -281,6 +286,7 @@ class Machine:
             "running": self.band and [self.band.above, self.band.below],
             "cycles": self.stop_after,
             "parts_per_count": {role: c.parts_per_count for role, c in self.counters.items() if c.parts_per_count != 1},
+            "counters_hold": {role: c.holds_ms for role, c in self.counters.items() if c.holds_ms > self.stale_ms},
             "products": dict(self.product_ns),
             "targets": dict(self.product_targets),
             "product_counts": dict(self.product_counts),
@@ -423,7 +429,8 @@ def _machine(device: Device, profile: Profile) -> Machine | None:
         name = getattr(profile.oee, role)
         counter = profile.signals[name].counter if name else None
         if counter is not None:
-            counters[role] = CounterSettings(name, counter.modulus, counter.max_rate_per_s, profile.oee.parts_a_count(role))
+            each, holds_ms = profile.oee.parts_a_count(role), hold_ms(profile, name)
+            counters[role] = CounterSettings(name, counter.modulus, counter.max_rate_per_s, each, holds_ms)
     return Machine(
         id=device.id,
         line=device.line,

@@ -15,7 +15,8 @@ NOT_COUNTED = Counted(parts=0, ideal=0, unknown=0, run_ms=0, quarantined=0, read
 @dataclass(frozen=True, slots=True)
 class PartsMade:
     """`ideal` and `ideal_good`: how many parts, and good ones, meet ideal time. `counted`, `judged`: parts, and how many of them
-    are good, are known. `inferred_ms`: unknown time in which its parts say that the machine ran.
+    are good, are known, unless the machine ran in time of which its counter does not tell (`untold`). `inferred_ms`: unknown time
+    in which its parts say that the machine ran.
     """
 
     total: int
@@ -27,6 +28,7 @@ class PartsMade:
     ideal_good: int
     counted: bool
     judged: bool
+    untold: tuple[tuple[int, int], ...]
     inferred_ms: int
     events: frozenset[str]
 
@@ -46,17 +48,23 @@ def made_in(history: History, start_ms: int, end_ms: int) -> PartsMade:
     corrected = corrections(entries.quality, start_ms, end_ms, history.made_until) if entries.quality else Corrections()
     total, good, reject = (counted.get(role, NOT_COUNTED) for role in ("total", "good", "reject"))
     if "total" in counted:
-        parts, ideal, unseen, known = total.parts, total.ideal, total.unknown, total.read
+        role, parts, ideal, unseen, known = "total", total.parts, total.ideal, total.unknown, total.read
     else:  # good and reject together are the total; good alone is the least it can be
         parts, ideal, unseen = good.parts + reject.parts, good.ideal + reject.ideal, good.unknown + reject.unknown
-        known = good.read
+        role, known = "good", good.read
+    tells_quality = ""
     if "reject" in counted and ("total" in counted or "good" in counted):
+        tells_quality = "reject"
         scrap, ideal_scrap, judged = reject.parts, reject.ideal, known and reject.read
     elif history.carried is not None:
         carried = history.carried.scrap(start_ms, end_ms)
+        tells_quality = "good"
         scrap, ideal_scrap, judged = carried.parts, carried.ideal, known and good.read
     else:
         scrap, ideal_scrap, judged = 0, 0, False
+    if tells_quality:  # of what was made in time of which its counter does not tell nobody knows how much is good
+        track, made_by = history.counts[tells_quality], history.counts[role]
+        judged = judged and not any(made_by.counted(*each).ideal for each in track.untold(start_ms, end_ms))
     return PartsMade(
         total=parts,
         scrap=scrap + corrected.scrap,
@@ -67,6 +75,7 @@ def made_in(history: History, start_ms: int, end_ms: int) -> PartsMade:
         ideal_good=ideal - ideal_scrap - corrected.ideal,
         counted=known,
         judged=judged,
+        untold=tuple(history.counts[role].untold(start_ms, end_ms)) if role in history.counts else ((start_ms, end_ms),),
         inferred_ms=total.run_ms if "total" in counted else good.run_ms,
         events=frozenset().union(*(c.events for c in counted.values())),
     )

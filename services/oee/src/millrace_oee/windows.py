@@ -188,6 +188,7 @@ def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums
         return any(there.ms[leaf] for leaf in RUN_LEAVES)
 
     matched = matched_in(history, start_ms, end_ms, made, runs)
+    counted = made.counted and not any(runs(*each) for each in made.untold)
     startup, startup_ns = startup_in(history, start_ms, end_ms)
     return Sums(
         ms={**laid.ms, Leaf.UNKNOWN: laid.ms[Leaf.UNKNOWN] - made.inferred_ms, Leaf.RUN: laid.ms[Leaf.RUN] + made.inferred_ms},
@@ -202,8 +203,8 @@ def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums
         good_ns=matched.good_ns,
         matched=made.ideal,
         matched_good=made.ideal_good,
-        counted=made.counted,
-        judged=made.judged,
+        counted=counted,
+        judged=made.judged and counted,
         paced=matched.paced,
         pending=laid.pending,
         events=made.events,
