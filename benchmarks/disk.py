@@ -20,7 +20,7 @@ from pathlib import Path
 from _database import Database, write
 from _signals import KINDS, Values
 
-from millrace_contract.language.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_ingest.rollup.engine import RollUp
 from millrace_ingest.rollup.timing import HOUR_MS, MINUTE_MS, SETTLE_MS

@@ -26,8 +26,9 @@ from pathlib import Path
 from _measuring import GATEWAY, ROOT, Cost, start_service
 from _oee_plant import device_of, line_of, said, seconds_of, write_oee_plant
 
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
 from millrace_contract.language.messages import Status, decode
-from millrace_contract.language.points import TELEMETRY_BUCKET, telemetry_line
+from millrace_contract.language.points import telemetry_line
 from millrace_contract.language.telemetry import decode_telemetry
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import Topics

@@ -24,7 +24,7 @@ from _database import Database, Written, asked_ms, bytes_below, write
 from _measuring import Cost
 from _signals import KINDS, MIXED, Values
 
-from millrace_contract.language.points import TELEMETRY_BUCKET
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
 from millrace_contract.runtime.influx import Influx
 
 MACHINE_BOARD = Path(__file__).resolve().parent.parent / "grafana" / "dashboards" / "machine.json"

@@ -23,8 +23,9 @@ import msgspec
 from _database import Database, bytes_below, write
 from _measuring import Cost
 
-from millrace_contract.language.messages import OeeDocument, Parts, Window
-from millrace_contract.language.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, oee_window_line
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET
+from millrace_contract.language.oee_messages import OeeDocument, Parts, Window
+from millrace_contract.language.points import oee_window_line
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import Leaf, WindowKind
 from millrace_contract.plant import PlantModel, load_plant

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from millrace_contract.language.points import PRODUCTION_BUCKET
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.settings import DatabaseSettings

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from millrace_contract.language.messages import OeeDocument, OeeInterval
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import IntervalKind
 from millrace_contract.runtime.recording import Recording

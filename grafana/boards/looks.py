@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from millrace_contract.language.looks import ALERT_LOOKS, LEAF_LOOKS, LOSS_LOOKS, MACHINE_LOOKS, PRIORITY_LOOKS, Look, Tone
-from millrace_contract.language.points import PACKML_CODES
+from millrace_contract.language.measurements import PACKML_CODES
 from millrace_contract.language.words import MachineState
 
 K = TypeVar("K", bound=str)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millrace_contract.language.points import PACKML_CODES
+from millrace_contract.language.measurements import PACKML_CODES
 from millrace_contract.language.words import MachineState
 
 from .looks import ALERT_STATES, GREEN, GREY, NONE_IS_GOOD, PRIORITIES, RED, RUNNING, STATES, TEXT, ColorStep, Painted

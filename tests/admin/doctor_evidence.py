@@ -22,8 +22,8 @@ from millrace_admin.doctor.evidence import (
     TokenFacts,
 )
 from millrace_admin.own_accounts import own_accounts
+from millrace_contract.language.measurements import BUCKETS
 from millrace_contract.language.messages import Comms, Status
-from millrace_contract.language.points import BUCKETS
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import CommsState
 from millrace_contract.plant import load_plant

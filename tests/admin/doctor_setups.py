@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from millrace_admin.doctor.evidence import DiskFacts, Evidence, StatusFacts, TokenFacts
 from millrace_admin.doctor.finding import EXIT_ACT, EXIT_FINE, EXIT_MENDS
 from millrace_contract.errors import Problem
-from millrace_contract.language.points import BUCKETS, TELEMETRY_BUCKET
+from millrace_contract.language.measurements import BUCKETS, TELEMETRY_BUCKET
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import CommsState, ConfigurationInUse
 from millrace_contract.plant.versions import PLANT as PLANT_FILE

@@ -22,7 +22,7 @@ from millrace_admin.backup import staging
 from millrace_admin.backup.archive import ArchiveReader
 from millrace_admin.backup.database_copy import shards_in, split_parts
 from millrace_contract.errors import Unavailable
-from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.measurements import BUCKETS, PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd, wait_until
 

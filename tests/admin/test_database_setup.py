@@ -15,7 +15,7 @@ from millrace_admin.database_client import DatabaseClient
 from millrace_admin.database_setup import Retention, parse_retention, set_up_database
 from millrace_admin.secret_files import SecretFiles
 from millrace_contract.errors import ConfigurationProblems, Refusal
-from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.measurements import BUCKETS, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.runtime.influx import BadLines, BucketRetention, Influx, PartialWrite, QueryFailed, Refused
 from millrace_contract.runtime.settings import DatabaseWriterSettings, load_settings
 from millrace_contract.testing import Influxd

@@ -15,7 +15,7 @@ from millrace_admin.doctor.examine import examine
 from millrace_admin.doctor.finding import EXIT_FINE, exit_status
 from millrace_admin.doctor.host_report import disks_of, processes_of, read_sections
 from millrace_admin.doctor.telling import lines_of
-from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET
+from millrace_contract.language.measurements import BUCKETS, PRODUCTION_BUCKET
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import Prognosis
 from millrace_contract.plant.versions import SHARE, plant_in_use

@@ -25,8 +25,8 @@ from millrace_admin.database_client import DatabaseClient
 from millrace_admin.database_setup import Retention, set_up_database
 from millrace_admin.doctor import hops
 from millrace_admin.secret_files import SecretFiles
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
 from millrace_contract.language.messages import Status, encode
-from millrace_contract.language.points import TELEMETRY_BUCKET
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.mqtt.paho_session import Callbacks, PahoSession

@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from millrace_alerts.api.readings import MAX_POINTS
-from millrace_contract.language.messages import OeeDocument, encode
-from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, oee_live_line, oee_window_line, telemetry_line
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.messages import encode
+from millrace_contract.language.oee_messages import OeeDocument
+from millrace_contract.language.points import oee_live_line, oee_window_line, telemetry_line
 from millrace_contract.language.telemetry import Telemetry, Value
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import Quality

@@ -10,7 +10,7 @@ import pytest
 from millrace_alerts.api import encoded_events
 from millrace_alerts.api.encoded_events import EncodedEvents
 from millrace_alerts.store import Reader, Store
-from millrace_contract.language.messages import AlertEvent
+from millrace_contract.language.alert_messages import AlertEvent
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import EventCause, IsaState
 

@@ -14,7 +14,7 @@ import pytest
 
 from millrace_alerts.entry_rules import order_problem
 from millrace_contract.language.entries import CHAIN, Entry, OrderEnd, OrderEntry, OrderPause, OrderResume, OrderStart, decode_entry
-from millrace_contract.language.messages import OeeInterval, Parts
+from millrace_contract.language.oee_messages import OeeInterval, Parts
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.testing import wait_until
 from tests.made_by_oee import a_stop, an_hour

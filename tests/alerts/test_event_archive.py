@@ -13,7 +13,7 @@ from millrace_alerts import event_archive
 from millrace_alerts.event_archive import EventArchive, EventLimits, archived_events
 from millrace_alerts.feed import Cursor, read_feed
 from millrace_alerts.store import Reader, Store
-from millrace_contract.language.messages import AlertEvent
+from millrace_contract.language.alert_messages import AlertEvent
 
 from .conftest import Running
 from .plantfiles import START_MS

@@ -9,13 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from millrace_contract.language.entries import decode_entry
-from millrace_contract.language.points import (
-    PRODUCTION_BUCKET,
-    TELEMETRY_BUCKET,
-    context_event_line,
-    oee_window_line,
-    telemetry_line,
-)
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.points import context_event_line, oee_window_line, telemetry_line
 from millrace_contract.language.telemetry import decode_telemetry
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.topics import Topics

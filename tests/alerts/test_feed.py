@@ -7,7 +7,7 @@ import pytest
 
 from millrace_alerts.feed import Cursor, parse_cursor
 from millrace_alerts.store import Reader, Store
-from millrace_contract.language.messages import AlertEvent
+from millrace_contract.language.alert_messages import AlertEvent
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import EventCause, IsaState
 from millrace_contract.store_forward.restored import RESTORED_FILE, Restored, read_restored, write_restored

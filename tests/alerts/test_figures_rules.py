@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from millrace_contract.language.messages import OeeDocument, OeeInterval, encode
+from millrace_contract.language.messages import encode
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import Evaluation
 from tests.made_by_oee import Made, made_by_oee, write_oee_plant

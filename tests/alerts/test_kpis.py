@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from millrace_alerts.kpis import Frequent, Kpis, Standing, TimedEvent, kpis
-from millrace_contract.language.messages import AlertEvent
+from millrace_contract.language.alert_messages import AlertEvent
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import EventCause, IsaState, Priority
 

@@ -8,7 +8,7 @@ import pytest
 
 from millrace_alerts.alert import event_message, state_message
 from millrace_alerts.lifecycle import Acknowledge
-from millrace_contract.language.messages import AlertState
+from millrace_contract.language.alert_messages import AlertState
 from millrace_contract.language.words import AlertLevel, Evaluation, Priority
 
 from .plantfiles import START_MS

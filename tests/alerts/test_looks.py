@@ -15,8 +15,8 @@ import pytest
 from millrace_alerts.api.page_words import LOOKS, words_script, words_style
 from millrace_contract.language import looks, words
 from millrace_contract.language.looks import Look, Tone
+from millrace_contract.language.measurements import PACKML_CODES
 from millrace_contract.language.messages import Comms, Status, encode
-from millrace_contract.language.points import PACKML_CODES
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.testing import wait_until
 

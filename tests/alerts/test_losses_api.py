@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
 from millrace_contract.language.messages import encode
-from millrace_contract.language.points import PRODUCTION_BUCKET, oee_interval_line, oee_window_line
+from millrace_contract.language.points import oee_interval_line, oee_window_line
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.influx import Influx

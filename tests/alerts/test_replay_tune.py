@@ -8,7 +8,7 @@ import pytest
 
 from millrace_alerts.__main__ import main
 from millrace_alerts.builtin import is_built_in
-from millrace_contract.language import points
+from millrace_contract.language import measurements, points
 from millrace_contract.language.telemetry import decode_telemetry
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.influx import Influx
@@ -197,7 +197,7 @@ def test_a_period_of_the_database_tells_what_a_recording_of_it_tells(
         points.telemetry_line("test-cnc", "line1", device, decode_telemetry(body, at(600), device)) for device, body in messages
     ]
     with Influx(settings) as influx:
-        influx.write(points.TELEMETRY_BUCKET, b"\n".join(lines))
+        influx.write(measurements.TELEMETRY_BUCKET, b"\n".join(lines))
     period = ["--from", format_timestamp(at(0)), "--to", format_timestamp(at(600))]
     assert main(["replay", "--config", str(config), "--json", "--rule", "hot", *period]) == 0
     stored = capsys.readouterr().out

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 import millrace_oee.__main__ as oee
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.recording import Recording

@@ -22,7 +22,8 @@ from millrace_alerts.settings import AlertsSettings
 from millrace_alerts.store import Reader
 from millrace_alerts.store import Store as AlertsStore
 from millrace_alerts.worker import Worker as AlertsWorker
-from millrace_contract.language.messages import OeeDocument, Status, Stored, decode, encode
+from millrace_contract.language.messages import Status, Stored, decode, encode
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import WindowKind
 from millrace_contract.plant.accepted import load_accepted

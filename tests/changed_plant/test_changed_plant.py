@@ -19,7 +19,8 @@ import msgspec
 import pytest
 
 from millrace_alerts.api.overview import Overview
-from millrace_contract.language.messages import OeeDocument, decode
+from millrace_contract.language.messages import decode
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.language.words import FigureFlag

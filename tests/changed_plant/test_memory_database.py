@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from millrace_contract.language.points import TELEMETRY_BUCKET, telemetry_line
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
+from millrace_contract.language.points import telemetry_line
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.words import Quality
 from millrace_contract.runtime.influx import Influx

@@ -13,7 +13,8 @@ import pytest
 
 from millrace_contract.errors import Unavailable
 from millrace_contract.language.explanations import Explained
-from millrace_contract.language.messages import OeeDocument, Parts, Window, encode
+from millrace_contract.language.messages import encode
+from millrace_contract.language.oee_messages import OeeDocument, Parts, Window
 from millrace_contract.language.requests import AnyQuestion, PeriodQuestion, ServiceQuestion, ServiceReply
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import Topics

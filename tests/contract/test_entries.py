@@ -30,7 +30,8 @@ from millrace_contract.language.entries import (
     kind_of,
     span_of,
 )
-from millrace_contract.language.points import PRODUCTION_BUCKET, context_event_line
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
+from millrace_contract.language.points import context_event_line
 from millrace_contract.language.stored_points import ENTRY_COLUMNS, stored_entries
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import ContextKind, StepVerdict

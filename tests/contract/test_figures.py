@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from millrace_contract.figures.kpis import iso22400, semi_e10
 from millrace_contract.figures.losses import losses, lost_parts, planned_ms, waterfall
 from millrace_contract.figures.ratios import mean, ratio
-from millrace_contract.language.messages import Basis, OeeDocument, Parts, StopCounts, Window
+from millrace_contract.language.oee_messages import Basis, OeeDocument, Parts, StopCounts, Window
 from millrace_contract.language.words import ALL_TIME, BigLoss, Leaf, WindowKind
 
 MINUTE_MS = 60_000

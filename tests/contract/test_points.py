@@ -7,9 +7,11 @@ import time
 import msgspec
 import pytest
 
-from millrace_contract.language.messages import AlertEvent, Ledger, OeeDocument, Status
+from millrace_contract.language.alert_messages import AlertEvent
+from millrace_contract.language.measurements import MEASUREMENTS
+from millrace_contract.language.messages import Ledger, Status
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.points import (
-    MEASUREMENTS,
     alert_event_line,
     device_lag_line,
     ledger_line,

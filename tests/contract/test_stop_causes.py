@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from millrace_contract.figures.stop_causes import MachineStood, by_machine, stop_causes, waits
-from millrace_contract.language.messages import OeeInterval, StopPiece
+from millrace_contract.language.oee_messages import OeeInterval, StopPiece
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import IntervalKind, Leaf, MachineState
 

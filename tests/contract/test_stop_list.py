@@ -8,7 +8,7 @@ import pytest
 
 from millrace_contract.figures.outlook import by_hour, forecast
 from millrace_contract.figures.stop_list import StopPart, longest, most_frequent, pareto, stop_parts
-from millrace_contract.language.messages import OeeDocument, OeeInterval, Parts, StopPiece, Window
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval, Parts, StopPiece, Window
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import ALL_TIME, IntervalKind, Leaf, MachineState, NoFigure, WindowKind
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from millrace_contract.errors import Malformed
 from millrace_contract.language.field_names import quality_field, text_field
-from millrace_contract.language.points import TELEMETRY_BUCKET, telemetry_line
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
+from millrace_contract.language.points import telemetry_line
 from millrace_contract.language.stored_points import message_fields, reading_fields, stored_messages
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry, encode_telemetry
 from millrace_contract.language.words import Quality

@@ -16,8 +16,9 @@ from millrace_contract.errors import Malformed
 from millrace_contract.language import messages, schemas, words
 from millrace_contract.language.counters import CounterEvent
 from millrace_contract.language.entries import decode_entry
-from millrace_contract.language.messages import Comms, Message, OeeDocument, decode, encode
-from millrace_contract.language.points import PACKML_CODES
+from millrace_contract.language.measurements import PACKML_CODES
+from millrace_contract.language.messages import Comms, Message, decode, encode
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.telemetry import decode_telemetry
 
 CORPUS = [json.loads(line) for line in (Path(__file__).parent / "corpus" / "messages.jsonl").read_text().splitlines()]

@@ -18,8 +18,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from millrace_contract.language import points
-from millrace_contract.language.messages import AlertEvent, Ledger, OeeDocument, OeeInterval, Parts, Status, Window
+from millrace_contract.language import measurements, points
+from millrace_contract.language.alert_messages import AlertEvent
+from millrace_contract.language.messages import Ledger, Status
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval, Parts, Window
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import EventCause, IntervalKind, IsaState, Leaf, MachineState, Priority, Quality, WindowKind
@@ -64,9 +66,9 @@ def plant_influxd(tmp_path_factory: pytest.TempPathFactory, quarter_ms: tuple[in
     server = Influxd(tmp_path_factory.mktemp("influxd"))
     server.start()
     with Influx(server.settings()) as database:
-        database.write(points.TELEMETRY_BUCKET, b"\n".join(_telemetry_bucket(quarter_ms[1])))
-        database.write(points.PRODUCTION_BUCKET, b"\n".join(_production_bucket(quarter_ms[1])))
-        database.write(points.ROLLUP_1H_BUCKET, b"\n".join(_hours(quarter_ms[1])))
+        database.write(measurements.TELEMETRY_BUCKET, b"\n".join(_telemetry_bucket(quarter_ms[1])))
+        database.write(measurements.PRODUCTION_BUCKET, b"\n".join(_production_bucket(quarter_ms[1])))
+        database.write(measurements.ROLLUP_1H_BUCKET, b"\n".join(_hours(quarter_ms[1])))
     yield server
     server.stop()
 

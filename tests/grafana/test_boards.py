@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from boards.queries import Source
-from millrace_contract.language import field_names, points
+from millrace_contract.language import field_names
+from millrace_contract.language.measurements import MEASUREMENTS, PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.testing import Influxd
 
 from .conftest import RunPython, expanded
@@ -20,9 +21,9 @@ LONG_TERM = "long-term"
 OF_SHIFTS = {"losses", "stops"}
 """Asked of what the real oee says of some days (test_losses_and_stops.py)."""
 BUCKETS = {
-    Source.TELEMETRY: points.TELEMETRY_BUCKET,
-    Source.PRODUCTION: points.PRODUCTION_BUCKET,
-    Source.ROLLUP_1H: points.ROLLUP_1H_BUCKET,
+    Source.TELEMETRY: TELEMETRY_BUCKET,
+    Source.PRODUCTION: PRODUCTION_BUCKET,
+    Source.ROLLUP_1H: ROLLUP_1H_BUCKET,
 }
 FIGURES = {
     "outbox_oldest_s": "contract", "outbox_holds_h": "contract", "outbox_messages": "contract", "late_cycles": "gateway",
@@ -73,8 +74,8 @@ def test_every_measurement_tag_and_field_is_one_that_services_write(where: str, 
         assert {name for name in names if "$" not in name} <= {"line", "device", field_names.SEQ_FIELD}, where
         return
     for name in measurements:
-        assert name in points.MEASUREMENTS, f"{where} asks for {name}; points.py writes {sorted(points.MEASUREMENTS)}"
-        known = points.MEASUREMENTS[name]
+        assert name in MEASUREMENTS, f"{where} asks for {name}; known are {sorted(MEASUREMENTS)}"
+        known = MEASUREMENTS[name]
         assert known.bucket == BUCKETS[Source(source)], f"{where}: {name} is in bucket {known.bucket}"
         fields = {*known.tags, *known.fields, *(FIGURES if name == "platform" else ())}
         unknown = names - fields - measurements - set(re.findall(r'AS "([^"]+)"', query))

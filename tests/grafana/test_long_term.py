@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from boards import year
-from millrace_contract.language import points
+from millrace_contract.language import measurements, points
 from millrace_contract.language.words import PRODUCTION_LEAVES, Leaf
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd
@@ -46,11 +46,13 @@ def test_what_a_line_leaves_outside_is_no_time_of_its_weeks(database: Influx) ->
             if line == "old":
                 stored = re.sub(rb"outside_ms=[0-9.]+,", b"", stored)
                 assert b"outside_ms" not in stored
-            database.write(points.PRODUCTION_BUCKET, stored)
+            database.write(measurements.PRODUCTION_BUCKET, stored)
             good_ms[line] = good_ms.get(line, 0) + document.good_ms
             leaves = [leaf for leaf in PRODUCTION_LEAVES if leaf not in outside]
             planned_ms[line] = planned_ms.get(line, 0) + sum(document.ms[leaf] for leaf in leaves)
     during = f"time >= {FIRST_MS}ms AND time < {FIRST_MS + 21 * DAY_MS}ms"
     query = year._oee(year.WITH_OEE.replace("$timeFilter", during), f'{year.A_WEEK}, "line"') + ' GROUP BY "line"'
-    shown = {series.tags["line"]: [row[1] for row in series.rows] for series in database.query(points.PRODUCTION_BUCKET, query)}
+    shown = {
+        series.tags["line"]: [row[1] for row in series.rows] for series in database.query(measurements.PRODUCTION_BUCKET, query)
+    }
     assert shown == {line: [pytest.approx(good_ms[line] / planned_ms[line])] for line in good_ms}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.language import points
+from millrace_contract.language import measurements, points
 from millrace_contract.language.words import PRODUCTION_LEAVES, BigLoss
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd
@@ -43,7 +43,7 @@ def database(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[I
     server.start()
     with Influx(server.settings()) as opened:
         for lines in (map(points.oee_window_line, made.windows), map(points.oee_interval_line, made.intervals)):
-            opened.write(points.PRODUCTION_BUCKET, b"\n".join(lines))
+            opened.write(measurements.PRODUCTION_BUCKET, b"\n".join(lines))
     yield server
     server.stop()
 
@@ -56,7 +56,7 @@ def _shown(server: Influxd, board: str, title: str, device: str = "_line") -> li
         for target in panel["targets"]:
             query = target["query"].replace("$line", "line1").replace("$device", device)
             query = query.replace("$timeFilter", f"time >= {FROM_MS}ms AND time < {UNTIL_MS}ms")
-            for series in opened.query(points.PRODUCTION_BUCKET, query):
+            for series in opened.query(measurements.PRODUCTION_BUCKET, query):
                 rows += [{**series.tags, **dict(zip(series.columns, row, strict=True))} for row in series.rows]
     return rows
 

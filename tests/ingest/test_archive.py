@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from millrace_contract.errors import ConfigurationProblems
-from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.runtime.influx import Influx, Series
 from millrace_contract.testing import Influxd, free_port, wait_until
 from millrace_ingest.archive import Archive, batches, files

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from millrace_contract.language.messages import AlertEvent, Ledger, OeeDocument, Status, encode
+from millrace_contract.language.alert_messages import AlertEvent
+from millrace_contract.language.messages import Ledger, Status, encode
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.topics import Kind
 from millrace_contract.language.words import EventCause, IsaState

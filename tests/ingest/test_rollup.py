@@ -13,13 +13,8 @@ from typing import Any
 import pytest
 
 from millrace_contract.language.counters import counter_delta
-from millrace_contract.language.points import (
-    PRODUCTION_BUCKET,
-    ROLLUP_1H_BUCKET,
-    ROLLUP_1M_BUCKET,
-    TELEMETRY_BUCKET,
-    telemetry_line,
-)
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.points import telemetry_line
 from millrace_contract.language.telemetry import Telemetry, encode_telemetry
 from millrace_contract.language.words import Quality
 from millrace_contract.plant import PlantModel, load_plant

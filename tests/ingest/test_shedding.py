@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.runtime.clock import SystemClock
 from millrace_contract.runtime.disk_space import Room
 from millrace_contract.runtime.influx import BucketRetention, Influx

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 import millrace_oee.__main__ as oee
 from millrace_contract.language.counters import counter_delta
 from millrace_contract.language.entries import StepDecision
-from millrace_contract.language.messages import Kept, OeeDocument, OeeInterval
-from millrace_contract.language.points import PRODUCTION_BUCKET, oee_interval_line
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
+from millrace_contract.language.messages import Kept
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
+from millrace_contract.language.points import oee_interval_line
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import StepVerdict
 from millrace_contract.runtime.influx import Influx

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from millrace_contract.language.entries import QualityCount, ScrapEntry
-from millrace_contract.language.points import PRODUCTION_BUCKET, context_event_line
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
+from millrace_contract.language.points import context_event_line
 from millrace_contract.language.requests import ExplainQuestion, PeriodQuestion
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.topics import Topics

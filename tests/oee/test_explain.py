@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import millrace_oee.__main__ as oee
 from millrace_contract.language.entries import Entry, OrderEntry, ReasonEntry, ReworkEntry, ScrapEntry, decode_entry
 from millrace_contract.language.explanations import Explained
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import Leaf, UnknownPolicy, WindowKind
 from millrace_oee.calendar import LineCalendar, TimeWindow

@@ -11,14 +11,9 @@ import pytest
 
 import millrace_oee.__main__ as oee
 from millrace_contract.language.entries import decode_entry
-from millrace_contract.language.messages import OeeDocument
-from millrace_contract.language.points import (
-    PRODUCTION_BUCKET,
-    TELEMETRY_BUCKET,
-    context_event_line,
-    oee_window_line,
-    telemetry_line,
-)
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.oee_messages import OeeDocument
+from millrace_contract.language.points import context_event_line, oee_window_line, telemetry_line
 from millrace_contract.language.telemetry import decode_telemetry
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import RevisionCause, WindowKind

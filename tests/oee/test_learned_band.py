@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import millrace_oee.__main__ as oee
-from millrace_contract.language.points import TELEMETRY_BUCKET, telemetry_line
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
+from millrace_contract.language.points import telemetry_line
 from millrace_contract.language.telemetry import decode_telemetry
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.testing import Influxd

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 import millrace_oee.__main__ as oee
-from millrace_contract.language.messages import Kept, OeeDocument
+from millrace_contract.language.messages import Kept
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.plant.accepted import load_accepted

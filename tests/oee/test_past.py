@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
 from millrace_contract.language.messages import encode
-from millrace_contract.language.points import TELEMETRY_BUCKET, telemetry_line
+from millrace_contract.language.points import telemetry_line
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.runtime.influx import Influx

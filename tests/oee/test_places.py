@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from millrace_contract.language.messages import Kept, OeeDocument, OeeInterval
+from millrace_contract.language.messages import Kept
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_oee.engine import Engine

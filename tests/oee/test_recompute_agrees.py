@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 import millrace_oee.__main__ as oee
-from millrace_contract.language.messages import OeeDocument
-from millrace_contract.language.points import TELEMETRY_BUCKET, telemetry_line
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
+from millrace_contract.language.oee_messages import OeeDocument
+from millrace_contract.language.points import telemetry_line
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry, encode_telemetry
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import WindowKind

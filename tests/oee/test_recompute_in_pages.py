@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from millrace_contract.language.field_names import HOLD_FIELD, UNREACHABLE_FIELD
-from millrace_contract.language.points import TELEMETRY_BUCKET, telemetry_line
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
+from millrace_contract.language.points import telemetry_line
 from millrace_contract.language.stored_points import reading_fields, stored_messages
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import parse_timestamp

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from millrace_contract.language.messages import Kept, Ledger, OeeInterval
+from millrace_contract.language.messages import Kept, Ledger
+from millrace_contract.language.oee_messages import OeeInterval
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import IntervalKind, Leaf, MachineState

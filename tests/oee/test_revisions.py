@@ -8,7 +8,7 @@ from datetime import UTC
 import msgspec
 import pytest
 
-from millrace_contract.language.messages import OeeDocument, Parts, Window
+from millrace_contract.language.oee_messages import OeeDocument, Parts, Window
 from millrace_contract.language.words import Leaf, MachineState, RevisedBy, RevisionCause, UnknownPolicy, WindowKind
 from millrace_contract.store_forward.sqlite import transaction
 from millrace_oee.basis import RestsOn, Setting, TimePiece, member_key, member_name

@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
 from millrace_contract.language.messages import Stored, encode
-from millrace_contract.language.points import TELEMETRY_BUCKET, telemetry_line
+from millrace_contract.language.points import telemetry_line
 from millrace_contract.language.telemetry import decode_telemetry
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.clock import SystemClock

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace_contract.language.messages import Kept, OeeDocument
+from millrace_contract.language.messages import Kept
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.words import Quality, RevisionCause
 from millrace_oee.counts import Baseline

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pymodbus.exceptions import ModbusException
 
-from millrace_contract.language import points
+from millrace_contract.language import measurements, points
 from millrace_contract.language.messages import Ledger
 from millrace_contract.language.telemetry import Telemetry, canonical
 from millrace_contract.language.times import format_timestamp
@@ -74,7 +74,7 @@ def store(shared_influxd: Influxd, recorder: Recorder, polls: Iterable[tuple[str
     plant = recorder.simulator.plant
     lines = [points.telemetry_line(plant.devices[name].profile, plant.devices[name].line, name, message) for name, message in polls]
     with Influx(shared_influxd.settings()) as influx:
-        influx.write(points.TELEMETRY_BUCKET, b"\n".join(lines))
+        influx.write(measurements.TELEMETRY_BUCKET, b"\n".join(lines))
 
 
 def score(shared_influxd: Influxd, recorder: Recorder) -> Score:
@@ -118,7 +118,7 @@ def test_a_lost_number_is_found_and_a_ledger_explains_it(shared_influxd: Influxd
         seq=16,
     )
     with Influx(shared_influxd.settings()) as influx:
-        influx.write(points.PRODUCTION_BUCKET, points.ledger_line(entry))
+        influx.write(measurements.PRODUCTION_BUCKET, points.ledger_line(entry))
     found = score(shared_influxd, recorder)
     assert (found.lost, found.streams[recorder.stream].in_ledger, found.streams[recorder.stream].last) == (0, 2, 16)
 

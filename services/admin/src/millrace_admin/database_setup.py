@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Refusal, Unavailable
-from millrace_contract.language.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, TELEMETRY_BUCKET
 
 from .bootstrap import DATABASE_TOKEN, BootstrapReport
 from .database_client import DatabaseClient

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from millrace_contract.language.alert_messages import AlertEvent, AlertState
 from millrace_contract.language.alert_order import place_of
-from millrace_contract.language.messages import AlertEvent, AlertState
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import PLATFORM
 from millrace_contract.language.words import ANNUNCIATED, AlertClass, AlertLevel, Evaluation, EventCause, IsaState, Priority

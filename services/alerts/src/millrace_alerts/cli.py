@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import msgspec
 
 from millrace_contract.errors import ConfigurationProblems, Problem
+from millrace_contract.language.alert_messages import AlertEvent
 from millrace_contract.language.event_file import Event
-from millrace_contract.language.messages import AlertEvent
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import EventCause
 from millrace_contract.plant import Device

@@ -21,7 +21,8 @@ from millrace_contract.language.entries import (
     entered_order,
     span_of,
 )
-from millrace_contract.language.messages import ContextState, OeeDocument, OeeInterval
+from millrace_contract.language.messages import ContextState
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.times import FUTURE_LIMIT_MS, format_timestamp, parse_timestamp
 from millrace_contract.language.words import OrderState
 from millrace_contract.plant.document import nearest

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from millrace_contract.language.entries import Entry, PlacedEntry, WithdrawalEntry, decode_entry, kind_of, span_of
-from millrace_contract.language.messages import OeeDocument, OeeInterval
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import ContextKind, WindowKind
 from millrace_contract.store_forward.sqlite import Connection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from millrace_contract.language.messages import AlertEvent
+from millrace_contract.language.alert_messages import AlertEvent
 from millrace_contract.language.words import EventCause
 from millrace_contract.store_forward.sqlite import Connection
 

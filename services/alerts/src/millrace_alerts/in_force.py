@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from millrace_contract.language.messages import ContextState, OeeDocument
+from millrace_contract.language.messages import ContextState
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import OrderState, WindowKind
 from millrace_contract.plant.holds import FOREVER_MS

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from millrace_contract.language.messages import AlertEvent
+from millrace_contract.language.alert_messages import AlertEvent
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import EventCause, IsaState, Priority
 

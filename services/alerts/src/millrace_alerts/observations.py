@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from millrace_contract.language.messages import OeeDocument, OeeInterval, Status
+from millrace_contract.language.messages import Status
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from millrace_contract.errors import Malformed
-from millrace_contract.language.messages import Comms, ContextState, OeeDocument, OeeInterval, Status, decode
+from millrace_contract.language.messages import Comms, ContextState, Status, decode
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.topics import Kind, Topic, Topics

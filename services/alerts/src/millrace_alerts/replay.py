@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from millrace_contract.language.alert_messages import AlertEvent
 from millrace_contract.language.event_file import ArrivalClock, Event
-from millrace_contract.language.messages import AlertEvent
 from millrace_contract.language.topics import Topics
 from millrace_contract.plant import PlantModel
 from millrace_contract.plant.maintenance import MaintenanceWindow

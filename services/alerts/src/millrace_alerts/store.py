@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from millrace_contract.language.alert_messages import AlertEvent
 from millrace_contract.language.alert_order import place_of
-from millrace_contract.language.messages import AlertEvent, OeeDocument, OeeInterval
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import ANNUNCIATED, EVALUABLE, SUPPRESSED, ContextKind
 from millrace_contract.store_forward.outbox_steps import OUTBOX_STEPS

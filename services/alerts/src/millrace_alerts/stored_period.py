@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from heapq import merge
 
 from millrace_contract.language.event_file import Event
-from millrace_contract.language.points import TELEMETRY_BUCKET
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
 from millrace_contract.language.stored_points import message_fields, stored_messages
 from millrace_contract.language.telemetry import Telemetry, encode_telemetry
 from millrace_contract.language.topics import Topics

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from millrace_contract.language.event_file import ArrivalClock, Event
-from millrace_contract.language.messages import Comms, ContextState, OeeDocument, OeeInterval, Status
+from millrace_contract.language.messages import Comms, ContextState, Status
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.topics import Topics
 from millrace_contract.language.words import Quality

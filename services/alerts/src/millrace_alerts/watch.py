@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import msgspec
 
-from millrace_contract.language.messages import Comms, ContextState, OeeDocument, OeeInterval, Status
+from millrace_contract.language.messages import Comms, ContextState, Status
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.words import Evaluation, EventCause, IsaState, Quality
 from millrace_contract.plant import PlantModel

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Refusal, Unavailable
-from millrace_contract.language.points import BUCKETS, PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.measurements import BUCKETS, PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.language.stored_points import line_device, line_time_ms
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.clock import SystemClock

@@ -15,20 +15,13 @@ from functools import lru_cache
 import msgspec
 
 from millrace_contract.errors import Malformed
-from millrace_contract.language import points
+from millrace_contract.language import measurements, points
+from millrace_contract.language.alert_messages import AlertEvent
 from millrace_contract.language.assets import SEGMENT_PATTERN, segment_problem
 from millrace_contract.language.entries import decode_entry
-from millrace_contract.language.messages import (
-    AlertEvent,
-    Kept,
-    Ledger,
-    OeeDocument,
-    OeeInterval,
-    Sent,
-    Status,
-    decode,
-)
-from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.messages import Kept, Ledger, Sent, Status, decode
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.streams import sender_of
 from millrace_contract.language.telemetry import Telemetry, believed, decode_telemetry
 from millrace_contract.language.times import FUTURE_LIMIT_MS, OLDEST_MS, parse_timestamp
@@ -148,7 +141,7 @@ class Decoder:
         declared = self._declared.get(device_id, _NOTHING)
         if not (message.readings.keys() <= declared and message.quality.keys() <= declared):
             self._signals.check(device_id, (message.readings.keys() | message.quality.keys()) - declared)
-        measurement = known.profile_at(message.timestamp_ms) if known and (is_declared or identity) else points.UNDECLARED
+        measurement = known.profile_at(message.timestamp_ms) if known and (is_declared or identity) else measurements.UNDECLARED
         return Accepted(
             topic=topic,
             bucket=TELEMETRY_BUCKET,
@@ -158,7 +151,7 @@ class Decoder:
             prev=message.prev if identity else None,
             backfill=message.backfill,
             doubted=message is not said,
-            declared=measurement != points.UNDECLARED,
+            declared=measurement != measurements.UNDECLARED,
             unknown_keys=len(message.unknown_keys),
             signals=hash(frozenset(message.readings)) if identity is None else 0,
         )

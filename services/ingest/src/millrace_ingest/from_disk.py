@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from millrace_contract.language.points import PRODUCTION_BUCKET, ledger_line
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
+from millrace_contract.language.points import ledger_line
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.logs import get_logger
 from millrace_contract.runtime.mqtt.session import Received

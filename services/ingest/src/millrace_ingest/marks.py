@@ -13,8 +13,9 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
 from millrace_contract.language.messages import Held, Mark, Sent, Stored
-from millrace_contract.language.points import PRODUCTION_BUCKET, outbox_mark_line, store_identity_line
+from millrace_contract.language.points import outbox_mark_line, store_identity_line
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.influx import Series
 from millrace_contract.runtime.logs import get_logger

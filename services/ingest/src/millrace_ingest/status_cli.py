@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 import msgspec
 
 from millrace_contract.errors import ConfigurationProblems, Malformed, Unavailable
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
 from millrace_contract.language.messages import Status
-from millrace_contract.language.points import PRODUCTION_BUCKET
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.topics import Topics
 from millrace_contract.plant import load_plant

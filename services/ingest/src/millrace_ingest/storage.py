@@ -8,8 +8,9 @@ from functools import partial
 from typing import Protocol
 
 from millrace_contract.errors import Unavailable
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.language.messages import Status
-from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, platform_line
+from millrace_contract.language.points import platform_line
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.influx import Failing
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from millrace_contract.errors import Unavailable
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
 from millrace_contract.language.messages import Status
-from millrace_contract.language.points import PRODUCTION_BUCKET
 from millrace_contract.language.topics import Kind
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.database_restart import RestartRequest

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from millrace_contract.errors import Unavailable
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
 from millrace_contract.language.messages import Status, Stored, decode
-from millrace_contract.language.points import TELEMETRY_BUCKET
 from millrace_contract.language.streams import sender_name
 from millrace_contract.language.topics import Kind
 from millrace_contract.plant.known_devices import FOREIGN

@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 
 from millrace_contract.errors import ConfigurationProblems, Problem, Unavailable
-from millrace_contract.language.messages import OeeDocument, encode
+from millrace_contract.language.messages import encode
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.clock import SystemClock

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from millrace_contract.language.counters import Delta
 from millrace_contract.language.entries import StepDecision, StepEntry
-from millrace_contract.language.messages import OeeInterval, UncountedStep
+from millrace_contract.language.oee_messages import OeeInterval, UncountedStep
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import IntervalKind, Leaf, MachineState, StepEvent, StepVerdict
 

@@ -15,7 +15,7 @@ from millrace_contract.language.field_names import (
     UNREACHABLE_FIELD,
     quality_field,
 )
-from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.language.stored_points import ENTRY_COLUMNS, message_fields, reading_fields, stored_entries, stored_messages
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.words import Leaf

@@ -10,7 +10,7 @@ import msgspec
 
 from millrace_contract.figures.losses import NS_A_MS, planned_ms
 from millrace_contract.figures.ratios import ratio, round_half_even
-from millrace_contract.language.messages import Basis, OeeDocument, OeeInterval, Parts, StopCounts, StopPiece, Window
+from millrace_contract.language.oee_messages import Basis, OeeDocument, OeeInterval, Parts, StopCounts, StopPiece, Window
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import ALL_TIME, FigureFlag, FigureMethod, IntervalKind, Leaf, WindowKind
 from millrace_contract.plant import Calendar, CalendarException, Pattern

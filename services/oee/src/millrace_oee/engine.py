@@ -13,7 +13,8 @@ from functools import partial, reduce
 import msgspec
 
 from millrace_contract.language.entries import PlacedEntry, span_of
-from millrace_contract.language.messages import Ledger, OeeDocument, OeeInterval
+from millrace_contract.language.messages import Ledger
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.telemetry import Telemetry, believed
 from millrace_contract.language.words import FigureFlag, RevisionCause, WindowKind
 

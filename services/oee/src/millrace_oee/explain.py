@@ -16,7 +16,7 @@ from itertools import pairwise
 from millrace_contract.figures.losses import NS_A_MS
 from millrace_contract.figures.ratios import round_half_even
 from millrace_contract.language.entries import Entry
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.words import Leaf, MachineState, WhyUnknown
 
 from .calendar import TimeWindow

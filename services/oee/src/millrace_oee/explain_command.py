@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import msgspec
 
 from millrace_contract.language.explanations import Explained
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.lifecycle import EXIT_NOT_WELL, EXIT_WELL
 

@@ -8,7 +8,7 @@ from datetime import tzinfo
 
 import msgspec
 
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.words import ALL_TIME
 
 from .calendar import TimeWindow

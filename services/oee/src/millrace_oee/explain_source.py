@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from millrace_contract.errors import CannotStart, Refusal
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.influx import Influx

@@ -18,7 +18,7 @@ from millrace_contract.language.entries import (
     span_of,
 )
 from millrace_contract.language.looks import LEAF_LOOKS, MACHINE_LOOKS
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import ALL_TIME, Leaf, UnknownPolicy, WhyUnknown
 

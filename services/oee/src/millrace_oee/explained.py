@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from millrace_contract.language.entries import Entry, OrderEntry, StepEntry
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.words import ALL_TIME, Leaf, MachineState, WhyUnknown
 
 from .calendar import TimeWindow

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from millrace_contract.language.messages import OeeDocument, OeeInterval
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.runtime.files import replace_file
 from millrace_contract.runtime.logs import get_logger
 

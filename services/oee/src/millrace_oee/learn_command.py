@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from millrace_contract.language.points import TELEMETRY_BUCKET
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
 from millrace_contract.language.stored_points import message_fields, stored_messages
 from millrace_contract.language.telemetry import Telemetry, decode_telemetry
 from millrace_contract.plant import Profile

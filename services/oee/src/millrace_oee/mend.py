@@ -11,7 +11,7 @@ from datetime import date
 import msgspec
 
 from millrace_contract.language.entries import PlacedEntry
-from millrace_contract.language.messages import OeeDocument, OeeInterval
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import IntervalKind, RevisionCause, WindowKind
 from millrace_contract.runtime.influx import Influx

@@ -8,7 +8,7 @@ import msgspec
 
 from millrace_contract.figures.outlook import time_for
 from millrace_contract.figures.ratios import ratio
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.order_figures import OrderFigures, OrderForecast
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import OrderState

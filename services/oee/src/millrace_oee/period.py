@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.requests import PeriodQuestion, ServiceReply
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import NoReply, WindowKind

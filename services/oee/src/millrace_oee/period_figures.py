@@ -17,7 +17,7 @@ from millrace_contract.figures.kpis import iso22400, semi_e10
 from millrace_contract.figures.losses import lost_parts, waterfall
 from millrace_contract.figures.stop_causes import Flow, by_machine, stop_causes, waits
 from millrace_contract.figures.stop_list import longest, pareto, stop_parts
-from millrace_contract.language.messages import OeeDocument, OeeInterval
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.influx import Influx

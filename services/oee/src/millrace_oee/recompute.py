@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from millrace_contract.language.messages import OeeDocument
-from millrace_contract.language.points import TELEMETRY_BUCKET
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.runtime.influx import Influx
 from millrace_contract.runtime.settings import DatabaseSettings

@@ -12,7 +12,8 @@ from itertools import islice
 
 from millrace_contract.language.entries import PlacedEntry
 from millrace_contract.language.event_file import ArrivalClock, Event
-from millrace_contract.language.messages import Kept, Ledger, OeeDocument
+from millrace_contract.language.messages import Kept, Ledger
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.telemetry import Telemetry
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import WindowKind

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from millrace_contract.language.messages import Kept, OeeDocument, OeeInterval, decode, encode
+from millrace_contract.language.messages import Kept, decode, encode
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import IntervalKind, RevisionCause, WindowKind
 from millrace_contract.store_forward.sqlite import Connection

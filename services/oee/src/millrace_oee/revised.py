@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import msgspec
 
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.words import RevisedBy
 
 from .basis import RestsOn, Setting, TimePiece

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from millrace_contract.language.messages import OeeDocument, decode
+from millrace_contract.language.messages import decode
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.store_forward.sqlite import Connection
 
 from .basis import RestsOn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from millrace_contract.language.points import PRODUCTION_BUCKET
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import IntervalKind
 from millrace_contract.runtime.influx import Influx, literal

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from millrace_contract.language.assets import LINE_ITSELF
-from millrace_contract.language.messages import OeeDocument, OeeInterval, decode
-from millrace_contract.language.points import PRODUCTION_BUCKET
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
+from millrace_contract.language.messages import decode
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.stored_points import STOP_COLUMNS, stored_stops
 from millrace_contract.runtime.influx import Influx, literal, quoted
 

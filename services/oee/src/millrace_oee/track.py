@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import takewhile
 
 from millrace_contract.language.entries import Entry, EntryTime, OrderEntry, ReasonEntry, StepEntry
-from millrace_contract.language.messages import OeeInterval
+from millrace_contract.language.oee_messages import OeeInterval
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import IntervalKind, Leaf, WindowKind
 

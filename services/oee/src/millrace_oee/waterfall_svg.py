@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 
 from millrace_contract.figures.losses import Step, waterfall
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 
 WIDTH, ROW, TOP, LEFT, RIGHT = 860, 24, 64, 190, 170
 TIME_COLOR, LOSS_COLOR, GAIN_COLOR = "#3274d9", "#e0752d", "#56a64b"

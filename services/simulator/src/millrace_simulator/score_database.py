@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from millrace_contract.language.field_names import SEQ_FIELD, STREAM_FIELD
-from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, UNDECLARED
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, TELEMETRY_BUCKET, UNDECLARED
 from millrace_contract.language.stored_points import stored_messages
 from millrace_contract.plant import PlantModel
 from millrace_contract.runtime.influx import Influx, literal, quoted

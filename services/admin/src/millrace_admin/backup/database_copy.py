@@ -18,7 +18,7 @@ from typing import IO, cast
 import msgspec
 
 from millrace_contract.errors import Unavailable
-from millrace_contract.language.points import PRODUCTION_BUCKET
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
 
 from ..database_client import DatabaseClient, Download
 from .archive import ArchiveWriter, Attributes

@@ -6,7 +6,9 @@ import threading
 from dataclasses import dataclass, field
 
 from millrace_contract.errors import Malformed
-from millrace_contract.language.messages import AlertState, Comms, OeeDocument, Status, decode
+from millrace_contract.language.alert_messages import AlertState
+from millrace_contract.language.messages import Comms, Status, decode
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.topics import Kind, Topics
 from millrace_contract.language.words import ANNUNCIATED, CommsState
 from millrace_contract.runtime.mqtt.session import Received

@@ -9,7 +9,8 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from millrace_contract.errors import Refusal, Unavailable
-from millrace_contract.language.points import DOCTOR, PRODUCTION_BUCKET, TELEMETRY_BUCKET, doctor_line
+from millrace_contract.language.measurements import DOCTOR, PRODUCTION_BUCKET, TELEMETRY_BUCKET
+from millrace_contract.language.points import doctor_line
 from millrace_contract.runtime.clock import Clock
 from millrace_contract.runtime.influx import BadLines, Influx, PartialWrite
 from millrace_contract.runtime.settings import DatabaseSettings

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from millrace_contract.errors import ConfigurationProblems, Problem
-from millrace_contract.language.points import BUCKETS
+from millrace_contract.language.measurements import BUCKETS
 from millrace_contract.plant import PlantModel, load_plant
 from millrace_contract.plant.not_taken import read_plant_files
 from millrace_contract.runtime.clock import Clock

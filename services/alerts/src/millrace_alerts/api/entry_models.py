@@ -6,7 +6,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from millrace_contract.language.entries import ID_PATTERN, MOST_PARTS
-from millrace_contract.language.messages import OeeInterval
+from millrace_contract.language.oee_messages import OeeInterval
 from millrace_contract.language.words import ContextKind, Leaf, MachineState, OrderAction, ReasonAction, StepVerdict
 
 from ..entry_tables import EnteredVersion

@@ -13,9 +13,9 @@ from millrace_contract.figures.losses import lost_parts, waterfall
 from millrace_contract.figures.outlook import by_hour, forecast
 from millrace_contract.figures.stop_causes import Flow, by_machine, stop_causes, waits
 from millrace_contract.figures.stop_list import StopGroup, StopPart, longest, most_frequent, pareto, stop_parts
-from millrace_contract.language.messages import OeeDocument, OeeInterval
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
+from millrace_contract.language.oee_messages import OeeDocument, OeeInterval
 from millrace_contract.language.order_figures import OrderFigures
-from millrace_contract.language.points import PRODUCTION_BUCKET
 from millrace_contract.language.stored_points import STOP_COLUMNS, stored_stops
 from millrace_contract.language.times import format_timestamp, parse_timestamp
 from millrace_contract.language.words import CausedBy, Leaf, MachineState, WindowKind

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query
 
 from millrace_contract.errors import Unavailable
 from millrace_contract.language.assets import LINE_ITSELF
-from millrace_contract.language.messages import OeeDocument
-from millrace_contract.language.points import PRODUCTION_BUCKET
+from millrace_contract.language.measurements import PRODUCTION_BUCKET
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.words import WindowKind
 from millrace_contract.runtime.influx import QueryFailed, Refused, literal
 from millrace_contract.runtime.logs import get_logger

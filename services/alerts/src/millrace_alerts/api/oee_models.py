@@ -3,7 +3,7 @@
 import msgspec
 from pydantic import BaseModel, Field
 
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.words import (
     BigLoss,
     FigureFlag,

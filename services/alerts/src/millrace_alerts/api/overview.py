@@ -4,7 +4,7 @@ import json
 import threading
 from typing import Any
 
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.plant import Line
 

@@ -5,7 +5,7 @@ from heapq import merge
 from itertools import islice
 
 from millrace_contract.language.assets import signal_problem
-from millrace_contract.language.points import MEASUREMENTS
+from millrace_contract.language.measurements import MEASUREMENTS
 from millrace_contract.language.stored_points import reading_fields, stored_messages
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import Quality

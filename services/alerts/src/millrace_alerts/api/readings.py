@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from millrace_contract.errors import Unavailable
-from millrace_contract.language.points import TELEMETRY_BUCKET
+from millrace_contract.language.measurements import TELEMETRY_BUCKET
 from millrace_contract.plant import Signal
 from millrace_contract.runtime.influx import QueryFailed, Refused, Series
 from millrace_contract.runtime.logs import get_logger

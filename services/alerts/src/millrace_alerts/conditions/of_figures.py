@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from millrace_contract.language.messages import OeeDocument
+from millrace_contract.language.oee_messages import OeeDocument
 from millrace_contract.language.words import Evaluation, NoFigure
 from millrace_contract.plant.holds import CLOCKS_DIFFER_MS
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from millrace_contract.language.messages import OeeInterval
+from millrace_contract.language.oee_messages import OeeInterval
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import Leaf
 from millrace_contract.plant import Profile, UnexplainedStop

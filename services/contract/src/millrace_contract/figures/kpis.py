@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..language.messages import OeeDocument
+from ..language.oee_messages import OeeDocument
 from ..language.words import BigLoss, Leaf
 from .ratios import mean, ratio
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..language.messages import OeeDocument
+from ..language.oee_messages import OeeDocument
 from ..language.words import ALL_TIME, PRODUCTION_LEAVES, BigLoss, Leaf
 from .ratios import round_half_even
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil, floor, sqrt
 from statistics import fmean, stdev
 
-from ..language.messages import OeeDocument
+from ..language.oee_messages import OeeDocument
 from .losses import planned_ms
 
 HOUR_MS = 3_600_000

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..language.messages import OeeInterval
+from ..language.oee_messages import OeeInterval
 from ..language.times import parse_timestamp
 from ..language.words import WAITING_STATES, CausedBy, IntervalKind, Leaf
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ..language.messages import OeeInterval
+from ..language.oee_messages import OeeInterval
 from ..language.times import parse_timestamp
 from ..language.words import IntervalKind, Leaf, MachineState
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import msgspec
 
 from .explanations import Explained
-from .messages import Message, OeeDocument
+from .messages import Message
+from .oee_messages import OeeDocument
 from .words import AskVerb, NoReply
 
 REPLY_LIMIT_S = 15.0

@@ -9,17 +9,17 @@ from typing import Any
 
 import msgspec
 
-from . import messages
+from . import alert_messages, messages, oee_messages
 from .entries import Entry
 from .telemetry import TelemetryMessage
 
 PUBLISHED: dict[str, Any] = {
     "telemetry": TelemetryMessage,
     "comms": messages.Comms,
-    "oee": messages.OeeDocument,
-    "oee-interval": messages.OeeInterval,
-    "alert": messages.AlertState,
-    "alert-event": messages.AlertEvent,
+    "oee": oee_messages.OeeDocument,
+    "oee-interval": oee_messages.OeeInterval,
+    "alert": alert_messages.AlertState,
+    "alert-event": alert_messages.AlertEvent,
     "context": messages.ContextState,
     "context-event": Entry,
     "status": messages.Status,

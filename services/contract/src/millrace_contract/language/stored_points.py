@@ -28,8 +28,8 @@ from .field_names import (
     quality_field,
     text_field,
 )
-from .messages import OeeInterval, StopPiece
-from .points import MEASUREMENTS
+from .measurements import MEASUREMENTS
+from .oee_messages import OeeInterval, StopPiece
 from .telemetry import Telemetry, Value
 from .times import format_timestamp
 from .words import IntervalKind, Leaf, MachineState, Quality

@@ -29,10 +29,11 @@ from .conditions import (
     Value,
     VibrationZone,
 )
+from .connection import Connection
 from .gate import Gate
 from .holds import hold_ms
 from .message_signal import MessageForm, MessageSignal
-from .model import Connection, Device, Line, LineOee, PlantModel, load_plant
+from .model import Device, Line, LineOee, PlantModel, load_plant
 from .profile import AddressRange, Barrier, DeviceLimits, Group, OeeSignals, Profile
 from .reasons import Reason, ReasonPath, Reasons, load_reasons
 from .register_signal import RegisterSignal

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from ..language.points import BUCKETS, TELEMETRY_BUCKET
+from ..language.measurements import BUCKETS, TELEMETRY_BUCKET
 from ..runtime.settings import BrokerSettings, DatabaseSettings
 
 START_LIMIT_S = 60.0

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from millrace_contract.language.points import ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET, rollup_line
+from millrace_contract.language.measurements import ROLLUP_1H_BUCKET, ROLLUP_1M_BUCKET
+from millrace_contract.language.points import rollup_line
 from millrace_contract.plant import PlantModel
 from millrace_contract.runtime.influx import PartialWrite, Queries, quoted
 from millrace_contract.runtime.logs import get_logger

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from millrace_contract.language.points import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET, late_data_line, rollup_line
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, ROLLUP_1H_BUCKET
+from millrace_contract.language.points import late_data_line, rollup_line
 from millrace_contract.runtime.influx import Queries, quoted
 
 from .timing import HOUR_MS, LATE_AFTER_MS, floor_to

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from millrace_contract.language.field_names import HOLD_FIELD, quality_field
-from millrace_contract.language.points import MEASUREMENTS, TELEMETRY_BUCKET
+from millrace_contract.language.measurements import MEASUREMENTS, TELEMETRY_BUCKET
 from millrace_contract.language.stored_points import StoredColumns
 from millrace_contract.runtime.influx import Queries, Series, quoted
 

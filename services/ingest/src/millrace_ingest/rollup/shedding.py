@@ -14,8 +14,9 @@ from typing import Protocol
 import msgspec
 
 from millrace_contract.language.field_names import SEQ_FIELD
+from millrace_contract.language.measurements import PRODUCTION_BUCKET, TELEMETRY_BUCKET
 from millrace_contract.language.messages import Ledger
-from millrace_contract.language.points import PRODUCTION_BUCKET, TELEMETRY_BUCKET, ledger_line
+from millrace_contract.language.points import ledger_line
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.runtime.disk_space import Room
 from millrace_contract.runtime.files import replace_file
