@@ -193,7 +193,7 @@ TEXT = {"address": 20, "type": "string", "registers": 4}
         (STATE, {"state": "it", "texts": {"RUN": "execute"}}, "does not fit signal it, which is no text"),
         (TEXT, {"state": "it", "texts": {"RUN": "runing"}}, "'runing' is not one of"),
         (STATE, {"state": "it", "running": {"above": 3, "below": 4}}, "below 4 is more than above 3"),
-        (STATE, {"state": "it", "packml": "tr88", "total": "n", "parts_per_count": 0}, "greater than or equal to 1"),
+        (STATE, {"state": "it", "packml": "tr88", "total": "n", "parts_per_count": 0}, "it must be 1 or more"),
         (STATE, {"state": "it", "packml": "tr88", "total": "n", "parts_per_count": {"all": 2}}, "'all'"),
     ],
 )
