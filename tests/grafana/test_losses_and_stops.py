@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from boards.answers import run_panels
 from millrace_contract.language import measurements, points
 from millrace_contract.language.words import PRODUCTION_LEAVES, BigLoss
 from millrace_contract.runtime.influx import Influx
@@ -113,6 +114,14 @@ def test_every_query_of_both_boards_finds_something_as_grafana_expands_it(
     boards = [DASHBOARDS / "losses.json", DASHBOARDS / "stops.json"]
     done = run_python(*expanded(database, stand_in, tmp_path, boards, (FROM_MS, UNTIL_MS)))
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+
+
+def test_every_panel_of_both_boards_is_answered(database: Influxd) -> None:
+    variables = {"line": "line1", "device": "CNC-01"}
+    answers = run_panels(database.url, database.TOKEN, variables, FROM_MS, UNTIL_MS)
+    asked = [answer for answer in answers if answer.board in ("Losses", "Stops")]
+    assert {answer.board for answer in asked} == {"Losses", "Stops"}
+    assert [str(answer) for answer in asked if not answer.is_well] == []
 
 
 def test_each_big_loss_is_on_the_board_of_losses() -> None:
