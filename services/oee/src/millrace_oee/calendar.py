@@ -7,6 +7,7 @@ A break is as long as the calendar says on every night.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -72,16 +73,44 @@ def utc_ms(day: date, wall: time, zone: ZoneInfo) -> int:
     return from_datetime(datetime.combine(day, wall, zone).replace(fold=0).astimezone(UTC))
 
 
-class LineCalendar:
+class MachineCalendar(ABC):
+    """What is planned for a machine: the calendar of its line, or what orders leave of it (scheduled.py)."""
+
+    def __init__(self) -> None:
+        self._last_slot = Slot(0, 0, None)
+
+    @abstractmethod
+    def slots(self, start_ms: int, end_ms: int) -> list[Slot]:
+        """[start, end) cut at every change of plan, without gaps."""
+
+    @abstractmethod
+    def as_of(self, at_ms: int) -> MachineCalendar:
+        """As far as its patterns were in force then."""
+
+    def planned_ms(self, start_ms: int, end_ms: int) -> int:
+        """How much of [start, end) is inside a shift, no break, and not without an order where that counts."""
+        return sum(slot.end_ms - slot.start_ms for slot in self.slots(start_ms, end_ms) if slot.leaf is None)
+
+    def slot_at(self, at_ms: int) -> Slot:
+        """The plan at one instant, and how long it is the same; no longer than to the ends of the hour."""
+        slot = self._last_slot
+        if not slot.start_ms <= at_ms < slot.end_ms:
+            start_ms = at_ms - at_ms % HOUR_MS
+            slot = next(s for s in self.slots(start_ms, start_ms + HOUR_MS) if s.start_ms <= at_ms < s.end_ms)
+            self._last_slot = slot
+        return slot
+
+
+class LineCalendar(MachineCalendar):
     """The calendar of one line. Pure; expansions of a date are kept."""
 
     def __init__(self, calendar: Calendar, line: str, zone: ZoneInfo) -> None:
+        super().__init__()
         self._calendar = calendar
         self._line = line
         self._zone = zone
         self._expand = lru_cache(maxsize=64)(self._expand_date)
         self._off_shift = lru_cache(maxsize=64)(self._off_shift_of)
-        self._last_slot = Slot(0, 0, None)
         self._changes = [utc_ms(change.valid_from, time(0), zone) for change in calendar.changes]
         self._before: dict[int, LineCalendar] = {}
         """By how many of its changes are known."""
@@ -149,19 +178,6 @@ class LineCalendar:
                     edges.add(edge)
         ordered = sorted(edges)
         return [Slot(a, b, _leaf(shifts, a)) for a, b in pairwise(ordered)]
-
-    def planned_ms(self, start_ms: int, end_ms: int) -> int:
-        """How much of [start, end) is inside a shift and no break."""
-        return sum(slot.end_ms - slot.start_ms for slot in self.slots(start_ms, end_ms) if slot.leaf is None)
-
-    def slot_at(self, at_ms: int) -> Slot:
-        """The plan at one instant, and how long it is the same; no longer than to the ends of the hour."""
-        slot = self._last_slot
-        if not slot.start_ms <= at_ms < slot.end_ms:
-            start_ms = at_ms - at_ms % HOUR_MS
-            slot = next(s for s in self.slots(start_ms, start_ms + HOUR_MS) if s.start_ms <= at_ms < s.end_ms)
-            self._last_slot = slot
-        return slot
 
     def _dates(self, from_ms: int, to_ms: int) -> Iterator[date]:
         # A shift that started two local dates earlier can still last: 24 h from late evening, zones up to 14 h off UTC.

@@ -15,12 +15,11 @@ from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import ALL_TIME, FigureFlag, FigureMethod, IntervalKind, Leaf, WindowKind
 from millrace_contract.plant import Calendar, CalendarException, Pattern
 
-from .calendar import TimeWindow
+from .calendar import MachineCalendar, TimeWindow
 from .lines import LinePlan, LineSums
 from .machine import Machine, fingerprint
 from .oee import Ratios, ideal_cycle_suspect, losses_of, ratios
 from .order_sums import product_figures
-from .scheduled import MachineCalendar
 from .stop_reasons import FOREVER_MS, ReasonPiece, leaf_of
 from .stops import Stop
 from .timeline import Run

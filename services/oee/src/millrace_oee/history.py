@@ -9,7 +9,7 @@ from millrace_contract.language.telemetry import Value
 from millrace_contract.language.words import Leaf, MachineState
 from millrace_contract.plant.holds import UNREACHABLE_HOLD_MS
 
-from .calendar import LineCalendar
+from .calendar import LineCalendar, MachineCalendar
 from .carried import CarriedScrap
 from .changeover import OrderBegins
 from .corrections import MadeUntil
@@ -20,7 +20,7 @@ from .entries import NO_ENTRIES, MachineEntries
 from .machine import LATENESS_MS, UNCERTAIN_STATE, UNREACHABLE_STATE, Machine
 from .orders import OrderChange, RunningOrder, order_changes, over
 from .samples import Sample
-from .scheduled import MachineCalendar, scheduled
+from .scheduled import scheduled
 from .states import FAILURE_STATES
 from .stop_reasons import FOREVER_MS, ReasonPiece, pieces_of
 from .stops import Stop

@@ -13,8 +13,8 @@ from millrace_contract.language.order_figures import OrderFigures, OrderForecast
 from millrace_contract.language.times import format_timestamp
 from millrace_contract.language.words import OrderState
 
+from .calendar import MachineCalendar
 from .order_windows import OrderTold, reached_ms
-from .scheduled import MachineCalendar
 
 
 def of_order(document: OeeDocument, told: OrderTold, forecast: OrderForecast | None = None) -> OeeDocument:

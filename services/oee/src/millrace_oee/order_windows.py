@@ -15,12 +15,11 @@ import msgspec
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import OrderState, WindowKind
 
-from .calendar import TimeWindow
+from .calendar import MachineCalendar, TimeWindow
 from .history import History
 from .order_sums import sums_by_order
 from .orders import OrderChange, RunningOrder, state_of
 from .results import FOREVER_MS, Results
-from .scheduled import MachineCalendar
 from .track import Track
 from .windows import OrderSums, Sums, add_orders
 

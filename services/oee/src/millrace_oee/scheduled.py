@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 from millrace_contract.language.words import Leaf, NoOrder
 
-from .calendar import HOUR_MS, LineCalendar, Slot
+from .calendar import LineCalendar, MachineCalendar, Slot
 from .machine import Machine
 from .orders import OrderChange, over
 
 
-class MachineCalendar(Protocol):
-    """What the calendar leaves to a machine. A `LineCalendar` is one."""
-
-    def slots(self, start_ms: int, end_ms: int) -> list[Slot]: ...
-
-    def slot_at(self, at_ms: int) -> Slot: ...
-
-    def planned_ms(self, start_ms: int, end_ms: int) -> int: ...
-
-    def as_of(self, at_ms: int) -> MachineCalendar: ...
-
-
-class ScheduledByOrders:
+class ScheduledByOrders(MachineCalendar):
     """A line's calendar, in which time without an order is `unscheduled` where the plant says so: breaks too, nights not."""
 
     def __init__(self, calendar: LineCalendar, machine: Machine, changes: Sequence[OrderChange]) -> None:
+        super().__init__()
         self._calendar = calendar
         self._machine = machine
         self._changes = changes
-        self._last_slot = Slot(0, 0, None)
 
     def as_of(self, at_ms: int) -> ScheduledByOrders:
         """The calendar as far as its patterns were in force then. Of orders all that is known counts."""
@@ -41,19 +28,6 @@ class ScheduledByOrders:
     def slots(self, start_ms: int, end_ms: int) -> list[Slot]:
         """[start, end) cut at every change of plan, without gaps."""
         return [piece for slot in self._calendar.slots(start_ms, end_ms) for piece in self._cut(slot)]
-
-    def planned_ms(self, start_ms: int, end_ms: int) -> int:
-        """How much of [start, end) is inside a shift, no break, and not without an order."""
-        return sum(slot.end_ms - slot.start_ms for slot in self.slots(start_ms, end_ms) if slot.leaf is None)
-
-    def slot_at(self, at_ms: int) -> Slot:
-        """The plan at one instant, and how long it is the same; no longer than to the ends of the hour."""
-        slot = self._last_slot
-        if not slot.start_ms <= at_ms < slot.end_ms:
-            start_ms = at_ms - at_ms % HOUR_MS
-            slot = next(s for s in self.slots(start_ms, start_ms + HOUR_MS) if s.start_ms <= at_ms < s.end_ms)
-            self._last_slot = slot
-        return slot
 
     def _cut(self, slot: Slot) -> Iterator[Slot]:
         if slot.leaf is Leaf.NOT_SCHEDULED:

@@ -8,9 +8,8 @@ import msgspec
 
 from millrace_contract.language.words import WAITING_STATES, Leaf
 
-from .calendar import Slot
+from .calendar import MachineCalendar, Slot
 from .machine import Machine
-from .scheduled import MachineCalendar
 from .states import FAILURE_STATES
 from .stop_reasons import ReasonPiece, leaf_of
 from .stops import Stop

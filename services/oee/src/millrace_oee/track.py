@@ -11,7 +11,7 @@ from millrace_contract.language.oee_messages import OeeInterval
 from millrace_contract.language.times import parse_timestamp
 from millrace_contract.language.words import IntervalKind, Leaf, WindowKind
 
-from .calendar import LineCalendar, TimeWindow
+from .calendar import LineCalendar, MachineCalendar, TimeWindow
 from .changeover import LONGEST_MS as CHANGE_OVER_MS
 from .changeover import reach_of_starts, touched_from_ms
 from .counter_steps import step_interval
@@ -24,7 +24,7 @@ from .order_sums import sums_by_order
 from .orders import order_changes
 from .results import FOREVER_MS, Results
 from .samples import Sample
-from .scheduled import MachineCalendar, scheduled
+from .scheduled import scheduled
 from .stop_reasons import whole_runs
 from .stops import find_stops
 from .store import Known, Store
