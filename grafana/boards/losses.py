@@ -102,6 +102,7 @@ def _by_shift() -> list[AnyPanel]:
             maximum=1,
             steps=RATIO_STEPS,
             legend=False,
+            may_be_empty=True,
         ),
     ]
 

@@ -342,7 +342,9 @@ class TestEvents:
         assert page.json()["last_seq"] == 10
         rest = running.get(page.links["next"]["url"].replace("limit=4", "limit=100"))
         assert [event["seq"] for event in rest.json()["items"]] == [5, 6, 7, 8, 9, 10]
-        assert running.get("/v1/alert-events?after=10").json() == {"items": [], "cursor": rest.json()["cursor"], "last_seq": 10}
+        assert running.get("/v1/alert-events?after=10").json() == {
+            "items": [], "cursor": rest.json()["cursor"], "last_seq": 10, "archived_to": 0,
+        }  # fmt: skip
 
     def test_events_of_one_alert(self, running: Running) -> None:
         running.raise_hot()

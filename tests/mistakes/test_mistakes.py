@@ -70,11 +70,13 @@ ALONE = (
     ("millrace-oee date-back --from 2025-10-15T06:00:00Z", 2, "holds no master-data.json: oee has not run here"),
     ("millrace-oee replay none", 2, "none: cannot be read: No such file or directory"),
     ("millrace-oee replay events.jsonl --store none/oee.db", 2, "No such file or directory: none/oee.db.lock"),
+    ("millrace-oee learn-thresholds --device M-2 --file events.jsonl", 2, "--device: no device 'M-2' in the plant model"),
     (RECOMPUTE.replace("M-1", "M-2"), 2, "no device 'M-2' with OEE in the plant model; there are: M-1"),
     (RECOMPUTE, 1, "does not answer: connection refused"),
     ("millrace-alerts replay none", 2, "none: cannot be read: No such file or directory"),
     ("millrace-alerts tune none --rule hot", 2, "none: cannot be read: No such file or directory"),
     ("millrace-alerts tune events.jsonl --rule cold", 2, "rules with a threshold: hot"),
+    ("millrace-alerts archive", 2, "holds no alerts.db: alerts has not run with this folder"),
     ("millrace-sim fault", 1, "is it running, and is MILLRACE_HTTP_PORT the same?"),
     ("millrace-sim score", 2, "holds no truth: has millrace-sim run written to this folder?"),
 )

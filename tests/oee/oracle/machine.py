@@ -259,7 +259,7 @@ class Machine:
         sums.cycle_ns = weighted / sums.made if sums.made and sums.paced else at_end
         oee = self.device.profile["oee"]
         quality = "reject" if oee.get("reject") else "good" if oee.get("total") and oee.get("good") else None
-        ran = [s for s in slices if s.leaf in ("run", "minor_stop")]
+        ran = [s for s in slices if s.leaf == "run"]
         sums.counted = self._tells(self.counter, slices, window.start, end) and not any(self._untold(self.counter, s) for s in ran)
         sums.judged = (
             quality is not None

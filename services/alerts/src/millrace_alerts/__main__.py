@@ -14,6 +14,7 @@ from .cli import add_commands, replay, tune
 from .event_archive import FOLDER, archived_events
 from .service import SERVICE, AlertsService, load_configuration
 from .settings import AlertsSettings
+from .store import FILE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +48,8 @@ def _run(given: argparse.Namespace) -> int:
 
 def _archive(given: argparse.Namespace) -> int:
     data = load_settings(AlertsSettings, os.environ, config=given.config).data
+    if not (data / FILE).exists():
+        raise CannotStart("MILLRACE_DATA", f"{data} holds no {FILE}: alerts has not run with this folder")
     try:
         for line in archived_events(data, given.after):
             print(line.decode())

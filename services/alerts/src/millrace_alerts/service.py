@@ -52,7 +52,7 @@ from .api.tokens import ApiTokens
 from .event_archive import EventLimits
 from .receiver import subscriptions
 from .settings import AlertsSettings
-from .store import Reader, Store
+from .store import FILE, Reader, Store
 from .worker import AnyCommand, Worker
 
 SERVICE = "alerts"
@@ -128,7 +128,7 @@ class AlertsService:
 
     def start(self) -> None:
         settings = self._settings
-        self._store = Store(settings.data / "alerts.db", self._clock.now_ms())
+        self._store = Store(settings.data / FILE, self._clock.now_ms())
         self._parts.at_stop(self._store.close)
         if self._store.was_restored:
             _log.warning("store_was_restored", path=str(self._store.path), readers_of_the_feed="are told where to go on")

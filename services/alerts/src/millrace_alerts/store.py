@@ -90,6 +90,9 @@ IS_SHOWN, IS_HIDDEN = (
 IS_BLIND = f"evaluation NOT IN ({', '.join(repr(each.value) for each in sorted(EVALUABLE))})"
 """The rule cannot be evaluated."""
 
+FILE = "alerts.db"
+"""In the data folder."""
+
 
 class StoredEvent(msgspec.Struct, frozen=True):
     """An event, and the name of the API token through which a person's action came."""

@@ -187,8 +187,12 @@ def sums_of(history: History, start_ms: int, end_ms: int, as_of_ms: int) -> Sums
         there = _lay(history.calendar.slots(from_ms, to_ms), stretches)
         return any(there.ms[leaf] for leaf in RUN_LEAVES)
 
+    def executes(from_ms: int, to_ms: int) -> bool:
+        return bool(_lay(history.calendar.slots(from_ms, to_ms), stretches).ms[Leaf.RUN])
+
     matched = matched_in(history, start_ms, end_ms, made, runs)
-    counted = made.counted and not any(runs(*each) for each in made.untold)
+    # In a stop nothing is made, however long a stop may be to be a short one.
+    counted = made.counted and not any(executes(*each) for each in made.untold)
     startup, startup_ns = startup_in(history, start_ms, end_ms)
     return Sums(
         ms={**laid.ms, Leaf.UNKNOWN: laid.ms[Leaf.UNKNOWN] - made.inferred_ms, Leaf.RUN: laid.ms[Leaf.RUN] + made.inferred_ms},
