@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from millrace_contract.language import words
@@ -15,22 +14,12 @@ from millrace_contract.testing import wait_until
 
 from .conftest import Running
 from .plantfiles import START_MS, comms, status, telemetry
+from .problem_documents import problem
 
 pytestmark = pytest.mark.process
 
 HOT = "/v1/alerts/hot.CNC-01"
 ANNA = {"actor": "anna"}
-
-
-def problem(response: httpx.Response, status_code: int, slug: str) -> dict[str, Any]:
-    assert response.status_code == status_code, response.text
-    assert response.headers["Content-Type"] == "application/problem+json"
-    body: dict[str, Any] = response.json()
-    assert body["type"] == f"urn:millrace:problem:{slug}"
-    assert body["status"] == status_code
-    assert body["title"]
-    assert body["detail"]
-    return body
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from tests.made_by_oee import an_hour
 
 from .conftest import Running
 from .plantfiles import START_MS, comms
-from .test_api import problem
+from .problem_documents import problem
 
 HOUR_MS = 3_600_000
 READINGS = "/v1/readings?device=CNC-01"

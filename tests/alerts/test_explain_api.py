@@ -26,7 +26,7 @@ from tests.made_by_oee import Made, made_by_oee, some_days, write_oee_plant
 
 from .conftest import Running
 from .plantfiles import START_MS
-from .test_api import problem
+from .problem_documents import problem
 
 pytestmark = [pytest.mark.broker, pytest.mark.influx]
 

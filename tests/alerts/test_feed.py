@@ -14,7 +14,8 @@ from millrace_contract.store_forward.restored import RESTORED_FILE, Restored, re
 
 from .conftest import Running
 from .plantfiles import START_MS
-from .test_api import next_event, problem
+from .problem_documents import problem
+from .test_api import next_event
 
 LATER_MS = START_MS + 3_600_000
 

@@ -20,7 +20,8 @@ from millrace_contract.runtime.listening import listen_on
 from millrace_contract.testing import wait_until
 
 from .conftest import Running
-from .test_api import ANNA, HOT, problem
+from .problem_documents import problem
+from .test_api import ANNA, HOT
 
 
 @pytest.fixture(scope="module")

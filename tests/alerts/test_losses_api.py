@@ -18,7 +18,7 @@ from tests.made_by_oee import Made, made_by_oee, some_days, write_oee_plant
 
 from .conftest import Running
 from .plantfiles import START_MS
-from .test_api import problem
+from .problem_documents import problem
 
 FROM_MS, UNTIL_MS = parse_timestamp("2025-09-28T06:00:00Z"), START_MS
 SPAN = f"from={format_timestamp(FROM_MS)}&to={format_timestamp(UNTIL_MS)}"

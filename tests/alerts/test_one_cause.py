@@ -21,7 +21,8 @@ from millrace_contract.testing import wait_until
 
 from .conftest import Running
 from .plantfiles import PLANT, RULES, START_MS, comms, status, telemetry, write_plant
-from .test_api import ANNA, HOT, problem
+from .problem_documents import problem
+from .test_api import ANNA, HOT
 
 GATEWAY = "millrace-gateway-edge-2._platform"
 COUNT = 500

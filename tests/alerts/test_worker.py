@@ -11,7 +11,8 @@ from millrace_contract.testing import wait_until
 from .chromium import Chromium
 from .conftest import Running
 from .plantfiles import START_MS
-from .test_api import ANNA, HOT, problem
+from .problem_documents import problem
+from .test_api import ANNA, HOT
 
 pytestmark = pytest.mark.process
 
